@@ -1,0 +1,54 @@
+"""The nouns of grading and reward: what a grader says, what a reward may see, what it returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What the grader says of an answer. Only the first three are the model's doing."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    NO_ANSWER = "no_answer"
+    """The response holds no final answer, or an empty or unclosed one."""
+    UNGRADABLE = "ungradable"
+    """The grader could not decide (a limit was hit, or the reference cannot be read): never a reward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """A verdict with its reason."""
+
+    verdict: Verdict
+    answer: str | None
+    """The final answer as extracted, `None` when there is none."""
+    rule: str
+    """Short stable code of the rule that decided, e.g. `identical`, `value_exact`, `no_box`."""
+    detail: str = ""
+    """One human sentence where the rule alone does not explain the verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One finished episode as far as a reward may see it: plain data, no text of the problem."""
+
+    verdict: Verdict
+    """`NO_ANSWER` when the episode ended without a final answer."""
+    tool_calls: int = 0
+    """Programs that ran (within the budget)."""
+    tool_errors: int = 0
+    """Of these, how many failed through the model's fault (error, timeout, memory, ...)."""
+    turns: int = 1
+    truncated: bool = False
+    """The episode hit a turn or token limit."""
+    boxed: bool = False
+    """The response holds a closed, non-empty answer box, right or wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A reward and the weighted terms it is the sum of."""
+
+    total: float
+    terms: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,136 @@
+"""The nouns of code execution: limits in, an execution out, and the protocol every backend keeps."""
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, Self, runtime_checkable
+
+
+class Status(StrEnum):
+    """How a program ended. Every value is the program's own doing; the machine's fault is `SandboxError`."""
+
+    OK = "ok"
+    ERROR = "error"
+    """An uncaught exception or a non-zero exit code."""
+    SYNTAX_ERROR = "syntax_error"
+    TIMEOUT = "timeout"
+    """Out of CPU seconds, or of wall seconds while it slept."""
+    MEMORY = "memory"
+    OUTPUT_LIMIT = "output_limit"
+    """It was ended because it wrote more than the hard output limit."""
+    KILLED = "killed"
+    """It died of a signal (segmentation fault, abort, forbidden system call)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one program may use. CPU seconds are the model's limit; wall seconds only guard the machine."""
+
+    cpu_seconds: float = 2.0
+    wall_seconds: float = 10.0
+    memory_mb: int = 1024
+    output_bytes: int = 65_536
+    """Kept per stream: head and tail with a marker between; writing goes on unharmed up to 16 times this."""
+    processes: int = 64
+    """Threads and processes together."""
+    open_files: int = 256
+
+    def __post_init__(self) -> None:
+        for name in (
+            "cpu_seconds",
+            "wall_seconds",
+            "memory_mb",
+            "output_bytes",
+            "processes",
+            "open_files",
+        ):
+            value = getattr(self, name)
+            if not value > 0:
+                raise ValueError(f"Limits.{name} must be positive, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What one program did."""
+
+    status: Status
+    stdout: str = ""
+    """Bounded by `Limits.output_bytes`; text printed before a limit struck is kept."""
+    stderr: str = ""
+    """Warnings and the traceback; bounded likewise."""
+    error: str = ""
+    """The last line of the traceback (`NameError: name 'a' is not defined`), or one sentence on the limit."""
+    output_truncated: bool = False
+    exit_code: int = 0
+    """As the operating system says it; negative for a signal."""
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the program ran to its end without an error, printed something or not."""
+        return self.status is Status.OK
+
+    @property
+    def error_type(self) -> str:
+        """Name of the exception (`NameError`), or of the status where there was none; `""` when ok."""
+        if self.ok:
+            return ""
+        head = self.error.split(":", 1)[0].strip()
+        return head if head.isidentifier() else str(self.status)
+
+
+@runtime_checkable
+class Session(Protocol):
+    """An interpreter whose variables live from one `run` to the next."""
+
+    def run(self, code: str, limits: Limits | None = None) -> Execution:
+        """Run `code` with the variables left by earlier calls; a failed turn is rolled back.
+
+        After a kill (timeout, memory) the state before the turn is kept where the backend can, and
+        otherwise the session is fresh and `restarted` is True.
+        """
+        ...
+
+    @property
+    def restarted(self) -> bool:
+        """Whether variables were lost in the last `run`."""
+        ...
+
+    def branch(self) -> "Session":
+        """An independent copy of the live state."""
+        ...
+
+    def close(self) -> None:
+        """End the interpreter; idempotent."""
+        ...
+
+
+@runtime_checkable
+class Sandbox(Protocol):
+    """Runs untrusted Python. Every method may be called from any thread.
+
+    Raises:
+        SandboxError: From `run`, from the future of `submit` and from `session`, when the machine
+            and not the program failed.
+    """
+
+    def run(self, code: str, limits: Limits | None = None) -> Execution:
+        """Run one program in a fresh interpreter and wait for it."""
+        ...
+
+    def submit(self, code: str, limits: Limits | None = None) -> Future[Execution]:
+        """Start one program and return at once; cancelling the future kills it."""
+        ...
+
+    def session(self, limits: Limits | None = None) -> Session:
+        """Open an interpreter that keeps its variables."""
+        ...
+
+    def close(self) -> None:
+        """Kill what still runs and release everything; idempotent."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
