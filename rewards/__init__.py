@@ -1,0 +1,34 @@
+"""Answers in, verdicts and numbers out: the grader and the rewards built on its verdicts."""
+
+from rewards.errors import ReferenceError
+from rewards.extraction import Extraction, Style, extract
+from rewards.grader import Reference, grade, grade_answer, grade_batch
+from rewards.policy import Boxes, Degrees, Percent, Policy, Units
+from rewards.presets import presets, register, reward
+from rewards.terms import Reward, Term
+from rewards.types import Attempt, Grade, Scored, Verdict
+
+__all__ = [
+    "Attempt",
+    "Boxes",
+    "Degrees",
+    "Extraction",
+    "Grade",
+    "Percent",
+    "Policy",
+    "Reference",
+    "ReferenceError",
+    "Reward",
+    "Scored",
+    "Style",
+    "Term",
+    "Units",
+    "Verdict",
+    "extract",
+    "grade",
+    "grade_answer",
+    "grade_batch",
+    "presets",
+    "register",
+    "reward",
+]

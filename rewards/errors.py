@@ -1,0 +1,25 @@
+"""Errors of grading. A model's odd answer is never one of them: it becomes a verdict."""
+
+
+class ReferenceError(ValueError):
+    """A reference answer cannot be read, so nothing can be graded against it.
+
+    Raised when the reference is compiled, that is when a data set is loaded and not in the middle of
+    training; the message quotes the reference and says what is wrong with it.
+    """
+
+
+class Unreadable(Exception):
+    """Text that is no answer in any notation we read; `code` is stable, the message is for people."""
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(message or code)
+        self.code = code
+
+
+class LimitHit(Exception):
+    """Reading or comparing an answer would take more work than is allowed; `code` names the limit."""
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(message or code)
+        self.code = code
