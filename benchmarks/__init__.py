@@ -1,0 +1,1 @@
+"""Measures agents: held-out evaluation, performance, reports."""

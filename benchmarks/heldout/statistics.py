@@ -1,0 +1,293 @@
+"""Estimates with intervals, and comparisons of two runs: pure numpy, seeded.
+
+The unit of sampling is the problem: k answers to one problem are not k independent facts, so every
+bootstrap here resamples problems (clusters) and never single answers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import erfc, isnan, nan, sqrt
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+LEVEL = 0.95
+RESAMPLES = 4000
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its interval; all `nan` where nothing was measured."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+    """Independent units behind it: problems, or runs."""
+
+    def overlaps(self, other: "Estimate") -> bool:
+        """Whether the two intervals share a point."""
+        return self.low <= other.high and other.low <= self.high
+
+    def __str__(self) -> str:
+        if isnan(self.value):
+            return "-"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+UNKNOWN = Estimate(nan, nan, nan, 0)
+
+
+def wilson(successes: float, count: int, level: float = LEVEL) -> Estimate:
+    """Wilson score interval of a share; honest at 0 and 1, where a bootstrap has no width.
+
+    >>> print(wilson(0, 30))
+    0.000 [0.000, 0.114]
+    """
+    if count == 0:
+        return UNKNOWN
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    share = successes / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2) / (1 + z * z / count)
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return Estimate(share, min(low, share), max(high, share), count)
+
+
+def ratio(
+    parts: Sequence[float],
+    wholes: Sequence[float],
+    groups: Sequence[object] | None = None,
+    *,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Estimate:
+    """Sum of `parts` over sum of `wholes`, interval by resampling whole groups.
+
+    Args:
+        parts: Numerator of each observation, e.g. programs that passed.
+        wholes: Its denominator, e.g. programs that ran; observations with 0 carry no information.
+        groups: The problem of each observation; every observation is its own where absent.
+        level: Coverage.
+        seed: Of the bootstrap.
+    """
+    top, bottom = _by_group(parts, groups), _by_group(wholes, groups)
+    kept = bottom > 0
+    top, bottom = top[kept], bottom[kept]
+    if not len(bottom):
+        return UNKNOWN
+    value = float(top.sum() / bottom.sum())
+    draws = _resample(np.stack([top, bottom]), seed)
+    return _interval(value, draws[0] / draws[1], len(bottom), level)
+
+
+def mean(
+    values: Sequence[float],
+    groups: Sequence[object] | None = None,
+    *,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Estimate:
+    """Mean over groups of the mean within the group (avg@k for 0/1 values grouped by problem).
+
+    Where all values are equal and a share is meant (0 or 1), the bootstrap would claim certainty;
+    the Wilson interval over the groups is given instead.
+
+    >>> print(mean([1, 0, 1, 1], groups=["a", "a", "b", "b"]))
+    0.750 [0.396, 1.000]
+    """
+    if not len(values):
+        return UNKNOWN
+    counts = _by_group(np.ones(len(values)).tolist(), groups)
+    means = _by_group(values, groups) / counts
+    draws = _resample(means[None], seed)[0] / len(means)
+    shares = bool(np.all((means >= 0) & (means <= 1)))
+    return _interval(float(means.mean()), draws, len(means), level, bounded=shares)
+
+
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """Unbiased probability that at least one of k draws without replacement is correct.
+
+    Source: Chen et al. 2021 (arXiv 2107.03374), equation 1.
+
+    >>> pass_at_k(4, 1, 2)
+    0.5
+    """
+    if not 1 <= k <= samples:
+        raise ValueError(f"pass@{k} needs at least {k} samples of each problem, got {samples}")
+    if samples - correct < k:
+        return 1.0
+    tail = np.arange(samples - correct + 1, samples + 1)
+    return float(1.0 - np.prod(1.0 - k / tail))
+
+
+def majority_at_k(votes: Sequence[str], correct: Sequence[bool], k: int, seed: int = 0) -> float:
+    """Probability that the most frequent answer of k samples is correct.
+
+    Correct answers all equal the reference, so they are one candidate whatever their text; wrong
+    ones are told apart by text; `""` casts no vote. A tie counts as the share of tied candidates
+    that are correct. For k below the number of samples, mean over 200 random subsets.
+
+    Args:
+        votes: Final answers, `""` for none.
+        correct: Their verdicts.
+        k: Samples that vote.
+        seed: Of the subsets.
+    """
+    if not 1 <= k <= len(votes):
+        raise ValueError(f"maj@{k} needs at least {k} samples of each problem, got {len(votes)}")
+    ballots = ["\x00right" if ok else vote.strip() for vote, ok in zip(votes, correct, strict=True)]
+    if k == len(ballots):
+        return _majority(ballots)
+    random = np.random.default_rng(seed)
+    subsets = (random.choice(len(ballots), k, replace=False) for _ in range(200))
+    return float(np.mean([_majority([ballots[i] for i in subset]) for subset in subsets]))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """B minus A over the problems both answered."""
+
+    a: float
+    b: float
+    difference: Estimate
+    p_value: float
+    """Two-sided sign-flip permutation test: chance of a gap this large if A and B were alike."""
+    wins: int
+    """Problems where B is better."""
+    losses: int
+
+    @property
+    def real(self) -> bool:
+        """Whether the difference is significant at 5 %; for many comparisons use `holm`."""
+        return self.p_value < 0.05
+
+
+def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Difference:
+    """Compare two runs problem by problem; `a[i]` and `b[i]` belong to the same problem.
+
+    Raises:
+        ValueError: If the lengths differ.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"a paired comparison needs the same problems: {len(a)} against {len(b)}")
+    if not len(a):
+        return Difference(nan, nan, UNKNOWN, nan, 0, 0)
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    gaps = second - first
+    return Difference(
+        a=float(first.mean()),
+        b=float(second.mean()),
+        difference=_interval(
+            float(gaps.mean()), _resample(gaps[None], seed)[0] / len(gaps), len(gaps), LEVEL, False
+        ),
+        p_value=_sign_flip(gaps, seed),
+        wins=int((gaps > 0).sum()),
+        losses=int((gaps < 0).sum()),
+    )
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Holm's adjusted p-values: the chance of any false finding among them stays below the level.
+
+    >>> holm([0.01, 0.04, 0.5])
+    (0.03, 0.08, 0.5)
+    """
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(p_values))
+    worst = 0.0
+    for rank, index in enumerate(order):
+        worst = max(worst, min(1.0, p_values[index] * (len(p_values) - rank)))
+        adjusted[index] = worst
+    return tuple(float(p) for p in adjusted)
+
+
+def chi_square(table: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Pearson's statistic of a 2 x 2 table without Yates' correction, and its p-value.
+
+    The table of THOR (arXiv 2509.13761, table 4), execution against correctness:
+
+    >>> statistic, p = chi_square([[3950, 1549], [139, 318]])
+    >>> round(statistic, 1), p < 1e-70
+    (336.3, True)
+    """
+    counts = np.asarray(table, dtype=np.float64)
+    if counts.shape != (2, 2):
+        raise ValueError(f"expected a 2 x 2 table, got shape {counts.shape}")
+    expected = counts.sum(1, keepdims=True) * counts.sum(0, keepdims=True) / max(counts.sum(), 1)
+    if (expected == 0).any():
+        return nan, nan
+    statistic = float(((counts - expected) ** 2 / expected).sum())
+    return statistic, erfc(sqrt(statistic / 2))
+
+
+def _by_group(values: Sequence[float] | Floats, groups: Sequence[object] | None) -> Floats:
+    """Sum within each group, groups in order of appearance. (N,) -> (G,)."""
+    array = np.asarray(values, dtype=np.float64)
+    if groups is None:
+        return array
+    if len(groups) != len(array):
+        raise ValueError(f"{len(array)} values but {len(groups)} groups")
+    numbers: dict[object, int] = {}
+    index = [numbers.setdefault(group, len(numbers)) for group in groups]
+    return np.bincount(index, weights=array, minlength=len(numbers)).astype(np.float64)
+
+
+def _resample(columns: Floats, seed: int) -> Floats:
+    """Sums of each column over bootstrap draws of the groups. (C, G) -> (C, RESAMPLES)."""
+    groups = columns.shape[1]
+    random = np.random.default_rng(seed)
+    step = max(1, 2_000_000 // groups)
+    parts = []
+    for start in range(0, RESAMPLES, step):
+        picks = random.integers(0, groups, (min(step, RESAMPLES - start), groups))
+        parts.append(columns[:, picks].sum(axis=2))
+    return np.concatenate(parts, axis=1)
+
+
+def _interval(
+    value: float, draws: Floats, count: int, level: float, bounded: bool = True
+) -> Estimate:
+    """Percentile interval, widened by sqrt(n / (n - 1)) because a bootstrap is too narrow by it."""
+    if bounded and value in (0.0, 1.0):
+        return wilson(value * count, count, level)
+    if count < 2:
+        return Estimate(value, 0.0, 1.0, count) if bounded else Estimate(value, nan, nan, count)
+    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2])
+    widen = sqrt(count / (count - 1))
+    low, high = value + widen * (low - value), value + widen * (high - value)
+    if bounded:
+        low, high = max(0.0, low), min(1.0, high)
+    return Estimate(value, float(low), float(high), count)
+
+
+def _majority(ballots: Sequence[str]) -> float:
+    tally: dict[str, int] = {}
+    for ballot in ballots:
+        if ballot:
+            tally[ballot] = tally.get(ballot, 0) + 1
+    if not tally:
+        return 0.0
+    most = max(tally.values())
+    winners = [ballot for ballot, count in tally.items() if count == most]
+    return ("\x00right" in winners) / len(winners)
+
+
+def _sign_flip(gaps: Floats, seed: int, flips: int = 10_000) -> float:
+    """Exact over all sign patterns up to 2^12, Monte Carlo beyond."""
+    moved = gaps[gaps != 0]
+    if not len(moved):
+        return 1.0
+    if len(moved) <= 12:
+        codes = np.arange(2 ** len(moved))[:, None]
+        signs = (codes >> np.arange(len(moved)) & 1) * 2.0 - 1.0
+        extra = 0
+    else:
+        signs = np.random.default_rng(seed).integers(0, 2, (flips, len(moved))) * 2.0 - 1.0
+        extra = 1
+    sums = np.abs(signs @ moved)
+    hits = int((sums >= abs(moved.sum()) - 1e-9).sum())
+    return (hits + extra) / (len(signs) + extra)

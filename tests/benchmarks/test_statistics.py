@@ -1,0 +1,157 @@
+"""Statistics of evaluations: known values, coverage, and invariances."""
+
+from itertools import combinations
+from math import isnan
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.heldout import statistics as stats
+
+
+@given(st.integers(1, 9), st.data())
+def test_pass_at_k_is_the_share_of_subsets_with_a_hit(samples, data):
+    correct = data.draw(st.integers(0, samples))
+    k = data.draw(st.integers(1, samples))
+    outcomes = [True] * correct + [False] * (samples - correct)
+    subsets = list(combinations(outcomes, k))
+    assert stats.pass_at_k(samples, correct, k) == pytest.approx(
+        sum(map(any, subsets)) / len(subsets)
+    )
+
+
+def test_pass_at_k_refuses_more_draws_than_samples():
+    with pytest.raises(ValueError, match="pass@5 needs at least 5"):
+        stats.pass_at_k(4, 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("votes", "correct", "expected"),
+    [
+        (["7", "7", "8"], [True, True, False], 1.0),
+        (["7", "8", "8"], [True, False, False], 0.0),
+        (["1/2", "0.5", "3", "3", "3"], [True, True, False, False, False], 0.0),
+        (["1/2", "0.5", "3"], [True, True, False], 1.0),
+        (["7", "8"], [True, False], 0.5),
+        (["", "", "7"], [False, False, True], 1.0),
+        (["", ""], [False, False], 0.0),
+    ],
+)
+def test_majority(votes, correct, expected):
+    assert stats.majority_at_k(votes, correct, len(votes)) == expected
+
+
+def test_majority_of_one_is_the_accuracy():
+    votes, correct = ["1"] * 30 + ["2"] * 70, [True] * 30 + [False] * 70
+    assert stats.majority_at_k(votes, correct, 1) == pytest.approx(0.3, abs=0.1)
+    assert stats.majority_at_k(votes, correct, 1, seed=3) == stats.majority_at_k(
+        votes, correct, 1, seed=3
+    )
+
+
+def test_wilson_matches_the_published_example():
+    # Newcombe 1998, table I: 81 of 263.
+    found = stats.wilson(81, 263)
+    assert found.low == pytest.approx(0.2553, abs=1e-4)
+    assert found.high == pytest.approx(0.3662, abs=1e-4)
+
+
+def test_mean_of_equal_answers_does_not_claim_certainty():
+    found = stats.mean([0.0] * 40, groups=[i // 4 for i in range(40)])
+    assert found.value == 0
+    assert found.high > 0.2
+
+
+def test_answers_to_one_problem_are_not_independent():
+    random = np.random.default_rng(0)
+    solved = random.integers(0, 2, 25)
+    values = np.repeat(solved, 16).astype(float).tolist()
+    clustered = stats.mean(values, groups=[i // 16 for i in range(len(values))])
+    single = stats.mean(values)
+    assert clustered.value == pytest.approx(single.value)
+    assert clustered.high - clustered.low > 3 * (single.high - single.low)
+
+
+def test_problems_weigh_the_same_whatever_their_number_of_answers():
+    found = stats.mean([1, 1, 1, 1, 0], groups=["a", "a", "a", "a", "b"])
+    assert found.value == 0.5
+
+
+def test_ninety_five_percent_intervals_cover_ninety_five_percent():
+    random = np.random.default_rng(1)
+    hits = 0
+    for trial in range(200):
+        chances = random.beta(0.8, 1.2, 40)
+        values = (random.random((40, 4)) < chances[:, None]).astype(float).ravel()
+        found = stats.mean(values.tolist(), groups=[i // 4 for i in range(160)], seed=trial)
+        hits += found.low <= 0.4 <= found.high
+    assert 0.90 <= hits / 200 <= 0.99
+
+
+def test_ratio_ignores_observations_without_a_denominator():
+    found = stats.ratio([1, 0, 2], [1, 0, 3], groups=["a", "b", "c"])
+    assert found.value == pytest.approx(0.75)
+    assert found.count == 2
+    assert isnan(stats.ratio([0], [0]).value)
+    assert str(stats.ratio([], [])) == "-"
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(0, 5))
+@settings(max_examples=25, deadline=None)
+def test_intervals_hold_their_value_and_repeat(numbers, seed):
+    values = [number / 4 for number in numbers]
+    found = stats.mean(values, seed=seed)
+    assert found.low - 1e-9 <= found.value <= found.high + 1e-9
+    assert found == stats.mean(values, seed=seed)
+
+
+def test_paired_sees_a_small_steady_gain_that_intervals_of_each_run_hide():
+    random = np.random.default_rng(2)
+    base = (random.integers(0, 5, 200) / 5).tolist()
+    better = [min(1.0, value + 0.2) if i % 3 == 0 else value for i, value in enumerate(base)]
+    found = stats.paired(base, better)
+    assert found.real
+    assert found.difference.low > 0
+    assert found.losses == 0
+    assert stats.mean(base).overlaps(stats.mean(better))
+
+
+def test_paired_test_keeps_its_level_under_the_null():
+    random = np.random.default_rng(3)
+    found = [
+        stats.paired(
+            random.integers(0, 2, 40).tolist(), random.integers(0, 2, 40).tolist(), seed=i
+        ).p_value
+        for i in range(100)
+    ]
+    assert np.mean(np.array(found) < 0.05) <= 0.12
+
+
+def test_paired_exact_p_value_of_four_wins():
+    found = stats.paired([0, 0, 0, 0, 1], [1, 1, 1, 1, 1])
+    assert found.p_value == pytest.approx(2 / 16)
+    assert (found.wins, found.losses) == (4, 0)
+
+
+def test_paired_is_antisymmetric_and_equal_runs_do_not_differ():
+    a, b = [0, 1, 1, 0, 1], [1, 1, 0, 0, 0]
+    there, back = stats.paired(a, b), stats.paired(b, a)
+    assert there.p_value == back.p_value
+    assert there.difference.value == -back.difference.value
+    assert stats.paired(a, a).p_value == 1.0
+    with pytest.raises(ValueError, match="same problems"):
+        stats.paired(a, b[:-1])
+
+
+def test_holm_is_monotone_and_bounded():
+    assert stats.holm([]) == ()
+    assert stats.holm([0.04, 0.01]) == (0.04, 0.02)
+    assert max(stats.holm([0.9, 0.8, 0.7])) == 1.0
+
+
+def test_chi_square_refuses_other_shapes_and_empty_margins():
+    with pytest.raises(ValueError, match="2 x 2"):
+        stats.chi_square([[1, 2, 3]])
+    assert isnan(stats.chi_square([[0, 0], [1, 2]])[0])
