@@ -1,0 +1,1 @@
+"""Agents: policies and the algorithms that train them."""

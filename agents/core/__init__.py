@@ -1,0 +1,1 @@
+"""What every agent stands on; import from its modules."""

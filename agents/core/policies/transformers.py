@@ -1,0 +1,207 @@
+"""A transformers model as a policy: one decode loop over all rows, tools in flight, cache kept.
+
+Every call of `advance` is one forward pass over all live rows. A row that waits for its tool is
+masked out of that pass and takes no position; when the output arrives its ids are fed through the
+same loop, one a pass, so that no other row waits and the cache of the row survives the call.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.core.prompts import decode
+from agents.core.sampling import draw
+from agents.core.types import Completion, FinishReason, Sampling
+
+COMPACT_BELOW = 0.75
+"""The batch is cut once fewer than this share of its rows is live; cutting copies the cache."""
+
+
+@dataclass(slots=True)
+class _Row:
+    index: int
+    uniforms: np.random.Generator
+    room: int
+    """Tokens this response may still hold."""
+    feed: deque[int] = field(default_factory=deque)
+    """Ids that the model has yet to read."""
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    writing: bool = True
+    """False while a tool runs for this row."""
+
+
+class TransformersPolicy:
+    """Samples from a causal language model of the transformers library.
+
+    Args:
+        model: The model; sampling runs in its own dtype on its own device.
+        tokenizer: Its tokenizer. A missing pad token is replaced by the end-of-sequence token.
+        closes_call: Whether a turn's text ends with a finished tool call; the turn stops there.
+        marker: A character that every finished tool call ends with, so that other ids need no look.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        closes_call: Callable[[str], bool],
+        marker: str = "`",
+    ) -> None:
+        if tokenizer.eos_token_id is None:
+            raise ValueError("the tokenizer has no end-of-sequence token: no answer could ever end")
+        self.model = model
+        self.tokenizer = tokenizer
+        self._closes_call = closes_call
+        self._eos = tokenizer.eos_token_id
+        self._pad = self._eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        pieces = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+        self._marked = frozenset(i for i, piece in enumerate(pieces) if marker in piece)
+        self._rows: dict[int, _Row] = {}
+        self._slots: list[int] = []
+
+    @torch.inference_mode()
+    def open(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Sampling) -> None:
+        """Read all prompts, equal neighbours once (the rows of one group share their prompt)."""
+        if self._rows:
+            raise RuntimeError(f"{len(self._rows)} rows of the last batch were never released")
+        self._how = how
+        self._rows = {
+            i: _Row(i, np.random.Generator(np.random.Philox(seed)), how.max_tokens)
+            for i, seed in enumerate(seeds)
+        }
+        self._slots = list(range(len(prompts)))
+        distinct, owner = _share_equal_neighbours(prompts)
+        width = max(map(len, distinct))
+        device = self.model.device
+        ids = torch.tensor(
+            [[self._pad] * (width - len(p)) + list(p) for p in distinct], device=device
+        )
+        mask = torch.tensor(
+            [[0] * (width - len(p)) + [1] * len(p) for p in distinct], device=device
+        )
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        out = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        index = torch.tensor(owner, device=device)
+        self._cache = out.past_key_values
+        self._cache.batch_select_indices(index)
+        self._logits = out.logits[:, -1].float()[index]
+        self._mask = mask[index]
+        self._next = positions[index, -1:] + 1
+
+    @torch.inference_mode()
+    def advance(self) -> list[Completion]:
+        """Sample an id for every writing row, then run one forward pass over what is to be read."""
+        if not self._rows:
+            return []
+        ended = self._sample()
+        if any(row.feed for row in self._rows.values()):
+            self._forward()
+        return ended
+
+    def resume(self, row: int, ids: Sequence[int]) -> None:
+        """Queue `ids` (tool output) for reading; the row writes on once they are read."""
+        state = self._rows[row]
+        if len(ids) >= state.room:
+            raise ValueError(f"{len(ids)} ids do not fit into the {state.room} left of row {row}")
+        state.feed.extend(ids)
+        state.room -= len(ids)
+        state.ids, state.logprobs, state.writing = [], [], True
+
+    def release(self, row: int) -> None:
+        """Forget the row; its place in the batch goes when enough others have gone."""
+        del self._rows[row]
+
+    def room(self, row: int) -> int:
+        """Tokens that the response of `row` may still hold."""
+        return self._rows[row].room
+
+    def _sample(self) -> list[Completion]:
+        """Draw an id for every row that writes and has read all; return the turns that end."""
+        places = [
+            (slot, self._rows[index])
+            for slot, index in enumerate(self._slots)
+            if index in self._rows and self._rows[index].writing and not self._rows[index].feed
+        ]
+        if not places:
+            return []
+        rows = [row for _, row in places]
+        uniforms = [row.uniforms.random() for row in rows]
+        ids, logprobs = draw(self._logits[[slot for slot, _ in places]], uniforms, self._how)
+        ended = []
+        for row, token, logprob in zip(rows, ids, logprobs, strict=True):
+            row.ids.append(token)
+            row.logprobs.append(logprob)
+            row.room -= 1
+            finish = self._finish(row, token)
+            if finish is None:
+                row.feed.append(token)
+                continue
+            row.writing = False
+            if finish is FinishReason.STOP:
+                row.feed.append(token)
+            ended.append(Completion(row.index, row.ids, row.logprobs, finish))
+        return ended
+
+    def _finish(self, row: _Row, token: int) -> FinishReason | None:
+        if token == self._eos:
+            return FinishReason.EOS
+        if token in self._marked and self._closes_call(decode(self.tokenizer, row.ids)):
+            return FinishReason.STOP
+        return FinishReason.LENGTH if row.room == 0 else None
+
+    def _forward(self) -> None:
+        self._compact()
+        tokens, fed = [], []
+        for index in self._slots:
+            row = self._rows.get(index)
+            fed.append(bool(row and row.feed))
+            tokens.append(row.feed.popleft() if row and row.feed else self._pad)
+        device = self.model.device
+        read = torch.tensor(fed, device=device)[:, None]
+        self._mask = torch.cat([self._mask, read.to(self._mask.dtype)], dim=1)
+        out = self.model(
+            input_ids=torch.tensor(tokens, device=device)[:, None],
+            attention_mask=self._mask,
+            position_ids=self._next,
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        self._logits = torch.where(read, out.logits[:, -1].float(), self._logits)
+        self._next = self._next + read.to(self._next.dtype)
+
+    def _compact(self) -> None:
+        live = [slot for slot, index in enumerate(self._slots) if index in self._rows]
+        if len(live) >= COMPACT_BELOW * len(self._slots):
+            return
+        index = torch.tensor(live, device=self.model.device)
+        self._cache.batch_select_indices(index)
+        self._logits, self._mask, self._next = (
+            self._logits[index],
+            self._mask[index],
+            self._next[index],
+        )
+        self._slots = [self._slots[slot] for slot in live]
+
+
+def _share_equal_neighbours(
+    prompts: Sequence[Sequence[int]],
+) -> tuple[list[Sequence[int]], list[int]]:
+    """The prompts without repeats of the one before, and for each prompt the index of its copy."""
+    distinct: list[Sequence[int]] = []
+    owner = []
+    for prompt in prompts:
+        if not distinct or list(prompt) != list(distinct[-1]):
+            distinct.append(prompt)
+        owner.append(len(distinct) - 1)
+    return distinct, owner

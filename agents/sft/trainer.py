@@ -1,0 +1,118 @@
+"""Supervised fine-tuning on traces with TRL's `SFTTrainer`; the loss mask is the trace's own."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.core.progress import Progress, Silent
+from agents.core.runs import Run
+from agents.sft.traces import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class SFT:
+    """How to imitate."""
+
+    epochs: int = 2
+    """Passes over the traces."""
+    batch: int = 16
+    """Traces per optimiser step."""
+    micro_batch: int = 8
+    """Traces per forward pass; must divide `batch`."""
+    learning_rate: float = 1e-4
+    warmup_steps: int = 2
+    seed: int = 0
+    bf16: bool = True
+
+    def __post_init__(self) -> None:
+        if self.batch % self.micro_batch:
+            raise ValueError(
+                f"batch = {self.batch} must be a multiple of micro_batch = {self.micro_batch}"
+            )
+
+    def steps(self, traces: int) -> int:
+        """Optimiser steps for so many traces."""
+        return max(1, self.epochs * traces // self.batch)
+
+
+def train_sft(
+    model: Any,
+    tokenizer: Any,
+    traces: Sequence[Trace],
+    sft: SFT,
+    run: Run,
+    progress: Progress | None = None,
+) -> None:
+    """Train `model` in place on `traces`; metrics go to the run as stage `sft`.
+
+    Raises:
+        ValueError: There are fewer traces than one batch.
+    """
+    import torch
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    if len(traces) < sft.batch:
+        raise ValueError(
+            f"{len(traces)} traces do not fill one batch of {sft.batch}: "
+            "give more problems or lower the batch"
+        )
+    rows = [{"input_ids": [*t.prompt_ids, *t.ids], "labels": t.labels()} for t in traces]
+    on_cpu = not torch.cuda.is_available()
+    trainer = SFTTrainer(
+        model=model,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(rows),
+        args=SFTConfig(
+            output_dir=str(run.path / "sft"),
+            max_steps=sft.steps(len(traces)),
+            per_device_train_batch_size=sft.micro_batch,
+            gradient_accumulation_steps=sft.batch // sft.micro_batch,
+            learning_rate=sft.learning_rate,
+            lr_scheduler_type="linear",
+            warmup_steps=sft.warmup_steps,
+            seed=sft.seed,
+            bf16=sft.bf16,
+            use_cpu=on_cpu,
+            dataloader_pin_memory=not on_cpu,
+            gradient_checkpointing=False,
+            max_length=None,
+            logging_steps=1,
+            save_strategy="no",
+            disable_tqdm=True,
+            report_to=[],
+        ),
+        callbacks=[_reporting(run, progress or Silent())],
+    )
+    trainer.train()
+
+
+def _reporting(run: Run, progress: Progress) -> Any:
+    from transformers import TrainerCallback
+
+    class Report(TrainerCallback):  # type: ignore[misc]
+        """Writes one line of metrics a step."""
+
+        started = time.perf_counter()
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if not logs or "loss" not in logs:
+                return
+            kept = {k: logs[k] for k in ("loss", "grad_norm", "learning_rate") if k in logs}
+            run.add_metrics(state.global_step, "sft", kept)
+            now = time.perf_counter()
+            run.add_timing(state.global_step, "sft", {"step": now - self.started})
+            self.started = now
+            progress.advance(1, loss=logs["loss"])
+
+    return Report()
+
+
+def save(model: Any, tokenizer: Any, target: Path) -> None:
+    """Save weights and tokenizer so that the folder appears whole or not at all."""
+    scratch = target.with_name(f".{target.name}.partial")
+    model.save_pretrained(scratch)
+    tokenizer.save_pretrained(scratch)
+    scratch.rename(target)
