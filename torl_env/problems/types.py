@@ -61,5 +61,5 @@ class ProblemSource(Protocol):
         ...
 
     def without(self, questions: "ProblemSource") -> "ProblemSource":
-        """The problems whose question is in no problem of the other source (after normalisation)."""
+        """The problems whose question, normalised, is in no problem of the other source."""
         ...

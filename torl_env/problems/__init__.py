@@ -1,0 +1,18 @@
+"""Problems: procedural families, files and hub sets behind one interface."""
+
+from torl_env.errors import ProblemError
+from torl_env.problems.mixing import mix
+from torl_env.problems.opening import load
+from torl_env.problems.source import Listed, Source
+from torl_env.problems.types import Problem, ProblemSource, content_id
+
+__all__ = [
+    "Listed",
+    "Problem",
+    "ProblemError",
+    "ProblemSource",
+    "Source",
+    "content_id",
+    "load",
+    "mix",
+]

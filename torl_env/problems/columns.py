@@ -1,0 +1,227 @@
+"""Which columns of a row are the question and the answer, and how they become text."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from torl_env.errors import ProblemError
+from torl_env.problems.types import Problem, content_id
+
+QUESTIONS = ("question", "problem", "Problem", "Question", "prompt", "query")
+"""Column names that hold a question, by preference."""
+ANSWERS = (
+    "answer",
+    "Answer",
+    "final_answer",
+    "expected_answer",
+    "gt_answer",
+    "ground_truth",
+    "reward_model.ground_truth",
+    "solution",
+)
+"""Column names that hold an answer, by preference; a dot goes into a nested object."""
+_WHOLE = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?")
+
+
+class Reading(StrEnum):
+    """How the text of an answer column becomes an answer."""
+
+    PLAIN = "plain"
+    """As it is; a number that is whole loses its `.0`."""
+    BOXED = "boxed"
+    r"""The content of the last `\\boxed{}` of a solution; the text itself when it is short."""
+    HASHES = "hashes"
+    """What follows `####`, without thousands separators (GSM8K)."""
+    INTEGER = "integer"
+    """A whole number written in any way: `025` and `27.0` become `25` and `27`."""
+    FIRST = "first"
+    """The first of a list, without dollar signs (OlympiadBench)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a table of problems."""
+
+    question: str
+    """Column of the question; a dot goes into a nested object or a list of messages."""
+    answers: tuple[str, ...]
+    """Columns of the answer: the first that a row has."""
+    reading: Reading = Reading.PLAIN
+
+
+def detect(row: Mapping[str, Any], where: str) -> Columns:
+    """The columns of a table, from its first row.
+
+    Raises:
+        ProblemError: it has no question column or no answer column.
+
+    Example:
+        >>> detect({"problem": "1+1?", "answer": "2"}, "a.jsonl").question
+        'problem'
+    """
+    question = next((name for name in QUESTIONS if name in row), None)
+    answers = tuple(name for name in ANSWERS if value_at(row, name) is not None)
+    if question is None or not answers:
+        lacking, known = ("a question", QUESTIONS) if question is None else ("an answer", ANSWERS)
+        raise ProblemError(
+            f"{where}: expected a column with {lacking}, one of {', '.join(known)}; "
+            f"found {', '.join(map(str, row)) or 'none'}. Rename a column."
+        )
+    return Columns(question, answers[:1])
+
+
+def value_at(row: Any, path: str) -> Any:
+    """The value at a dotted path of objects and list indices, `None` where there is none."""
+    for step in path.split("."):
+        if isinstance(row, Mapping):
+            row = row.get(step)
+        elif isinstance(row, list) and step.lstrip("-").isdigit():
+            place = int(step)
+            row = row[place] if -len(row) <= place < len(row) else None
+        else:
+            return None
+    return row
+
+
+def read_row(
+    row: Mapping[str, Any], columns: Columns, where: str, defaults: Mapping[str, str]
+) -> Problem:
+    """One row as a problem.
+
+    Args:
+        row: Column values.
+        columns: Which of them to take.
+        where: File and line, for messages.
+        defaults: Fields of the problem that the row may override (`source`, `split`).
+
+    Raises:
+        ProblemError: the question or the answer is missing or empty.
+    """
+    question = question_text(value_at(row, columns.question))
+    if not question:
+        raise ProblemError(
+            f"{where}: expected text in column {columns.question!r}, "
+            f"got {_shown(row, columns.question)}."
+        )
+    name = next((n for n in columns.answers if _present(value_at(row, n))), columns.answers[0])
+    answer = answer_text(value_at(row, name), _reading(columns.reading, name))
+    if not answer:
+        raise ProblemError(
+            f"{where}: expected an answer in column {name!r}, got {_shown(row, name)}. "
+            f"Remove the row, or let `torl data build` do it."
+        )
+    context = row.get("context")
+    if isinstance(context, str) and context.strip():
+        question = f"{context.strip()}\n\n{question}"
+    identifier = row.get("id", row.get("unique_id"))
+    level = row.get("level", row.get("difficulty"))
+    subject = row.get("subject", row.get("type", row.get("topic")))
+    return Problem(
+        id=str(identifier) if _present(identifier) else content_id(question, answer),
+        question=question,
+        answer=answer,
+        source=_text(row.get("source")) or defaults.get("source", ""),
+        split=_text(row.get("split")) or defaults.get("split", ""),
+        level=_text(level),
+        subject=_text(subject),
+    )
+
+
+def question_text(value: Any) -> str:
+    """A question as text; of chat messages, the last that the user says."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, Sequence) and all(isinstance(item, Mapping) for item in value):
+        said = [item.get("content", item.get("value")) for item in value if _from_user(item)]
+        return _text(said[-1]) if said else ""
+    return ""
+
+
+def answer_text(value: Any, reading: Reading = Reading.PLAIN) -> str:
+    r"""An answer as text, `""` when there is none.
+
+    Example:
+        >>> answer_text(27.0), answer_text("so \\boxed{\\frac12}.", Reading.BOXED)
+        ('27', '\\frac12')
+        >>> answer_text("025", Reading.INTEGER), answer_text("16 - 3 = 1,300\n#### 1,300")
+        ('25', '1300')
+    """
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        parts = [answer_text(item, reading) for item in value]
+        return parts[0] if reading is Reading.FIRST else ", ".join(filter(None, parts))
+    text = _number(value) if isinstance(value, int | float) else _text(value)
+    if text.startswith('["') and text.endswith('"]'):
+        return answer_text(json.loads(text), reading)
+    if reading is Reading.HASHES or (reading is Reading.PLAIN and "\n#### " in text):
+        return text.rpartition("####")[2].replace(",", "").strip()
+    if reading is Reading.BOXED:
+        inside = last_boxed(text)
+        return inside if inside is not None else text
+    if reading is Reading.FIRST:
+        return text.strip("$ ")
+    if reading is Reading.INTEGER:
+        inside = last_boxed(text)
+        text = text if inside is None else inside
+        match = _WHOLE.fullmatch(text)
+        return match[1].replace("+", "") + match[2] if match else text
+    return text
+
+
+def last_boxed(text: str) -> str | None:
+    r"""The content of the last `\boxed` or `\fbox` with balanced braces, `None` without one.
+
+    Example:
+        >>> last_boxed(r"\boxed{1} or \boxed{\frac{1}{2}}"), last_boxed(r"\boxed 5")
+        ('\\frac{1}{2}', '5')
+    """
+    found = list(re.finditer(r"\\(?:boxed|fbox)\s*(\{|[^\s{}$])", text))
+    for match in reversed(found):
+        if match[1] != "{":
+            return match[1]
+        depth = 0
+        for end in range(match.end() - 1, len(text)):
+            escaped = text[end - 1] == "\\"
+            depth += 0 if escaped else (text[end] == "{") - (text[end] == "}")
+            if depth == 0:
+                return text[match.end() : end].strip()
+    return None
+
+
+def _reading(reading: Reading, column: str) -> Reading:
+    if column == "solution" and reading is Reading.PLAIN:
+        return Reading.BOXED
+    return reading
+
+
+def _from_user(message: Mapping[str, Any]) -> bool:
+    return str(message.get("role", message.get("from", "user"))) in ("user", "human")
+
+
+def _number(value: float) -> str:
+    if isinstance(value, float):
+        if math.isnan(value):
+            return ""
+        return str(int(value)) if value.is_integer() else repr(value)
+    return str(value)
+
+
+def _text(value: Any) -> str:
+    return _number(value) if isinstance(value, int | float) else str(value or "").strip()
+
+
+def _present(value: Any) -> bool:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return len(value) > 0
+    return value is not None and (not isinstance(value, str) or bool(value.strip()))
+
+
+def _shown(row: Mapping[str, Any], path: str) -> str:
+    value = value_at(row, path)
+    if value is None:
+        return f"no such column (the row has {', '.join(map(str, row))})"
+    text = repr(value)
+    return text if len(text) < 80 else text[:77] + "..."

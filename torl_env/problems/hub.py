@@ -1,0 +1,170 @@
+"""Problems from Hugging Face data sets, through `datasets`, by short name or by path."""
+
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from torl_env.errors import ProblemError
+from torl_env.problems.columns import detect, read_row
+from torl_env.problems.files import with_distinct_ids
+from torl_env.problems.hub_table import HUB, HubSet, Rule
+from torl_env.problems.source import Listed
+from torl_env.problems.types import Problem
+
+MIRROR = "TORL_HUB_MIRROR"
+"""Environment variable: a folder with copies of hub sets as `org/name`, read before the hub."""
+_PROBE_SECONDS = 5.0
+_SPLITS = ("train", "test", "validation", "dev")
+
+
+def open_hub(name: str, split: str | None = None) -> Listed:
+    """The problems of a hub set.
+
+    Args:
+        name: A short name of the table, or `hub:org/name[:config][:split]`, where a single part
+            after the name is a split if it is `train`, `test`, `validation` or `dev`.
+        split: A split of the set; by default the one of the name or the table.
+
+    Returns:
+        The problems in the order of the set. Rows of a set of the table that have no answer, and
+        those that its rule drops, are left out.
+
+    Raises:
+        ProblemError: an unknown name, no `datasets`, no network and no copy, or rows that hold no
+            question and answer.
+    """
+    wanted = _parse(name)
+    chosen = split or wanted.split
+    rows = _rows(wanted, chosen)
+    columns = wanted.columns
+    problems: list[Problem] = []
+    skipped: list[str] = []
+    for number, row in enumerate(rows, start=1):
+        where = f"{wanted.path} ({chosen}), row {number}"
+        if not wanted.rule.keeps(row):
+            continue
+        columns = columns or detect(row, where)
+        try:
+            defaults = {"source": wanted.name, "split": chosen}
+            problems.append(read_row(row, columns, where, defaults))
+        except ProblemError as error:
+            skipped.append(str(error))
+    if not problems:
+        reason = f" The first: {skipped[0]}" if skipped else ""
+        raise ProblemError(
+            f"{name}: expected problems, but none of its {len(skipped)} rows is one.{reason}"
+        )
+    return Listed(wanted.name, with_distinct_ids(problems))
+
+
+def _parse(name: str) -> HubSet:
+    if name in HUB:
+        return HUB[name]
+    path, *rest = name.removeprefix("hub:").split(":")
+    if not name.startswith("hub:") or path.count("/") != 1 or len(rest) > 2:
+        near = get_close_matches(name.removeprefix("hub:"), HUB, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ProblemError(
+            f"{name!r}: expected a short name ({', '.join(HUB)}) or "
+            f"hub:org/name[:config][:split].{hint}"
+        )
+    if len(rest) == 1:
+        rest = ["", rest[0]] if rest[0] in _SPLITS else [rest[0], ""]
+    config, split = [*rest, "", ""][:2]
+    known = next((s for s in HUB.values() if s.path == path and (s.config or "") == config), None)
+    return HubSet(
+        name=name,
+        path=path,
+        config=config or None,
+        split=split or (known.split if known else "train"),
+        columns=known.columns if known else None,
+        rule=known.rule if known else Rule.ALL,
+        revision=known.revision if known else None,
+    )
+
+
+def _rows(wanted: HubSet, split: str) -> Iterator[Mapping[str, Any]]:
+    try:
+        import datasets
+    except ImportError:
+        raise ProblemError(
+            f"{wanted.name}: hub sets need the package `datasets`. "
+            f"Install it with: pip install 'torl-gym[hub]'."
+        ) from None
+    copy = _mirrored(wanted.path)
+    reachable = copy is not None or _hub_answers()
+    try:
+        with nullcontext() if reachable else _offline():
+            table = datasets.load_dataset(
+                str(copy or wanted.path),
+                wanted.config,
+                split=split,
+                revision=None if copy else wanted.revision,
+            )
+    except ConnectionError:
+        raise ProblemError(_unreachable(wanted)) from None
+    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+        if not reachable:
+            raise ProblemError(_unreachable(wanted)) from None
+        reason = str(error).strip().splitlines()
+        raise ProblemError(
+            f"{wanted.name}: expected the hub set {wanted.path} (config {wanted.config}, split "
+            f"{split}), got: {reason[0] if reason else type(error).__name__}. Check the name, or "
+            f"log in with `hf auth login` if the set is gated."
+        ) from None
+    yield from table
+
+
+def _mirrored(path: str) -> Path | None:
+    folder = os.environ.get(MIRROR)
+    if not folder:
+        return None
+    copy = Path(folder) / path
+    return copy if copy.is_dir() else None
+
+
+def _hub_answers() -> bool:
+    """Whether the hub can be reached at all, within seconds.
+
+    `datasets` retries for tens of seconds before it says so.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        return False
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(endpoint, method="HEAD"), timeout=_PROBE_SECONDS
+        ):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Let `datasets` look into its cache only."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE = before
+
+
+def _unreachable(wanted: HubSet) -> str:
+    return (
+        f"{wanted.name}: expected to download {wanted.path} from the Hugging Face hub, but there "
+        f"is no network and no cached copy. Connect, or give a file (.jsonl, .json, .parquet, "
+        f".csv), or set {MIRROR} to a folder that holds {wanted.path}, or use `procedural`, "
+        f"which needs no data."
+    )

@@ -1,0 +1,91 @@
+"""One function that opens any source of problems by name or path."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from torl_env.errors import ProblemError
+from torl_env.problems.files import open_file
+from torl_env.problems.hub import open_hub
+from torl_env.problems.hub_table import HUB
+from torl_env.problems.procedural.catalogue import names, select
+from torl_env.problems.procedural.family import Split
+from torl_env.problems.procedural.source import ProceduralSource
+from torl_env.problems.source import Source
+
+TRAIN_SIZE = 1_000_000
+HELDOUT_SIZE = 1000
+
+
+def load(name_or_path: str, split: str | None = None) -> Source:
+    """Open a source of problems.
+
+    | `name_or_path` | opens |
+    |---|---|
+    | `procedural` | every family that may be trained on, levels 1 to 5 |
+    | `procedural:easy`, `procedural:contest`, `procedural:transfer` | a group of families |
+    | `procedural:gcd`, `procedural:gcd,product`, `procedural:number_theory` | families, a subject |
+    | `procedural:L2`, `procedural:easy:L1-3` | only these levels |
+    | `math500`, `aime24`, ... (see `torl data list`) | a hub set by short name |
+    | `hub:org/name[:config][:split]` | any hub set with a question and an answer column |
+    | `some/file.jsonl` (`.json`, `.parquet`, `.csv`) | a file |
+
+    A file wins over a name of the same spelling only when it has one of these endings.
+
+    Args:
+        name_or_path: As in the table.
+        split: Procedural sources: `train` (default; a million problems) or `heldout` (a thousand),
+            which share no question. Hub sets: a split of the set, by default the one that its
+            benchmark uses. Files: keep the rows whose column `split` says so.
+
+    Raises:
+        ProblemError: nothing of this name, or what is there holds no problems; the message names
+            what was expected, what was found (with the line) and what to do.
+
+    Example:
+        >>> load("procedural:gcd:L1", split="heldout")[0].id
+        'gcd-L1-heldout-0'
+    """
+    name = name_or_path.strip()
+    if name == "procedural" or name.startswith("procedural:"):
+        return _procedural(name, split)
+    if name.startswith("hub:") or name in HUB:
+        return open_hub(name, split)
+    path = Path(name)
+    if path.suffix.lower() in (".jsonl", ".json", ".parquet", ".csv") or "/" in name:
+        return open_file(path, split)
+    raise _unknown(name)
+
+
+def _procedural(name: str, split: str | None) -> Source:
+    text = name.partition(":")[2]
+    try:
+        side = Split(split) if split is not None else _default_split(text)
+    except ValueError:
+        raise ProblemError(f"{name}: expected split 'train' or 'heldout', got {split!r}.") from None
+    families, levels = select(text, side)
+    source = ProceduralSource(
+        [family.name for family in families],
+        levels,
+        side,
+        size=TRAIN_SIZE if side is Split.TRAIN else HELDOUT_SIZE,
+    )
+    source.name = name
+    return source
+
+
+def _default_split(text: str) -> Split:
+    """Train, except for the group that has no such split."""
+    return Split.HELDOUT if text.partition(":")[0] == "transfer" else Split.TRAIN
+
+
+def _unknown(name: str) -> ProblemError:
+    known = ["procedural", *HUB, *(f"procedural:{word}" for word in names())]
+    near = get_close_matches(name, known, n=3, cutoff=0.6)
+    if name in names():
+        near = [f"procedural:{name}"]
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return ProblemError(
+        f"{name!r}: expected `procedural[:...]`, a hub set ({', '.join(list(HUB)[:5])}, ...), "
+        f"`hub:org/name` or a path to a .jsonl, .json, .parquet or .csv file.{hint} "
+        f"`torl data list` shows all names."
+    )
