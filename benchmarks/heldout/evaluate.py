@@ -1,0 +1,125 @@
+"""Evaluate whatever writes trajectories on a set of problems, resumable and in a fixed order."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from agents.core.types import Trajectory
+from benchmarks.heldout import records
+from benchmarks.heldout.records import Header, Records
+from benchmarks.heldout.summary import Summary, summarise
+from benchmarks.storage import RecordError, drop_torn_line, dump_line, write_json
+from torl_env.problems.types import Problem
+
+Collect = Callable[[Sequence[Problem], int, int], Iterable[Trajectory]]
+"""`collect(problems, k, seed)` yields k trajectories of each problem, `sample` from 0 to k - 1, in
+any order. A fault of the machine is a trajectory with `scorable=False`, never a missing one."""
+
+Progress = Callable[[int], None]
+"""Told the number of answers that were added."""
+
+IN_FLIGHT = 256
+
+
+def evaluate(
+    collect: Collect,
+    problems: Sequence[Problem],
+    header: Header,
+    out: Path,
+    progress: Progress | None = None,
+    in_flight: int = IN_FLIGHT,
+) -> Summary:
+    """Collect what is missing in the records at `out`, then summarise all of them.
+
+    The collector is always given the same batches, whether or not an earlier run was cut off in
+    the middle of one, so a resumed evaluation ends with the same bytes as an uninterrupted one.
+
+    Args:
+        collect: Writes the answers.
+        problems: With unique ids.
+        header: Must fit the header of existing records, except for versions and commit.
+        out: `NAME.jsonl`; the summary goes to `NAME.summary.json` beside it.
+        progress: Called after each answer.
+        in_flight: Answers asked of `collect` at once; what a kill loses at most.
+
+    Raises:
+        RecordError: If the existing records belong to another evaluation, the ids are not unique,
+            or the collector breaks its promise.
+    """
+    if len({problem.id for problem in problems}) != len(problems):
+        raise RecordError(f"{header.problems}: problem ids are not unique; cannot record answers")
+    if not problems:
+        raise RecordError(f"{header.problems} holds no problems; nothing to evaluate")
+    done = start(out, header)
+    batch = max(1, in_flight // header.k)
+    with out.open("a", encoding="utf-8") as file:
+        for first in range(0, len(problems), batch):
+            part = problems[first : first + batch]
+            wanted = {(p.id, sample) for p in part for sample in range(header.k)}
+            missing = wanted - done.keys()
+            if not missing:
+                continue
+            for trajectory in _checked(collect(part, header.k, header.seed), wanted):
+                key = (trajectory.problem_id, trajectory.sample)
+                if key in missing:
+                    file.write(dump_line(trajectory.to_json()))
+                    file.flush()
+                    done[key] = trajectory
+                    if progress:
+                        progress(1)
+    order = [(problem.id, sample) for problem in problems for sample in range(header.k)]
+    return finish(out, header, [done[key] for key in order])
+
+
+def start(out: Path, header: Header) -> dict[tuple[str, int], Trajectory]:
+    """Open records for appending and return what they hold; makes the file when there is none.
+
+    Raises:
+        RecordError: If they belong to another evaluation.
+    """
+    drop_torn_line(out)
+    if not out.exists() or out.stat().st_size == 0:
+        records.write(out, header, [])
+        return {}
+    found = records.read(out)
+    if differences := found.header.differences(header):
+        raise RecordError(
+            f"{out} holds another evaluation ({'; '.join(differences)}); "
+            f"choose another output name, or delete that file"
+        )
+    return {(t.problem_id, t.sample): t for t in found.trajectories}
+
+
+def finish(out: Path, header: Header, trajectories: Sequence[Trajectory]) -> Summary:
+    """Sort the records and write their summary."""
+    records.write(out, header, trajectories)
+    summary = summarise(Records(header, tuple(trajectories)))
+    write_json(summary_path(out), summary.to_json())
+    return summary
+
+
+def summary_path(out: Path) -> Path:
+    """Where the summary of these records lies.
+
+    >>> summary_path(Path("eval/after.jsonl")).name
+    'after.summary.json'
+    """
+    return out.with_name(f"{out.name.removesuffix('.jsonl')}.summary.json")
+
+
+def _checked(
+    trajectories: Iterable[Trajectory], wanted: set[tuple[str, int]]
+) -> Iterable[Trajectory]:
+    """Pass trajectories on; complain about one that nobody asked for, and about missing ones."""
+    left = set(wanted)
+    for trajectory in trajectories:
+        key = (trajectory.problem_id, trajectory.sample)
+        if key not in left:
+            why = "twice" if key in wanted else "without being asked"
+            raise RecordError(f"the collector answered problem and sample {key} {why}")
+        left.remove(key)
+        yield trajectory
+    if left:
+        raise RecordError(
+            f"the collector left out {len(left)} answers, such as {min(left)}; it must yield "
+            f"a failed one with scorable=False"
+        )

@@ -1,0 +1,156 @@
+"""The records of one evaluation: a header that says how it was made, then one trajectory a line.
+
+Lines are appended as answers come in and sorted when the evaluation is complete, so a run can be
+cut off anywhere and taken up again, and two complete runs of one seed are equal byte by byte.
+"""
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from agents.core.types import Trajectory
+from benchmarks.storage import RecordError, dump_line, read_lines, replacing
+from torl_env.problems.types import Problem
+
+PACKAGES = ("torl-gym", "torch", "transformers", "trl", "gymnasium", "numpy", "sympy", "vllm")
+
+Setting = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What was evaluated on what, and how."""
+
+    model: str
+    """Path, hub id or class of the policy."""
+    problems: str
+    """Name of the suite or source."""
+    fingerprint: str
+    """Hash of all ids, questions and answers; equal exactly when the problems are."""
+    count: int
+    k: int
+    """Answers to each problem."""
+    seed: int
+    grader: str
+    """Name and version; verdicts of two graders are not compared."""
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    """Everything else that changes an answer: temperature, top_p, tool budget, prompt, ..."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    commit: str = ""
+    """Of the code, with `+` when the tree was changed; `""` outside of git."""
+
+    def differences(self, other: "Header") -> list[str]:
+        """Names and values of what makes the records of two headers incompatible."""
+        found = []
+        for item in fields(self):
+            if item.name in {"versions", "commit"}:
+                continue
+            mine, theirs = getattr(self, item.name), getattr(other, item.name)
+            if mine != theirs:
+                found.append(f"{item.name}: {mine!r} against {theirs!r}")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Header":
+        """The inverse of `to_json`; unknown keys are ignored.
+
+        Raises:
+            RecordError: If a key is missing.
+        """
+        known = {item.name: record[item.name] for item in fields(cls) if item.name in record}
+        try:
+            return cls(**known)
+        except TypeError as error:
+            raise RecordError(f"not a header of an evaluation: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """One evaluation, complete or not."""
+
+    header: Header
+    trajectories: tuple[Trajectory, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every problem has all its answers."""
+        return len(self.trajectories) == self.header.count * self.header.k
+
+
+def fingerprint(problems: Iterable[Problem]) -> str:
+    """Sixteen hex digits over ids, questions and answers in order."""
+    digest = hashlib.sha256()
+    for problem in problems:
+        for part in (problem.id, problem.question, problem.answer):
+            digest.update(part.encode("utf-8", "surrogatepass") + b"\x00")
+    return digest.hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape an answer, where they are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """Commit of the code that runs, `+` after it when the tree is changed, `""` outside of git."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        revision = _git(root, "rev-parse", "--short=12", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return revision + ("+" if changed else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=20
+    ).stdout.strip()
+
+
+def read(path: Path) -> Records:
+    """Read records; a half-written last line is skipped.
+
+    Raises:
+        RecordError: If the file is missing, is not made of records, or answers something twice.
+    """
+    lines = read_lines(path)
+    first = next(lines, None)
+    if first is None or "header" not in first:
+        raise RecordError(f"{path} has no header line; expected the records of `torl eval`")
+    header = Header.from_json(first["header"])
+    found: dict[tuple[str, int], Trajectory] = {}
+    for number, line in enumerate(lines, start=2):
+        try:
+            trajectory = Trajectory.from_json(line)
+        except (KeyError, TypeError) as error:
+            raise RecordError(f"{path}, record {number}: not a trajectory ({error!r})") from None
+        key = (trajectory.problem_id, trajectory.sample)
+        if key in found:
+            raise RecordError(f"{path}, record {number}: problem and sample {key} appear twice")
+        found[key] = trajectory
+    return Records(header, tuple(found.values()))
+
+
+def write(path: Path, header: Header, trajectories: Sequence[Trajectory]) -> None:
+    """Write complete records or nothing."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(dump_line({"header": header.to_json()}))
+        file.writelines(dump_line(trajectory.to_json()) for trajectory in trajectories)

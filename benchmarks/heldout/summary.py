@@ -1,0 +1,167 @@
+"""What the records of one evaluation say, each number with its 95 % interval."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from math import nan
+from typing import Any
+
+from agents.core.types import Trajectory
+from benchmarks.heldout.records import Header, Records
+from benchmarks.heldout.statistics import UNKNOWN, Estimate, majority_at_k, mean, pass_at_k, ratio
+from benchmarks.heldout.tally import Tally, tally
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One evaluation in numbers; shares in [0, 1]."""
+
+    header: Header
+    answers: int
+    """Trajectories on record."""
+    unscorable: int
+    """Lost to a fault of the machine or an undecided grade; in none of the numbers below."""
+    accuracy: Estimate
+    """avg@k: mean over problems of the share of correct answers."""
+    pass_at: Mapping[int, Estimate]
+    """Unbiased pass@j over the problems with at least j scorable answers."""
+    majority_at: Mapping[int, Estimate]
+    code_ratio: Estimate
+    pass_ratio: Estimate
+    pass_ratio_correct: Estimate
+    pass_ratio_wrong: Estimate
+    executed_ratio: Estimate
+    success_ratio: Estimate
+    before_answer_ratio: Estimate
+    tool_calls: Estimate
+    tokens: Estimate
+    truncated: Estimate
+    verdicts: Mapping[str, int]
+    by_level: Mapping[str, Estimate]
+    """Accuracy; absent when the source names no levels."""
+    by_subject: Mapping[str, Estimate]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict (`nan` inside; `benchmarks.storage.write_json` makes it null)."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Summary":
+        """The inverse of `to_json`."""
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            value = record[item.name]
+            if item.name == "header":
+                value = Header.from_json(value)
+            elif item.name in {"pass_at", "majority_at"}:
+                value = {int(key): _estimate(entry) for key, entry in value.items()}
+            elif item.name in {"by_level", "by_subject"}:
+                value = {key: _estimate(entry) for key, entry in value.items()}
+            elif isinstance(value, Mapping) and "low" in value:
+                value = _estimate(value)
+            values[item.name] = value
+        return cls(**values)
+
+
+def summarise(found: Records) -> Summary:
+    """All numbers of one evaluation."""
+    kept = [t for t in found.trajectories if t.scorable]
+    ids = [t.problem_id for t in kept]
+    tallies = [tally(t) for t in kept]
+    problems = _by_problem(kept)
+    sizes = [size for size in _sizes(found.header.k) if any(len(p) >= size for p in problems)]
+
+    def share(part: Callable[[Tally], float], whole: Callable[[Tally], float]) -> Estimate:
+        return ratio([part(t) for t in tallies], [whole(t) for t in tallies], ids)
+
+    def average(value: Callable[[Tally], float]) -> Estimate:
+        return mean([float(value(t)) for t in tallies], ids)
+
+    return Summary(
+        header=found.header,
+        answers=len(found.trajectories),
+        unscorable=len(found.trajectories) - len(kept),
+        accuracy=average(lambda t: t.correct),
+        pass_at={size: _pass_at(problems, size) for size in sizes},
+        majority_at={size: _majority_at(problems, size) for size in sizes},
+        code_ratio=average(lambda t: t.blocks > 0),
+        pass_ratio=share(lambda t: t.passed, lambda t: t.ran),
+        pass_ratio_correct=share(lambda t: t.passed * t.correct, lambda t: t.ran * t.correct),
+        pass_ratio_wrong=share(
+            lambda t: t.passed * (not t.correct), lambda t: t.ran * (not t.correct)
+        ),
+        executed_ratio=share(lambda t: t.ran, lambda t: t.blocks),
+        success_ratio=share(lambda t: t.passed, lambda t: t.blocks),
+        before_answer_ratio=share(lambda t: t.before_answer, lambda t: t.blocks),
+        tool_calls=average(lambda t: t.tool_calls),
+        tokens=average(lambda t: t.tokens),
+        truncated=average(lambda t: t.truncated),
+        verdicts=_count(t.verdict for t in found.trajectories),
+        by_level=_split(kept, [t.level for t in kept]),
+        by_subject=_split(kept, [t.subject for t in kept]),
+    )
+
+
+def per_problem(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """Share of correct answers of each problem with at least one scorable answer."""
+    groups = _by_problem([t for t in trajectories if t.scorable])
+    return {group[0].problem_id: sum(t.correct for t in group) / len(group) for group in groups}
+
+
+def _by_problem(kept: Sequence[Trajectory]) -> list[list[Trajectory]]:
+    groups: dict[str, list[Trajectory]] = {}
+    for trajectory in kept:
+        groups.setdefault(trajectory.problem_id, []).append(trajectory)
+    return list(groups.values())
+
+
+def _sizes(k: int) -> list[int]:
+    """1, 2, 4, ... and k itself."""
+    return sorted({2**power for power in range(k.bit_length()) if 2**power <= k} | {k})
+
+
+def _pass_at(problems: Sequence[Sequence[Trajectory]], k: int) -> Estimate:
+    return mean([pass_at_k(len(p), sum(t.correct for t in p), k) for p in problems if len(p) >= k])
+
+
+def _majority_at(problems: Sequence[Sequence[Trajectory]], k: int) -> Estimate:
+    return mean(
+        [
+            majority_at_k([t.answer for t in p], [t.correct for t in p], k)
+            for p in problems
+            if len(p) >= k
+        ]
+    )
+
+
+def _split(kept: Sequence[Trajectory], names: Sequence[str]) -> dict[str, Estimate]:
+    found = {}
+    for name in sorted(set(names), key=_natural):
+        part = [t for t, own in zip(kept, names, strict=True) if own == name]
+        if name:
+            found[name] = mean([float(t.correct) for t in part], [t.problem_id for t in part])
+    return found
+
+
+def _natural(name: str) -> tuple[float, str]:
+    """Levels in their order: 2 before 10, `Level 2` before `Level 10`."""
+    digits = "".join(c for c in name if c.isdigit() or c == ".")
+    try:
+        return float(digits), name
+    except ValueError:
+        return float("inf"), name
+
+
+def _count(names: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in names:
+        found[name] = found.get(name, 0) + 1
+    return dict(sorted(found.items()))
+
+
+def _estimate(entry: Mapping[str, Any]) -> Estimate:
+    if not entry["count"]:
+        return UNKNOWN
+    value, low, high = (
+        nan if entry[name] is None else float(entry[name]) for name in ("value", "low", "high")
+    )
+    return Estimate(value, low, high, entry["count"])

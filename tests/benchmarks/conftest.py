@@ -1,0 +1,104 @@
+"""Trajectories written by hand and at random, and a collector that answers from a seed."""
+
+import random
+import zlib
+
+import pytest
+
+from agents.core.types import Trajectory, Turn
+from torl_env.problems.types import Problem
+
+CODE = "I compute.\n```python\nprint(6*7)\n```\n"
+OUTPUT = "```output\n42\n```\n"
+
+
+def turn(text, observation="", status="", error="", reward=0.0, kind="final"):
+    return Turn(text, observation, 0, len(text), kind, status, error, reward)
+
+
+def tool_turn(status="ok", error=""):
+    seen = OUTPUT if status == "ok" else f"```output\n{error}: no\n```\n"
+    return turn(CODE, seen, status, error, kind="tool")
+
+
+def final_turn(answer="42"):
+    return turn(f"So the answer is \\boxed{{{answer}}}.", reward=1.0)
+
+
+def make_trajectory(problem_id="p0", sample=0, correct=True, turns=None, **changes):
+    turns = (tool_turn(), final_turn()) if turns is None else tuple(turns)
+    statuses = [t.tool_status for t in turns if t.tool_status]
+    values = {
+        "problem_id": problem_id,
+        "prompt_ids": (1, 2),
+        "ids": (3, 4, 5),
+        "loss_mask": (1, 0, 1),
+        "logprobs": (-0.5, 0.0, -0.25),
+        "turns": turns,
+        "reward": 1.0 if correct else -1.0,
+        "verdict": "correct" if correct else "wrong",
+        "answer": "42" if correct else "41",
+        "tool_calls": len(statuses),
+        "tool_errors": sum(status != "ok" for status in statuses),
+        "stop_reason": "answer",
+        "truncated": False,
+        "scorable": True,
+        "reward_terms": {"answer": 1.0 if correct else -1.0},
+        "question": "What is 6 x 7?",
+        "reference": "42",
+        "level": "2",
+        "subject": "arithmetic",
+        "sample": sample,
+    }
+    return Trajectory(**(values | changes))
+
+
+def random_trajectory(problem, sample, seed):
+    rng = random.Random(zlib.crc32(f"{problem.id}/{sample}/{seed}".encode()))
+    correct = rng.random() < 0.5
+    turns = [
+        tool_turn() if rng.random() < 0.7 else tool_turn("error", "NameError")
+        for _ in range(rng.randrange(3))
+    ]
+    if rng.random() < 0.2:
+        turns.append(turn(CODE, kind="over_budget"))
+    turns.append(final_turn() if correct else final_turn("41"))
+    if rng.random() < 0.2:
+        turns.append(turn("And a check.\n" + CODE, kind="over_budget"))
+    return make_trajectory(
+        problem.id,
+        sample,
+        correct,
+        turns,
+        level=problem.level,
+        subject=problem.subject,
+        question=problem.question,
+        scorable=rng.random() > 0.05,
+    )
+
+
+@pytest.fixture
+def problems():
+    return [
+        Problem(
+            f"p{i}", f"What is {i} + {i}?", str(2 * i), "test", "held-out", str(i % 3 + 1), "add"
+        )
+        for i in range(10)
+    ]
+
+
+@pytest.fixture
+def collect():
+    """Answers in an order of its own, which depends on nothing but the seed."""
+
+    def answers(problems, k, seed):
+        found = [random_trajectory(p, sample, seed) for p in problems for sample in range(k)]
+        random.Random(seed).shuffle(found)
+        yield from found
+
+    return answers
+
+
+@pytest.fixture
+def make():
+    return make_trajectory
