@@ -1,0 +1,186 @@
+"""What every command shares at the terminal: progress, errors in one message, Ctrl-C."""
+
+import errno
+import io
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from torl_env.errors import TorlError
+
+Options = TypeVar("Options")
+Advance = Callable[[int], None]
+
+FAILED = 1
+INTERRUPTED = 130
+
+
+class CommandError(Exception):
+    """A command cannot go on; the message says what was expected and what to do."""
+
+
+def guarded(command: Callable[[Options], int], options: Options) -> int:
+    """Run a command; bad input and Ctrl-C end in one message on stderr and an exit code.
+
+    Errors of our own boundary, of the file system and of the network are the user's to mend and
+    need no traceback (`TORL_TRACEBACK=1` shows it all the same). Anything else is a defect and
+    keeps its traceback.
+
+    Returns:
+        The command's own code, 1 after an error, 130 after Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A problem in Unicode must not crash a terminal or a pipe that says it is ASCII.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return command(options)
+    except KeyboardInterrupt:
+        say("interrupted; what was finished is kept, the same command goes on from there")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; a closed pipe there would print a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (CommandError, TorlError, OSError, ValueError) as error:
+        if os.environ.get("TORL_TRACEBACK"):
+            raise
+        say(f"error: {explain(error)}")
+        return FAILED
+
+
+def explain(error: Exception) -> str:
+    """One message for a person: what is wrong and the remedy where the error does not say it."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if _is_network(error):
+        return (
+            f"no network ({text[:200]}); use a local path or an embedded source such as "
+            f"procedural:easy, or download once on a machine with network"
+        )
+    if isinstance(error, OSError):
+        match error.errno:
+            case errno.ENOSPC | errno.EDQUOT:
+                return f"no free disk ({text}); free some space or choose another output folder"
+            case errno.EACCES | errno.EPERM | errno.EROFS:
+                return f"no permission ({text}); choose a path you may write or read"
+            case errno.ENOENT if error.filename:
+                return f"no such file or folder: {error.filename}; check the path"
+            case errno.EISDIR | errno.ENOTDIR if error.filename:
+                return f"{text}; expected {'a file' if error.errno == errno.EISDIR else 'a folder'}"
+    return text
+
+
+def say(message: str) -> None:
+    """Print to stderr, which stays readable when stdout is piped."""
+    print(f"torl: {message}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(what: str, total: int, done: int = 0, unit: str = "it") -> Iterator[Advance]:
+    """A bar with count, rate and time left; yields the function that moves it.
+
+    Without a terminal it prints a line at most every ten seconds instead, so that logs stay short.
+
+    Args:
+        what: Label.
+        total: Units of the whole job.
+        done: Units that an earlier run finished; they do not count for the rate.
+        unit: Name of a unit in the rate.
+    """
+    if sys.stderr.isatty():
+        with _bar(what, total, done, unit) as advance:
+            yield advance
+    else:
+        yield _Log(what, total, done, unit).advance
+
+
+@contextmanager
+def _bar(what: str, total: int, done: int, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    meter = _Meter(total, done)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
+        task = bar.add_task(what, total=total, completed=done, rate="")
+
+        def advance(units: int = 1) -> None:
+            meter.move(units)
+            bar.update(task, advance=units, rate=meter.text(unit))
+
+        yield advance
+
+
+class _Meter:
+    """Rate over this run and the time the rest will take."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done, self.moved = total, done, 0
+        self.start = time.monotonic()
+
+    def move(self, units: int) -> None:
+        self.done += units
+        self.moved += units
+
+    def text(self, unit: str) -> str:
+        seconds = max(time.monotonic() - self.start, 1e-9)
+        rate = self.moved / seconds
+        if not self.moved:
+            return "starting"
+        speed = f"{rate:.1f} {unit}/s" if rate >= 1 else f"{1 / rate:.1f} s/{unit}"
+        return f"{speed}, {clock(max(self.total - self.done, 0) / rate)} left"
+
+
+class _Log:
+    """Progress as plain lines."""
+
+    every_seconds = 10.0
+
+    def __init__(self, what: str, total: int, done: int, unit: str) -> None:
+        self.what, self.unit = what, unit
+        self.meter = _Meter(total, done)
+        self.last = self.meter.start
+
+    def advance(self, units: int = 1) -> None:
+        self.meter.move(units)
+        now = time.monotonic()
+        if now - self.last >= self.every_seconds:
+            self.last = now
+            say(f"{self.what} {self.meter.done}/{self.meter.total}, {self.meter.text(self.unit)}")
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a person reads a clock.
+
+    >>> clock(7), clock(187), clock(7507)
+    ('0:07', '3:07', '2:05:07')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _is_network(error: BaseException | None) -> bool:
+    """Whether a failed connection is among the causes."""
+    seen = 0
+    while error is not None and seen < 8:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        if names & {"ConnectionError", "gaierror", "ConnectError", "OfflineModeIsEnabled"}:
+            return not isinstance(error, BrokenPipeError)
+        error, seen = error.__cause__ or error.__context__, seen + 1
+    return False
