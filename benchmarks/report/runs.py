@@ -1,0 +1,105 @@
+"""A run directory as the reports read it: metrics, evaluations, transcripts, configuration."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+from typing import Any
+
+from agents.core.types import Trajectory
+from benchmarks.heldout.summary import Summary
+from benchmarks.storage import RecordError, read_json, read_lines
+
+FIRST = ("before",)
+"""Evaluations that come before training, whatever the alphabet says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What lies in one run directory; of metrics and evaluations one may be missing."""
+
+    path: Path
+    name: str
+    config: Mapping[str, Any]
+    metrics: tuple[Mapping[str, Any], ...]
+    """One mapping a step, in the order of the file; a step that was done twice counts once."""
+    evaluations: Mapping[str, Summary]
+    """By name, `before` first."""
+
+    def stage(self, name: str) -> tuple[Mapping[str, Any], ...]:
+        """The metrics of one stage (`sft`, `grpo`, ...)."""
+        return tuple(step for step in self.metrics if step.get("stage", "grpo") == name)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages in their order."""
+        return tuple(dict.fromkeys(str(step.get("stage", "grpo")) for step in self.metrics))
+
+    @property
+    def learning(self) -> tuple[Mapping[str, Any], ...]:
+        """The steps that carry behaviour metrics: reinforcement learning, not imitation."""
+        return tuple(step for step in self.metrics if step.get("code_ratio") is not None)
+
+    def transcripts(self) -> Iterator[tuple[int, Trajectory]]:
+        """Step and trajectory of everything kept in training, in order of steps."""
+        for file in sorted((self.path / "transcripts").glob("step-*.jsonl")):
+            step = int(file.stem.rpartition("-")[2])
+            for number, line in enumerate(read_lines(file), start=1):
+                try:
+                    yield step, Trajectory.from_json(line)
+                except (KeyError, TypeError) as error:
+                    raise RecordError(
+                        f"{file}, line {number}: not a trajectory ({error!r})"
+                    ) from None
+
+
+def open_run(path: Path) -> Run:
+    """Read a run directory.
+
+    Raises:
+        RecordError: If it does not exist or holds neither metrics nor evaluations.
+    """
+    if not path.is_dir():
+        raise RecordError(f"expected a run directory (of torl train or torl eval) at {path}")
+    metrics = path / "metrics.jsonl"
+    config = path / "config.json"
+    run = Run(
+        path=path,
+        name=path.resolve().name,
+        config=read_json(config) if config.exists() else {},
+        metrics=_last_of_each_step(read_lines(metrics)) if metrics.exists() else (),
+        evaluations=_evaluations(path),
+    )
+    if not run.metrics and not run.evaluations:
+        raise RecordError(f"{path} holds neither metrics.jsonl nor eval/*.summary.json: no run")
+    return run
+
+
+def series(steps: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """One metric over steps, `nan` where it is null or absent."""
+    return [float(value) if (value := step.get(name)) is not None else nan for step in steps]
+
+
+def _last_of_each_step(lines: Iterator[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """A resumed run may write a step again; the later line is the one that counted."""
+    found: dict[tuple[str, int], Mapping[str, Any]] = {}
+    for line in lines:
+        found[str(line.get("stage", "grpo")), int(line.get("step", len(found)))] = line
+    return tuple(found.values())
+
+
+def _evaluations(path: Path) -> dict[str, Summary]:
+    folder = path / "eval" if (path / "eval").is_dir() else path
+    files = {
+        file.name.removesuffix(".summary.json"): file for file in folder.glob("*.summary.json")
+    }
+    order = sorted(files, key=lambda name: (not name.startswith(FIRST), name))
+    found = {}
+    for name in order:
+        try:
+            found[name] = Summary.from_json(read_json(files[name]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise RecordError(
+                f"{files[name]} is not a summary of an evaluation ({error})"
+            ) from None
+    return found
