@@ -1,0 +1,43 @@
+"""ToRL and THOR as a Gymnasium environment; importing it registers `ToRLMath-v0`."""
+
+from torl_env.config import EnvConfig, ErrorFormat, OnTimeout, OverBudget
+from torl_env.env import ToRLMathEnv
+from torl_env.episode import Continue, Episode, Finish, RunTool, StopReason
+from torl_env.errors import ProblemError, SandboxError, TorlError
+from torl_env.info import INFO_KEYS, is_scorable
+from torl_env.lane import StepResult
+from torl_env.protocol import ActionKind, Parser, ToolCall, closes_tool_call
+from torl_env.registration import ENV_ID, register
+from torl_env.spaces import Unicode
+from torl_env.state import EnvState
+from torl_env.vector_env import ToRLMathVectorEnv
+
+__all__ = [
+    "ENV_ID",
+    "INFO_KEYS",
+    "ActionKind",
+    "Continue",
+    "EnvConfig",
+    "EnvState",
+    "Episode",
+    "ErrorFormat",
+    "Finish",
+    "OnTimeout",
+    "OverBudget",
+    "Parser",
+    "ProblemError",
+    "RunTool",
+    "SandboxError",
+    "StepResult",
+    "StopReason",
+    "ToRLMathEnv",
+    "ToRLMathVectorEnv",
+    "ToolCall",
+    "TorlError",
+    "Unicode",
+    "closes_tool_call",
+    "is_scorable",
+    "register",
+]
+
+register()

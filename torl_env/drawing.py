@@ -1,0 +1,123 @@
+"""Which problems the next episodes are about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from torl_env.errors import ProblemError
+from torl_env.problems import load
+from torl_env.problems.types import Problem, ProblemSource
+
+
+def open_problems(problems: ProblemSource | str, split: str | None) -> ProblemSource:
+    """The source itself, or the one of this name or path.
+
+    Raises:
+        ProblemError: It cannot be opened, or holds no problem.
+        ValueError: A split is asked of an object.
+    """
+    if isinstance(problems, str):
+        problems = load(problems, split=split)
+    elif split is not None:
+        raise ValueError(
+            f"split={split!r} selects from a source opened by name; for an object, take the split "
+            "when you make it"
+        )
+    try:
+        problems[0]
+    except IndexError:
+        raise ProblemError(
+            f"{problems.name} holds no problems: an env needs at least one"
+        ) from None
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The `options` of a reset, checked."""
+
+    problem_ids: tuple[str, ...] | None = None
+    group_size: int = 1
+    mask: npt.NDArray[np.bool_] | None = None
+
+    @classmethod
+    def single(cls, options: Mapping[str, Any] | None) -> "Draw":
+        """Options of the scalar env: `problem_id`.
+
+        Raises:
+            ValueError: An unknown option.
+        """
+        _known(options, ("problem_id",))
+        pinned = (options or {}).get("problem_id")
+        return cls(None if pinned is None else (pinned,))
+
+    @classmethod
+    def grouped(cls, options: Mapping[str, Any] | None, num_envs: int) -> "Draw":
+        """Options of the vector env: `problem_ids`, `group_size`, `reset_mask`.
+
+        Raises:
+            ValueError: An unknown option, or sizes that do not fit the number of envs.
+        """
+        _known(options, ("problem_ids", "group_size", "reset_mask"))
+        given = dict(options or {})
+        size, mask, ids = given.get("group_size", 1), given.get("reset_mask"), None
+        places = num_envs
+        if mask is not None:
+            if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+                raise ValueError("reset_mask must be a numpy array of bool")
+            if mask.shape != (num_envs,) or not mask.any():
+                raise ValueError(
+                    f"reset_mask must have shape ({num_envs},) and one True at least, got {mask}"
+                )
+            places = int(mask.sum())
+        if size < 1 or (places % size and given.get("problem_ids") is None):
+            raise ValueError(f"group_size must divide the {places} envs to reset, got {size}")
+        if given.get("problem_ids") is not None:
+            ids = tuple(given["problem_ids"])
+            if not 0 < len(ids) * size <= places:
+                raise ValueError(
+                    f"problem_ids x group_size must be 1 to {places} envs, "
+                    f"got {len(ids)} x {size} = {len(ids) * size}"
+                )
+        return cls(ids, size, mask)
+
+    def one(self, problems: ProblemSource, random: np.random.Generator) -> Problem:
+        """The problem of a single env."""
+        if self.problem_ids is not None:
+            return problems.find(self.problem_ids[0])
+        return draw(problems, random)
+
+    def many(
+        self, problems: ProblemSource, randoms: Sequence[np.random.Generator]
+    ) -> dict[int, Problem]:
+        """Env number to problem, groups of equal problems side by side.
+
+        Without ids the first env of a group draws for all of it. With fewer ids than places the
+        envs that are left over get nothing.
+        """
+        places = range(len(randoms)) if self.mask is None else np.flatnonzero(self.mask).tolist()
+        chosen: dict[int, Problem] = {}
+        if self.problem_ids is not None:
+            found = [problems.find(problem_id) for problem_id in self.problem_ids]
+            for rank, place in enumerate(places[: len(found) * self.group_size]):
+                chosen[place] = found[rank // self.group_size]
+            return chosen
+        for rank, place in enumerate(places):
+            if rank % self.group_size == 0:
+                problem = draw(problems, randoms[place])
+            chosen[place] = problem
+        return chosen
+
+
+def draw(problems: ProblemSource, random: np.random.Generator) -> Problem:
+    """A problem, uniformly."""
+    return problems[int(random.integers(len(problems)))]
+
+
+def _known(options: Mapping[str, Any] | None, names: tuple[str, ...]) -> None:
+    unknown = sorted(set(options or ()) - set(names))
+    if unknown:
+        raise ValueError(f"options of reset are {', '.join(names)}; got {', '.join(unknown)}")

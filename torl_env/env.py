@@ -1,0 +1,197 @@
+"""The environment for one episode at a time."""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any, Unpack
+
+import gymnasium as gym
+
+from torl_env.config import EnvConfig
+from torl_env.drawing import Draw, open_problems
+from torl_env.lane import Lane, StepResult, Steps, drive
+from torl_env.lease import SandboxLease
+from torl_env.options import EnvOptions
+from torl_env.problems.types import ProblemSource
+from torl_env.sandbox.types import Sandbox
+from torl_env.spaces import Unicode
+from torl_env.state import EnvState
+
+Transition = tuple[str, float, bool, bool, dict[str, Any]]
+
+
+class ToRLMathEnv(gym.Env[str, str]):
+    r"""A problem, a Python interpreter and a model that writes text.
+
+    The observation is only the text that the env adds: the prompt at `reset`, the output of a
+    program after a call, `""` at the end. An action is what the model writes in one turn; the
+    grammar is in `torl_env.protocol`, the keys of `info` in `torl_env.info`.
+
+    Args:
+        problems: A source, or a name or path for `torl_env.problems.load`.
+        split: Split of a source opened by name; `None` is its default one.
+        sandbox: A backend's name, shared by all envs of the process, or an object that the caller
+            closes; `None` is `local`.
+        render_mode: `ansi` or `None`.
+        **options: Fields of `EnvConfig`.
+
+    Raises:
+        ProblemError: The problems cannot be opened, or there are none.
+        ValueError: An option is out of range.
+
+    Example:
+        >>> env = gym.make("torl_env:ToRLMath-v0", problems="procedural:easy")
+        >>> question, info = env.reset(seed=0)
+        >>> _, reward, terminated, truncated, info = env.step("It is \\boxed{-1.5}.")
+        >>> reward, terminated, truncated, info["verdict"]
+        (-1.0, True, False, 'wrong')
+        >>> env.close()
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - Gymnasium's own form
+
+    def __init__(
+        self,
+        problems: ProblemSource | str = "procedural:easy",
+        split: str | None = None,
+        sandbox: Sandbox | str | None = None,
+        render_mode: str | None = None,
+        **options: Unpack[EnvOptions],
+    ) -> None:
+        if render_mode not in (None, "ansi"):
+            raise ValueError(f"render_mode must be None or 'ansi', got {render_mode!r}")
+        self.config = EnvConfig(**options)
+        self.problems = open_problems(problems, split)
+        self.observation_space = Unicode()
+        self.action_space = Unicode()
+        self.render_mode = render_mode
+        self._lease = SandboxLease(sandbox)
+        self._lane = Lane(self.config, self._lease.get)
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        """Function schemas of the tools, as chat templates take them."""
+        return self._lane.toolbox.schemas
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Begin an episode with a problem drawn by `np_random`.
+
+        Args:
+            seed: Seeds `np_random`, as everywhere in Gymnasium.
+            options: `{"problem_id": ...}` takes that problem, without a draw.
+
+        Raises:
+            ProblemError: No problem has this id.
+            ValueError: An unknown option.
+        """
+        super().reset(seed=seed)
+        draw = Draw.single(options)
+        result = self._lane.reset(draw.one(self.problems, self.np_random))
+        return result.observation, result.info
+
+    def step(self, action: str) -> Transition:
+        """Take the model's turn.
+
+        Raises:
+            ResetNeeded: There is no running episode.
+            InvalidAction: The action is not text.
+        """
+        return _transition(drive(self._lane.step(action)))
+
+    def cut(self, action: str) -> Transition:
+        """Take a turn that a length limit of the sampler has cut: the episode is truncated."""
+        return _transition(drive(self._lane.step(action, cut=True)))
+
+    async def astep(self, action: str, *, cut: bool = False) -> Transition:
+        """`step` without blocking the event loop.
+
+        Cancelling it kills the program and leaves the episode as it was before the action.
+        """
+        return _transition(await adrive(self._lane.step(action, cut=cut)))
+
+    async def areset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """`reset` in a thread, for sources that read files or a network."""
+        return await asyncio.to_thread(self.reset, seed=seed, options=options)
+
+    async def aclose(self) -> None:
+        """`close` in a thread."""
+        await asyncio.to_thread(self.close)
+
+    def render(self) -> str | None:
+        """The whole transcript so far with `render_mode="ansi"`."""
+        episode = self._lane.episode
+        if self.render_mode is None or episode is None:
+            return None
+        return "".join(segment.text for segment in episode.state.segments)
+
+    def get_state(self, *, live: bool = False) -> EnvState:
+        """Keep where the episode stands.
+
+        Args:
+            live: Copy the running interpreter too; the state then must be closed. Without it, the
+                programs run so far are replayed when the interpreter is next used.
+
+        Raises:
+            ResetNeeded: There is no episode.
+        """
+        return EnvState.of(self._lane, self.np_random, live=live)
+
+    def set_state(self, state: EnvState) -> None:
+        """Go back, or to what another env with the same options and problems has kept.
+
+        Raises:
+            ProblemError: A state from JSON names a problem that this source does not hold.
+        """
+        self.np_random = state.generator()
+        state.restore(self._lane, self.problems)
+
+    def branch(self, n: int) -> "list[ToRLMathEnv]":
+        """`n` independent envs that stand where this one stands, interpreter included.
+
+        They use the same sandbox; each has to be closed.
+        """
+        with self.get_state(live=True) as state:
+            branches = [self._sibling() for _ in range(n)]
+            for branch in branches:
+                branch.set_state(state)
+        return branches
+
+    def _sibling(self) -> "ToRLMathEnv":
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._lease = self._lease.another()
+        twin._lane = Lane(self.config, twin._lease.get)
+        return twin
+
+    def close(self) -> None:
+        """End the interpreter and let the sandbox go; idempotent."""
+        if hasattr(self, "_lane"):
+            self._lane.close()
+            self._lease.close()
+
+
+async def adrive(steps: Steps) -> StepResult:
+    """Run a step to its end without blocking the event loop."""
+    try:
+        job = next(steps)
+        while True:
+            try:
+                if isinstance(job, Future):
+                    value = await asyncio.wrap_future(job)
+                else:
+                    value = await asyncio.to_thread(job)
+            except BaseException as error:  # noqa: BLE001 - the step decides what an error means
+                job = steps.throw(error)
+            else:
+                job = steps.send(value)
+    except StopIteration as end:
+        result: StepResult = end.value
+        return result
+
+
+def _transition(result: StepResult) -> Transition:
+    return result.observation, result.reward, result.terminated, result.truncated, result.info

@@ -1,0 +1,79 @@
+"""The `info` of every reset and step: the same keys each time, no clocks, no paths."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rewards.types import Grade, Scored, Verdict
+from torl_env.episode import Episode
+from torl_env.problems.types import Problem
+
+INFO_KEYS = (
+    "problem_id",
+    "split",
+    "turn",
+    "action_kind",
+    "tool_status",
+    "error_type",
+    "output_chars",
+    "output_truncated",
+    "tool_calls",
+    "tool_errors",
+    "verdict",
+    "answer",
+    "reward_terms",
+    "stop_reason",
+    "infra_error",
+    "stop",
+    "continue_generation",
+)
+
+
+def build_info(
+    problem: Problem,
+    episode: Episode,
+    *,
+    grade: Grade | None = None,
+    scored: Scored | None = None,
+    infra_error: str = "",
+) -> dict[str, Any]:
+    """A fresh dict with exactly `INFO_KEYS`.
+
+    Args:
+        problem: The problem at hand; its answer is not used.
+        episode: The episode after the action.
+        grade: What the grader said, at the end only.
+        scored: The reward and its terms, at the end only.
+        infra_error: What failed in the machine.
+    """
+    state = episode.state
+    seen = state.last
+    return {
+        "problem_id": problem.id,
+        "split": problem.split,
+        "turn": state.turn,
+        "action_kind": str(state.action_kind),
+        "tool_status": str(seen.status) if seen else "",
+        "error_type": seen.error_type if seen else "",
+        "output_chars": seen.output_chars if seen else 0,
+        "output_truncated": seen.output_truncated if seen else False,
+        "tool_calls": state.tool_calls,
+        "tool_errors": state.tool_errors,
+        "verdict": str(grade.verdict) if grade else "",
+        "answer": (grade.answer or "") if grade else "",
+        "reward_terms": {name: float(term) for name, term in scored.terms.items()}
+        if scored
+        else {},
+        "stop_reason": str(episode.ending or ""),
+        "infra_error": infra_error,
+        "stop": episode.stop,
+        "continue_generation": state.open_turn is not None,
+    }
+
+
+def is_scorable(info: Mapping[str, Any]) -> bool:
+    """Whether the reward of this step says something about the model.
+
+    False for a failure of the machine and for an answer that the grader could not decide: drop
+    such an episode from training groups and from accuracies, instead of reading its 0.0.
+    """
+    return not info["infra_error"] and info["verdict"] != Verdict.UNGRADABLE

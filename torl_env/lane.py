@@ -1,0 +1,227 @@
+"""One episode with its machinery: what the scalar and the vector environment both drive."""
+
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+
+import rewards
+from rewards.types import Attempt, Grade, Scored, Verdict
+from torl_env.config import EnvConfig
+from torl_env.episode import Continue, Episode, RunTool
+from torl_env.errors import SandboxError
+from torl_env.info import build_info
+from torl_env.problems.types import Problem
+from torl_env.protocol import ToolCall
+from torl_env.sandbox.types import Sandbox
+from torl_env.tools.session import CodeSession
+from torl_env.tools.toolbox import Job, Toolbox
+from torl_env.tools.types import Outcome, ToolContext
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one step of one environment gave."""
+
+    env_id: int
+    observation: str
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode is over."""
+        return self.terminated or self.truncated
+
+
+Steps = Generator[Job, Any, StepResult]
+"""A step in progress: yields work, is sent its result (or thrown its error), returns the step."""
+
+
+def drive(steps: Steps) -> StepResult:
+    """Run a step to its end in this thread."""
+    try:
+        job = next(steps)
+        while True:
+            try:
+                value = job.result() if isinstance(job, Future) else job()
+            except BaseException as error:  # noqa: BLE001 - the step decides what an error means
+                job = steps.throw(error)
+            else:
+                job = steps.send(value)
+    except StopIteration as end:
+        result: StepResult = end.value
+        return result
+
+
+class Lane:
+    """Runs one episode after the other.
+
+    Args:
+        config: Options of the env.
+        sandbox: Gives the sandbox; called when code runs for the first time.
+        env_id: Stamped on results.
+    """
+
+    def __init__(self, config: EnvConfig, sandbox: Callable[[], Sandbox], env_id: int = 0) -> None:
+        self.config = config
+        self.env_id = env_id
+        self.toolbox = Toolbox(config.tools)
+        self.episode: Episode | None = None
+        self.problem: Problem | None = None
+        self.session: CodeSession | None = None
+        self._sandbox = sandbox
+        self._reward = rewards.reward(config.reward)
+        self._grader = config.grader or rewards.grade
+        self._running: Future[Any] | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether an episode is under way."""
+        return self.episode is not None and self.episode.ending is None
+
+    def reset(self, problem: Problem) -> StepResult:
+        """Begin an episode."""
+        self.close()
+        prompt = self.config.prompt.replace("{question}", problem.question)
+        self.problem, self.episode = problem, Episode(self.config, prompt)
+        if self.config.stateful:
+            self.session = self.open_session()
+        return StepResult(self.env_id, prompt, 0.0, False, False, build_info(problem, self.episode))
+
+    def vacate(self) -> None:
+        """End the episode without an outcome."""
+        self.close()
+        self.episode = self.problem = None
+
+    def open_session(self, log: tuple[str, ...] = ()) -> CodeSession:
+        """An interpreter of this episode, opened when it is first used."""
+        return CodeSession(lambda: self._sandbox().session(self.config.limits), log)
+
+    def check(self, action: object) -> None:
+        """Whether this action can be taken now.
+
+        Raises:
+            ResetNeeded: There is no running episode.
+            InvalidAction: The action is not text.
+        """
+        if not self.live:
+            what = "there is no episode yet" if self.episode is None else "the episode is over"
+            raise gym.error.ResetNeeded(f"env {self.env_id}: {what}; call reset() before step()")
+        if not isinstance(action, str):
+            raise gym.error.InvalidAction(
+                f"env {self.env_id}: an action is the model's text (str), "
+                f"got {type(action).__name__}"
+            )
+
+    def step(self, action: str, *, cut: bool = False) -> Steps:
+        """One step; an interrupted one leaves the episode as it was before.
+
+        Raises:
+            ResetNeeded: There is no running episode.
+            InvalidAction: The action is not text.
+        """
+        self.check(action)
+        episode, _ = self._present()
+        before = episode.state
+        try:
+            return (yield from self._step(episode, action, cut))
+        except BaseException:
+            episode.state = before
+            self._cancel()
+            if self.session is not None:
+                # The interpreter may have run half of the turn: rebuild it when next used.
+                self.session.discard()
+            raise
+
+    def _step(self, episode: Episode, action: str, cut: bool) -> Steps:
+        move = episode.act(action, cut=cut)
+        observation = ""
+        if isinstance(move, Continue):
+            observation = move.observation
+        elif isinstance(move, RunTool):
+            try:
+                outcome: Outcome = yield from self._retried(partial(self._call, move.call))
+            except SandboxError as error:
+                return self._void(episode, error)
+            observation = episode.observe(outcome)
+        if episode.ending is None:
+            return self._result(observation, build_info(self._present()[1], episode))
+        return (yield from self._graded(episode))
+
+    def _retried(self, start: Callable[[], Job]) -> Generator[Job, Any, Any]:
+        """Work that is tried a second time when the machine failed."""
+        for last in (False, True):
+            try:
+                job = start()
+                self._running = job if isinstance(job, Future) else None
+                return (yield job)
+            except SandboxError:
+                if self.session is not None:
+                    self.session.discard()
+                if last:
+                    raise
+            finally:
+                self._running = None
+        raise AssertionError
+
+    def _call(self, call: ToolCall) -> Job:
+        context = ToolContext(self._sandbox(), self.config.limits, self.session)
+        return self.toolbox.job(call, context)
+
+    def _graded(self, episode: Episode) -> Steps:
+        problem = self._present()[1]
+        grade: Grade = yield partial(self._grader, episode.prose, problem.answer)
+        scored = Scored(0.0)
+        if grade.verdict is not Verdict.UNGRADABLE:
+            scored = self._reward.score(attempt(episode, grade))
+        info = build_info(problem, episode, grade=grade, scored=scored)
+        return self._result("", info, scored.total)
+
+    def _void(self, episode: Episode, error: SandboxError) -> StepResult:
+        episode.fail()
+        said = f"{type(error).__name__}: {error}"
+        return self._result("", build_info(self._present()[1], episode, infra_error=said))
+
+    def _result(self, observation: str, info: dict[str, Any], reward: float = 0.0) -> StepResult:
+        ending = self._present()[0].ending
+        terminated = ending is not None and ending.terminates
+        truncated = ending is not None and not terminated
+        if ending is not None and self.session is not None:
+            self.session.close()
+        return StepResult(self.env_id, observation, reward, terminated, truncated, info)
+
+    def _present(self) -> tuple[Episode, Problem]:
+        assert self.episode is not None
+        assert self.problem is not None
+        return self.episode, self.problem
+
+    def _cancel(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+
+    def close(self) -> None:
+        """End what runs; idempotent. The sandbox belongs to someone else."""
+        self._cancel()
+        session, self.session = self.session, None
+        if session is not None:
+            session.close()
+
+
+def attempt(episode: Episode, grade: Grade) -> Attempt:
+    """The ended episode as a reward sees it."""
+    state, ending = episode.state, episode.ending
+    return Attempt(
+        verdict=grade.verdict,
+        tool_calls=state.tool_calls,
+        tool_errors=state.tool_errors,
+        turns=state.turn,
+        truncated=ending is not None and not ending.terminates,
+        boxed=grade.answer is not None,
+    )

@@ -1,0 +1,206 @@
+r"""How a turn of the model is read: the action grammar, and the fenced style of the papers.
+
+A turn that ends with a closed tool block is a call; every other turn is final. Fenced style:
+
+| the turn | is |
+| --- | --- |
+| prose, then a closed ```` ```python ```` block, then nothing | a call of `python` |
+| the same, then white space | a call |
+| the same, then ```` ```output ```` opened and empty | a call; the observation goes inside |
+| the same, then any other text | final: no code runs |
+| two or more closed blocks, the last at the end | a call of the last; the others never run |
+| an empty closed block | a call of the empty program |
+| an unclosed ```` ```python ```` block | final: no program, and no answer inside it counts |
+| a block inside another fence or behind `>` | quoted text, not a call |
+| a fence that is not at the start of its line (up to three spaces) | plain text |
+| no fence at all, or an empty turn | final |
+| it ends at the opening of a fence without a language | unfinished: generation goes on |
+
+A closing fence is a line of at least as many back-ticks as the opening one and nothing else but
+white space (the rule of CommonMark), so a program cannot hold such a line. Lines end with LF or
+CRLF. `py` and `python3` mean `python`, in any case. `info["stop"]` names the strings at which a
+sampler stops, keeping them in the text; one that sees tokens uses `closes_tool_call` instead.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+
+class ActionKind(StrEnum):
+    """What the env took an action for; `info["action_kind"]`."""
+
+    NONE = ""
+    """No action yet: the info of a reset."""
+    TOOL = "tool"
+    """A call that ran."""
+    MALFORMED = "malformed"
+    """A call that could not be read or names no tool; it counts as a failed call."""
+    OVER_BUDGET = "over_budget"
+    """A call that did not run because the budget of calls was used up."""
+    UNFINISHED = "unfinished"
+    """Neither a call nor final yet: the sampler was stopped by accident and goes on."""
+    FINAL = "final"
+    CUT = "cut"
+    """The sampler ran into a length limit in the middle of the turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What a turn asks for."""
+
+    name: str
+    body: str
+    """The raw text of the call: the program of a fenced block."""
+    arguments: Mapping[str, Any] | None = None
+    """Named arguments where the style has them; `None` when `body` is all there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A turn that ends with a call nobody can read."""
+
+    reason: str
+    """One sentence for the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A turn that a stop string ended too early."""
+
+
+Reading = ToolCall | Malformed | Unfinished | None
+"""What a parser says of a turn; `None` is final."""
+
+
+@runtime_checkable
+class Parser(Protocol):
+    """One style of writing tool calls."""
+
+    stop: tuple[str, ...]
+    """Strings after which a sampler should stop, kept in its text."""
+
+    def parse(self, turn: str) -> Reading:
+        """Read one whole turn."""
+        ...
+
+    def prose(self, turn: str) -> str:
+        """The turn without its calls and without what pretends to be their output."""
+        ...
+
+    def frame(self, turn: str, body: str) -> str:
+        """The text to append to `turn` so that the model reads `body` as the tool's output."""
+        ...
+
+
+class _Block(NamedTuple):
+    language: str
+    start: int
+    """Offset of the opening fence."""
+    inside: int
+    """Offset of the first character after the opening line."""
+    close: int
+    """Offset of the closing fence, or the end of the text."""
+    end: int
+    """Offset after the closing line, or the end of the text."""
+    closed: bool
+
+
+# Possessive quantifiers keep the scan linear on a megabyte of back-ticks.
+_FENCE = re.compile(r"^ {0,3}(`{3,}+)([^`\n]*+)$", re.MULTILINE)
+_ALIASES = {"py": "python", "python3": "python"}
+
+
+def _blocks(text: str) -> Iterator[_Block]:
+    opening: re.Match[str] | None = None
+    for fence in _FENCE.finditer(text):
+        if opening is None:
+            opening = fence
+        elif len(fence[1]) >= len(opening[1]) and not fence[2].strip():
+            yield _block(opening, fence.start(), fence.end(), closed=True)
+            opening = None
+    if opening is not None:
+        yield _block(opening, len(text), len(text), closed=False)
+
+
+def _block(opening: re.Match[str], close: int, end: int, *, closed: bool) -> _Block:
+    words = opening[2].split(maxsplit=1)
+    language = words[0].lower() if words else ""
+    inside = min(opening.end() + 1, close)
+    return _Block(_ALIASES.get(language, language), opening.start(), inside, close, end, closed)
+
+
+class FencedParser:
+    r"""Markdown fences, as ToRL and THOR write them; the rules are in the table of this module.
+
+    Args:
+        names: Languages that are tools; one block runs the tool of its language.
+
+    Example:
+        >>> parser = FencedParser()
+        >>> parser.parse("I compute.\n```python\nprint(6*7)\n```")
+        ToolCall(name='python', body='print(6*7)', arguments=None)
+        >>> parser.parse("It is \\boxed{42}.") is None
+        True
+    """
+
+    stop: tuple[str, ...] = ("```output", "\n```\n")
+
+    def __init__(self, names: tuple[str, ...] = ("python",)) -> None:
+        self.names = frozenset(names)
+
+    def parse(self, turn: str) -> Reading:
+        """Read one whole turn; time is linear in its length."""
+        before: _Block | None = None
+        last: _Block | None = None
+        for block in _blocks(turn):
+            before, last = last, block
+        if last is None:
+            return None
+        if not last.closed and not turn[last.inside :].strip():
+            if last.language == "" and turn.endswith("\n"):
+                return Unfinished()
+            if last.language != "output" or before is None:
+                return None
+            last, rest = before, turn[before.end : last.start]
+        else:
+            rest = turn[last.end :]
+        if not last.closed or last.language not in self.names or rest.strip():
+            return None
+        body = turn[last.inside : last.close].replace("\r\n", "\n")
+        return ToolCall(last.language, body.removesuffix("\n"))
+
+    def prose(self, turn: str) -> str:
+        """The turn without tool and output blocks; an unclosed one reaches to the end."""
+        kept, at = [], 0
+        for block in _blocks(turn):
+            if block.language in self.names or block.language == "output":
+                kept.append(turn[at : block.start])
+                at = block.end
+        return "".join([*kept, turn[at:]])
+
+    def frame(self, turn: str, body: str) -> str:
+        """An ```` ```output ```` block, without its opening line where the turn has written it."""
+        newline = "" if turn.endswith("\n") else "\n"
+        opening = "" if turn.rstrip().endswith("```output") else "```output\n"
+        return f"{newline}{opening}{body}\n```\n"
+
+
+_FENCED = FencedParser()
+
+
+def closes_tool_call(text: str, parser: Parser = _FENCED) -> bool:
+    r"""Whether a sampler that has produced `text` in this turn should stop, for a tool is called.
+
+    It costs one look at the end of the text unless that ends like a call.
+
+    Example:
+        >>> closes_tool_call("```python\nprint(1)\n```"), closes_tool_call("```python\n")
+        (True, False)
+    """
+    tail = text.rstrip()
+    if not any(tail.endswith(stop.strip()) for stop in parser.stop):
+        return False
+    return isinstance(parser.parse(text), ToolCall | Malformed)

@@ -1,0 +1,142 @@
+"""The other two styles of tool calls, and the choice between all of them by name."""
+
+import json
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+from torl_env.protocol import FencedParser, Malformed, Parser, Reading, ToolCall
+from torl_env.tools.types import Tool
+
+
+class XmlParser:
+    r"""`<python>` ... `</python>` (GEM, verl-tool): one tag per tool, output in `<output>`.
+
+    Example:
+        >>> XmlParser().parse("So\n<python>print(1)</python>\n")
+        ToolCall(name='python', body='print(1)', arguments=None)
+    """
+
+    def __init__(self, names: tuple[str, ...] = ("python",)) -> None:
+        self.stop = tuple(f"</{name}>" for name in names)
+        choice = "|".join(re.escape(name) for name in (*names, "output"))
+        self._tag = re.compile(f"<(/?)({choice})>")
+
+    def parse(self, turn: str) -> Reading:
+        """A turn that ends with a closed tag of a tool is a call; tags inside it are its text."""
+        last = None
+        for name, _, inside, close, end in self._elements(turn):
+            last = (name, inside, close, end)
+        if last is None or last[2] == last[3]:
+            return None
+        name, inside, close, end = last
+        rest = turn[end:].strip()
+        if name == "output" or rest not in ("", "<output>"):
+            return None
+        return ToolCall(name, turn[inside:close].strip("\r\n").replace("\r\n", "\n"))
+
+    def prose(self, turn: str) -> str:
+        """The turn without its tags and what is in them."""
+        kept, at = [], 0
+        for _, start, _, _, end in self._elements(turn):
+            kept.append(turn[at:start])
+            at = end
+        return "".join([*kept, turn[at:]])
+
+    def frame(self, turn: str, body: str) -> str:
+        """An `<output>` element on lines of its own."""
+        newline = "" if turn.endswith("\n") else "\n"
+        opening = "" if turn.rstrip().endswith("<output>") else "<output>\n"
+        return f"{newline}{opening}{body}\n</output>\n"
+
+    def _elements(self, turn: str) -> list[tuple[str, int, int, int, int]]:
+        """Name, start, inside, close, end of each; an unclosed one closes and ends with the text.
+
+        An `<output>` opened at the very end is no element: it waits for the observation.
+        """
+        found: list[tuple[str, int, int, int, int]] = []
+        opening: re.Match[str] | None = None
+        for tag in self._tag.finditer(turn):
+            if opening is None:
+                opening = None if tag[1] else tag
+            elif tag[1] and tag[2] == opening[2]:
+                found.append((tag[2], opening.start(), opening.end(), tag.start(), tag.end()))
+                opening = None
+        if opening is not None and not (
+            opening[2] == "output" and not turn[opening.end() :].strip()
+        ):
+            found.append((opening[2], opening.start(), opening.end(), len(turn), len(turn)))
+        return found
+
+
+class HermesParser:
+    r"""`<tool_call>` with JSON inside (Hermes, Qwen): `{"name": ..., "arguments": {...}}`.
+
+    Example:
+        >>> call = '{"name": "python", "arguments": {"code": "1"}}'
+        >>> HermesParser().parse(f"<tool_call>\n{call}\n</tool_call>")
+        ToolCall(name='python', body='', arguments={'code': '1'})
+    """
+
+    stop: tuple[str, ...] = ("</tool_call>",)
+    _CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
+    _OUTPUT = re.compile(r"<tool_response>.*?(?:</tool_response>|\Z)", re.DOTALL)
+
+    def __init__(self, names: tuple[str, ...] = ("python",)) -> None:
+        self.names = names
+
+    def parse(self, turn: str) -> Reading:
+        """A turn that ends with a closed element is a call of the last one."""
+        text = turn.rstrip()
+        if not text.endswith("</tool_call>"):
+            return None
+        calls = self._CALL.findall(text)
+        if not calls:
+            return None
+        try:
+            call = json.loads(calls[-1])
+        except (ValueError, RecursionError) as error:
+            return Malformed(f"[the tool call is not valid JSON: {error}]")
+        return _call_of(call)
+
+    def prose(self, turn: str) -> str:
+        """The turn without calls and without invented responses."""
+        return self._OUTPUT.sub("", self._CALL.sub("", turn))
+
+    def frame(self, turn: str, body: str) -> str:
+        """A `<tool_response>` element on lines of its own."""
+        newline = "" if turn.endswith("\n") else "\n"
+        return f"{newline}<tool_response>\n{body}\n</tool_response>\n"
+
+
+def _call_of(call: object) -> ToolCall | Malformed:
+    if isinstance(call, dict):
+        name, arguments = call.get("name"), call.get("arguments", {})
+        if isinstance(name, str) and isinstance(arguments, dict):
+            return ToolCall(name, "", arguments)
+    return Malformed('[the tool call must be {"name": "...", "arguments": {...}}]')
+
+
+_STYLES: dict[str, Callable[[tuple[str, ...]], Parser]] = {
+    "fenced": FencedParser,
+    "xml": XmlParser,
+    "hermes": HermesParser,
+}
+
+
+def resolve_parser(parser: str | Parser, tools: tuple[Tool, ...] | None) -> Parser:
+    """The parser of this name for these tools; an object is returned as it is.
+
+    Raises:
+        ValueError: No style has this name.
+    """
+    if not isinstance(parser, str):
+        return parser
+    return _named(parser, ("python",) if tools is None else tuple(tool.name for tool in tools))
+
+
+@lru_cache(maxsize=64)
+def _named(style: str, names: tuple[str, ...]) -> Parser:
+    if style not in _STYLES:
+        raise ValueError(f"parser must be one of {', '.join(_STYLES)} or an object, got {style!r}")
+    return _STYLES[style](names)

@@ -1,0 +1,65 @@
+"""One episode's interpreter: opened when first used, branched alive or replayed from its log."""
+
+from collections.abc import Callable
+
+from torl_env.sandbox.types import Execution, Limits, Session
+
+
+class CodeSession:
+    """A lazily opened `Session` with the log that can rebuild it.
+
+    Args:
+        open_session: Opens a fresh interpreter.
+        log: Programs to run first, in order; their results are dropped.
+        live: An interpreter that has already run the log; this object closes it.
+    """
+
+    def __init__(
+        self,
+        open_session: Callable[[], Session],
+        log: tuple[str, ...] = (),
+        live: Session | None = None,
+    ) -> None:
+        self._open_session = open_session
+        self._log = log
+        self._live = live
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """Programs that made the present variables: the ones that ended well since a restart."""
+        return self._log
+
+    def run(self, code: str, limits: Limits) -> tuple[Execution, bool]:
+        """Run `code`; the flag says whether earlier variables were lost."""
+        live = self._interpreter(limits)
+        execution = live.run(code, limits)
+        lost = live.restarted and bool(self._log)
+        if live.restarted:
+            self._log = ()
+        if execution.ok:
+            self._log = (*self._log, code)
+        return execution, lost
+
+    def _interpreter(self, limits: Limits) -> Session:
+        if self._live is None:
+            live = self._open_session()
+            for code in self._log:
+                live.run(code, limits)
+            self._live = live
+        return self._live
+
+    def branch(self) -> "CodeSession":
+        """An independent copy: a copy of the live interpreter, or a replay when next used."""
+        live = None if self._live is None else self._live.branch()
+        return CodeSession(self._open_session, self._log, live)
+
+    def discard(self) -> None:
+        """Drop the interpreter but not the log, so that the next call starts from a replay."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.close()
+
+    def close(self) -> None:
+        """End the interpreter; idempotent."""
+        self.discard()
+        self._log = ()

@@ -1,0 +1,129 @@
+"""From a call by name to work that can be waited for."""
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from torl_env.protocol import ToolCall
+from torl_env.sandbox.types import Status
+from torl_env.tools.python import PythonTool
+from torl_env.tools.types import (
+    Outcome,
+    SubmittingTool,
+    Tool,
+    ToolContext,
+    ToolError,
+    ToolResult,
+)
+
+Job = Future[Any] | Callable[[], Any]
+"""Work of one step: already under way, or to be run by whoever drives the step."""
+
+
+class Toolbox:
+    """The tools of one env by name.
+
+    Raises:
+        ValueError: Two tools share a name, or there is none.
+    """
+
+    def __init__(self, tools: tuple[Tool, ...] | None = None) -> None:
+        chosen = (PythonTool(),) if tools is None else tools
+        self._tools = {tool.name: tool for tool in chosen}
+        if not chosen or len(self._tools) < len(chosen):
+            names = [tool.name for tool in chosen]
+            raise ValueError(f"tools need at least one tool and names of their own, got {names}")
+
+    @property
+    def schemas(self) -> list[dict[str, Any]]:
+        """Function schemas as chat templates take them under `tools=`."""
+        return [
+            {
+                "type": "function",
+                "function": {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": dict(tool.parameters),
+                },
+            }
+            for tool in self._tools.values()
+        ]
+
+    def job(self, call: ToolCall, context: ToolContext) -> Job:
+        """Start `call`, or say how to run it; its result is an `Outcome`.
+
+        A wrong call gives a failed result. `SandboxError` may come now or from the job.
+        """
+        try:
+            tool, arguments = self._resolve(call)
+        except ToolError as error:
+            return partial(_failed, error)
+        if isinstance(tool, SubmittingTool):
+            future = tool.submit(arguments, context)
+            if future is not None:
+                return future
+        return partial(_run, tool, arguments, context)
+
+    def _resolve(self, call: ToolCall) -> tuple[Tool, Mapping[str, Any]]:
+        tool = self._tools.get(call.name)
+        if tool is None:
+            raise ToolError(f"[there is no tool {call.name!r}: use {', '.join(self._tools)}]")
+        arguments = call.arguments
+        if arguments is None:
+            arguments = _read(call.body, tool)
+        _check(arguments, tool)
+        return tool, arguments
+
+
+def _read(body: str, tool: Tool) -> Mapping[str, Any]:
+    """Arguments from plain text: the one parameter itself, or a JSON object."""
+    names = list(tool.parameters["properties"])
+    if len(names) == 1 and tool.parameters["properties"][names[0]].get("type") == "string":
+        return {names[0]: body}
+    try:
+        arguments = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ToolError(
+            f"[{tool.name} takes a JSON object with {', '.join(names)}: {error}]"
+        ) from None
+    if not isinstance(arguments, dict):
+        raise ToolError(f"[{tool.name} takes a JSON object with {', '.join(names)}]")
+    return arguments
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+}
+
+
+def _check(arguments: Mapping[str, Any], tool: Tool) -> None:
+    known = tool.parameters["properties"]
+    for name in tool.parameters.get("required", ()):
+        if name not in arguments:
+            raise ToolError(f"[{tool.name} needs the argument {name!r}]")
+    for name, value in arguments.items():
+        if name not in known:
+            raise ToolError(f"[{tool.name} has no argument {name!r}: it takes {', '.join(known)}]")
+        kind = known[name].get("type")
+        expected = _TYPES.get(kind)
+        boolean = isinstance(value, bool) and kind in ("integer", "number")
+        if expected is not None and (boolean or not isinstance(value, expected)):
+            raise ToolError(f"[{tool.name} takes {name!r} as {kind}, got {type(value).__name__}]")
+
+
+def _run(tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> Outcome:
+    try:
+        return tool.run(arguments, context)
+    except ToolError as error:
+        return _failed(error)
+
+
+def _failed(error: ToolError) -> ToolResult:
+    return ToolResult(str(error), Status.ERROR, type(error).__name__)

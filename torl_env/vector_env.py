@@ -1,0 +1,365 @@
+"""Many episodes at once: all their programs run together, and nobody waits for the slowest."""
+
+import asyncio
+import queue
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Unpack
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from torl_env.config import EnvConfig
+from torl_env.drawing import Draw, draw, open_problems
+from torl_env.lane import Lane, StepResult, Steps
+from torl_env.lease import SandboxLease
+from torl_env.options import EnvOptions
+from torl_env.problems.types import Problem, ProblemSource
+from torl_env.sandbox.types import Sandbox
+from torl_env.spaces import Unicode
+from torl_env.state import EnvState
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+VectorTransition = tuple[tuple[str, ...], Floats, Bools, Bools, dict[str, Any]]
+
+
+class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
+    """`num_envs` episodes over one sandbox; each behaves as `ToRLMathEnv` does, step by step.
+
+    Besides `step`, which takes an action for every env, `send` starts the steps of some and `recv`
+    gives those that are ready, in the order in which they became so. One thread sends and receives.
+
+    Args:
+        num_envs: Number of episodes.
+        problems: As in `ToRLMathEnv`.
+        split: As in `ToRLMathEnv`.
+        sandbox: As in `ToRLMathEnv`.
+        autoreset_mode: `SameStep` begins the next episode in the step that ends one and keeps the
+            last observation and info in `final_obs` and `final_info`; `NextStep` spends the next
+            action on it; `Disabled` leaves it to `reset(options={"reset_mask": ...})`.
+        workers: Threads for grading and for tools that block.
+        **options: Fields of `EnvConfig`.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        problems: ProblemSource | str = "procedural:easy",
+        split: str | None = None,
+        sandbox: Sandbox | str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        workers: int | None = None,
+        **options: Unpack[EnvOptions],
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        self.config = EnvConfig(**options)
+        self.problems = open_problems(problems, split)
+        self.num_envs = num_envs
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
+        self.single_observation_space = Unicode()
+        self.single_action_space = Unicode()
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._lease = SandboxLease(sandbox)
+        self._lanes = [Lane(self.config, self._lease.get, i) for i in range(num_envs)]
+        self._randoms: list[np.random.Generator | None] = [None] * num_envs
+        self._observations = [""] * num_envs
+        self._flight = _Flight(workers or min(num_envs, 32))
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """Begin episodes.
+
+        Args:
+            seed: Env `i` is seeded with `seed + i`, or with item `i` of a sequence.
+            options: `problem_ids` with `group_size` G fill the envs group by group, G envs for
+                each problem; envs left over stay without an episode. `group_size` alone draws one
+                problem for each group. `reset_mask` limits the reset to some envs.
+
+        Raises:
+            ProblemError: No problem has this id.
+            ValueError: An unknown option, or sizes that do not fit.
+        """
+        wanted = Draw.grouped(options, self.num_envs)
+        mask = np.ones(self.num_envs, np.bool_) if wanted.mask is None else wanted.mask
+        self._seed(seed, mask)
+        randoms = [self._random(i) for i in range(self.num_envs)]
+        chosen = wanted.many(self.problems, randoms)
+        infos: dict[str, Any] = {}
+        for i in np.flatnonzero(mask).tolist():
+            self._flight.abandon(i)
+            self._lanes[i].vacate()
+            self._observations[i] = ""
+        for i, problem in chosen.items():
+            infos = self._add_info(infos, self._begin(i, problem).info, i)
+        return tuple(self._observations), infos
+
+    def step(self, actions: Sequence[str]) -> VectorTransition:
+        """Take one action for each env and wait for all.
+
+        Raises:
+            ResetNeeded: An env has no running episode and `autoreset_mode` is `Disabled`.
+            ValueError: There are not `num_envs` actions, or steps are in flight.
+        """
+        if self._flight.count:
+            raise ValueError(f"{self._flight.count} steps are in flight: recv() them before step()")
+        if len(actions) != self.num_envs:
+            raise ValueError(f"step takes {self.num_envs} actions, got {len(actions)}")
+        self.send(list(actions), range(self.num_envs))
+        return self.batch(self.recv(self.num_envs))
+
+    def send(
+        self,
+        actions: Sequence[str],
+        ids: Sequence[int],
+        *,
+        cut: Sequence[bool] | None = None,
+    ) -> None:
+        """Start steps and return at once.
+
+        Args:
+            actions: One text for each id.
+            ids: Which envs; each at most once and without a step in flight.
+            cut: Which of the texts a length limit of the sampler has cut.
+
+        Raises:
+            ResetNeeded: An env has no running episode; then none of the steps is started.
+            ValueError: Lengths differ, or an id is unknown, twice there, or in flight.
+        """
+        cuts = [False] * len(ids) if cut is None else list(cut)
+        if not len(actions) == len(ids) == len(cuts):
+            raise ValueError(
+                "actions, ids and cut must be of one length, "
+                f"got {len(actions)}, {len(ids)} and {len(cuts)}"
+            )
+        wrong = [i for i in ids if not 0 <= i < self.num_envs or self._flight.has(i)]
+        if wrong or len(set(ids)) < len(ids):
+            raise ValueError(
+                f"ids must be distinct, from 0 to {self.num_envs - 1} and not in flight, "
+                f"got {list(ids)}" + (f"; wrong: {wrong}" if wrong else "")
+            )
+        due = [self._due(i) for i in ids]
+        for i, action, reset in zip(ids, actions, due, strict=True):
+            if not reset:
+                self._lanes[i].check(action)
+        for i, action, reset, is_cut in zip(ids, actions, due, cuts, strict=True):
+            if reset:
+                self._flight.done(i, self._begin(i))
+            else:
+                self._flight.start(i, self._lanes[i].step(action, cut=is_cut))
+
+    def _due(self, i: int) -> bool:
+        """Whether the next action of an env is spent on its reset."""
+        ended = self._lanes[i].episode is not None and not self._lanes[i].live
+        return ended and self.autoreset_mode is AutoresetMode.NEXT_STEP
+
+    def recv(self, min_ready: int = 1, timeout: float | None = None) -> list[StepResult]:
+        """Steps that have ended, in the order in which they did.
+
+        Args:
+            min_ready: Wait for so many, but not for more than are in flight; 0 never waits.
+            timeout: Seconds to wait at most; then there may be fewer.
+
+        Raises:
+            ClosedEnvironmentError: The env was closed.
+        """
+        ready = self._flight.land(min_ready, timeout)
+        return [self._settle(result) for result in ready]
+
+    def _settle(self, result: StepResult) -> StepResult:
+        i = result.env_id
+        if result.done and self.autoreset_mode is AutoresetMode.SAME_STEP:
+            fresh = self._begin(i)
+            final = {"final_obs": result.observation, "final_info": result.info}
+            info = {**final, **fresh.info}
+            return replace(result, observation=fresh.observation, info=info)
+        self._observations[i] = result.observation
+        return result
+
+    def batch(self, results: Sequence[StepResult]) -> VectorTransition:
+        """Results as the arrays of Gymnasium; envs without one have reward 0 and no info."""
+        rewards, flags = np.zeros(self.num_envs), np.zeros((2, self.num_envs), np.bool_)
+        infos: dict[str, Any] = {}
+        for result in sorted(results, key=lambda result: result.env_id):
+            i = result.env_id
+            rewards[i] = result.reward
+            flags[:, i] = result.terminated, result.truncated
+            infos = self._add_info(infos, result.info, i)
+        return tuple(self._observations), rewards, flags[0], flags[1], infos
+
+    async def astep(self, actions: Sequence[str]) -> VectorTransition:
+        """`step` without blocking the event loop; a cancelled one may be received later."""
+        return await asyncio.to_thread(self.step, actions)
+
+    async def arecv(self, min_ready: int = 1, timeout: float | None = None) -> list[StepResult]:
+        """`recv` without blocking the event loop."""
+        return await asyncio.to_thread(self.recv, min_ready, timeout)
+
+    def get_state(self, env_id: int, *, live: bool = False) -> EnvState:
+        """As `ToRLMathEnv.get_state`, of one env without a step in flight."""
+        self._at_rest(env_id)
+        return EnvState.of(self._lanes[env_id], self._random(env_id), live=live)
+
+    def set_state(self, env_id: int, state: EnvState) -> None:
+        """As `ToRLMathEnv.set_state`, of one env without a step in flight."""
+        self._at_rest(env_id)
+        self._randoms[env_id] = state.generator()
+        state.restore(self._lanes[env_id], self.problems)
+        segments = state.episode.segments
+        self._observations[env_id] = segments[-1].text if segments[-1].role != "model" else ""
+
+    def branch(self, env_id: int, into: Sequence[int]) -> None:
+        """Put the envs `into` where `env_id` stands, interpreter included."""
+        with self.get_state(env_id, live=True) as state:
+            for target in into:
+                self.set_state(target, state)
+
+    def _at_rest(self, env_id: int) -> None:
+        if self._flight.has(env_id):
+            raise ValueError(f"env {env_id} has a step in flight: recv() it first")
+
+    def _begin(self, i: int, problem: Problem | None = None) -> StepResult:
+        result = self._lanes[i].reset(problem or draw(self.problems, self._random(i)))
+        self._observations[i] = result.observation
+        return result
+
+    def _seed(self, seed: int | Sequence[int | None] | None, mask: Bools) -> None:
+        if seed is None:
+            return
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed)
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"seed must have {self.num_envs} items, got {len(seeds)}")
+        for i, one in enumerate(seeds):
+            if one is not None and mask[i]:
+                self._randoms[i], _ = seeding.np_random(one)
+
+    def _random(self, i: int) -> np.random.Generator:
+        random = self._randoms[i]
+        if random is None:
+            random, _ = seeding.np_random()
+            self._randoms[i] = random
+        return random
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Kill what runs, end interpreters and threads, let the sandbox go."""
+        if hasattr(self, "_flight"):
+            self._flight.close()
+            for lane in self._lanes:
+                lane.close()
+            self._lease.close()
+
+
+class _Flight:
+    """Steps in progress: starts their jobs, and resumes them when those have ended."""
+
+    def __init__(self, workers: int) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="torl-env")
+        self._steps: dict[int, Steps] = {}
+        self._jobs: dict[int, Future[Any]] = {}
+        self._landed: list[StepResult] = []
+        self._ready: queue.SimpleQueue[tuple[int, Future[Any] | None]] = queue.SimpleQueue()
+        self._closed = False
+
+    @property
+    def count(self) -> int:
+        """Steps that `land` has not given yet."""
+        return len(self._steps) + len(self._landed)
+
+    def has(self, i: int) -> bool:
+        """Whether env `i` has such a step."""
+        return i in self._steps or any(result.env_id == i for result in self._landed)
+
+    def start(self, i: int, steps: Steps) -> None:
+        """Begin a step."""
+        self._check()
+        self._steps[i] = steps
+        self._advance(i, lambda: next(steps))
+
+    def done(self, i: int, result: StepResult) -> None:
+        """Take a step that needed no work."""
+        self._check()
+        self._landed.append(replace(result, env_id=i))
+
+    def land(self, min_ready: int, timeout: float | None) -> list[StepResult]:
+        """Give ended steps, see `ToRLMathVectorEnv.recv`."""
+        self._check()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        wanted = min(min_ready, self.count)
+        while self._resume(wait=len(self._landed) < wanted, deadline=deadline):
+            pass
+        self._check()
+        landed, self._landed = self._landed, []
+        return landed
+
+    def _resume(self, *, wait: bool, deadline: float | None) -> bool:
+        """Resume one step whose job has ended; False when there was none in time."""
+        try:
+            if not wait:
+                i, job = self._ready.get_nowait()
+            elif deadline is None:
+                i, job = self._ready.get()
+            else:
+                i, job = self._ready.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            return False
+        if job is None:
+            return False
+        if self._jobs.get(i) is job:
+            steps = self._steps[i]
+            error = None if job.cancelled() else job.exception()
+            if job.cancelled():
+                error = gym.error.ClosedEnvironmentError(f"the call of env {i} was cancelled")
+            if error is None:
+                self._advance(i, lambda: steps.send(job.result()))
+            else:
+                self._advance(i, lambda: steps.throw(error))
+        return True
+
+    def _advance(self, i: int, resume: Callable[[], Any]) -> None:
+        self._jobs.pop(i, None)
+        try:
+            job = resume()
+        except StopIteration as end:
+            del self._steps[i]
+            self._landed.append(end.value)
+            return
+        except BaseException:
+            del self._steps[i]
+            raise
+        future = job if isinstance(job, Future) else self._pool.submit(job)
+        self._jobs[i] = future
+        future.add_done_callback(lambda ended: self._ready.put((i, ended)))
+
+    def abandon(self, i: int) -> None:
+        """Forget the step of env `i`, if there is one."""
+        self._landed = [result for result in self._landed if result.env_id != i]
+        steps, job = self._steps.pop(i, None), self._jobs.pop(i, None)
+        if job is not None:
+            job.cancel()
+        if steps is not None:
+            steps.close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise gym.error.ClosedEnvironmentError("the vector env is closed: make a new one")
+
+    def close(self) -> None:
+        """Forget all steps, wake up who waits for them, end the threads."""
+        self._closed = True
+        for i in list(self._steps):
+            self.abandon(i)
+        self._ready.put((-1, None))
+        self._pool.shutdown(wait=False, cancel_futures=True)
