@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from agents.core.models import ModelError
+from benchmarks.report.tables import Table
 from torl_env.errors import TorlError
 
 Options = TypeVar("Options")
@@ -45,7 +47,7 @@ def guarded(command: Callable[[Options], int], options: Options) -> int:
         # Python flushes stdout once more at exit; a closed pipe there would print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (CommandError, TorlError, OSError, ValueError) as error:
+    except (CommandError, ModelError, TorlError, OSError, ValueError) as error:
         if os.environ.get("TORL_TRACEBACK"):
             raise
         say(f"error: {explain(error)}")
@@ -184,3 +186,20 @@ def _is_network(error: BaseException | None) -> bool:
             return not isinstance(error, BrokenPipeError)
         error, seen = error.__cause__ or error.__context__, seen + 1
     return False
+
+
+def print_table(table: Table) -> None:
+    """Print a table to stdout; without a terminal it is Markdown, which other programs read."""
+    if not sys.stdout.isatty():
+        print(table.markdown())
+        return
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(title=table.title, title_justify="left", header_style="bold")
+    for index, column in enumerate(table.columns):
+        grid.add_column(column, justify="left" if index == 0 else "right")
+    for row in table.rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    Console().print(grid)

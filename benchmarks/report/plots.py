@@ -65,15 +65,15 @@ PANELS = (
 
 
 def smooth(values: Sequence[float], width: int) -> list[float]:
-    """Centred moving mean that leaves out `nan` and shrinks at the ends.
+    """Centred moving mean without `nan`; it narrows towards the ends, which stay as they are.
 
     >>> smooth([0.0, 3.0, float("nan"), 5.0], 3)
-    [1.5, 1.5, 4.0, 5.0]
+    [0.0, 1.5, 4.0, 5.0]
     """
-    half = width // 2
     found = []
     for index in range(len(values)):
-        window = values[max(0, index - half) : index + half + 1]
+        half = min(width // 2, index, len(values) - 1 - index)
+        window = values[index - half : index + half + 1]
         finite = [value for value in window if isfinite(value)]
         found.append(sum(finite) / len(finite) if finite else nan)
     return found
@@ -115,6 +115,8 @@ def write_csv(run: Run, path: Path) -> None:
 
 
 def _draw(axes: "Axes", panel: Panel, steps: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     x = series(steps, "step")
     width = max(1, len(steps) // 12) | 1
     for line in panel.lines:
@@ -127,6 +129,7 @@ def _draw(axes: "Axes", panel: Panel, steps: Sequence[Mapping[str, Any]]) -> Non
         )  # fmt: skip
     axes.set_title(panel.title, loc="left", color=INK)
     axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     if panel.share:

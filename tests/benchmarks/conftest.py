@@ -1,11 +1,16 @@
 """Trajectories written by hand and at random, and a collector that answers from a seed."""
 
+import json
 import random
 import zlib
+from dataclasses import asdict, replace
 
 import pytest
 
+from agents.core.behaviour import behaviour
 from agents.core.types import Trajectory, Turn
+from benchmarks.heldout import Header, fingerprint
+from benchmarks.heldout.evaluate import finish
 from torl_env.problems.types import Problem
 
 CODE = "I compute.\n```python\nprint(6*7)\n```\n"
@@ -102,3 +107,54 @@ def collect():
 @pytest.fixture
 def make():
     return make_trajectory
+
+
+def build_run(path, steps=16, seed=0, name="run"):
+    """A run directory as training writes it, small but with everything in it."""
+    rng = random.Random(seed)
+    run = path / name
+    (run / "transcripts").mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps({"model": "models/SmolLM2-135M", "lr": 1e-5}))
+    problems = [
+        Problem(
+            f"q{i}", f"What is ${i} + {i}$?", str(2 * i), "procedural:easy", "train", str(1 + i % 3)
+        )
+        for i in range(8)
+    ]
+    lines = [{"step": i, "stage": "sft", "loss": 2.0 / (i + 1)} for i in range(5)]
+    for step in range(steps):
+        found = [random_trajectory(p, s, seed * 1000 + step) for p in problems for s in range(4)]
+        with (run / "transcripts" / f"step-{step:06}.jsonl").open("w") as file:
+            file.writelines(json.dumps(t.to_json()) + "\n" for t in found)
+        grown = 1 - 0.75 ** (step + 1)
+        measured = asdict(behaviour(found)) | {
+            "code_ratio": min(1, 0.3 + 0.7 * grown + rng.gauss(0, 0.03)),
+            "accuracy": min(1, 0.25 + 0.6 * grown + rng.gauss(0, 0.05)),
+        }
+        numbers = {"step": step, "stage": "grpo", **measured}
+        numbers |= {"reward": 2 * numbers["accuracy"] - 1, "loss": rng.gauss(0, 0.1)}
+        lines.append({k: None if v != v else v for k, v in numbers.items()})
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for stage in ("before", "after"):
+        chance = 0.25 if stage == "before" else 0.85
+        held = [random_trajectory(p, s, seed) for p in problems for s in range(4)]
+        held = [
+            replace(t, verdict="correct" if rng.random() < chance else "wrong", scorable=True)
+            for t in held
+        ]
+        header = Header(
+            model=f"runs/{name}/{stage}", problems="procedural:easy", count=8, k=4, seed=0,
+            fingerprint=fingerprint(problems), grader="torl 1", settings={"tool_budget": 1},
+        )  # fmt: skip
+        finish(run / "eval" / f"{stage}.jsonl", header, held)
+    return run
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    return build_run(tmp_path)
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    return lambda **kw: build_run(tmp_path, **kw)
