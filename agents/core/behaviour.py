@@ -1,14 +1,55 @@
-"""ToRL's figure-5 behaviour metrics of a batch of trajectories, each from the turns alone.
+"""ToRL's figure-5 behaviour metrics, from the turns of trajectories alone.
 
 Source: ToRL (arXiv 2503.23383), section 3.3 and figure 5. The paper's "executed code ratio" is
 ambiguous between executed/generated and successful/generated, so both are reported.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import nan
 
-from agents.core.types import Trajectory, Turn
+from agents.core.types import Trajectory
+
+_CODE_OR_BOX = re.compile(r"^ {0,3}```python.*?(?:^ {0,3}```|\Z)|\\boxed", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one response did: the counts that every behaviour metric is a ratio of."""
+
+    correct: bool
+    blocks: int
+    """Code blocks written, closed or not."""
+    ran: int
+    """Programs that ran; the other blocks came after the budget or were never closed."""
+    passed: int
+    """Programs that ran without error."""
+    before_answer: int
+    """Code blocks written before the first box outside code."""
+    tool_calls: int
+    tokens: int
+    """Sampled tokens."""
+    truncated: bool
+
+
+def tally(trajectory: Trajectory) -> Tally:
+    """Count one trajectory."""
+    text = "".join(turn.text for turn in trajectory.turns)
+    found = [piece.group() for piece in _CODE_OR_BOX.finditer(text)]
+    blocks = [piece != "\\boxed" for piece in found]
+    answered = blocks.index(False) if False in blocks else len(blocks)
+    statuses = [turn.tool_status for turn in trajectory.turns if turn.tool_status]
+    return Tally(
+        correct=trajectory.correct,
+        blocks=sum(blocks),
+        ran=len(statuses),
+        passed=statuses.count("ok"),
+        before_answer=sum(blocks[:answered]),
+        tool_calls=trajectory.tool_calls,
+        tokens=sum(trajectory.loss_mask),
+        truncated=trajectory.truncated,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +57,7 @@ class Behaviour:
     """Shares in [0, 1] (`nan` where the denominator is empty) and means over one batch."""
 
     count: int
+    """Scorable responses."""
     accuracy: float
     """Correct / scorable responses."""
     code_ratio: float
@@ -44,50 +86,39 @@ class Behaviour:
 
 def behaviour(trajectories: Sequence[Trajectory]) -> Behaviour:
     """Metrics over the scorable trajectories of a batch."""
-    kept = [t for t in trajectories if t.scorable]
-    ran = [turn for t in kept for turn in t.turns if turn.tool_status]
-    blocks = [(t, turn) for t in kept for turn in t.turns if _writes_code(turn)]
-    early = sum(_before_answer(t, turn) for t, turn in blocks)
-    passed = _passed(ran)
+    tallies = [tally(t) for t in trajectories if t.scorable]
+
+    def total(count: Callable[[Tally], float]) -> float:
+        return sum(map(count, tallies))
+
+    def mean(count: Callable[[Tally], float]) -> float:
+        return _share(total(count), len(tallies))
+
+    blocks, ran, passed = (
+        total(lambda t: t.blocks),
+        total(lambda t: t.ran),
+        total(lambda t: t.passed),
+    )
     return Behaviour(
-        count=len(kept),
-        accuracy=_share(sum(t.correct for t in kept), len(kept)),
-        code_ratio=_share(sum(any(map(_writes_code, t.turns)) for t in kept), len(kept)),
-        pass_ratio=_share(passed, len(ran)),
-        pass_ratio_correct=_pass_ratio([t for t in kept if t.correct]),
-        pass_ratio_wrong=_pass_ratio([t for t in kept if not t.correct]),
-        executed_ratio=_share(len(ran), len(blocks)),
-        success_ratio=_share(passed, len(blocks)),
-        before_answer_ratio=_share(early, len(blocks)),
-        tool_calls=_share(sum(t.tool_calls for t in kept), len(kept)),
-        tokens=_share(sum(sum(t.loss_mask) for t in kept), len(kept)),
-        truncated=_share(sum(t.truncated for t in kept), len(kept)),
-        infra_errors=len(trajectories) - len(kept),
+        count=len(tallies),
+        accuracy=mean(lambda t: t.correct),
+        code_ratio=mean(lambda t: t.blocks > 0),
+        pass_ratio=_share(passed, ran),
+        pass_ratio_correct=_share(
+            total(lambda t: t.passed * t.correct), total(lambda t: t.ran * t.correct)
+        ),
+        pass_ratio_wrong=_share(
+            total(lambda t: t.passed * (not t.correct)), total(lambda t: t.ran * (not t.correct))
+        ),
+        executed_ratio=_share(ran, blocks),
+        success_ratio=_share(passed, blocks),
+        before_answer_ratio=_share(total(lambda t: t.before_answer), blocks),
+        tool_calls=mean(lambda t: t.tool_calls),
+        tokens=mean(lambda t: t.tokens),
+        truncated=mean(lambda t: t.truncated),
+        infra_errors=len(trajectories) - len(tallies),
     )
 
 
-def _writes_code(turn: Turn) -> bool:
-    return "```python" in turn.text
-
-
-def _before_answer(trajectory: Trajectory, turn: Turn) -> bool:
-    """Whether no box was written before this turn, nor in it before its code."""
-    for earlier in trajectory.turns:
-        if earlier is turn:
-            return "\\boxed" not in turn.text.rsplit("```python", 1)[0]
-        if "\\boxed" in earlier.text:
-            return False
-    raise ValueError("the turn is not one of the trajectory's")
-
-
-def _passed(ran: Sequence[Turn]) -> int:
-    return sum(turn.tool_status == "ok" for turn in ran)
-
-
-def _pass_ratio(trajectories: Sequence[Trajectory]) -> float:
-    ran = [turn for t in trajectories for turn in t.turns if turn.tool_status]
-    return _share(_passed(ran), len(ran))
-
-
-def _share(part: float, whole: int) -> float:
+def _share(part: float, whole: float) -> float:
     return part / whole if whole else nan

@@ -29,18 +29,14 @@ class Prompt(Protocol):
         """The ids that an episode starts with."""
         ...
 
-    def observation_ids(self, turn: str, observation: str) -> list[int]:
-        """The ids to append when the environment answers the text `turn` with `observation`."""
+    def observation_ids(self, observation: str) -> list[int]:
+        """The ids to append when the environment answers with `observation`."""
         ...
 
 
 @dataclass(frozen=True)
 class PlainPrompt:
-    """A text template with `{question}` in it, for base models: no chat template is applied.
-
-    The observation starts on a line of its own: a line break is added where the policy's turn
-    stopped right after the closing fence.
-    """
+    """A text template with `{question}` in it, for base models: no chat template is applied."""
 
     tokenizer: Any
     template: str = TORL_TEMPLATE
@@ -56,12 +52,9 @@ class PlainPrompt:
         ids: list[int] = self.tokenizer.encode(self.template.replace("{question}", question))
         return ids
 
-    def observation_ids(self, turn: str, observation: str) -> list[int]:
+    def observation_ids(self, observation: str) -> list[int]:
         """Ids of the observation, without special tokens."""
-        if not observation:
-            return []
-        glue = "" if turn.endswith("\n") else "\n"
-        ids: list[int] = self.tokenizer.encode(glue + observation, add_special_tokens=False)
+        ids: list[int] = self.tokenizer.encode(observation, add_special_tokens=False)
         return ids
 
 

@@ -158,11 +158,10 @@ class Rollout:
         episode = episodes[result.env_id]
         text, start = episode.pending
         info = result.info
-        glue = _glue(text, result.observation)
         episode.turns.append(
             Turn(
                 text=text,
-                observation=glue + result.observation,
+                observation=result.observation,
                 start=start,
                 end=len(episode.ids),
                 action_kind=str(info["action_kind"]),
@@ -181,7 +180,7 @@ class Rollout:
     ) -> int:
         """Let the row write on; 1 if instead it had to be cut because the output does not fit."""
         episode = episodes[result.env_id]
-        ids = self.prompt.observation_ids(episode.pending[0], result.observation)
+        ids = self.prompt.observation_ids(result.observation)
         if len(ids) < episode.room:
             episode.add_forced(ids)
             self.policy.resume(result.env_id, ids)
@@ -189,10 +188,6 @@ class Rollout:
         episode.pending = ("", len(episode.ids))
         envs.send([""], [result.env_id], cut=[True])
         return 1
-
-
-def _glue(turn: str, observation: str) -> str:
-    return "\n" if observation and not turn.endswith("\n") else ""
 
 
 def row_seed(seed: int, problem_id: str, sample: int) -> int:

@@ -59,7 +59,7 @@ class TraceWriter:
             said = turn.replace("{output}", output)
             sampled = self._tokenizer.encode(said, add_special_tokens=False)
             observation, _, terminated, truncated, info = self._env.step(said)
-            forced = self._prompt.observation_ids(said, observation)
+            forced = self._prompt.observation_ids(observation)
             ids += sampled + forced
             mask += [1] * len(sampled) + [0] * len(forced)
             text += said + self._tokenizer.decode(forced)

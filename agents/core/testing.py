@@ -1,0 +1,110 @@
+"""Parts for tests and examples that need no download: a byte tokenizer, a tiny model, a script."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agents.core.types import Completion, FinishReason, Sampling
+
+
+def byte_tokenizer() -> Any:
+    """A Hugging Face tokenizer with one id a byte and `<|im_end|>` as end and padding token."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = ["<|im_end|>", "<|im_start|>", *alphabet]
+    core = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, []))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        additional_special_tokens=["<|im_start|>"],
+    )
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    return tokenizer
+
+
+def tiny_model(tokenizer: Any, hidden: int = 32, layers: int = 2) -> Any:
+    """A random Llama of some ten thousand weights; seed torch before to fix them."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=hidden,
+            intermediate_size=2 * hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=2048,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            tie_word_embeddings=True,
+        )
+    ).eval()
+
+
+class ScriptedPolicy:
+    """Writes given turns: `script(row, turn)` is the text of that row's turn.
+
+    A turn that closes no tool call ends with the end-of-sequence id. Nothing is sampled, so
+    log-probabilities are 0; ids are those of the tokenizer.
+
+    Args:
+        tokenizer: Between text and ids.
+        script: What to write; rows are numbered in the order of the batch.
+        closes_call: Whether a text ends with a finished tool call.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        script: Callable[[int, int], str],
+        closes_call: Callable[[str], bool],
+    ) -> None:
+        self.tokenizer = tokenizer
+        self._script = script
+        self._closes_call = closes_call
+        self._turns: dict[int, int] = {}
+        self._room: dict[int, int] = {}
+        self._ready: list[int] = []
+
+    def open(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Sampling) -> None:
+        """Start one row per prompt."""
+        self._turns = dict.fromkeys(range(len(prompts)), 0)
+        self._room = dict.fromkeys(range(len(prompts)), how.max_tokens)
+        self._ready = list(self._turns)
+
+    def advance(self) -> list[Completion]:
+        """Write the next turn of every row that may write."""
+        ready, self._ready = self._ready, []
+        return [self._write(row) for row in ready]
+
+    def _write(self, row: int) -> Completion:
+        text = self._script(row, self._turns[row])
+        self._turns[row] += 1
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        finish = FinishReason.STOP
+        if not self._closes_call(text):
+            ids, finish = [*ids, self.tokenizer.eos_token_id], FinishReason.EOS
+        if len(ids) > self._room[row] or (
+            len(ids) == self._room[row] and finish is FinishReason.STOP
+        ):
+            ids, finish = ids[: self._room[row]], FinishReason.LENGTH
+        self._room[row] -= len(ids)
+        return Completion(row, ids, [0.0] * len(ids), finish)
+
+    def resume(self, row: int, ids: Sequence[int]) -> None:
+        """Let the row write its next turn."""
+        self._room[row] -= len(ids)
+        self._ready.append(row)
+
+    def release(self, row: int) -> None:
+        """Forget the row."""
+        del self._turns[row]

@@ -1,0 +1,27 @@
+"""Small real parts for the agents' tests: a tokenizer of bytes and a random language model."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    from agents.core.testing import byte_tokenizer
+
+    return byte_tokenizer()
+
+
+@pytest.fixture
+def model(tokenizer):
+    from agents.core.testing import tiny_model
+
+    torch.manual_seed(0)
+    return tiny_model(tokenizer)
+
+
+@pytest.fixture(scope="session")
+def sandbox():
+    from torl_env.sandbox import make_sandbox
+
+    with make_sandbox("local") as opened:
+        yield opened
