@@ -158,3 +158,8 @@ def run_dir(tmp_path):
 @pytest.fixture
 def make_run(tmp_path):
     return lambda **kw: build_run(tmp_path, **kw)
+
+
+@pytest.fixture(name="turn")
+def turn_fixture():
+    return turn

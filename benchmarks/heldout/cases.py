@@ -1,0 +1,183 @@
+"""Emergent behaviour, counted by rules that a reader can check, with the cases behind each number.
+
+ToRL (arXiv 2503.23383, section 4, tables 5 and 6) shows single transcripts of a model that repairs
+its code after an error, checks its reasoning by code, or changes its mind after a contradiction.
+Here each is a rule on one trajectory; a rule sees text and outputs only, never an opinion of a
+model, so it is exact in what it says and says no more than that.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+from agents.core.types import Trajectory, Turn
+from benchmarks.heldout.statistics import Estimate, chi_square, mean
+
+_BOX = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+_CODE = re.compile(r"```python.*?(?:```|\Z)", re.DOTALL)
+_INVENTED = re.compile(r"```output\s*\S")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+class Case(StrEnum):
+    """Names of the rules."""
+
+    TOOL = "tool"
+    """At least one program ran."""
+    TEXT_ONLY = "text_only"
+    """No code was written."""
+    FIXED_ERROR = "fixed_error"
+    """A program failed and a later one ran without error (table 5)."""
+    REPEATED_ERROR = "repeated_error"
+    """Two programs in a row failed with the same type of error."""
+    CHANGED_MIND = "changed_mind"
+    """An answer stood in the text, a program ran after it, the final answer differs (table 6)."""
+    CONFIRMED = "confirmed"
+    """An answer stood in the text, a later program printed it, and it stayed the final answer."""
+    COPIED = "copied"
+    """The final answer is the last number that a program printed."""
+    CONTRADICTED = "contradicted"
+    """Programs printed numbers, and the final answer is a number that is none of them."""
+    INVENTED_OUTPUT = "invented_output"
+    """The model wrote an ```output block with content itself."""
+    CODE_NOT_RUN = "code_not_run"
+    """Code was written that did not run: the budget was used up, or it was no proper call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How often one case occurs, with examples."""
+
+    case: Case
+    share: Estimate
+    """Of the scorable answers, interval over problems."""
+    accuracy: Estimate
+    """Of the answers in which it occurs."""
+    examples: tuple[tuple[str, int], ...]
+    """Problem id and sample of the first few."""
+
+
+def cases(trajectory: Trajectory) -> frozenset[Case]:
+    """Every case that one answer is an example of."""
+    return frozenset(case for case, rule in _RULES.items() if rule(trajectory))
+
+
+def count_cases(trajectories: Iterable[Trajectory], examples: int = 5) -> tuple[Count, ...]:
+    """Shares, accuracies and examples of every case over the scorable answers."""
+    kept = [t for t in trajectories if t.scorable]
+    labels = [cases(t) for t in kept]
+    ids = [t.problem_id for t in kept]
+    found = []
+    for case in Case:
+        members = [t for t, own in zip(kept, labels, strict=True) if case in own]
+        found.append(
+            Count(
+                case=case,
+                share=mean([float(case in own) for own in labels], ids),
+                accuracy=mean([float(t.correct) for t in members], [t.problem_id for t in members]),
+                examples=tuple((t.problem_id, t.sample) for t in members[:examples]),
+            )
+        )
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """THOR's table 4: whether execution predicts correctness."""
+
+    table: tuple[tuple[int, int], tuple[int, int]]
+    """Rows: all programs passed, some failed. Columns: right, wrong."""
+    right_if_passed: float
+    right_if_failed: float
+    statistic: float
+    """Chi-square without Yates' correction. Answers to one problem are counted as independent, as
+    in the paper, so the p-value is too small when there are many of each."""
+    p_value: float
+
+
+def execution_against_correctness(trajectories: Iterable[Trajectory]) -> Execution:
+    """Cross answers with code by whether all programs passed and whether the answer is right."""
+    counts = {(passed, right): 0 for passed in (True, False) for right in (True, False)}
+    for trajectory in trajectories:
+        if trajectory.scorable and (ran := _ran(trajectory)):
+            passed = all(turn.tool_status == "ok" for turn in ran)
+            counts[passed, trajectory.correct] += 1
+    table = tuple((counts[passed, True], counts[passed, False]) for passed in (True, False))
+    statistic, p_value = chi_square(table)
+    return Execution((table[0], table[1]), _share(*table[0]), _share(*table[1]), statistic, p_value)
+
+
+def _ran(trajectory: Trajectory) -> list[Turn]:
+    return [turn for turn in trajectory.turns if turn.tool_status]
+
+
+def _share(part: int, rest: int) -> float:
+    return part / (part + rest) if part + rest else float("nan")
+
+
+def _fixed_error(trajectory: Trajectory) -> bool:
+    passed = [turn.tool_status == "ok" for turn in _ran(trajectory)]
+    return False in passed and True in passed[passed.index(False) :]
+
+
+def _repeated_error(trajectory: Trajectory) -> bool:
+    errors = [turn.error_type for turn in _ran(trajectory)]
+    return any(a and a == b for a, b in pairwise(errors))
+
+
+def _early_answer(trajectory: Trajectory) -> tuple[str, Sequence[Turn]] | None:
+    """The last boxed answer before a program, and the turns from that program on."""
+    box = ""
+    for index, turn in enumerate(trajectory.turns):
+        before = turn.text.rsplit("```python", 1)[0] if turn.tool_status else turn.text
+        boxes = _BOX.findall(_CODE.sub("", before))
+        box = boxes[-1].strip() if boxes else box
+        if box and turn.tool_status:
+            return box, trajectory.turns[index:]
+    return None
+
+
+def _changed_mind(trajectory: Trajectory) -> bool:
+    early = _early_answer(trajectory)
+    return early is not None and bool(trajectory.answer) and early[0] != trajectory.answer.strip()
+
+
+def _confirmed(trajectory: Trajectory) -> bool:
+    early = _early_answer(trajectory)
+    if early is None or early[0] != trajectory.answer.strip():
+        return False
+    return early[0] in _printed(early[1])
+
+
+def _printed(turns: Sequence[Turn]) -> list[str]:
+    """Numbers printed by programs that passed, in order."""
+    passed = (turn for turn in turns if turn.tool_status == "ok")
+    return [number for turn in passed for number in _NUMBER.findall(turn.observation)]
+
+
+def _copied(trajectory: Trajectory) -> bool:
+    printed = _printed(trajectory.turns)
+    return bool(printed) and trajectory.answer.strip() == printed[-1]
+
+
+def _contradicted(trajectory: Trajectory) -> bool:
+    printed, answer = _printed(trajectory.turns), trajectory.answer.strip()
+    return bool(printed) and bool(_NUMBER.fullmatch(answer)) and answer not in printed
+
+
+_RULES: dict[Case, Callable[[Trajectory], bool]] = {
+    Case.TOOL: lambda t: bool(_ran(t)),
+    Case.TEXT_ONLY: lambda t: not any("```python" in turn.text for turn in t.turns),
+    Case.FIXED_ERROR: _fixed_error,
+    Case.REPEATED_ERROR: _repeated_error,
+    Case.CHANGED_MIND: _changed_mind,
+    Case.CONFIRMED: _confirmed,
+    Case.COPIED: _copied,
+    Case.CONTRADICTED: _contradicted,
+    Case.INVENTED_OUTPUT: lambda t: any(_INVENTED.search(turn.text) for turn in t.turns),
+    Case.CODE_NOT_RUN: lambda t: any(
+        "```python" in turn.text and not turn.tool_status for turn in t.turns
+    ),
+}
