@@ -151,8 +151,12 @@ class Episode:
 
     @property
     def prose(self) -> str:
-        """The response without code and without what pretends to be output: what is graded."""
-        return "\n".join(self.parser.prose(turn).removesuffix("\n") for turn in self.turns)
+        """The response without code and without what pretends to be output: what is graded.
+
+        Turns are paragraphs of their own, since a grader may read two boxes of one paragraph as
+        one answer of two parts.
+        """
+        return "\n\n".join(self.parser.prose(turn) for turn in self.turns)
 
     def act(self, text: str, *, cut: bool = False) -> Move:
         """Take one action.

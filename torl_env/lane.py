@@ -1,7 +1,7 @@
 """One episode with its machinery: what the scalar and the vector environment both drive."""
 
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -124,19 +124,24 @@ class Lane:
 
         Raises:
             ResetNeeded: There is no running episode.
-            InvalidAction: The action is not text.
+                InvalidAction: The action is not text.
+            ClosedEnvironmentError: `close` was called meanwhile.
         """
         self.check(action)
         episode, _ = self._present()
         before = episode.state
         try:
             return (yield from self._step(episode, action, cut))
-        except BaseException:
+        except BaseException as error:
             episode.state = before
             self._cancel()
             if self.session is not None:
                 # The interpreter may have run half of the turn: rebuild it when next used.
-                self.session.discard()
+                self.session = self.session.renewed()
+            if isinstance(error, CancelledError):
+                raise gym.error.ClosedEnvironmentError(
+                    f"env {self.env_id} was closed while its step ran"
+                ) from error
             raise
 
     def _step(self, episode: Episode, action: str, cut: bool) -> Steps:
@@ -163,7 +168,7 @@ class Lane:
                 return (yield job)
             except SandboxError:
                 if self.session is not None:
-                    self.session.discard()
+                    self.session = self.session.renewed()
                 if last:
                     raise
             finally:

@@ -4,7 +4,7 @@ import asyncio
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Unpack
 
@@ -73,7 +73,7 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         self._lanes = [Lane(self.config, self._lease.get, i) for i in range(num_envs)]
         self._randoms: list[np.random.Generator | None] = [None] * num_envs
         self._observations = [""] * num_envs
-        self._flight = _Flight(workers or min(num_envs, 32))
+        self._flight = _Flight(workers or min(num_envs, 128))
 
     def reset(
         self,
@@ -319,9 +319,7 @@ class _Flight:
             return False
         if self._jobs.get(i) is job:
             steps = self._steps[i]
-            error = None if job.cancelled() else job.exception()
-            if job.cancelled():
-                error = gym.error.ClosedEnvironmentError(f"the call of env {i} was cancelled")
+            error = CancelledError() if job.cancelled() else job.exception()
             if error is None:
                 self._advance(i, lambda: steps.send(job.result()))
             else:

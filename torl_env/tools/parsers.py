@@ -41,7 +41,7 @@ class XmlParser:
         for _, start, _, _, end in self._elements(turn):
             kept.append(turn[at:start])
             at = end
-        return "".join([*kept, turn[at:]])
+        return "\n\n".join([*kept, turn[at:]])
 
     def frame(self, turn: str, body: str) -> str:
         """An `<output>` element on lines of its own."""
@@ -101,7 +101,7 @@ class HermesParser:
 
     def prose(self, turn: str) -> str:
         """The turn without calls and without invented responses."""
-        return self._OUTPUT.sub("", self._CALL.sub("", turn))
+        return self._OUTPUT.sub("\n\n", self._CALL.sub("\n\n", turn))
 
     def frame(self, turn: str, body: str) -> str:
         """A `<tool_response>` element on lines of its own."""

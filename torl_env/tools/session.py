@@ -1,7 +1,9 @@
 """One episode's interpreter: opened when first used, branched alive or replayed from its log."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
+from torl_env.errors import SandboxError
 from torl_env.sandbox.types import Execution, Limits, Session
 
 
@@ -50,16 +52,24 @@ class CodeSession:
 
     def branch(self) -> "CodeSession":
         """An independent copy: a copy of the live interpreter, or a replay when next used."""
-        live = None if self._live is None else self._live.branch()
+        live = None
+        if self._live is not None:
+            # A backend that cannot copy a live interpreter leaves it to the replay.
+            with suppress(SandboxError):
+                live = self._live.branch()
         return CodeSession(self._open_session, self._log, live)
 
-    def discard(self) -> None:
-        """Drop the interpreter but not the log, so that the next call starts from a replay."""
-        live, self._live = self._live, None
-        if live is not None:
-            live.close()
+    def renewed(self) -> "CodeSession":
+        """End the interpreter and get a session that begins with a replay of the log.
+
+        What a thread may still be doing with this one cannot reach the new one.
+        """
+        log = self._log
+        self.close()
+        return CodeSession(self._open_session, log)
 
     def close(self) -> None:
         """End the interpreter; idempotent."""
-        self.discard()
-        self._log = ()
+        live, self._live = self._live, None
+        if live is not None:
+            live.close()

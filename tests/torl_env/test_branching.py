@@ -1,0 +1,151 @@
+"""Sessions, snapshots and branches."""
+
+import json
+
+import pytest
+
+from torl_env import EnvState, ToRLMathEnv
+from torl_env.sandbox.types import Sandbox
+from torl_env.testing import problem_list
+from torl_env.tools import CodeSession
+
+PROBLEMS = problem_list([(f"What is {n}+{n}?", str(2 * n)) for n in range(50)])
+
+
+def code(text: str) -> str:
+    return f"```python\n{text}\n```"
+
+
+def shown(text: str) -> str:
+    return f"\n```output\n{text}\n```\n"
+
+
+@pytest.fixture
+def env(box: Sandbox) -> ToRLMathEnv:
+    made = ToRLMathEnv(problems=PROBLEMS, sandbox=box, stateful=True, tool_budget=9)
+    made.reset(seed=0)
+    return made
+
+
+def test_variables_stay_within_an_episode_only(env: ToRLMathEnv) -> None:
+    env.step(code("x = 3"))
+    assert env.step(code("print(x)"))[0] == shown("3")
+    env.reset(seed=0)
+    assert env.step(code("print(x)"))[0] == shown("NameError: name 'x' is not defined")
+
+
+def test_without_a_session_nothing_stays(box: Sandbox) -> None:
+    env = ToRLMathEnv(problems=PROBLEMS, sandbox=box, tool_budget=2)
+    env.reset(seed=0)
+    env.step(code("x = 3"))
+    assert "NameError" in env.step(code("print(x)"))[0]
+
+
+def test_branches_are_independent(env: ToRLMathEnv) -> None:
+    env.step(code("x = [1]"))
+    branches = env.branch(3)
+    for i, branch in enumerate(branches):
+        assert branch.step(code(f"x.append({i}); print(x)"))[0] == shown(f"[1, {i}]")
+    assert env.step(code("print(x)"))[0] == shown("[1]")
+    for branch in branches:
+        seen = branch.step("\\boxed{0}")
+        assert seen[2]
+        assert seen[4]["tool_calls"] == 2
+        branch.close()
+    assert env.reset()[0] == branches[0].reset()[0] == branches[1].reset()[0]
+
+
+def test_a_state_brings_everything_back(env: ToRLMathEnv) -> None:
+    env.step(code("x = 1"))
+    state = env.get_state()
+    ways = []
+    for _ in range(2):
+        seen: list[object] = [env.step(code("x += 1; print(x)")), env.step("\\boxed{3}")]
+        seen.append(env.reset())
+        ways.append(seen)
+        env.set_state(state)
+    assert ways[0] == ways[1]
+
+
+def test_a_state_survives_json_and_another_env(env: ToRLMathEnv, box: Sandbox) -> None:
+    env.step(code("x = '🙂'"))
+    env.step("half a pair \ud83d\n" + code("1/0"))
+    text = env.get_state().to_json()
+    stored = EnvState.from_json(json.loads(json.dumps(text)))
+    assert stored.episode == env.get_state().episode
+    assert stored.code == ("x = '🙂'",)
+    other = ToRLMathEnv(problems=PROBLEMS, sandbox=box, stateful=True, tool_budget=9)
+    other.set_state(stored)
+    assert other.step(code("print(x * 2)"))[0] == shown("🙂🙂")
+    assert other.step("\\boxed{1}")[4]["tool_errors"] == 1
+    assert other.reset()[0] == env.reset()[0]
+    with pytest.raises(ValueError, match="not a state of format"):
+        EnvState.from_json("{}")
+
+
+def test_an_ended_episode_can_be_kept(env: ToRLMathEnv) -> None:
+    env.step("\\boxed{0}")
+    state = EnvState.from_json(env.get_state().to_json())
+    assert state.episode.ending == "final"
+
+
+def test_a_live_state_is_independent_of_its_env(env: ToRLMathEnv) -> None:
+    env.step(code("x = 1"))
+    with env.get_state(live=True) as state:
+        env.step(code("x = 2"))
+        env.set_state(state)
+        assert env.step(code("print(x); x = 7"))[0] == shown("1")
+        env.set_state(state)
+        assert env.step(code("print(x)"))[0] == shown("1")
+
+
+def test_a_session_whose_variables_are_lost_says_so(box: Sandbox) -> None:
+    class Forgetful:
+        """A real session that restarts when it is told to die."""
+
+        restarted = False
+
+        def __init__(self) -> None:
+            self._inner = box.session()
+
+        def run(self, program: str, limits: object = None) -> object:
+            self.restarted = program == "die"
+            if self.restarted:
+                self._inner = box.session()
+                return self._inner.run("raise MemoryError")
+            return self._inner.run(program)
+
+        def branch(self) -> object:
+            raise NotImplementedError
+
+        def close(self) -> None:
+            self._inner.close()
+
+    class Box:
+        def session(self, limits: object = None) -> Forgetful:
+            return Forgetful()
+
+    env = ToRLMathEnv(problems=PROBLEMS, sandbox=Box(), stateful=True, tool_budget=4)
+    env.reset(seed=0)
+    env.step(code("x = 1"))
+    told = env.step(code("die"))[0]
+    assert told == shown("[the interpreter was restarted: earlier variables are lost]\nMemoryError")
+    assert env.get_state().code == ()
+    assert "NameError" in env.step(code("x"))[0]
+
+
+def test_a_session_opens_only_when_it_is_used(box: Sandbox) -> None:
+    opened = []
+
+    def open_session() -> object:
+        opened.append(1)
+        return box.session()
+
+    session = CodeSession(open_session)
+    copy = session.branch()
+    session.close()
+    assert opened == []
+    from torl_env.sandbox.types import Limits
+
+    copy.run("x = 1", Limits())
+    assert opened == [1]

@@ -1,0 +1,387 @@
+"""The scalar environment: transitions, info, rewards, seeds, truth about failures."""
+
+import asyncio
+import random
+import subprocess
+import sys
+import threading
+import time
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import torl_env
+from rewards.types import Grade, Verdict
+from torl_env import INFO_KEYS, EnvConfig, ProblemError, SandboxError, ToRLMathEnv, is_scorable
+from torl_env.config import EnvConfig as Config
+from torl_env.options import EnvOptions
+from torl_env.sandbox.types import Sandbox
+from torl_env.testing import FaultySandbox, SubprocessSandbox, problem_list
+
+SECRET = "7919"
+PROBLEMS = problem_list([("What is the 1000th prime?", SECRET), ("What is 6*7?", "42")])
+CALL = "```python\nprint(6*7)\n```"
+
+
+def make(sandbox: Sandbox, **options: object) -> ToRLMathEnv:
+    return ToRLMathEnv(problems=PROBLEMS, sandbox=sandbox, **options)  # type: ignore[arg-type]
+
+
+def test_an_episode(box: Sandbox) -> None:
+    env = make(box)
+    question, info = env.reset(options={"problem_id": "list-1"})
+    assert question == "What is 6*7?"
+    assert tuple(info) == INFO_KEYS
+    assert info["stop"] == ("```output", "\n```\n")
+    seen = env.step("I compute.\n" + CALL)
+    assert seen[:4] == ("\n```output\n42\n```\n", 0.0, False, False)
+    assert seen[4]["tool_status"] == "ok"
+    assert seen[4]["stop"] == ()
+    seen = env.step("It is \\boxed{42}.")
+    assert seen[:4] == ("", 1.0, True, False)
+    assert seen[4] == {
+        "problem_id": "list-1",
+        "split": "",
+        "turn": 2,
+        "action_kind": "final",
+        "tool_status": "",
+        "error_type": "",
+        "output_chars": 0,
+        "output_truncated": False,
+        "tool_calls": 1,
+        "tool_errors": 0,
+        "verdict": "correct",
+        "answer": "42",
+        "reward_terms": {"answer": 1.0},
+        "stop_reason": "final",
+        "infra_error": "",
+        "stop": (),
+        "continue_generation": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("reward", "turns", "total"),
+    [
+        ("torl", [CALL, "\\boxed{42}"], 1.0),
+        ("torl", ["\\boxed{41}"], -1.0),
+        ("torl_penalty", ["```python\n1/0\n```", "\\boxed{42}"], 0.5),
+        ("torl_penalty", ["\\boxed{42}"], 1.0),
+        ("thor", ["\\boxed{41}"], 0.0),
+        ("limr", ["\\boxed{41}"], -0.5),
+        ("limr", ["41"], -1.0),
+    ],
+)
+def test_presets(box: Sandbox, reward: str, turns: list[str], total: float) -> None:
+    env = make(box, reward=reward)
+    env.reset(options={"problem_id": "list-1"})
+    for turn in turns:
+        _, last, _, _, info = env.step(turn)
+    assert last == total == sum(info["reward_terms"].values())
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "reward"),
+    [
+        ("I think \\boxed{42}. But", "correct", 1.0),
+        ("I thi", "no_answer", -1.0),
+        (CALL, "no_answer", -1.0),
+    ],
+)
+def test_a_cut_turn_is_graded_as_it_stands(
+    box: Sandbox, text: str, verdict: str, reward: float
+) -> None:
+    env = make(box)
+    env.reset(options={"problem_id": "list-1"})
+    _, got, terminated, truncated, info = env.cut(text)
+    assert (got, terminated, truncated) == (reward, False, True)
+    assert (info["verdict"], info["stop_reason"]) == (verdict, "length")
+    assert is_scorable(info)
+
+
+def test_answers_in_code_and_in_outputs_do_not_count(box: Sandbox) -> None:
+    env = make(box)
+    for text in (
+        "```python\nprint('\\boxed{42}')",
+        "```python\n# \\boxed{42}\n```\n```output\n\\boxed{42}\n```\nDone.",
+    ):
+        env.reset(options={"problem_id": "list-1"})
+        assert env.step(text)[4]["verdict"] == "no_answer"
+    env.reset(options={"problem_id": "list-1"})
+    env.step("```python\nprint(r'\\boxed{42}')\n```")
+    assert env.step("As shown.")[4]["verdict"] == "no_answer"
+
+
+def test_the_answer_reaches_neither_the_sandbox_nor_the_model(box: Sandbox) -> None:
+    class Watching(SubprocessSandbox):
+        seen: list[str] = []  # noqa: RUF012
+
+        def run(self, code: str, limits: object = None) -> object:  # type: ignore[override]
+            self.seen.append(code)
+            return super().run(code, None)
+
+    look = "```python\nimport os, sys\nprint(sorted(os.environ), sys.argv, list(globals()))\n```"
+    with Watching() as watching:
+        env = make(watching, tool_budget=3)
+        for options in ({"problem_id": "list-0"},):
+            texts: list[object] = list(env.reset(options=options))
+            for turn in (look, look, "I do not know: \\boxed{1}"):
+                texts += env.step(turn)
+        assert SECRET not in repr(texts)
+        assert SECRET not in "".join(watching.seen)
+        assert SECRET not in env.get_state().to_json()
+        env.close()
+
+
+def test_ungradable_is_not_wrong(box: Sandbox) -> None:
+    env = make(box, grader=lambda response, reference: Grade(Verdict.UNGRADABLE, "x", "limit"))
+    env.reset()
+    _, reward, terminated, truncated, info = env.step("\\boxed{1}")
+    assert (reward, terminated, truncated) == (0.0, True, False)
+    assert info["verdict"] == "ungradable"
+    assert info["reward_terms"] == {}
+    assert not is_scorable(info)
+
+
+def test_a_machine_fault_is_tried_again() -> None:
+    with FaultySandbox(lambda code, tries: tries == 1) as sandbox:
+        env = make(sandbox)
+        env.reset(options={"problem_id": "list-1"})
+        observation, _, _, _, info = env.step(CALL)
+        assert observation == "\n```output\n42\n```\n"
+        assert (info["tool_calls"], info["tool_errors"], info["infra_error"]) == (1, 0, "")
+
+
+def test_a_machine_that_fails_twice_voids_the_episode() -> None:
+    with FaultySandbox(lambda code, tries: True) as sandbox:
+        env = make(sandbox, reward="torl_penalty")
+        env.reset()
+        observation, reward, terminated, truncated, info = env.step(CALL)
+        assert (observation, reward, terminated, truncated) == ("", 0.0, False, True)
+        assert info["infra_error"] == "SandboxError: a worker was killed"
+        assert info["stop_reason"] == "infra_error"
+        assert (info["tool_calls"], info["tool_errors"], info["reward_terms"]) == (0, 0, {})
+        assert not is_scorable(info)
+        assert sandbox.tries == {"print(6*7)": 2}
+        env.reset()
+        with pytest.raises(gym.error.ResetNeeded):
+            env.step(CALL) and env.step(CALL)
+
+
+def test_a_sandbox_that_does_not_open_voids_the_episode(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> Sandbox:
+        raise SandboxError("no kernel")
+
+    monkeypatch.setattr("torl_env.lease._make", broken)
+    env = ToRLMathEnv(problems=PROBLEMS, sandbox="never-opened")
+    env.reset()
+    assert env.step(CALL)[4]["infra_error"] == "SandboxError: no kernel"
+    env.close()
+
+
+def test_actions_at_the_wrong_time_or_of_the_wrong_type(box: Sandbox) -> None:
+    env = make(box)
+    with pytest.raises(gym.error.ResetNeeded, match=r"no episode yet; call reset\(\)"):
+        env.step("x")
+    env.reset()
+    with pytest.raises(gym.error.InvalidAction, match=r"text \(str\), got int"):
+        env.step(3)  # type: ignore[arg-type]
+    env.step("\\boxed{1}")
+    with pytest.raises(gym.error.ResetNeeded, match="the episode is over"):
+        env.step("x")
+
+
+def test_bad_arguments(box: Sandbox) -> None:
+    env = make(box)
+    with pytest.raises(ProblemError):
+        env.reset(options={"problem_id": "list-99"})
+    with pytest.raises(ValueError, match="options of reset are problem_id; got problem"):
+        env.reset(options={"problem": 1})
+    with pytest.raises(ProblemError, match="holds no problems"):
+        ToRLMathEnv(problems=problem_list([]))
+    with pytest.raises(ValueError, match="when you make it"):
+        ToRLMathEnv(problems=PROBLEMS, split="train")
+    with pytest.raises(ValueError, match="parser must be one of"):
+        make(box, parser="prose").reset()
+    with pytest.raises(ValueError, match="render_mode must be"):
+        make(box, render_mode="human")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n",
+        "\x00",
+        "\ud800 half a pair",
+        "\u202eright to left \\boxed{42}",
+        "x" * 1_000_000,
+        "```python\n" * 200,
+        "```python\n```\n" * 200,
+        "```" * 200,
+        "```python\nprint('\x00')\n```",
+        "```python\nprint('\ud800')\n```",
+        "```python\n# \u202e\nprint('שלום')\n```",
+        "```python\n" + "x = 1\n" * 160_000 + "```",
+    ],
+    ids=lambda text: repr(text[:20]),
+)
+def test_strange_actions_have_a_clear_outcome(box: Sandbox, text: str) -> None:
+    env = make(box)
+    env.reset(seed=1)
+    observation, _, terminated, truncated, info = env.step(text)
+    assert not truncated or info["stop_reason"] in ("length",)
+    assert terminated or truncated or "```output\n" in observation
+    assert info["infra_error"] == ""
+
+
+def test_rendering_is_the_transcript(box: Sandbox) -> None:
+    env = make(box, render_mode="ansi")
+    env.reset(options={"problem_id": "list-1"})
+    env.step(CALL)
+    assert env.render() == "What is 6*7?" + CALL + "\n```output\n42\n```\n"
+    assert make(box).render() is None
+
+
+def test_the_prompt_is_an_option(box: Sandbox) -> None:
+    env = make(box, prompt="Solve {question} now {x}.")
+    assert env.reset(options={"problem_id": "list-1"})[0] == "Solve What is 6*7? now {x}."
+
+
+def test_seeds_decide_everything(box: Sandbox) -> None:
+    def play(seed: int) -> list[object]:
+        env = ToRLMathEnv(sandbox=box)
+        random.seed(time.time_ns())
+        np.random.seed(random.randrange(2**32))
+        seen: list[object] = [env.reset(seed=seed)]
+        seen.append(env.step("```python\nprint(hash(frozenset([1,2,3])))\n```"))
+        seen.append(env.step("\\boxed{3}"))
+        seen.extend(env.reset() for _ in range(3))
+        return seen
+
+    assert play(7) == play(7)
+    assert play(7) != play(8)
+
+
+def test_the_global_generators_are_left_alone(box: Sandbox) -> None:
+    random.seed(1)
+    np.random.seed(1)
+    before = random.getstate(), np.random.get_state()[1].tolist()
+    env = make(box)
+    env.reset(seed=5)
+    env.step("\\boxed{1}")
+    env.action_space.sample()
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+
+
+def test_awaiting_a_step_leaves_the_loop_free(box: Sandbox) -> None:
+    async def play() -> tuple[list[str], int]:
+        envs = [make(box) for _ in range(4)]
+        for env in envs:
+            await env.areset(seed=0)
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.005)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        slow = "```python\nimport time; time.sleep(0.2); print('done')\n```"
+        seen = await asyncio.gather(*(env.astep(slow) for env in envs))
+        ticking.cancel()
+        finals = await asyncio.gather(*(env.astep("\\boxed{1}") for env in envs))
+        assert all(final[2] for final in finals)
+        await asyncio.gather(*(env.aclose() for env in envs))
+        return [one[0] for one in seen], ticks
+
+    outputs, ticks = asyncio.run(play())
+    assert outputs == ["\n```output\ndone\n```\n"] * 4
+    assert ticks >= 10
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+def test_a_cancelled_await_leaves_the_episode_as_it_was(box: Sandbox, stateful: bool) -> None:
+    async def play() -> None:
+        env = make(box, stateful=stateful, tool_budget=2)
+        env.reset(options={"problem_id": "list-1"})
+        before = env.get_state()
+        sleep = asyncio.create_task(env.astep("```python\nimport time; time.sleep(2)\n```"))
+        await asyncio.sleep(0.1)
+        sleep.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sleep
+        assert env.get_state().episode == before.episode
+        assert (await env.astep(CALL))[0] == "\n```output\n42\n```\n"
+        env.close()
+
+    asyncio.run(play())
+
+
+def test_closing_during_a_step_ends_it() -> None:
+    with SubprocessSandbox(workers=1) as sandbox:
+        sandbox.submit("import time; time.sleep(1)")
+        env = make(sandbox)
+        env.reset()
+        threading.Timer(0.2, env.close).start()
+        started = time.monotonic()
+        with pytest.raises(gym.error.ClosedEnvironmentError, match="closed while its step ran"):
+            env.step(CALL)
+        assert time.monotonic() - started < 0.9
+
+
+def test_closing_twice_and_using_after() -> None:
+    env = make(SubprocessSandbox())
+    env.close()
+    env.close()
+    ToRLMathEnv.__new__(ToRLMathEnv).close()
+
+
+def test_the_spec_of_a_made_env_can_be_read(box: Sandbox) -> None:
+    env = gym.make("ToRLMath-v0", sandbox="local", tool_budget=3)
+    assert env.spec is not None
+    assert env.spec.kwargs["tool_budget"] == 3
+    assert "ToRLMath-v0" in env.spec.to_json()
+
+
+def test_every_option_is_a_keyword() -> None:
+    fields = {name: field.type for name, field in Config.__dataclass_fields__.items()}
+    assert EnvOptions.__annotations__.keys() == fields.keys()
+    assert EnvOptions.__annotations__ == fields
+    assert torl_env.EnvConfig is EnvConfig
+
+
+def test_importing_is_quick_and_light() -> None:
+    code = (
+        "import sys, time; t = time.process_time(); import torl_env; "
+        "print(time.process_time() - t); "
+        "print([m for m in ('torch', 'transformers', 'sympy', 'math_verify', 'datasets') "
+        "if m in sys.modules])"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for _ in range(3)
+    ]
+    seconds = min(float(run.stdout.split()[0]) for run in runs)
+    assert runs[0].stdout.splitlines()[1] == "[]"
+    assert seconds < 0.5
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.sampled_from([CALL, "```python\nx\n```", "\\boxed{42}", "", "a"]), max_size=5))
+def test_never_both_and_always_the_same_keys(turns: list[str]) -> None:
+    with SubprocessSandbox() as sandbox:
+        env = make(sandbox, over_budget="notice", max_turns=3)
+        env.reset(seed=0)
+        for turn in turns:
+            _, reward, terminated, truncated, info = env.step(turn)
+            assert not (terminated and truncated)
+            assert tuple(info) == INFO_KEYS
+            assert bool(info["stop_reason"]) == (terminated or truncated)
+            if terminated or truncated:
+                break
+            assert reward == 0.0

@@ -1,0 +1,170 @@
+"""The action grammar: every row of the table, and limits."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torl_env.protocol import (
+    FencedParser,
+    Malformed,
+    ToolCall,
+    Unfinished,
+    closes_tool_call,
+)
+from torl_env.tools import HermesParser, XmlParser
+
+FENCED = FencedParser()
+BLOCK = "```python\nprint(1)\n```"
+
+
+@pytest.mark.parametrize(
+    ("turn", "program"),
+    [
+        pytest.param(f"I compute.\n{BLOCK}", "print(1)", id="prose then block"),
+        pytest.param(f"{BLOCK} \n\n\t ", "print(1)", id="white space after"),
+        pytest.param(f"{BLOCK}\n```output", "print(1)", id="opened output"),
+        pytest.param(f"{BLOCK}\n```output\n", "print(1)", id="opened output, newline"),
+        pytest.param(f"```python\nprint(0)\n```\nthen\n{BLOCK}", "print(1)", id="two, last runs"),
+        pytest.param("```python\n```", "", id="empty"),
+        pytest.param("```python\n\n```", "", id="blank line"),
+        pytest.param("```python\r\na = 1\r\nprint(a)\r\n```\r\n", "a = 1\nprint(a)", id="crlf"),
+        pytest.param("```Python  \nprint(1)\n```  ", "print(1)", id="case, trailing spaces"),
+        pytest.param("```py\nprint(1)\n```", "print(1)", id="py"),
+        pytest.param("```python3\nprint(1)\n```", "print(1)", id="python3"),
+        pytest.param("   ```python\nprint(1)\n   ```", "print(1)", id="three spaces"),
+        pytest.param("````python\nx = '''\n```\n'''\n````", "x = '''\n```\n'''", id="four ticks"),
+        pytest.param("```python\nprint(1)\n`````", "print(1)", id="longer close"),
+        pytest.param("```text\na\n```\n" + BLOCK, "print(1)", id="another language before"),
+        pytest.param("```python\nprint('```')\n```", "print('```')", id="ticks inside a line"),
+        pytest.param("```python\nπ\u2028\x00😀\n```", "π\u2028\x00😀", id="any unicode"),
+    ],
+)
+def test_a_turn_that_ends_with_a_closed_block_is_a_call(turn: str, program: str) -> None:
+    assert FENCED.parse(turn) == ToolCall("python", program)
+    assert closes_tool_call(turn)
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("The answer is \\boxed{1}.", id="no fence"),
+        pytest.param(f"{BLOCK}\nso it is 1", id="text after"),
+        pytest.param(f"{BLOCK}\n```output\n1", id="text in the opened output"),
+        pytest.param(f"{BLOCK}\n```output\n1\n```", id="invented output"),
+        pytest.param("```python\nprint(1)", id="unclosed"),
+        pytest.param("```python", id="only opened"),
+        pytest.param("```python\nprint(1)\n``", id="two ticks do not close"),
+        pytest.param("````python\nprint(1)\n```", id="fewer ticks do not close"),
+        pytest.param("> ```python\n> print(1)\n> ```", id="behind a quote mark"),
+        pytest.param("````markdown\n" + BLOCK + "\n````", id="inside another fence"),
+        pytest.param("````markdown\n" + BLOCK, id="inside an unclosed fence"),
+        pytest.param("I run ```python\nprint(1)\n```x", id="not at the start of its line"),
+        pytest.param("    ```python\n    print(1)\n    ```", id="four spaces"),
+        pytest.param("```javascript\n1\n```", id="not a tool"),
+        pytest.param("```output\n1\n```", id="output alone"),
+        pytest.param("```output", id="output opened alone"),
+        pytest.param(f"{BLOCK}\ntext\n```output\n", id="text before the opened output"),
+        pytest.param("```python print(1)```", id="inline"),
+    ],
+)
+def test_any_other_turn_is_final(turn: str) -> None:
+    assert FENCED.parse(turn) is None
+    assert not closes_tool_call(turn)
+
+
+def test_a_stop_at_the_opening_of_a_plain_fence_is_unfinished() -> None:
+    assert FENCED.parse("as a table:\n```\n") == Unfinished()
+    assert FENCED.parse("as a table:\n```") is None
+    assert not closes_tool_call("as a table:\n```\n")
+
+
+def test_a_sampler_that_keeps_the_stop_strings_stops_at_a_call() -> None:
+    written = f"I compute.\n{BLOCK}\n```output\n99\n```\nIt is \\boxed{{99}}."
+    first = min(written.find(stop) + len(stop) for stop in FENCED.stop if stop in written)
+    assert FENCED.parse(written[:first]) == ToolCall("python", "print(1)")
+
+
+def test_prose_holds_neither_code_nor_output() -> None:
+    turn = f"a\n{BLOCK}\nb\n```output\n\\boxed{{9}}\n```\nc\n```text\nd\n```\ne\n"
+    turn += "```python\n\\boxed{8}"
+    assert FENCED.prose(turn) == "a\n\nb\n\nc\n```text\nd\n```\ne\n"
+
+
+@pytest.mark.parametrize(
+    ("turn", "added"),
+    [
+        (BLOCK, "\n```output\n1\n```\n"),
+        (BLOCK + "\n", "```output\n1\n```\n"),
+        (BLOCK + "\n```output", "\n1\n```\n"),
+        (BLOCK + "\n```output\n", "1\n```\n"),
+    ],
+)
+def test_the_frame_completes_what_the_turn_left_open(turn: str, added: str) -> None:
+    assert FENCED.frame(turn, "1") == added
+    assert (turn + added).endswith("```\n```output\n1\n```\n")
+
+
+@given(st.text(st.sampled_from("`python \n\r>xλ")), st.integers(0, 60))
+def test_the_predicate_agrees_with_the_parser(text: str, cut: int) -> None:
+    for piece in (text, text[:cut]):
+        assert closes_tool_call(piece) == isinstance(FENCED.parse(piece), ToolCall)
+
+
+@given(st.lists(st.sampled_from(["```python\n", "```\n", "x\n", "```output\n", "\\boxed{1}\n"])))
+def test_prose_leaves_out_and_adds_nothing(lines: list[str]) -> None:
+    turn = "".join(lines)
+    prose = FENCED.prose(turn)
+    rest = iter(turn)
+    assert all(char in rest for char in prose)
+    if isinstance(FENCED.parse(turn), ToolCall):
+        assert len(prose) < len(turn)
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        "`" * 1_000_000,
+        " " * 1_000_000 + "`",
+        ("```python" + " " * 500 + "x`\n") * 2000,
+        "```python\nprint(1)\n```\n" * 40_000,
+        "```" + "\t" * 1_000_000 + "`",
+        "<tool_call>" * 90_000 + "</tool_call>",
+        "<python>" * 120_000 + "</python>",
+        "[" * 1_000_000 + "</tool_call>",
+    ],
+)
+def test_a_megabyte_is_read_in_linear_time(turn: str) -> None:
+    started = time.process_time()
+    for parser in (FENCED, XmlParser(), HermesParser()):
+        parser.parse(turn)
+        parser.prose(turn)
+        closes_tool_call(turn, parser)
+    assert time.process_time() - started < 2.0
+
+
+def test_xml_calls() -> None:
+    parser = XmlParser(("python", "search"))
+    assert parser.parse("<search>the moon</search>") == ToolCall("search", "the moon")
+    assert parser.parse("<python>\nprint('<search>')\n</python>\n<output>") == ToolCall(
+        "python", "print('<search>')"
+    )
+    for final in ("", "<python>1", "<python>1</python> so", "<output>1</output>", "<php>1</php>"):
+        assert parser.parse(final) is None, final
+    assert parser.prose("a<python>1</python>b<output>\\boxed{1}</output>c") == "a\n\nb\n\nc"
+    assert parser.frame("<python>1</python>", "1") == "\n<output>\n1\n</output>\n"
+    assert closes_tool_call("x <python>1</python>", parser)
+
+
+def test_hermes_calls() -> None:
+    parser = HermesParser(("python",))
+    call = '<tool_call>\n{"name": "python", "arguments": {"code": "print(1)"}}\n</tool_call>'
+    assert parser.parse("think" + call + "\n") == ToolCall("python", "", {"code": "print(1)"})
+    assert parser.parse(call + "and more") is None
+    assert isinstance(parser.parse("<tool_call>{</tool_call>"), Malformed)
+    assert isinstance(parser.parse("<tool_call>[1]</tool_call>"), Malformed)
+    assert isinstance(parser.parse('<tool_call>{"name": 1}</tool_call>'), Malformed)
+    assert parser.prose(f"a{call}b<tool_response>\\boxed{{1}}") == "a\n\nb\n\n"
+    assert closes_tool_call(call, parser)
