@@ -253,9 +253,15 @@ class DivisorCount(_Easy[int]):
     summary = "number of positive divisors of n"
 
     def draw(self, rng: Random, level: int) -> int:
-        """A number up to 30, 10^3, 5*10^3, 5*10^4 or 10^6."""
+        """A product of small factors, up to 200, 10^3, 5*10^3, 5*10^4 or 10^6."""
         ranges = ((12, 200), (201, 1000), (1001, 5000), (5001, 50_000), (50_001, 1_000_000))
-        return _between(rng, level, ranges)
+        low, high = ranges[level - 1]
+        number = 1
+        while number < low:
+            number *= rng.randint(2, 40)
+            if number > high:
+                number = 1
+        return number
 
     def answer(self, drawn: int) -> int:
         """The exact answer."""
@@ -280,7 +286,7 @@ class DivisorCount(_Easy[int]):
 
     def degenerate(self, drawn: int, answer: int) -> bool:
         """Few divisors are what a blind guess would say."""
-        return answer < 5 or (answer == 8 and drawn % 3 != 0)
+        return answer < 5
 
     def work(self, drawn: int) -> Worked:
         """A reference program."""

@@ -4,10 +4,36 @@ import re
 from difflib import get_close_matches
 
 from torl_env.errors import ProblemError
-from torl_env.problems.procedural import arithmetic
+from torl_env.problems.procedural import (
+    algebra,
+    arithmetic,
+    calculus,
+    counting,
+    geometry,
+    integer_counts,
+    linear_algebra,
+    number_theory,
+    probability,
+    structures,
+)
 from torl_env.problems.procedural.family import LEVELS, AnyFamily, Group, Split
 
-FAMILIES: dict[str, AnyFamily] = {family.name: family for family in arithmetic.FAMILIES}
+_MODULES = (
+    arithmetic,
+    number_theory,
+    integer_counts,
+    counting,
+    structures,
+    algebra,
+    geometry,
+    probability,
+    calculus,
+    linear_algebra,
+)
+
+FAMILIES: dict[str, AnyFamily] = {
+    item.name: item for module in _MODULES for item in module.FAMILIES
+}
 """Every family by name, in a fixed order."""
 
 _LEVELS = re.compile(r"L([1-5])(?:-L?([1-5]))?")
