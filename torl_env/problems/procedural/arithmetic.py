@@ -253,15 +253,16 @@ class DivisorCount(_Easy[int]):
     summary = "number of positive divisors of n"
 
     def draw(self, rng: Random, level: int) -> int:
-        """A product of small factors, up to 200, 10^3, 5*10^3, 5*10^4 or 10^6."""
+        """A number up to 200, 10^3, 5*10^3, 5*10^4 or 10^6.
+
+        Most numbers have 4 or 8 divisors, so the count is drawn first, from those of some numbers.
+        """
         ranges = ((12, 200), (201, 1000), (1001, 5000), (5001, 50_000), (50_001, 1_000_000))
-        low, high = ranges[level - 1]
-        number = 1
-        while number < low:
-            number *= rng.randint(2, 40)
-            if number > high:
-                number = 1
-        return number
+        by_count: dict[int, list[int]] = {}
+        for _ in range(30):
+            number = _between(rng, level, ranges)
+            by_count.setdefault(self.answer(number), []).append(number)
+        return rng.choice(rng.choice(list(by_count.values())))
 
     def answer(self, drawn: int) -> int:
         """The exact answer."""
