@@ -7,7 +7,7 @@ model, so it is exact in what it says and says no more than that.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -22,28 +22,32 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 class Case(StrEnum):
-    """Names of the rules."""
+    """Names of the rules; what each says is in `MEANING`."""
 
     TOOL = "tool"
-    """At least one program ran."""
     TEXT_ONLY = "text_only"
-    """No code was written."""
     FIXED_ERROR = "fixed_error"
-    """A program failed and a later one ran without error (table 5)."""
     REPEATED_ERROR = "repeated_error"
-    """Two programs in a row failed with the same type of error."""
     CHANGED_MIND = "changed_mind"
-    """An answer stood in the text, a program ran after it, the final answer differs (table 6)."""
     CONFIRMED = "confirmed"
-    """An answer stood in the text, a later program printed it, and it stayed the final answer."""
     COPIED = "copied"
-    """The final answer is the last number that a program printed."""
     CONTRADICTED = "contradicted"
-    """Programs printed numbers, and the final answer is a number that is none of them."""
     INVENTED_OUTPUT = "invented_output"
-    """The model wrote an ```output block with content itself."""
     CODE_NOT_RUN = "code_not_run"
-    """Code was written that did not run: the budget was used up, or it was no proper call."""
+
+
+MEANING: Mapping[Case, str] = {
+    Case.TOOL: "At least one program ran.",
+    Case.TEXT_ONLY: "No code was written.",
+    Case.FIXED_ERROR: "A program failed and a later one ran without error (table 5).",
+    Case.REPEATED_ERROR: "Two programs in a row failed with the same type of error.",
+    Case.CHANGED_MIND: "An answer stood before a program ran, and the final one differs (table 6).",
+    Case.CONFIRMED: "An answer stood before a program ran, which printed it, and it stayed.",
+    Case.COPIED: "The final answer is the last number that a program printed.",
+    Case.CONTRADICTED: "The final answer is a number, and none of the numbers that were printed.",
+    Case.INVENTED_OUTPUT: "The model wrote an ```output block with content itself.",
+    Case.CODE_NOT_RUN: "Code was written that did not run: no budget left, or no proper call.",
+}
 
 
 @dataclass(frozen=True, slots=True)

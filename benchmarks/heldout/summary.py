@@ -65,10 +65,25 @@ class Summary:
 def summarise(found: Records) -> Summary:
     """All numbers of one evaluation."""
     kept = [t for t in found.trajectories if t.scorable]
-    ids = [t.problem_id for t in kept]
-    tallies = [tally(t) for t in kept]
     problems = _by_problem(kept)
     sizes = [size for size in _sizes(found.header.k) if any(len(p) >= size for p in problems)]
+    return Summary(
+        header=found.header,
+        answers=len(found.trajectories),
+        unscorable=len(found.trajectories) - len(kept),
+        pass_at={size: _pass_at(problems, size) for size in sizes},
+        majority_at={size: _majority_at(problems, size) for size in sizes},
+        verdicts=_count(t.verdict for t in found.trajectories),
+        by_level=_split(kept, [t.level for t in kept]),
+        by_subject=_split(kept, [t.subject for t in kept]),
+        **batch_estimates(kept),
+    )
+
+
+def batch_estimates(kept: Sequence[Trajectory]) -> dict[str, Estimate]:
+    """Accuracy and behaviour metrics of scorable answers, by name, intervals over problems."""
+    ids = [t.problem_id for t in kept]
+    tallies = [tally(t) for t in kept]
 
     def share(part: Callable[[Tally], float], whole: Callable[[Tally], float]) -> Estimate:
         return ratio([part(t) for t in tallies], [whole(t) for t in tallies], ids)
@@ -76,29 +91,21 @@ def summarise(found: Records) -> Summary:
     def average(value: Callable[[Tally], float]) -> Estimate:
         return mean([float(value(t)) for t in tallies], ids)
 
-    return Summary(
-        header=found.header,
-        answers=len(found.trajectories),
-        unscorable=len(found.trajectories) - len(kept),
-        accuracy=average(lambda t: t.correct),
-        pass_at={size: _pass_at(problems, size) for size in sizes},
-        majority_at={size: _majority_at(problems, size) for size in sizes},
-        code_ratio=average(lambda t: t.blocks > 0),
-        pass_ratio=share(lambda t: t.passed, lambda t: t.ran),
-        pass_ratio_correct=share(lambda t: t.passed * t.correct, lambda t: t.ran * t.correct),
-        pass_ratio_wrong=share(
+    return {
+        "accuracy": average(lambda t: t.correct),
+        "code_ratio": average(lambda t: t.blocks > 0),
+        "pass_ratio": share(lambda t: t.passed, lambda t: t.ran),
+        "pass_ratio_correct": share(lambda t: t.passed * t.correct, lambda t: t.ran * t.correct),
+        "pass_ratio_wrong": share(
             lambda t: t.passed * (not t.correct), lambda t: t.ran * (not t.correct)
         ),
-        executed_ratio=share(lambda t: t.ran, lambda t: t.blocks),
-        success_ratio=share(lambda t: t.passed, lambda t: t.blocks),
-        before_answer_ratio=share(lambda t: t.before_answer, lambda t: t.blocks),
-        tool_calls=average(lambda t: t.tool_calls),
-        tokens=average(lambda t: t.tokens),
-        truncated=average(lambda t: t.truncated),
-        verdicts=_count(t.verdict for t in found.trajectories),
-        by_level=_split(kept, [t.level for t in kept]),
-        by_subject=_split(kept, [t.subject for t in kept]),
-    )
+        "executed_ratio": share(lambda t: t.ran, lambda t: t.blocks),
+        "success_ratio": share(lambda t: t.passed, lambda t: t.blocks),
+        "before_answer_ratio": share(lambda t: t.before_answer, lambda t: t.blocks),
+        "tool_calls": average(lambda t: t.tool_calls),
+        "tokens": average(lambda t: t.tokens),
+        "truncated": average(lambda t: t.truncated),
+    }
 
 
 def per_problem(trajectories: Sequence[Trajectory]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.core.types import Trajectory
+from benchmarks.heldout.records import read
 from benchmarks.heldout.summary import Summary
 from benchmarks.storage import RecordError, read_json, read_lines
 
@@ -39,6 +40,21 @@ class Run:
     def learning(self) -> tuple[Mapping[str, Any], ...]:
         """The steps that carry behaviour metrics: reinforcement learning, not imitation."""
         return tuple(step for step in self.metrics if step.get("code_ratio") is not None)
+
+    def records(self, name: str) -> Path:
+        """Where the records of an evaluation lie."""
+        return evaluations_folder(self.path) / f"{name}.jsonl"
+
+    def latest(self) -> tuple[str, tuple[Trajectory, ...]]:
+        """Name and answers of the last evaluation on record, or of the last step kept."""
+        for name in reversed(list(self.evaluations)):
+            if (path := self.records(name)).exists():
+                return name, read(path).trajectories
+        kept = list(self.transcripts())
+        if not kept:
+            return "", ()
+        last = kept[-1][0]
+        return f"step {last}", tuple(trajectory for step, trajectory in kept if step == last)
 
     def transcripts(self) -> Iterator[tuple[int, Trajectory]]:
         """Step and trajectory of everything kept in training, in order of steps."""
@@ -75,6 +91,11 @@ def open_run(path: Path) -> Run:
     return run
 
 
+def evaluations_folder(path: Path) -> Path:
+    """`RUN/eval` of a training run; the folder itself where `torl eval` wrote into it directly."""
+    return path / "eval" if (path / "eval").is_dir() else path
+
+
 def series(steps: Sequence[Mapping[str, Any]], name: str) -> list[float]:
     """One metric over steps, `nan` where it is null or absent."""
     return [float(value) if (value := step.get(name)) is not None else nan for step in steps]
@@ -89,7 +110,7 @@ def _last_of_each_step(lines: Iterator[Mapping[str, Any]]) -> tuple[Mapping[str,
 
 
 def _evaluations(path: Path) -> dict[str, Summary]:
-    folder = path / "eval" if (path / "eval").is_dir() else path
+    folder = evaluations_folder(path)
     files = {
         file.name.removesuffix(".summary.json"): file for file in folder.glob("*.summary.json")
     }

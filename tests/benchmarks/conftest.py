@@ -3,7 +3,7 @@
 import json
 import random
 import zlib
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import pytest
 
@@ -58,12 +58,13 @@ def make_trajectory(problem_id="p0", sample=0, correct=True, turns=None, **chang
     return Trajectory(**(values | changes))
 
 
-def random_trajectory(problem, sample, seed):
+def random_trajectory(problem, sample, seed, skill=0.5):
     rng = random.Random(zlib.crc32(f"{problem.id}/{sample}/{seed}".encode()))
-    correct = rng.random() < 0.5
+    correct = rng.random() < skill
+    calls = rng.randrange(1, 3) if rng.random() < 0.2 + 0.8 * skill else 0
     turns = [
-        tool_turn() if rng.random() < 0.7 else tool_turn("error", "NameError")
-        for _ in range(rng.randrange(3))
+        tool_turn() if rng.random() < 0.5 + 0.4 * skill else tool_turn("error", "NameError")
+        for _ in range(calls)
     ]
     if rng.random() < 0.2:
         turns.append(turn(CODE, kind="over_budget"))
@@ -123,25 +124,19 @@ def build_run(path, steps=16, seed=0, name="run"):
     ]
     lines = [{"step": i, "stage": "sft", "loss": 2.0 / (i + 1)} for i in range(5)]
     for step in range(steps):
-        found = [random_trajectory(p, s, seed * 1000 + step) for p in problems for s in range(4)]
+        skill = 0.25 + 0.65 * (1 - 0.8 ** (step + 1))
+        found = [
+            random_trajectory(p, s, seed * 1000 + step, skill) for p in problems for s in range(4)
+        ]
         with (run / "transcripts" / f"step-{step:06}.jsonl").open("w") as file:
             file.writelines(json.dumps(t.to_json()) + "\n" for t in found)
-        grown = 1 - 0.75 ** (step + 1)
-        measured = asdict(behaviour(found)) | {
-            "code_ratio": min(1, 0.3 + 0.7 * grown + rng.gauss(0, 0.03)),
-            "accuracy": min(1, 0.25 + 0.6 * grown + rng.gauss(0, 0.05)),
-        }
-        numbers = {"step": step, "stage": "grpo", **measured}
+        numbers = {"step": step, "stage": "grpo", **asdict(behaviour(found))}
         numbers |= {"reward": 2 * numbers["accuracy"] - 1, "loss": rng.gauss(0, 0.1)}
         lines.append({k: None if v != v else v for k, v in numbers.items()})
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for stage in ("before", "after"):
-        chance = 0.25 if stage == "before" else 0.85
-        held = [random_trajectory(p, s, seed) for p in problems for s in range(4)]
-        held = [
-            replace(t, verdict="correct" if rng.random() < chance else "wrong", scorable=True)
-            for t in held
-        ]
+        skill = 0.25 if stage == "before" else 0.85
+        held = [random_trajectory(p, s, seed, skill) for p in problems for s in range(4)]
         header = Header(
             model=f"runs/{name}/{stage}", problems="procedural:easy", count=8, k=4, seed=0,
             fingerprint=fingerprint(problems), grader="torl 1", settings={"tool_budget": 1},

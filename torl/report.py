@@ -1,0 +1,51 @@
+"""`torl report`: one self-contained page, a picture and a table of numbers for any runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from benchmarks.report import figure5, open_run, write_csv
+from benchmarks.report.page import LIMIT, write_page
+from benchmarks.report.tables import results
+from torl.console import CommandError, print_table
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """Show what runs did: writes report.html, figure5.png and figure5.csv."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run directories of `torl train`, or folders with records of `torl eval`."""
+    out: Path | None = None
+    """The page. Default: report.html in the run, or out/report.html for several runs."""
+    limit: int = LIMIT
+    """Most transcripts to put on the page; where there are more, problems are left out evenly."""
+
+
+def main(options: ReportOptions) -> int:
+    """Write the page, and figure and numbers beside the metrics of each run that has them.
+
+    Raises:
+        CommandError: No run is named, or the limit is out of range.
+    """
+    if not options.runs:
+        raise CommandError("expected at least one run directory: torl report out/demo")
+    if options.limit < 0:
+        raise CommandError(f"--limit: expected 0 or more, got {options.limit}")
+    runs = [open_run(path) for path in options.runs]
+    for run in runs:
+        if run.evaluations:
+            print_table(results(run.evaluations))
+        if run.learning:
+            figure5(run, run.path / "figure5.png")
+            print(f"figure {run.path / 'figure5.png'}")
+        if run.metrics:
+            write_csv(run, run.path / "figure5.csv")
+            print(f"numbers {run.path / 'figure5.csv'}")
+    default = runs[0].path / "report.html" if len(runs) == 1 else Path("out/report.html")
+    page = options.out or default
+    write_page(runs, page, options.limit)
+    print(f"page {page}")
+    return 0
