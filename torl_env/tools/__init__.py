@@ -1,5 +1,6 @@
 """Tools that a model may call, and the styles in which it writes the calls."""
 
+from torl_env.tools.function import FunctionTool, tool
 from torl_env.tools.parsers import HermesParser, XmlParser
 from torl_env.tools.python import PythonTool
 from torl_env.tools.session import CodeSession
@@ -7,6 +8,7 @@ from torl_env.tools.types import Outcome, SubmittingTool, Tool, ToolContext, Too
 
 __all__ = [
     "CodeSession",
+    "FunctionTool",
     "HermesParser",
     "Outcome",
     "PythonTool",
@@ -16,4 +18,5 @@ __all__ = [
     "ToolError",
     "ToolResult",
     "XmlParser",
+    "tool",
 ]
