@@ -1,4 +1,4 @@
-"""The nouns of code execution: limits in, an execution out, and the protocol every backend keeps."""
+"""The nouns of code execution: limits in, an execution out, and the protocol of all backends."""
 
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol, Self, runtime_checkable
 
 
 class Status(StrEnum):
-    """How a program ended. Every value is the program's own doing; the machine's fault is `SandboxError`."""
+    """How a program ended, by its own doing; the machine's fault is `SandboxError`."""
 
     OK = "ok"
     ERROR = "error"
@@ -24,13 +24,13 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one program may use. CPU seconds are the model's limit; wall seconds only guard the machine."""
+    """What one program may use. CPU seconds are its limit; wall seconds only guard the machine."""
 
     cpu_seconds: float = 2.0
     wall_seconds: float = 10.0
     memory_mb: int = 1024
     output_bytes: int = 65_536
-    """Kept per stream: head and tail with a marker between; writing goes on unharmed up to 16 times this."""
+    """Kept per stream, head and tail; writing goes on unharmed up to 16 times this."""
     processes: int = 64
     """Threads and processes together."""
     open_files: int = 256
@@ -59,7 +59,7 @@ class Execution:
     stderr: str = ""
     """Warnings and the traceback; bounded likewise."""
     error: str = ""
-    """The last line of the traceback (`NameError: name 'a' is not defined`), or one sentence on the limit."""
+    """The last line of the traceback (`NameError: name 'a' is not defined`), or on the limit."""
     output_truncated: bool = False
     exit_code: int = 0
     """As the operating system says it; negative for a signal."""
@@ -73,11 +73,16 @@ class Execution:
 
     @property
     def error_type(self) -> str:
-        """Name of the exception (`NameError`), or of the status where there was none; `""` when ok."""
+        """Name of the exception (`NameError`), or of the status where there was none; `""` when ok.
+
+        >>> Execution(Status.ERROR, error="numpy.linalg.LinAlgError: Singular matrix").error_type
+        'LinAlgError'
+        """
         if self.ok:
             return ""
         head = self.error.split(":", 1)[0].strip()
-        return head if head.isidentifier() else str(self.status)
+        name = head.rpartition(".")[2]
+        return name if head.replace(".", "").isidentifier() else str(self.status)
 
 
 @runtime_checkable

@@ -1,0 +1,164 @@
+"""One request to a fork server from the client's side: its memory files, its future, its end."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Protocol
+
+from torl_env.errors import SandboxError
+from torl_env.sandbox import output, verdict
+from torl_env.sandbox.forkserver.wire import Ending, Job, Mark, Op, Reply, Request
+from torl_env.sandbox.types import Execution, Limits
+
+
+class Exchange(Protocol):
+    """A request that waits for its reply."""
+
+    @property
+    def cancelled_early(self) -> bool:
+        """It need not be sent any more."""
+        ...
+
+    def begin(self, call: int) -> tuple[Request, list[int]]:
+        """The packet and the descriptors to send with it; the caller does not close them."""
+        ...
+
+    def settle(self, reply: Reply) -> None:
+        """Take the reply."""
+        ...
+
+    def fail(self, error: SandboxError) -> None:
+        """No reply will come."""
+        ...
+
+
+def job_of(limits: Limits) -> Job:
+    """Limits in the units of the wire."""
+    return Job(
+        cpu_ms=max(int(limits.cpu_seconds * 1000), 1),
+        wall_ms=max(int(limits.wall_seconds * 1000), 1),
+        memory_mb=limits.memory_mb,
+        output_bytes=limits.output_bytes * output.HARD_LIMIT_FACTOR,
+        processes=limits.processes,
+        open_files=limits.open_files,
+    )
+
+
+class Files:
+    """A program's three memory files: source (then report), output, errors."""
+
+    def __init__(self, code: str) -> None:
+        self.descriptors: list[int] = []
+        try:
+            for name in ("source", "stdout", "stderr"):
+                self.descriptors.append(os.memfd_create(f"torl-{name}"))
+            self._write(code.encode("utf-8", "surrogatepass"))
+        except BaseException:
+            self.close()
+            raise
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self.descriptors[0], view) :]
+
+    def report(self) -> tuple[str, bool]:
+        """The error line the program left, and whether it was a memory error."""
+        data = os.pread(self.descriptors[0], 16_384, 0)
+        return data[1:].decode("utf-8", "replace"), data[:1] == b"M"
+
+    def streams(self, limits: Limits) -> tuple[verdict.Streams, bool]:
+        """Both outputs, and whether one is at its hard limit."""
+        out, out_cut, out_size = output.shorten_file(self.descriptors[1], limits.output_bytes)
+        err, err_cut, err_size = output.shorten_file(self.descriptors[2], limits.output_bytes)
+        full = max(out_size, err_size) >= limits.output_bytes * output.HARD_LIMIT_FACTOR
+        return verdict.Streams(out, err, out_cut or err_cut), full
+
+    def close(self) -> None:
+        """Give the memory back."""
+        while self.descriptors:
+            os.close(self.descriptors.pop())
+
+
+class ProgramCall(Future[Execution]):
+    """The future of one program; cancelling it kills the program."""
+
+    def __init__(self, code: str, limits: Limits, op: Op = Op.RUN, session: int = 0) -> None:
+        super().__init__()
+        self.limits = limits
+        self.op = op
+        self.session = session
+        self.reply: Reply | None = None
+        self._code = code
+        self._files: Files | None = None
+        self.on_cancel: Callable[[ProgramCall], None] = lambda _: None
+
+    @property
+    def cancelled_early(self) -> bool:
+        """Whether it was cancelled; before it is sent, that is the end of it."""
+        return self.cancelled()
+
+    def cancel(self) -> bool:
+        """Kill the program; `False` when it has ended already."""
+        if not super().cancel():
+            return False
+        self.on_cancel(self)
+        return True
+
+    def begin(self, call: int) -> tuple[Request, list[int]]:
+        """Write the program into memory files."""
+        self._files = Files(self._code)
+        request = Request(self.op, call, session=self.session, job=job_of(self.limits))
+        return request, self._files.descriptors
+
+    def settle(self, reply: Reply) -> None:
+        """Turn the reply and the files into the result."""
+        self.reply = reply
+        try:
+            outcome: Execution | SandboxError = self._outcome(reply)
+        except OSError as error:
+            outcome = SandboxError(f"the output of a program cannot be read: {error}")
+        finally:
+            self._close()
+        if not self.set_running_or_notify_cancel():
+            return
+        if isinstance(outcome, SandboxError):
+            self.set_exception(outcome)
+        else:
+            self.set_result(outcome)
+
+    def fail(self, error: SandboxError) -> None:
+        """The machine's fault."""
+        self._close()
+        if self.set_running_or_notify_cancel():
+            self.set_exception(error)
+
+    def _close(self) -> None:
+        if self._files is not None:
+            self._files.close()
+
+    def _outcome(self, reply: Reply) -> Execution | SandboxError:
+        if self._files is None:
+            raise AssertionError("a reply came before its request was sent")
+        streams, full = self._files.streams(self.limits)
+        if reply.ending is Ending.FAILED:
+            return SandboxError(
+                f"the sandbox server could not start a program (error {reply.code}): "
+                f"{streams.stderr.strip() or os.strerror(abs(reply.code))}"
+            )
+        if reply.ending is Ending.KILLED:
+            return SandboxError("the program was killed because its call was cancelled")
+        line, memory = self._files.report()
+        timed_out = {Ending.CPU: "cpu", Ending.WALL: "wall"}.get(reply.ending, "")
+        ended = verdict.Ended(
+            exit_code=reply.code,
+            timed_out=timed_out,
+            compiled=bool(reply.mark & Mark.COMPILED),
+            memory_error=memory,
+            error=line,
+            output_full=full or reply.signal == 25,
+            rss_mb=reply.rss_kb / 1024,
+        )
+        return verdict.execution(
+            ended, streams, self.limits, reply.cpu_us / 1e6, reply.wall_us / 1e6
+        )

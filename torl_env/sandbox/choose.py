@@ -1,0 +1,36 @@
+"""Sandboxes by name."""
+
+from typing import Any, Final
+
+from torl_env.sandbox.types import Sandbox
+
+NAMES: Final = ("local", "fusion", "ray", "unsafe")
+
+
+def make_sandbox(name: str | None = None, **options: Any) -> Sandbox:
+    """Make the sandbox called `name`.
+
+    Args:
+        name: `local` (also for `None`), `fusion`, `ray` or `unsafe`.
+        **options: Arguments of the class behind the name.
+
+    Raises:
+        ValueError: For another name.
+        ModuleNotFoundError: For `ray` where Ray is not installed.
+
+    >>> make_sandbox("docker")
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown sandbox 'docker': expected one of local, fusion, ray, unsafe
+    """
+    match name or "local":
+        case "local":
+            from torl_env.sandbox.local import LocalSandbox
+
+            return LocalSandbox(**options)
+        case "unsafe":
+            from torl_env.sandbox.unsafe import UnsafeSandbox
+
+            return UnsafeSandbox(**options)
+        case other:
+            raise ValueError(f"unknown sandbox {other!r}: expected one of {', '.join(NAMES)}")

@@ -1,0 +1,241 @@
+"""The walls that a server builds once, for itself and all programs it will fork.
+
+Every layer stands alone: where the kernel refuses one, the others are still built, and the report
+says what is missing and why.
+"""
+
+import os
+import select
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torl_env.sandbox.forkserver import kernel, landlock, rootfs, seccomp
+from torl_env.sandbox.forkserver.config import Held, Layer, ServerConfig
+
+_SPACES = (
+    kernel.CLONE_NEWPID
+    | kernel.CLONE_NEWNET
+    | kernel.CLONE_NEWIPC
+    | kernel.CLONE_NEWUTS
+    | kernel.CLONE_NEWNS
+)
+
+
+@dataclass(slots=True)
+class Isolation:
+    """What holds, and what a child must know to finish the work."""
+
+    layers: dict[Layer, Held] = field(default_factory=dict)
+    private_pids: bool = False
+    private_root: bool = False
+    first_uid: int = 0
+    """Children take user ids from here on; 0 where they keep the server's."""
+    proc: int = -1
+    """Directory of a /proc that shows the children, for the server only."""
+    program_filter: seccomp.Filter | None = None
+    session_filter: seccomp.Filter | None = None
+
+    def note(self, layer: Layer, holds: bool, detail: str) -> None:
+        """Record the state of a layer."""
+        self.layers[layer] = Held(holds, detail)
+
+
+def _write(path: str, text: str) -> None:
+    Path(path).write_text(text, encoding="ascii")
+
+
+def _new_user_namespace() -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    kernel.unshare(kernel.CLONE_NEWUSER | _SPACES)
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{uid} {uid} 1")
+    _write("/proc/self/gid_map", f"{gid} {gid} 1")
+
+
+def enter_namespaces(config: ServerConfig, isolation: Isolation, keep: int) -> None:
+    """Give the server its own namespaces; it goes on as process 1 in them.
+
+    Args:
+        config: Of the server.
+        isolation: Where the outcome is noted.
+        keep: The descriptor that the server needs; the waiting outer half closes it.
+    """
+    if Layer.NAMESPACES in config.off:
+        isolation.note(Layer.NAMESPACES, False, "switched off")
+        isolation.note(Layer.ROOT, False, "needs namespaces")
+        return
+    try:
+        how = _unshare(config)
+    except OSError as error:
+        isolation.note(Layer.NAMESPACES, False, f"not allowed here ({error.strerror})")
+        isolation.note(Layer.ROOT, False, "needs namespaces")
+        return
+    parent = os.pidfd_open(os.getppid())
+    inner = os.fork()
+    if inner:
+        os.close(keep)
+        _wait_outside(inner, parent)
+    os.close(parent)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    isolation.private_pids = True
+    isolation.note(Layer.NAMESPACES, True, how)
+
+
+def _unshare(config: ServerConfig) -> str:
+    if os.geteuid() == 0 and "unprivileged" not in config.off:
+        try:
+            kernel.unshare(_SPACES)
+        except OSError:
+            pass
+        else:
+            return "made by root"
+    _new_user_namespace()
+    return "made in a user namespace"
+
+
+def _wait_outside(inner: int, parent: int) -> None:
+    """The half that stays outside only waits for either end."""
+    handle = os.pidfd_open(inner)
+    poll = select.poll()
+    for descriptor in (handle, parent):
+        poll.register(descriptor, select.POLLIN)
+    poll.poll()
+    os.kill(inner, signal.SIGKILL)
+    _, status = os.waitpid(inner, 0)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def enter_root(config: ServerConfig, isolation: Isolation, packages: list[str]) -> None:
+    """Hide the file system; needs namespaces."""
+    if os.geteuid() == 0 and not {Layer.USER, "unprivileged"} & set(config.off):
+        isolation.first_uid = _first_uid()
+    if not isolation.private_pids:
+        isolation.proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return
+    if Layer.ROOT in config.off:
+        isolation.note(Layer.ROOT, False, "switched off")
+        return
+    _open_private_proc(isolation)
+    try:
+        rootfs.enter(rootfs.visible(packages))
+    except OSError as error:
+        isolation.note(Layer.ROOT, False, f"not allowed here ({error})")
+        return
+    isolation.private_root = True
+    isolation.note(Layer.ROOT, True, "only the Python installation, read-only")
+
+
+def _open_private_proc(isolation: Isolation) -> None:
+    """Keep a /proc of the new process ids that no path leads to."""
+    place = "/tmp"
+    try:
+        kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+        kernel.mount("proc", place, "proc", 0)
+        isolation.proc = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        kernel.umount_detached(place)
+    except OSError:
+        # A container that masks /proc forbids this; the wall guard then estimates.
+        return
+
+
+def seal(config: ServerConfig, isolation: Isolation, packages: list[str]) -> None:
+    """Build the layers that come after warming up; the server itself lives below them."""
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    _seal_files(config, isolation, packages)
+    _seal_user(config, isolation)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    _seal_calls(config, isolation)
+
+
+def _seal_files(config: ServerConfig, isolation: Isolation, packages: list[str]) -> None:
+    if Layer.LANDLOCK in config.off:
+        isolation.note(Layer.LANDLOCK, False, "switched off")
+        return
+    readable = [*rootfs.visible(packages), "/dev/urandom", "/dev/random"]
+    if not isolation.private_root:
+        readable = _without_third_party(readable)
+    try:
+        version = landlock.restrict(readable, ("/dev/null", "/dev/zero"), isolation.proc)
+    except OSError as error:
+        isolation.note(Layer.LANDLOCK, False, str(error.strerror or error))
+    else:
+        isolation.note(Layer.LANDLOCK, True, f"version {version}")
+
+
+def _without_third_party(paths: list[str]) -> list[str]:
+    """Landlock cannot take back what lies below an allowed directory: list its entries instead."""
+    covered = set(rootfs.hidden(paths))
+    kept: list[str] = []
+    for path in paths:
+        inside = [place for place in covered if place.startswith(f"{path}/")]
+        kept += [path] if not inside else _entries(Path(path), covered)
+    return kept
+
+
+def _entries(directory: Path, covered: set[str]) -> list[str]:
+    kept: list[str] = []
+    for entry in sorted(directory.iterdir()):
+        real = os.path.realpath(entry)
+        if real in covered:
+            continue
+        if any(place.startswith(f"{entry}/") for place in covered):
+            kept += _entries(entry, covered)
+        else:
+            kept.append(str(entry))
+    return kept
+
+
+def _first_uid() -> int:
+    """A range of ids that nobody uses and that this user namespace maps."""
+    lines = Path("/proc/self/uid_map").read_text(encoding="ascii").split("\n")
+    spans = [tuple(map(int, line.split())) for line in lines if line.strip()]
+    for candidate in (1_879_048_192, 40_000):
+        if any(first <= candidate and candidate + 8192 <= first + size for first, _, size in spans):
+            return candidate
+    return 0
+
+
+def _seal_user(config: ServerConfig, isolation: Isolation) -> None:
+    kept: tuple[int, ...] = ()
+    first = isolation.first_uid
+    if first:
+        try:
+            kernel.prctl(kernel.PR_SET_KEEPCAPS, 1)
+            os.setgroups([])
+            os.setresgid(first, first, first)
+            os.setresuid(first, first, first)
+        except OSError as error:
+            isolation.first_uid = 0
+            isolation.note(Layer.USER, False, f"cannot change user ({error.strerror})")
+        else:
+            kept = (kernel.CAP_KILL, kernel.CAP_SETGID, kernel.CAP_SETUID)
+            isolation.note(Layer.USER, True, f"a user id for each program, from {first}")
+    else:
+        why = "switched off" if Layer.USER in config.off else f"all as user {os.geteuid()}"
+        isolation.note(Layer.USER, False, why)
+    if Layer.CAPABILITIES in config.off:
+        isolation.note(Layer.CAPABILITIES, False, "switched off")
+        return
+    try:
+        kernel.empty_bounding_set()
+        kernel.set_capabilities(*kept)
+    except OSError as error:
+        isolation.note(Layer.CAPABILITIES, False, str(error))
+    else:
+        isolation.note(Layer.CAPABILITIES, True, "none, and no new privileges")
+
+
+def _seal_calls(config: ServerConfig, isolation: Isolation) -> None:
+    if Layer.SECCOMP in config.off:
+        isolation.note(Layer.SECCOMP, False, "switched off")
+        return
+    try:
+        seccomp.base_filter().install()
+    except (OSError, KeyError) as error:
+        isolation.note(Layer.SECCOMP, False, str(error))
+        return
+    isolation.program_filter = seccomp.program_filter()
+    isolation.session_filter = seccomp.session_filter()
+    isolation.note(Layer.SECCOMP, True, f"a list of allowed calls, {sys.platform} {kernel.ARCH}")

@@ -1,0 +1,141 @@
+"""Start of a fork server: warm up, build the walls, serve until the client is gone."""
+
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from typing import NoReturn
+
+from torl_env.sandbox.forkserver import isolation as walls
+from torl_env.sandbox.forkserver import rootfs, warm
+from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
+from torl_env.sandbox.forkserver.program import Child, open_streams
+from torl_env.sandbox.forkserver.reactor import Reactor
+from torl_env.sandbox.forkserver.runs import Runs, new_phases
+from torl_env.sandbox.forkserver.watch import WaitMeter
+from torl_env.sandbox.forkserver.wire import PACKET_BYTES, READY, Op, Reply, Request
+
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_ENVIRONMENT = {
+    "HOME": rootfs.HOME,
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "PATH": "/usr/bin",
+    "PYTHONHASHSEED": "0",
+    "TZ": "UTC",
+    **dict.fromkeys(_THREADS, "1"),
+}
+
+
+class Link:
+    """The socket to the client."""
+
+    def __init__(self, control: socket.socket, reactor: Reactor) -> None:
+        self._control = control
+        self._reactor = reactor
+
+    def send(self, reply: Reply) -> None:
+        """Answer the client, which reads at any time."""
+        try:
+            self._control.send(reply.pack())
+        except OSError:
+            leave(self._reactor)
+
+    def serve(self, runs: Runs, report: ServerReport) -> None:
+        """Say that the server is ready and hand requests to `runs` for ever."""
+
+        def receive() -> None:
+            data, files, _, _ = socket.recv_fds(self._control, PACKET_BYTES, 4)
+            if not data:
+                leave(self._reactor)
+            request = Request.unpack(data)
+            if request.op is Op.RUN:
+                runs.start(request, files)
+            elif request.op is Op.KILL:
+                runs.kill(request.call)
+
+        self._reactor.watch(self._control.fileno(), receive)
+        self._reactor.spare_time = runs.refill
+        self._control.send(READY + report.to_json().encode())
+        self._reactor.run_forever()
+
+
+def leave(reactor: Reactor) -> NoReturn:
+    """The client is gone: nothing may outlive it."""
+    for pid in reactor.pids():
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    os._exit(0)
+
+
+def _prepare_environment() -> None:
+    os.environ.clear()
+    os.environ.update(_ENVIRONMENT)
+    time.tzset()
+    sys.argv = ["<program>"]
+
+
+def _warm(config: ServerConfig, names: tuple[str, ...], search: list[str]) -> warm.Loaded:
+    warm.limit_imports(names, search)
+    warm.reserve_heap(warm.ARENA_MB[config.tier])
+    loaded = warm.load(config.tier, config.packages)
+    warm.seed_generators(config.seed)
+    open_streams()
+    warm.hide_places()
+    return loaded
+
+
+def _compact(maps: int) -> int:
+    """Make the heap cheap to fork; the number of huge pages."""
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    warm.immortalise()
+    gc.collect()
+    gc.freeze()
+    return warm.huge_pages(maps)
+
+
+def main(control: int, text: str) -> NoReturn:
+    """Serve the socket `control` as the JSON configuration says."""
+    began = time.perf_counter()
+    config = ServerConfig.from_json(text)
+    names = (*warm.PACKAGES, *config.packages)
+    search = [path for path in (*config.search, *sys.path) if path]
+    places = rootfs.package_paths(names, search)
+    _prepare_environment()
+    isolation = walls.Isolation()
+    walls.enter_namespaces(config, isolation, control)
+    lifeline = None if isolation.private_pids else os.pidfd_open(os.getppid())
+    maps = os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC)
+    statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    walls.enter_root(config, isolation, places)
+    loaded = _warm(config, names, search)
+    walls.seal(config, isolation, places)
+    reactor = Reactor()
+    child = Child(isolation, new_phases(config.slots + config.idle), null)
+    pages = _compact(maps)
+    child.baseline = int(os.pread(statm, 200, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    link = Link(socket.socket(fileno=control), reactor)
+    runs = Runs(reactor, child, link.send, idle=config.idle)
+    runs.meter = WaitMeter(isolation.proc, lambda: runs.running)
+    if lifeline is not None:
+        reactor.watch(lifeline, lambda: leave(reactor))
+    report = ServerReport(
+        tier=config.tier,
+        pid=0 if isolation.private_pids else os.getpid(),
+        layers=isolation.layers,
+        python=sys.version.split()[0],
+        modules=loaded.versions,
+        missing=loaded.missing,
+        warm_seconds=time.perf_counter() - began,
+        huge_pages=pages,
+        schedstat=runs.meter.exact,
+    )
+    link.serve(runs, report)
+    raise AssertionError("unreachable")

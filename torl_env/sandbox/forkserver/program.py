@@ -1,0 +1,277 @@
+"""The child's side: finish the walls, take one program, run it, say how it ended.
+
+Nothing here trusts what happens after the program has started: the server reads the end of the
+process from the kernel, and the report that this code leaves in standard input's memory file only
+words the program's own error.
+"""
+
+import atexit
+import builtins
+import io
+import linecache
+import mmap
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import traceback
+import types
+from typing import Any, Final, NoReturn
+
+from torl_env.sandbox.forkserver import kernel, warm
+from torl_env.sandbox.forkserver.isolation import Isolation
+from torl_env.sandbox.forkserver.wire import Job
+
+FILENAME: Final = "<program>"
+COMPILING, COMPILED = 1, 2
+"""Values of a child's byte in the shared page; 0 while it is not ready."""
+CONTROL: Final = 3
+"""The child's descriptor to the server, until the program starts."""
+_NICE: Final = 5
+_REPORT_CHARS: Final = 2_000
+_SPARE_BYTES: Final = 32 << 20
+"""Address space kept back from the program, to word a memory error."""
+
+
+def open_streams() -> None:
+    """Give the interpreter standard streams without buffers, so that a kill loses no text."""
+
+    def stream(number: int, errors: str) -> io.TextIOWrapper:
+        raw: Any = io.FileIO(number, "w", closefd=False)
+        return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=True)
+
+    source = io.BufferedReader(io.FileIO(0, "r", closefd=False))
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(source, encoding="utf-8", errors="replace")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = stream(1, "strict")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = stream(2, "backslashreplace")  # type: ignore[misc]
+
+
+def reset_signals() -> None:
+    """Undo what the server's loop needs; too large a file kills instead of raising."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+
+
+def drop_identity(isolation: Isolation, offset: int) -> None:
+    """Become a user of one's own, without the few rights the server has."""
+    if isolation.first_uid:
+        uid = isolation.first_uid + offset
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        kernel.set_capabilities()
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    if not isolation.private_pids:
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.nice(_NICE)
+
+
+def set_limits(job: Job, baseline: int, *, own_user: bool, session: bool = False) -> None:
+    """Apply a job's limits to this process.
+
+    Args:
+        job: Of the request.
+        baseline: Bytes of address space that the server occupies already.
+        own_user: The process count is this program's alone, so that it can be bounded.
+        session: Limits may have to rise again in a later turn.
+    """
+
+    def limit(what: int, soft: int, hard: int) -> None:
+        if session:
+            hard = resource.getrlimit(what)[1]
+            soft = soft if hard < 0 else min(soft, hard)
+        resource.setrlimit(what, (soft, hard))
+
+    seconds = job.cpu_ms // 1000 + 2
+    memory = baseline + (job.memory_mb << 20)
+    limit(resource.RLIMIT_CPU, seconds, seconds + 1)
+    limit(resource.RLIMIT_FSIZE, job.output_bytes, job.output_bytes)
+    limit(resource.RLIMIT_AS, memory, memory + _SPARE_BYTES)
+    limit(resource.RLIMIT_NOFILE, job.open_files, job.open_files)
+    if own_user:
+        limit(resource.RLIMIT_NPROC, job.processes, job.processes)
+
+
+def take_source() -> str:
+    """Read the program from standard input's memory file and leave that empty."""
+    size = os.fstat(0).st_size
+    data = os.pread(0, size, 0)
+    os.ftruncate(0, 0)
+    os.lseek(0, 0, os.SEEK_SET)
+    return data.decode("utf-8", "surrogatepass")
+
+
+def report(text: str, *, memory: bool = False) -> None:
+    """Leave the last line of the traceback where the client finds it."""
+    line = ("M" if memory else "E") + " ".join(text.split())[:_REPORT_CHARS]
+    try:
+        os.ftruncate(0, 0)
+        os.pwrite(0, line.encode("utf-8", "backslashreplace"), 0)
+    except OSError:
+        return
+
+
+def describe(error: BaseException) -> str:
+    """`NameError: name 'a' is not defined`, as the last line of a traceback has it."""
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ not in ("builtins", "__main__"):
+        name = f"{kind.__module__}.{name}"
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{name}: {text}" if text else name
+
+
+def show_traceback(error: BaseException, room: int) -> None:
+    """Write the traceback without this file's frames, at most `room` characters of it."""
+    own = error.__traceback__
+    frames = None if own is None else own.tb_next
+    if sys.excepthook is not sys.__excepthook__:
+        sys.excepthook(type(error), error, frames)
+        return
+    summary = traceback.TracebackException(type(error), error, frames, limit=-40, compact=True)
+    _hide_places(summary)
+    text = "".join(summary.format())
+    if len(text) > room:
+        text = f"{text[: room // 2]}\n[...]\n{text[-room // 2 :]}"
+    sys.stderr.write(text)
+
+
+def _hide_places(summary: traceback.TracebackException | None) -> None:
+    """Code that was imported after the fork still has the names of the host."""
+    seen = 0
+    while summary is not None and seen < 40:
+        for frame in summary.stack:
+            if frame.filename.startswith("/"):
+                frame.filename = warm.neutral_name(frame.filename)
+        summary, seen = summary.__cause__ or summary.__context__, seen + 1
+
+
+def run(code: types.CodeType, namespace: dict[str, object], room: int) -> int:
+    """Execute and return the exit code, as the interpreter would give it."""
+    try:
+        exec(code, namespace)
+    except SystemExit as leaving:
+        return _leave(leaving.code)
+    except BaseException as error:  # noqa: BLE001 - the program may raise anything
+        _fail(error, room)
+        return 1
+    return 0
+
+
+def _leave(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        report(f"SystemExit: {code}")
+        return code & 255
+    report(f"SystemExit: {code}")
+    sys.stderr.write(f"{code}\n")
+    return 1
+
+
+def _fail(error: BaseException, room: int) -> None:
+    memory = isinstance(error, MemoryError)
+    if memory:
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        del soft
+    try:
+        report(describe(error), memory=memory)
+        show_traceback(error, room)
+    except BaseException:  # noqa: BLE001
+        # The program's own __str__ may raise anything; its status does not depend on the words.
+        report(type(error).__name__, memory=memory)
+
+
+def prepare_source(source: str, filename: str) -> types.CodeType | None:
+    """Compile, or say why that is not possible."""
+    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+    try:
+        return compile(source, filename, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
+        _fail_to_compile(error)
+    except MemoryError as error:
+        _fail(error, _REPORT_CHARS)
+    return None
+
+
+def _fail_to_compile(error: Exception) -> None:
+    report(describe(error))
+    sys.stderr.write("".join(traceback.format_exception_only(error)))
+
+
+def finish(code: int) -> NoReturn:
+    """End as the interpreter ends: wait for threads, run exit functions, flush."""
+    try:
+        if threading.active_count() > 1:
+            threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:  # noqa: BLE001 - exit functions are the program's
+        code = code or 120
+    os._exit(code)
+
+
+def new_main() -> dict[str, object]:
+    """An empty `__main__`."""
+    module = types.ModuleType("__main__")
+    module.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = module
+    return module.__dict__
+
+
+class Child:
+    """What every forked child shares with the server that made it."""
+
+    def __init__(self, isolation: Isolation, phases: mmap.mmap, null: int) -> None:
+        self.isolation = isolation
+        self.phases = phases
+        self.baseline = 0
+        """Bytes of address space that the server occupies."""
+        self.null = null
+
+    def settle(self, channel: int, offset: int) -> None:
+        """Do everything that does not depend on the job; only descriptors 0 to 3 stay open."""
+        reset_signals()
+        drop_identity(self.isolation, offset)
+        os.dup2(channel, CONTROL)
+        for number in (0, 1, 2):
+            os.dup2(self.null, number)
+        kernel.close_from(CONTROL + 1)
+
+    def serve_one(self, channel: int, slot: int) -> NoReturn:
+        """Wait for a job on `channel`, run it and end."""
+        try:
+            self.settle(channel, slot)
+            if self.isolation.program_filter is not None:
+                self.isolation.program_filter.install(os.getpid())
+            namespace = new_main()
+            job = self._take_job()
+            source = take_source()
+            self.phases[slot] = COMPILING
+        except BaseException as error:  # noqa: BLE001 - the server reads the phase
+            os.write(2, f"sandbox: cannot prepare a program: {error!r}\n".encode())
+            os._exit(1)
+        code = prepare_source(source, FILENAME)
+        if code is None:
+            os._exit(1)
+        self.phases[slot] = COMPILED
+        # From here on no path leads from the program to the server.
+        self.phases.close()
+        finish(run(code, namespace, job.output_bytes // 16))
+
+    def _take_job(self) -> Job:
+        with socket.socket(fileno=CONTROL) as control:
+            data, files, _, _ = socket.recv_fds(control, 64, 3)
+            if len(files) < 3:
+                os._exit(0)
+            for number, file in enumerate(files):
+                os.dup2(file, number)
+        kernel.close_from(CONTROL)
+        job = Job.unpack(data)
+        set_limits(job, self.baseline, own_user=bool(self.isolation.first_uid))
+        return job

@@ -1,0 +1,153 @@
+"""Single programs: one forked child each."""
+
+import mmap
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from torl_env.sandbox.forkserver.program import COMPILED, Child
+from torl_env.sandbox.forkserver.reactor import Reactor
+from torl_env.sandbox.forkserver.watch import WaitMeter, Watch
+from torl_env.sandbox.forkserver.wire import Ending, Mark, Reply, Request
+
+Send = Callable[[Reply], None]
+
+
+@dataclass(slots=True)
+class Ready:
+    """A child that waits for its job."""
+
+    pid: int
+    channel: socket.socket
+    slot: int
+
+
+def fork_child(serve: Callable[[int], None]) -> tuple[int, socket.socket]:
+    """Fork a child that runs `serve` on its end of a new channel and never comes back.
+
+    Returns:
+        Its process id and the server's end.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            serve(theirs.detach())
+        finally:
+            os._exit(1)
+    theirs.close()
+    ours.setblocking(False)
+    return pid, ours
+
+
+class Runs:
+    """Programs in flight, and children forked ahead of need."""
+
+    def __init__(self, reactor: Reactor, child: Child, send: Send, *, idle: int) -> None:
+        self._reactor = reactor
+        self._child = child
+        self._send = send
+        self._idle_wanted = idle
+        self._idle: list[Ready] = []
+        self._free: Final = list(range(len(child.phases) - 1, 0, -1))
+        self._running: dict[int, Watch] = {}
+        self.meter: WaitMeter
+
+    @property
+    def running(self) -> int:
+        """Programs in flight."""
+        return len(self._running)
+
+    def start(self, request: Request, files: list[int]) -> None:
+        """Give a program to a child."""
+        if not self._free and not self._idle:
+            self._close(files)
+            self._send(Reply(request.call, Ending.FAILED, code=11))
+            return
+        ready = self._idle.pop() if self._idle else self._fork()
+        watch = Watch(self._reactor, self.meter, ready.pid, request.job)
+        self._running[request.call] = watch
+
+        def ended(status: int, usage: resource.struct_rusage) -> None:
+            self._ended(request.call, ready.slot, status, usage)
+
+        self._reactor.adopt(ready.pid, ended)
+        try:
+            socket.send_fds(ready.channel, [request.job.pack()], files)
+        except OSError:
+            # The child is gone already; its end is reported when it is reaped.
+            watch.verdict = None
+        ready.channel.close()
+        self._close(files)
+
+    def kill(self, call: int) -> None:
+        """End a program early."""
+        watch = self._running.get(call)
+        if watch is not None:
+            watch.kill(Ending.KILLED)
+
+    def refill(self) -> bool:
+        """Fork one child ahead; whether more are wanted."""
+        if len(self._idle) < self._idle_wanted and self._free:
+            ready = self._fork()
+            self._idle.append(ready)
+            self._reactor.adopt(ready.pid, lambda *_: self._lost(ready))
+        return len(self._idle) < self._idle_wanted and bool(self._free)
+
+    @staticmethod
+    def _close(files: list[int]) -> None:
+        for file in files:
+            os.close(file)
+
+    def _fork(self) -> Ready:
+        slot = self._free.pop()
+        self._child.phases[slot] = 0
+        pid, channel = fork_child(lambda end: self._child.serve_one(end, slot))
+        return Ready(pid, channel, slot)
+
+    def _lost(self, ready: Ready) -> None:
+        if ready in self._idle:
+            self._idle.remove(ready)
+            ready.channel.close()
+            self._free.append(ready.slot)
+
+    def _ended(self, call: int, slot: int, status: int, usage: resource.struct_rusage) -> None:
+        watch = self._running.pop(call)
+        watch.over = True
+        phase = self._child.phases[slot]
+        self._free.append(slot)
+        ending, code, number = judge(watch, status)
+        if phase == 0 and watch.verdict is None:
+            ending = Ending.FAILED
+        self._send(
+            Reply(
+                call,
+                ending,
+                code=code,
+                signal=number,
+                mark=Mark.COMPILED if phase == COMPILED else Mark.NONE,
+                rss_kb=usage.ru_maxrss,
+                wall_us=int(watch.wall * 1e6),
+                cpu_us=int(watch.cpu_of(usage.ru_utime + usage.ru_stime) * 1e6),
+            )
+        )
+
+
+def judge(watch: Watch, status: int) -> tuple[Ending, int, int]:
+    """Ending, exit code (negative for a signal) and signal of a process that is gone."""
+    code = os.waitstatus_to_exitcode(status)
+    number = max(-code, 0)
+    if watch.verdict is not None:
+        return watch.verdict, code, number
+    if number == signal.SIGXCPU:
+        return Ending.CPU, code, number
+    return (Ending.SIGNALED if number else Ending.EXITED), code, number
+
+
+def new_phases(slots: int) -> mmap.mmap:
+    """The page in which a child says how far it came, before any code of a program runs."""
+    return mmap.mmap(-1, slots + 1)

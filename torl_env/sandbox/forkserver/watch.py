@@ -1,0 +1,110 @@
+"""The limits enforced by the clock: CPU charged to a program, and its wall guard."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Final
+
+from torl_env.sandbox.forkserver import kernel
+from torl_env.sandbox.forkserver.reactor import Reactor
+from torl_env.sandbox.forkserver.wire import Ending, Job
+
+_CPU_SLACK: Final = 0.001
+_SHORTEST: Final = 0.002
+_PROCESSORS: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+_PATIENCE: Final = 100
+"""No program outlives this many times its wall limit, however busy the machine."""
+
+
+class WaitMeter:
+    """How long a program was ready to run but found no processor."""
+
+    def __init__(self, proc: int, running: Callable[[], int]) -> None:
+        self._proc = proc
+        self._running = running
+        self.exact = self._delay(os.getpid()) is not None
+
+    def _delay(self, pid: int) -> float | None:
+        """Seconds on the run queue, of the thread that waited most."""
+        if self._proc < 0:
+            return None
+        longest = 0
+        try:
+            tasks = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._proc)
+            try:
+                for task in os.listdir(tasks):  # noqa: PTH208 - of a descriptor
+                    file = os.open(f"{task}/schedstat", os.O_RDONLY, dir_fd=tasks)
+                    try:
+                        longest = max(longest, int(os.read(file, 128).split()[1]))
+                    finally:
+                        os.close(file)
+            finally:
+                os.close(tasks)
+        except (OSError, IndexError, ValueError):
+            return None
+        return longest / 1e9
+
+    def charged(self, pid: int, wall: float) -> float:
+        """Of `wall` seconds since the start, those that the program is answerable for."""
+        delay = self._delay(pid) if self.exact else None
+        if delay is None:
+            return wall / max(1.0, self._running() / _PROCESSORS, os.getloadavg()[0] / _PROCESSORS)
+        return wall - delay
+
+
+class Watch:
+    """Kills one process when it has used up its job's time."""
+
+    def __init__(self, reactor: Reactor, meter: WaitMeter, pid: int, job: Job) -> None:
+        self._reactor = reactor
+        self._meter = meter
+        self.pid = pid
+        self._job = job
+        self.started = time.monotonic()
+        self._cpu_before = kernel.cpu_seconds(pid)
+        self.verdict: Ending | None = None
+        """Why it was killed; `None` while nobody killed it."""
+        self.over = False
+        self._schedule(min(job.cpu_ms / 1000 / _PROCESSORS, job.wall_ms / 1000))
+
+    @property
+    def wall(self) -> float:
+        """Seconds since the job was given."""
+        return time.monotonic() - self.started
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds since then, while the process lives."""
+        return max(kernel.cpu_seconds(self.pid) - self._cpu_before, 0.0)
+
+    def cpu_of(self, total: float) -> float:
+        """The same from the final usage."""
+        return max(total - self._cpu_before, 0.0)
+
+    def kill(self, verdict: Ending) -> None:
+        """End it now, for this reason."""
+        if self.over or self.verdict is not None:
+            return
+        self.verdict = verdict
+        os.kill(self.pid, signal.SIGKILL)
+
+    def _schedule(self, delay: float) -> None:
+        self._reactor.at(time.monotonic() + max(delay, _SHORTEST), self._check)
+
+    def _check(self) -> None:
+        if self.over or self.verdict is not None:
+            return
+        wall_limit = self._job.wall_ms / 1000
+        cpu_left = self._job.cpu_ms / 1000 - self.cpu
+        wall = self.wall
+        if cpu_left <= _CPU_SLACK:
+            self.kill(Ending.CPU)
+            return
+        wall_left = wall_limit - wall
+        if wall_left <= 0:
+            wall_left = wall_limit - self._meter.charged(self.pid, wall)
+            if wall_left <= 0 or wall > _PATIENCE * wall_limit:
+                self.kill(Ending.WALL)
+                return
+        self._schedule(min(cpu_left / _PROCESSORS, wall_left))

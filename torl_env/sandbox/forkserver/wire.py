@@ -1,0 +1,155 @@
+"""Messages between client and fork server: one fixed record a packet, descriptors beside it."""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from typing import Final, Self
+
+
+class Op(IntEnum):
+    """What the client asks for."""
+
+    RUN = 1
+    """Run the program in the attached memory files."""
+    KILL = 2
+    """Kill call `call`; its reply still comes."""
+    OPEN = 3
+    """Open session `session`."""
+    TURN = 4
+    """Run a program in `session`, in a fork that replaces the session if it succeeds."""
+    TURN_IN_PLACE = 5
+    """Run a program in `session` itself."""
+    BRANCH = 6
+    """Fork `session` into `branch`."""
+    CLOSE = 7
+    """End `session`."""
+
+
+class Ending(IntEnum):
+    """How a call ended, as the server saw it."""
+
+    EXITED = 0
+    SIGNALED = 1
+    CPU = 2
+    WALL = 3
+    KILLED = 4
+    """The client asked for it."""
+    FAILED = 5
+    """The server could not run it; `code` is an errno."""
+    DONE = 6
+    """A session was opened, branched or closed."""
+
+
+class Mark(IntFlag):
+    """What else a reply says."""
+
+    NONE = 0
+    COMPILED = 1
+    """The program was compiled, so user code may have run."""
+    SESSION_LOST = 2
+    """The session ended with this call."""
+
+
+_REQUEST: Final = struct.Struct("<B7xQQQIIIIII")
+_REPLY: Final = struct.Struct("<BBB5xQiIQQ")
+_JOB: Final = struct.Struct("<IIIII")
+
+READY: Final = b"ready "
+"""Starts the one JSON packet that a server sends when it has warmed up."""
+
+PACKET_BYTES: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Limits of one program, in the units of the kernel."""
+
+    cpu_ms: int
+    wall_ms: int
+    memory_mb: int
+    output_bytes: int
+    """Per stream; past it the program is ended."""
+    processes: int
+    open_files: int
+
+    def pack(self) -> bytes:
+        """The part that a child needs."""
+        return _JOB.pack(
+            self.cpu_ms, self.memory_mb, self.output_bytes, self.processes, self.open_files
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """Inverse of `pack`; the wall limit is the server's business and comes out as 0."""
+        cpu_ms, memory_mb, output_bytes, processes, open_files = _JOB.unpack(data)
+        return cls(cpu_ms, 0, memory_mb, output_bytes, processes, open_files)
+
+
+NO_JOB: Final = Job(0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Client to server."""
+
+    op: Op
+    call: int
+    session: int = 0
+    branch: int = 0
+    job: Job = NO_JOB
+
+    def pack(self) -> bytes:
+        """One packet."""
+        job = self.job
+        return _REQUEST.pack(
+            self.op,
+            self.call,
+            self.session,
+            self.branch,
+            job.cpu_ms,
+            job.wall_ms,
+            job.memory_mb,
+            job.output_bytes,
+            job.processes,
+            job.open_files,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """Inverse of `pack`."""
+        op, call, session, branch, *job = _REQUEST.unpack(data)
+        return cls(Op(op), call, session, branch, Job(*job))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Server to client."""
+
+    call: int
+    ending: Ending
+    code: int = 0
+    """Exit code, or an errno where `ending` is FAILED."""
+    signal: int = 0
+    mark: Mark = Mark.NONE
+    rss_kb: int = 0
+    wall_us: int = 0
+    cpu_us: int = 0
+
+    def pack(self) -> bytes:
+        """One packet."""
+        return _REPLY.pack(
+            self.ending,
+            self.mark,
+            self.signal,
+            self.call,
+            self.code,
+            self.rss_kb,
+            self.wall_us,
+            self.cpu_us,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """Inverse of `pack`."""
+        ending, mark, signal, call, code, rss_kb, wall_us, cpu_us = _REPLY.unpack(data)
+        return cls(call, Ending(ending), code, signal, Mark(mark), rss_kb, wall_us, cpu_us)

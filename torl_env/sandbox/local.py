@@ -1,0 +1,228 @@
+"""The default sandbox: programs run in forks of local servers that have the mathematics loaded."""
+
+import atexit
+import os
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, Self
+
+from torl_env.errors import SandboxError
+from torl_env.sandbox.calls import ProgramCall
+from torl_env.sandbox.forkserver.config import Layer, ServerConfig, ServerReport
+from torl_env.sandbox.pool import ServerPool
+from torl_env.sandbox.process import search_path
+from torl_env.sandbox.tiers import ALL, TIERS, tier_of
+from torl_env.sandbox.types import Execution, Limits, Session
+
+
+class LocalSandbox:
+    r"""Runs programs in isolated forks of pre-warmed local server processes.
+
+    Nothing is started before the first call. The object may be used from any thread, survives a
+    fork of its process (the child starts servers of its own) and pickles as its configuration.
+
+    Args:
+        limits: For calls that give none.
+        concurrency: Programs running at once; the rest waits, at no cost to its limits.
+        servers: At most this many servers for each set of libraries; default one for 8 processors.
+        idle: Children that each server forks ahead of need.
+        packages: What programs may import beyond numpy, sympy, mpmath and scipy (top-level names).
+        tiered: Keep servers without libraries for programs that import none (faster).
+        strict: Raise `SandboxError` where not all of these layers hold; `True` for all that matter.
+        off: Layers to leave out, and `unprivileged` to act as an ordinary user would.
+        python: Interpreter of the programs.
+        sessions: Most sessions open at once.
+
+    Example:
+        >>> with LocalSandbox() as sandbox:
+        ...     sandbox.run("print(6 * 7)").stdout
+        '42\n'
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        limits: Limits | None = None,
+        *,
+        concurrency: int = 64,
+        servers: int | None = None,
+        idle: int = 2,
+        packages: Sequence[str] = (),
+        tiered: bool = True,
+        strict: bool | Sequence[Layer | str] = False,
+        off: Sequence[Layer | str] = (),
+        python: str = sys.executable,
+        sessions: int = 1024,
+    ) -> None:
+        if concurrency < 1:
+            raise ValueError(f"concurrency must be at least 1, got {concurrency}")
+        self._config: dict[str, Any] = {
+            "limits": limits if limits is not None else Limits(),
+            "concurrency": concurrency,
+            "servers": servers,
+            "idle": idle,
+            "packages": tuple(packages),
+            "tiered": tiered,
+            "strict": strict if isinstance(strict, bool) else tuple(Layer(item) for item in strict),
+            "off": tuple(str(item) for item in off),
+            "python": python,
+            "sessions": sessions,
+        }
+        self._begin()
+        _instances.add(self)
+
+    def _begin(self) -> None:
+        self.limits: Limits = self._config["limits"]
+        self._lock = threading.Lock()
+        self._pool: ServerPool | None = None
+        self._closed = False
+
+    def run(self, code: str, limits: Limits | None = None) -> Execution:
+        """Run one program in a fresh interpreter and wait for it."""
+        return self.submit(code, limits).result()
+
+    def submit(self, code: str, limits: Limits | None = None) -> Future[Execution]:
+        """Start one program and return at once; cancelling the future kills it."""
+        call = ProgramCall(code, self.limits if limits is None else limits)
+        pool = self._started()
+        call.on_cancel = pool.kill
+        pool.submit(self._tier_of(code), call)
+        return call
+
+    async def arun(self, code: str, limits: Limits | None = None) -> Execution:
+        """`run` for asyncio; cancelling the task kills the program."""
+        import asyncio
+
+        return await asyncio.wrap_future(self.submit(code, limits))
+
+    def session(self, limits: Limits | None = None) -> Session:
+        """Open an interpreter that keeps its variables."""
+        raise NotImplementedError
+
+    def reports(self) -> list[ServerReport]:
+        """What the servers started so far say of themselves."""
+        return [] if self._pool is None else self._pool.reports()
+
+    def warm(self) -> list[ServerReport]:
+        """Start the servers of every tier and wait until they are ready."""
+        calls = [self._call_in(tier) for tier in self._tiers()]
+        for call in calls:
+            call.result()
+        return self.reports()
+
+    def close(self) -> None:
+        """Kill what still runs and release everything; idempotent."""
+        with self._lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._config
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._config = state
+        self._begin()
+        _instances.add(self)
+
+    def _call_in(self, tier: str) -> ProgramCall:
+        call = ProgramCall("", self.limits)
+        self._started().submit(tier, call)
+        return call
+
+    def _tiers(self) -> tuple[str, ...]:
+        return TIERS if self._config["tiered"] else (ALL,)
+
+    def _tier_of(self, code: str) -> str:
+        return tier_of(code) if self._config["tiered"] else ALL
+
+    def _started(self) -> ServerPool:
+        with self._lock:
+            if self._closed:
+                raise SandboxError("the sandbox is closed; make a new one")
+            if self._pool is None:
+                self._pool = self._new_pool()
+            return self._pool
+
+    def _new_pool(self) -> ServerPool:
+        config = self._config
+        processors = os.cpu_count() or 1
+        common = ServerConfig(
+            packages=config["packages"],
+            search=search_path(config["python"]),
+            idle=config["idle"],
+            slots=config["concurrency"],
+            sessions=config["sessions"],
+            off=config["off"],
+        )
+        configs = {tier: replace(common, tier=tier) for tier in self._tiers()}
+        servers = config["servers"] or max(1, processors // 8)
+        return ServerPool(
+            configs, config["python"], config["concurrency"], servers, self._check_layers
+        )
+
+    def _check_layers(self, report: ServerReport) -> None:
+        """Refuse or warn where this machine gives less isolation than asked for."""
+        missing = missing_layers(report)
+        strict = self._config["strict"]
+        wanted = missing if strict is True else [item for item in missing if item in (strict or ())]
+        if wanted:
+            raise SandboxError(
+                "strict isolation was asked for, and these layers do not hold here: "
+                + "; ".join(f"{item} ({report.layers[item].detail})" for item in wanted)
+                + ". `torl sandbox check` says what they mean."
+            )
+        serious = [item for item in missing if item not in self._config["off"]]
+        if serious and not _warned:
+            _warned.append(True)
+            warnings.warn(
+                f"the sandbox runs without {', '.join(serious)} on this machine; "
+                "`torl sandbox check` says what that means",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _abandon(self) -> None:
+        """In a forked child: the parent's servers are not ours."""
+        pool = self._pool
+        closed = self._closed
+        self._begin()
+        self._closed = closed
+        if pool is not None:
+            pool.abandon()
+
+
+def missing_layers(report: ServerReport) -> list[Layer]:
+    """Layers that a program could use the lack of."""
+    needed = (Layer.NAMESPACES, Layer.ROOT, Layer.LANDLOCK, Layer.SECCOMP, Layer.CAPABILITIES)
+    return [layer for layer in needed if layer in report.layers and not report.layers[layer].holds]
+
+
+_instances: "weakref.WeakSet[LocalSandbox]" = weakref.WeakSet()
+_warned: list[bool] = []
+
+
+def _close_all() -> None:
+    for sandbox in list(_instances):
+        sandbox.close()
+
+
+def _abandon_all() -> None:
+    for sandbox in list(_instances):
+        sandbox._abandon()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)

@@ -1,0 +1,314 @@
+"""Fork servers of every tier behind one queue: bounded concurrency, one reader thread, restarts."""
+
+import collections
+import itertools
+import os
+import selectors
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from torl_env.errors import SandboxError
+from torl_env.sandbox.calls import Exchange
+from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
+from torl_env.sandbox.forkserver.wire import Reply
+from torl_env.sandbox.process import ServerProcess
+
+_START_ATTEMPTS: Final = 2
+_BUSY: Final = 8
+"""Programs in flight on every server of a tier before a further server is started."""
+_TICK_SECONDS: Final = 5.0
+
+Completion = Callable[[], None]
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A queued exchange; `server` is set where only that one can answer."""
+
+    order: int
+    exchange: Exchange
+    server: ServerProcess | None = None
+
+
+@dataclass(slots=True)
+class Tier:
+    """The servers that have the same libraries loaded."""
+
+    config: ServerConfig
+    servers: list[ServerProcess] = field(default_factory=list)
+    queue: collections.deque[Waiting] = field(default_factory=collections.deque)
+    failures: int = 0
+    """Starts in a row that did not succeed."""
+
+    def least_loaded(self) -> ServerProcess | None:
+        """The ready server with the fewest programs."""
+        ready = [server for server in self.servers if server.ready]
+        return min(ready, key=lambda server: len(server.in_flight), default=None)
+
+
+class ServerPool:
+    """Sends exchanges to servers, oldest first, at most `concurrency` at a time.
+
+    Args:
+        configs: One for each tier, by name.
+        python: Interpreter of the servers.
+        concurrency: Programs running at once, over all tiers.
+        servers: At most this many servers for a tier; they are started as load asks for them.
+        on_ready: Called with the report of every server that becomes ready; may raise
+            `SandboxError` to refuse it.
+    """
+
+    def __init__(
+        self,
+        configs: dict[str, ServerConfig],
+        python: str,
+        concurrency: int,
+        servers: int,
+        on_ready: Callable[[ServerReport], None],
+    ) -> None:
+        self._tiers = {name: Tier(replace(config)) for name, config in configs.items()}
+        self._python = python
+        self._concurrency = concurrency
+        self._per_tier = servers
+        self._on_ready = on_ready
+        self._lock = threading.RLock()
+        self._order = itertools.count()
+        self._flying = 0
+        self._closed = False
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._reader = threading.Thread(target=self._read, name="torl-sandbox", daemon=True)
+        self._reader.start()
+
+    def submit(self, tier: str, exchange: Exchange, server: ServerProcess | None = None) -> None:
+        """Queue `exchange`; its `settle` or `fail` is called from the reader thread, once."""
+        with self._lock:
+            if self._closed:
+                raise SandboxError("the sandbox is closed")
+            waiting = Waiting(next(self._order), exchange, server)
+            self._tiers[tier].queue.append(waiting)
+            completions = self._pump()
+        _complete(completions)
+
+    def post(self, exchange: Exchange, server: ServerProcess) -> None:
+        """Send at once to `server`, outside the queue: for what takes the server no time."""
+        with self._lock:
+            completions = self._send(Waiting(next(self._order), exchange, server), server)
+        _complete(completions)
+
+    def kill(self, exchange: Exchange) -> None:
+        """End it if it runs, drop it if it waits."""
+        with self._lock:
+            if self._closed:
+                return
+            for tier in self._tiers.values():
+                for waiting in tier.queue:
+                    if waiting.exchange is exchange:
+                        tier.queue.remove(waiting)
+                        return
+                for server in tier.servers:
+                    if exchange in server.in_flight.values():
+                        try:
+                            server.kill(exchange)
+                        except OSError:
+                            return
+                        return
+
+    def reports(self) -> list[ServerReport]:
+        """Of all servers that are ready."""
+        with self._lock:
+            servers = [server for tier in self._tiers.values() for server in tier.servers]
+            return [server.report for server in servers if server.report is not None]
+
+    @property
+    def running(self) -> int:
+        """Exchanges in flight."""
+        return self._flying
+
+    @property
+    def waiting(self) -> int:
+        """Exchanges that wait for their turn."""
+        with self._lock:
+            return sum(len(tier.queue) for tier in self._tiers.values())
+
+    def close(self) -> None:
+        """Kill all servers; what was in flight or queued fails."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            servers = [server for tier in self._tiers.values() for server in tier.servers]
+            lost = [exchange for server in servers for exchange in server.in_flight.values()]
+            lost += [item.exchange for tier in self._tiers.values() for item in tier.queue]
+            for tier in self._tiers.values():
+                tier.servers.clear()
+                tier.queue.clear()
+            for server in servers:
+                self._selector.unregister(server)
+        os.write(self._wake_write, b"x")
+        for server in servers:
+            server.end(grace=2.0)
+        for exchange in lost:
+            exchange.fail(SandboxError("the sandbox was closed while a program ran"))
+        if threading.current_thread() is not self._reader:
+            self._reader.join(5.0)
+
+    def abandon(self) -> None:
+        """In a forked child: forget the parent's servers."""
+        self._closed = True
+        for tier in self._tiers.values():
+            for server in tier.servers:
+                server.abandon()
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _pump(self) -> list[Completion]:
+        """Send what may be sent; the caller holds the lock and runs the completions without it."""
+        completions: list[Completion] = []
+        while self._flying < self._concurrency:
+            best: tuple[Tier, ServerProcess] | None = None
+            for tier in self._tiers.values():
+                server = self._server_for(tier, completions)
+                if server is not None and (
+                    best is None or tier.queue[0].order < best[0].queue[0].order
+                ):
+                    best = (tier, server)
+            if best is None:
+                break
+            tier, server = best
+            waiting = tier.queue.popleft()
+            if not waiting.exchange.cancelled_early:
+                completions += self._send(waiting, server)
+        return completions
+
+    def _server_for(self, tier: Tier, completions: list[Completion]) -> ServerProcess | None:
+        """Who can take the first of the queue now; starts servers where that helps."""
+        if not tier.queue:
+            return None
+        bound = tier.queue[0].server
+        if bound is not None:
+            return bound
+        best = tier.least_loaded()
+        starting = any(not server.ready for server in tier.servers)
+        busy = best is None or len(best.in_flight) >= _BUSY
+        if busy and not starting and len(tier.servers) < self._per_tier:
+            completions += self._start(tier)
+        return best
+
+    def _start(self, tier: Tier) -> list[Completion]:
+        try:
+            server = ServerProcess(tier.config, self._python)
+        except SandboxError as error:
+            return self._give_up(tier, error)
+        tier.servers.append(server)
+        self._selector.register(server, selectors.EVENT_READ, (tier, server))
+        # A thread that waits in select does not notice a new registration with every selector.
+        os.write(self._wake_write, b"x")
+        return []
+
+    def _give_up(self, tier: Tier, error: SandboxError) -> list[Completion]:
+        lost = list(tier.queue)
+        tier.queue.clear()
+        return [_failure(item.exchange, error) for item in lost]
+
+    def _send(self, waiting: Waiting, server: ServerProcess) -> list[Completion]:
+        self._flying += 1
+        try:
+            server.send(waiting.exchange)
+        except OSError as error:
+            self._flying -= 1
+            for call, exchange in list(server.in_flight.items()):
+                if exchange is waiting.exchange:
+                    del server.in_flight[call]
+            return [_failure(waiting.exchange, SandboxError(f"a program cannot be sent: {error}"))]
+        return []
+
+    def _read(self) -> None:
+        while not self._closed:
+            try:
+                events = self._selector.select(_TICK_SECONDS)
+            except OSError:
+                return
+            completions: list[Completion] = []
+            with self._lock:
+                if self._closed:
+                    break
+                for key, _ in events:
+                    if key.data is None:
+                        _drain(self._wake_read)
+                        continue
+                    completions += self._serve(*key.data)
+                completions += self._end_late_servers()
+                completions += self._pump()
+            _complete(completions)
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _serve(self, tier: Tier, server: ServerProcess) -> list[Completion]:
+        was_ready = server.ready
+        arrived = server.receive()
+        if arrived is None:
+            return self._bury(tier, server, "died")
+        self._flying -= len(arrived)
+        if server.report is not None and not was_ready:
+            tier.failures = 0
+            try:
+                self._on_ready(server.report)
+            except SandboxError as error:
+                self._bury(tier, server, "was refused")
+                return self._give_up(tier, error)
+        return [_success(exchange, reply) for exchange, reply in arrived]
+
+    def _bury(self, tier: Tier, server: ServerProcess, how: str) -> list[Completion]:
+        """A server is gone: what it was running fails, what waits gets a new one."""
+        self._selector.unregister(server)
+        tier.servers.remove(server)
+        words = server.end(grace=1.0)
+        lost = list(server.in_flight.values())
+        lost += [item.exchange for item in tier.queue if item.server is server]
+        self._flying -= len(server.in_flight)
+        server.in_flight.clear()
+        kept = [item for item in tier.queue if item.server is not server]
+        tier.queue = collections.deque(kept)
+        error = SandboxError(
+            f"the {tier.config.tier} sandbox server {how} ({words}); calls in flight have no result"
+        )
+        completions = [_failure(exchange, error) for exchange in lost]
+        if not server.ready:
+            tier.failures += 1
+            if tier.failures >= _START_ATTEMPTS:
+                tier.failures = 0
+                completions += self._give_up(tier, error)
+        return completions
+
+    def _end_late_servers(self) -> list[Completion]:
+        completions: list[Completion] = []
+        for tier in self._tiers.values():
+            for server in [server for server in tier.servers if server.late]:
+                completions += self._bury(tier, server, "did not become ready")
+        return completions
+
+
+def _drain(descriptor: int) -> None:
+    try:
+        os.read(descriptor, 4096)
+    except BlockingIOError:
+        return
+
+
+def _complete(completions: list[Completion]) -> None:
+    for completion in completions:
+        completion()
+
+
+def _success(exchange: Exchange, reply: Reply) -> Completion:
+    return lambda: exchange.settle(reply)
+
+
+def _failure(exchange: Exchange, error: SandboxError) -> Completion:
+    return lambda: exchange.fail(error)
