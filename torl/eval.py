@@ -1,13 +1,14 @@
 """`torl eval`: held-out accuracy of any model on any problems, with intervals and records."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agents.core.models import DEFAULT_MODEL
 from agents.core.types import Sampling
 from benchmarks.heldout import Header, Summary, fingerprint, summary_path
-from benchmarks.heldout.evaluate import evaluate, start
+from benchmarks.heldout.evaluate import Collect, evaluate, start
 from benchmarks.heldout.records import commit, versions
 from benchmarks.report.tables import details, results
 from torl.console import CommandError, print_table, progress, say
@@ -53,13 +54,11 @@ def main(options: EvalOptions) -> int:
     Raises:
         CommandError: Options contradict each other.
     """
-    sampling = _sampling(options)
     problems = _problems(options)
-    header = _header(options, sampling, problems)
     out = options.out or Path("out/eval") / f"{slug(options.model)}--{slug(options.problems)}.jsonl"
     if out.suffix != ".jsonl":
         raise CommandError(f"--out: expected a file name that ends in .jsonl, got {out}")
-    summary = _run(options, sampling, problems, header, out)
+    summary = measure(options, problems, out)
     print_table(results({out.stem: summary}))
     for table in details(summary):
         print_table(table)
@@ -86,24 +85,34 @@ def grader_name() -> str:
     return f"torl-gym {versions().get('torl-gym', 'uninstalled')}"
 
 
-def _run(
+def measure(
     options: EvalOptions,
-    sampling: Sampling,
-    problems: list[Problem],
-    header: Header,
+    problems: Sequence[Problem],
     out: Path,
+    collect: Collect | None = None,
 ) -> Summary:
-    from torl.wiring import make_collector
+    """Evaluate on these problems into the records at `out`.
 
-    collect = make_collector(
-        options.model,
-        tool_budget=options.tool_budget,
-        sampling=sampling,
-        prompt=options.prompt,
-        seed=options.seed,
-        device=options.device,
-        rows=options.rows,
-    )
+    Args:
+        options: What to evaluate and how; `problems`, `split` and `count` are only put on record.
+        problems: The problems.
+        out: Records; those that are there already are not made again.
+        collect: Writes the answers; by default the model that the options name, loaded here.
+    """
+    sampling = _sampling(options)
+    header = _header(options, sampling, problems)
+    if collect is None:
+        from torl.wiring import make_collector
+
+        collect = make_collector(
+            options.model,
+            tool_budget=options.tool_budget,
+            sampling=sampling,
+            prompt=options.prompt,
+            seed=options.seed,
+            device=options.device,
+            rows=options.rows,
+        )
     done = len(start(out, header))
     if done:
         say(f"{out} holds {done} answers already; going on from there")
@@ -142,7 +151,7 @@ def _problems(options: EvalOptions) -> list[Problem]:
     return list(source.head(options.count))
 
 
-def _header(options: EvalOptions, sampling: Sampling, problems: list[Problem]) -> Header:
+def _header(options: EvalOptions, sampling: Sampling, problems: Sequence[Problem]) -> Header:
     return Header(
         model=options.model,
         problems=options.problems,

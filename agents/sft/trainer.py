@@ -22,7 +22,8 @@ class SFT:
     micro_batch: int = 8
     """Traces per forward pass; must divide `batch`."""
     learning_rate: float = 1e-4
-    warmup_steps: int = 2
+    warmup_steps: int = 0
+    """The linear schedule starts at zero when it warms up, which wastes a step of a short stage."""
     seed: int = 0
     bf16: bool = True
 

@@ -1,0 +1,66 @@
+"""`torl`: one command with a subcommand for each thing a person does."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Command(NamedTuple):
+    """Where a subcommand lives; its module is imported only when it is used."""
+
+    module: str
+    options: str
+    summary: str
+
+
+COMMANDS: Mapping[str, Command] = {
+    "train": Command("torl.train", "TrainOptions", "train a model with GRPO, plot and evaluate it"),
+    "eval": Command("torl.eval", "EvalOptions", "held-out accuracy of any model on any problems"),
+    "play": Command("torl.play", "PlayOptions", "be the policy yourself, in the terminal"),
+    "report": Command("torl.report", "ReportOptions", "one HTML page of one or more runs"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand and return the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in {"-h", "--help"}:
+        print(_usage())
+        return 0 if words else 2
+    name, *rest = words
+    if name not in COMMANDS:
+        print(f"torl: unknown command {name!r}\n{_usage()}", file=sys.stderr)
+        return 2
+    _check_agents()
+    import tyro
+
+    from torl.console import guarded
+
+    command = COMMANDS[name]
+    module = importlib.import_module(command.module)
+    options: Any = tyro.cli(getattr(module, command.options), prog=f"torl {name}", args=rest)
+    return guarded(module.main, options)
+
+
+def _usage() -> str:
+    lines = ["usage: torl COMMAND [OPTIONS]; `torl COMMAND --help` shows the options", ""]
+    lines += [f"  {name:8} {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(lines)
+
+
+def _check_agents() -> None:
+    """Stop early when another distribution's top-level `agents` shadows ours."""
+    import agents
+
+    if importlib.util.find_spec("agents.core") is None:
+        place = getattr(agents, "__file__", None) or list(agents.__path__)
+        sys.exit(
+            f"torl: the package `agents` found at {place} is not torl-gym's. "
+            "`openai-agents` installs the same name: use separate virtual environments"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

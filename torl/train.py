@@ -1,0 +1,346 @@
+"""`torl train`: warm start, GRPO, held-out evaluation before and after, plot and report."""
+
+import dataclasses
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from agents.core.runs import Run
+from agents.core.types import Sampling
+from benchmarks.heldout import summary_path
+from benchmarks.report.plots import figure5, write_csv
+from benchmarks.report.runs import open_run
+from benchmarks.report.tables import results
+from torl.console import CommandError, clock, print_table, progress, say
+from torl.wiring import collector, env_options, make_rollout
+from torl_env.problems import load
+from torl_env.problems.types import Problem
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a language model to think with Python.
+
+    The defaults are the laptop run: SmolLM2-135M-Instruct on easy procedural problems, on CPU in
+    about ten minutes. ToRL's own settings are the defaults of `agents.grpo.GRPO`.
+    """
+
+    out: Path = Path("out/demo")
+    """Run folder; must be new or empty, unless --resume is given."""
+    resume: bool = False
+    """Go on with the run in --out from its last checkpoint, with the options of that run."""
+    model: str = "smollm2"
+    """`smollm2` (embedded default), a folder, or a hub id."""
+    problems: str = "procedural:easy:L2-3"
+    """Training problems: see `torl data list`."""
+    heldout: str = ""
+    """Problems to evaluate on; empty: the held-out split of --problems."""
+    prompt: str = "chat"
+    """Prompt style: chat, chat-text, or torl (base models)."""
+    reward: str = "torl"
+    """Reward preset: torl, torl_penalty, thor, limr."""
+    tool_budget: int = 1
+    """C: tool calls per episode; 0 trains on text alone."""
+    warm_start: int = 96
+    """Traces of the SFT stage before RL; 0 leaves the stage out."""
+    warm_start_code: float = 0.5
+    """Share of these traces that call the tool."""
+    warm_start_from: Path | None = None
+    """Weights of an earlier SFT stage to start RL from, in place of a stage of its own."""
+    steps: int = 16
+    """GRPO steps."""
+    prompts: int = 8
+    """Problems per step."""
+    group: int = 8
+    """Samples per problem."""
+    learning_rate: float = 1e-5
+    max_tokens: int = 110
+    """Tokens of one response, tool output included."""
+    temperature: float = 1.0
+    """Of sampling during training."""
+    eval_problems: int = 128
+    """Held-out problems evaluated before and after; 0 leaves evaluation out."""
+    eval_temperature: float = 0.6
+    save_every: int = 4
+    """Steps between checkpoints."""
+    seed: int = 0
+    threads: int = 0
+    """CPU threads; 0 is torch's choice."""
+
+
+def main(options: TrainOptions) -> int:
+    """Run all stages; with --resume, those that are left."""
+    options = _opened(options)
+    started = time.perf_counter()
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    _use_threads(options.threads)
+    train = load(options.problems)
+    heldout = _heldout(options)
+    run = Run(options.out)
+    from torl_env.sandbox import make_sandbox
+
+    with make_sandbox("local") as sandbox, _stopping() as stop:
+        job = _Job(options, run, sandbox, stop)
+        start = job.warm_start(_take(train.shuffle(options.seed + 7), options.warm_start))
+        job.evaluate("before", start, heldout)
+        schedule = _take(train.shuffle(options.seed + 11), options.steps * options.prompts)
+        if not job.reinforce(start, schedule):
+            say(f"stopped; `torl train --out {options.out} --resume` goes on from here")
+            return 130
+        job.evaluate("after", str(run.checkpoint()), heldout)
+    _finish(run, time.perf_counter() - started)
+    return 0
+
+
+def _opened(options: TrainOptions) -> TrainOptions:
+    """Check the folder; read the options of the run to resume, or write those of a new one."""
+    from agents.core import models
+    from agents.core.prompts import PROMPTS
+    from rewards import reward
+
+    if options.resume:
+        stored = Run(options.out).read_config()["options"]
+        stored["out"], stored["resume"] = options.out, True
+        if stored["warm_start_from"]:
+            stored["warm_start_from"] = Path(stored["warm_start_from"])
+        return TrainOptions(**stored)
+    if options.out.exists() and any(options.out.iterdir()):
+        raise CommandError(
+            f"{options.out} is not empty: choose a new --out, or add --resume to go on with the "
+            "run in it"
+        )
+    reward(options.reward)
+    if options.prompt not in PROMPTS:
+        raise CommandError(
+            f"unknown --prompt {options.prompt!r}: choose one of {', '.join(PROMPTS)}"
+        )
+    models.resolve(options.model)
+    load(options.problems)
+    _check_disk(options.out)
+    told = dataclasses.asdict(options)
+    told = {name: str(v) if isinstance(v, Path) else v for name, v in told.items()}
+    Run(options.out).write_config({"options": told})
+    return options
+
+
+_DISK_GB = 5
+"""A checkpoint of the default model is 1.6 GB with its optimiser; at most three exist at a time."""
+
+
+def _check_disk(out: Path) -> None:
+    place = out.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free / 1e9
+    if free < _DISK_GB:
+        raise CommandError(
+            f"{free:.1f} GB free at {place}, but a run needs about {_DISK_GB} GB for checkpoints: "
+            "free some space or choose another --out"
+        )
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def _heldout(options: TrainOptions) -> list[Problem]:
+    if not options.eval_problems:
+        return []
+    split = "heldout" if options.problems.startswith("procedural") else None
+    source = load(options.heldout) if options.heldout else load(options.problems, split=split)
+    if not options.heldout and split is None:
+        raise CommandError(
+            f"{options.problems} has no held-out split of its own: name one with --heldout, or "
+            "leave evaluation out with --eval-problems 0"
+        )
+    return _take(source.shuffle(0), options.eval_problems)
+
+
+def _take(source: Any, count: int) -> list[Problem]:
+    """`count` problems, from the start again where the source is shorter."""
+    have = list(source.head(count))
+    return [have[i % len(have)] for i in range(count)] if have else []
+
+
+class _Stop:
+    """Set by the first Ctrl-C; the second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+@contextmanager
+def _stopping() -> Iterator[_Stop]:
+    stop = _Stop()
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+        say("Ctrl-C: finishing this step and saving; once more stops at once")
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _Bar:
+    """A progress bar that carries the wish to stop to the trainer."""
+
+    def __init__(self, move: Callable[[int], None], stop: _Stop) -> None:
+        self._move, self._stop = move, stop
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user has asked to stop."""
+        return self._stop.asked
+
+    def advance(self, count: int = 1, **numbers: float) -> None:
+        """Move the bar."""
+        self._move(count)
+
+
+class _Job:
+    """The stages of one run."""
+
+    def __init__(self, options: TrainOptions, run: Run, sandbox: Any, stop: _Stop) -> None:
+        self.options, self.run, self.sandbox, self.stop = options, run, sandbox, stop
+        self.env_options = env_options(options.tool_budget, options.reward)
+
+    def warm_start(self, problems: Sequence[Problem]) -> str:
+        """The SFT stage; returns where the weights are that RL starts from."""
+        options = self.options
+        if options.warm_start_from is not None:
+            return str(options.warm_start_from)
+        if not problems:
+            return options.model
+        target = self.run.warm_start
+        if target.is_dir():
+            return str(target)
+        from agents.core import models
+        from agents.core.prompts import make_prompt
+        from agents.sft import SFT, TraceWriter, save, train_sft, warm_start_traces
+        from torl_env import ToRLMathEnv
+        from torl_env.problems.source import Listed
+
+        model, tokenizer = models.load(options.model)
+        model.train()
+        prompt = make_prompt(options.prompt, tokenizer)
+        env = ToRLMathEnv(problems=Listed("warm start", problems), sandbox=self.sandbox)
+        writer = TraceWriter(env, prompt, tokenizer)
+        with progress("warm start: traces", len(problems)) as move:
+            traces = warm_start_traces(
+                writer,
+                problems,
+                code_share=options.warm_start_code,
+                seed=options.seed,
+                on_trace=lambda: move(1),
+            )
+        sft = SFT(seed=options.seed)
+        self.run.rewind("sft", -1)
+        with progress("warm start: SFT", sft.steps(len(traces)), unit="step") as move:
+            train_sft(model, tokenizer, traces, sft, self.run, _Bar(move, self.stop))
+        save(model, tokenizer, target)
+        return str(target)
+
+    def reinforce(self, start: str, problems: Sequence[Problem]) -> bool:
+        """The GRPO stage; False when the user stopped it."""
+        options = self.options
+        from agents.core import models
+        from agents.core.acting import CopyActor
+        from agents.core.trainer import RLTrainer, Training
+        from agents.grpo import GRPO
+
+        checkpoint = self.run.checkpoint()
+        done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+        self.run.rewind("rl", done)
+        if done >= options.steps:
+            return True
+        model, tokenizer = models.load(start)
+        copy, _ = models.load(start, dtype="bfloat16")
+        rows = options.prompts * options.group
+        sampling = Sampling(options.temperature, max_tokens=options.max_tokens)
+        with progress("GRPO", options.steps, done, unit="step") as move:
+            trainer = RLTrainer(
+                model=model,
+                tokenizer=tokenizer,
+                algorithm=GRPO(group_size=options.group, prompts_per_step=options.prompts),
+                training=Training(
+                    steps=options.steps,
+                    prompts_per_step=options.prompts,
+                    group_size=options.group,
+                    learning_rate=options.learning_rate,
+                    micro_batch=min(16, rows),
+                    max_tokens=options.max_tokens,
+                    save_every=options.save_every,
+                    seed=options.seed,
+                ),
+                problems=problems,
+                actor=CopyActor(self._rollout(copy, tokenizer, sampling), copy),
+                run=self.run,
+                progress=_Bar(move, self.stop),
+            )
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        return int(trainer.state.global_step) >= options.steps
+
+    def evaluate(self, name: str, model: str, problems: Sequence[Problem]) -> None:
+        """Evaluate once; the records go to the run's `eval` folder."""
+        if not problems or self.stop.asked:
+            return
+        from agents.core import models
+        from torl.eval import EvalOptions, measure
+
+        options = self.options
+        told = EvalOptions(
+            model=model,
+            problems=options.heldout or options.problems,
+            temperature=options.eval_temperature,
+            max_tokens=options.max_tokens,
+            tool_budget=options.tool_budget,
+            prompt=options.prompt,
+            rows=options.prompts * options.group,
+        )
+        out = self.run.path / "eval" / f"{name}.jsonl"
+        if summary_path(out).is_file():
+            return
+        loaded, tokenizer = models.load(model, dtype="bfloat16")
+        sampling = Sampling(told.temperature or 0.0, max_tokens=told.max_tokens)
+        rollout = self._rollout(loaded, tokenizer, sampling)
+        measure(told, problems, out, collector(rollout, told.rows))
+
+    def _rollout(self, model: Any, tokenizer: Any, sampling: Sampling) -> Any:
+        return make_rollout(
+            model, tokenizer, self.sandbox, self.env_options, sampling, self.options.prompt
+        )
+
+
+def _finish(run: Run, seconds: float) -> None:
+    """Print before and after, draw the plot, say where everything is."""
+    story = open_run(run.path)
+    if story.evaluations:
+        print_table(results(story.evaluations))
+    figure5(story, run.path / "figure5.png")
+    write_csv(story, run.path / "figure5.csv")
+    say(f"done in {clock(seconds)}; everything is in {run.path}")
+    print(
+        f"plot        {run.path / 'figure5.png'}\n"
+        f"metrics     {run.path / 'metrics.jsonl'}\n"
+        f"transcripts {run.path / 'transcripts'}\n"
+        f"checkpoint  {run.checkpoint() or run.warm_start}\n"
+        f"next        torl report {run.path}, torl eval --model {run.path} ..."
+    )

@@ -1,0 +1,107 @@
+"""Where parts become a whole: names into environments, policies and collectors."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from agents.core.types import Sampling, Trajectory
+from torl_env import ToRLMathVectorEnv
+from torl_env.options import EnvOptions
+from torl_env.problems.source import Listed
+from torl_env.problems.types import Problem
+from torl_env.sandbox.types import Sandbox
+
+Collector = Callable[[Sequence[Problem], int, int], Iterator[Trajectory]]
+"""(problems, samples of each, seed) -> trajectories in the order of the problems."""
+
+
+def env_options(tool_budget: int, reward: str = "torl") -> EnvOptions:
+    """Options of an environment with room for an answer after the last call."""
+    return {"tool_budget": tool_budget, "max_turns": tool_budget + 16, "reward": reward}
+
+
+def envs_over(
+    sandbox: Sandbox, options: EnvOptions
+) -> Callable[[Sequence[Problem], int], ToRLMathVectorEnv]:
+    """A factory of vector environments that share one sandbox.
+
+    Returns:
+        `make(problems, group_size)`: an environment with one slot for each row of the batch.
+    """
+    from gymnasium.vector import AutoresetMode
+
+    def make(problems: Sequence[Problem], group_size: int) -> ToRLMathVectorEnv:
+        return ToRLMathVectorEnv(
+            num_envs=len(problems) * group_size,
+            problems=Listed("batch", problems),
+            sandbox=sandbox,
+            autoreset_mode=AutoresetMode.DISABLED,
+            **options,
+        )
+
+    return make
+
+
+def make_rollout(
+    model: Any,
+    tokenizer: Any,
+    sandbox: Sandbox,
+    options: EnvOptions,
+    sampling: Sampling,
+    prompt: str,
+) -> Any:
+    """A rollout engine that samples from `model`."""
+    from agents.core.policies.transformers import TransformersPolicy
+    from agents.core.prompts import make_prompt
+    from agents.core.rollout import Rollout
+    from torl_env.protocol import closes_tool_call
+
+    policy = TransformersPolicy(model, tokenizer, closes_tool_call)
+    make_envs = envs_over(sandbox, options)
+    return Rollout(policy, make_prompt(prompt, tokenizer), make_envs, sampling)
+
+
+def collector(rollout: Any, rows: int) -> Collector:
+    """Collect any number of problems with `rows` rows at a time."""
+    from agents.core.rollout import batches
+
+    def collect(problems: Sequence[Problem], k: int, seed: int) -> Iterator[Trajectory]:
+        for batch in batches(problems, rows, k):
+            yield from rollout.collect(batch, k, seed)
+
+    return collect
+
+
+def make_collector(
+    model: str,
+    *,
+    tool_budget: int,
+    sampling: Sampling,
+    prompt: str = "chat",
+    seed: int = 0,
+    device: str | None = None,
+    rows: int = 64,
+) -> Collector:
+    """A collector for the model of this name, for evaluation.
+
+    Args:
+        model: `smollm2`, a folder (a model, a checkpoint or a run) or a hub id.
+        tool_budget: C, tool calls per episode; 0 is text only.
+        sampling: How to sample.
+        prompt: Prompt style, see `agents.core.prompts.PROMPTS`.
+        seed: Unused by sampling itself, which is seeded per call; fixes torch's generator.
+        device: `cpu`, `cuda`, ...; `None` takes an accelerator where there is one.
+        rows: Episodes at a time.
+
+    Raises:
+        ModelError: Nothing can be loaded under this name.
+    """
+    import torch
+
+    from agents.core import models
+    from torl_env.sandbox import make_sandbox
+
+    torch.manual_seed(seed)
+    loaded, tokenizer = models.load(model, dtype="bfloat16", device=device)
+    options = env_options(tool_budget)
+    rollout = make_rollout(loaded, tokenizer, make_sandbox("local"), options, sampling, prompt)
+    return collector(rollout, rows)
