@@ -11,17 +11,22 @@ from typing import TypeVar
 
 from agents.core.models import ModelError
 from benchmarks.report.tables import Table
+from benchmarks.storage import RecordError
 from torl_env.errors import TorlError
 
 Options = TypeVar("Options")
 Advance = Callable[[int], None]
 
-FAILED = 1
-INTERRUPTED = 130
-
 
 class CommandError(Exception):
     """A command cannot go on; the message says what was expected and what to do."""
+
+
+OURS = (CommandError, ModelError, RecordError, TorlError)
+"""Errors whose message already says what was expected and what to do."""
+
+FAILED = 1
+INTERRUPTED = 130
 
 
 def guarded(command: Callable[[Options], int], options: Options) -> int:
@@ -47,7 +52,7 @@ def guarded(command: Callable[[Options], int], options: Options) -> int:
         # Python flushes stdout once more at exit; a closed pipe there would print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (CommandError, ModelError, TorlError, OSError, ValueError) as error:
+    except (*OURS, OSError, ValueError) as error:
         if os.environ.get("TORL_TRACEBACK"):
             raise
         say(f"error: {explain(error)}")
@@ -57,6 +62,8 @@ def guarded(command: Callable[[Options], int], options: Options) -> int:
 def explain(error: Exception) -> str:
     """One message for a person: what is wrong and the remedy where the error does not say it."""
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OURS):
+        return text
     if _is_network(error):
         return (
             f"no network ({text[:200]}); use a local path or an embedded source such as "
@@ -64,15 +71,13 @@ def explain(error: Exception) -> str:
         )
     if isinstance(error, OSError):
         match error.errno:
-            case errno.ENOSPC | errno.EDQUOT:
+            case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
                 return f"no free disk ({text}); free some space or choose another output folder"
             case errno.EACCES | errno.EPERM | errno.EROFS:
                 return f"no permission ({text}); choose a path you may write or read"
             case errno.ENOENT if error.filename:
                 return f"no such file or folder: {error.filename}; check the path"
-            case errno.EISDIR | errno.ENOTDIR if error.filename:
-                return f"{text}; expected {'a file' if error.errno == errno.EISDIR else 'a folder'}"
-    return text
+    return f"{text} (TORL_TRACEBACK=1 shows where)"
 
 
 def say(message: str) -> None:
