@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -33,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"torl: unknown command {name!r}\n{_usage()}", file=sys.stderr)
         return 2
+    # A thread that spins at a barrier takes the core that the slower one needs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _check_agents()
     import tyro
 

@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+# Tiny models lose more than they gain by threads, and everything on a busy machine.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def tokenizer():

@@ -76,7 +76,7 @@ def test_logprobs_are_those_of_teacher_forcing_across_tool_calls(
 
 
 def test_a_waiting_row_is_masked_and_changes_nothing(model, tokenizer, prompts):
-    """Row 0 waits eleven passes for its tool; what it samples then is what it would have at once."""
+    """Row 0 waits eleven passes for its tool and then samples what it would have at once."""
     how = Sampling(max_tokens=59)
 
     def play(wait):

@@ -1,0 +1,33 @@
+import json
+
+import pytest
+
+from agents.core.runs import COMPLETE, Run, RunError, latest_checkpoint
+
+
+def test_rewind_forgets_what_a_resumed_run_will_write_again(tmp_path):
+    run = Run(tmp_path)
+    for step in (1, 2):
+        run.add_metrics(step, "sft", {"loss": 1.0})
+    for step in (1, 2, 3):
+        run.add_metrics(step, "rl", {"reward": float("nan")})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "sta')
+    run.rewind("rl", 1)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["stage"], row["step"]) for row in rows] == [("sft", 1), ("sft", 2), ("rl", 1)]
+    assert rows[2]["reward"] is None
+
+
+def test_half_a_checkpoint_is_no_checkpoint(tmp_path):
+    for step in (4, 8, 12):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    assert latest_checkpoint(tmp_path) is None
+    for step in (4, 8):
+        (tmp_path / f"checkpoint-{step}" / COMPLETE).touch()
+    assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-8"
+
+
+def test_a_folder_without_config_is_no_run(tmp_path):
+    with pytest.raises(RunError, match="expected a config"):
+        Run(tmp_path).read_config()
