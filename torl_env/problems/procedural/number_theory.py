@@ -21,24 +21,24 @@ class Tower(NamedTuple):
     modulus: int
 
 
-def _tower_reaches(terms: tuple[int, ...], bound: int) -> bool:
-    """Whether a tower of numbers above 1 is at least `bound`."""
-    value = terms[-1]
-    for base in reversed(terms[:-1]):
-        if value > 64:
-            return True
+def _small_tower(terms: tuple[int, ...], bound: int) -> int | None:
+    """The value of a tower of numbers above 1 if it is less than `bound`, else `None`."""
+    value = 1
+    for base in reversed(terms):
+        if value >= bound.bit_length():
+            return None
         value = base**value
-    return value >= bound
+    return value if value < bound else None
 
 
 def _tower_mod(terms: tuple[int, ...], modulus: int) -> int:
-    """A tower modulo anything: an exponent of at least log2(m) may be lifted modulo phi(m)."""
+    """A tower modulo anything: an exponent of at least log2(m) counts modulo phi(m), plus phi."""
     if modulus == 1 or len(terms) == 1:
         return terms[0] % modulus
-    period = totient(modulus)
-    exponent = _tower_mod(terms[1:], period)
-    if _tower_reaches(terms[1:], modulus.bit_length()):
-        exponent += period
+    exponent = _small_tower(terms[1:], modulus.bit_length())
+    if exponent is None:
+        period = totient(modulus)
+        exponent = _tower_mod(terms[1:], period) + period
     return pow(terms[0], exponent, modulus)
 
 
