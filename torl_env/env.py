@@ -9,6 +9,7 @@ import gymnasium as gym
 
 from torl_env.config import EnvConfig
 from torl_env.drawing import Draw, open_problems
+from torl_env.episode import Episode
 from torl_env.lane import Lane, StepResult, Steps, drive
 from torl_env.lease import SandboxLease
 from torl_env.options import EnvOptions
@@ -73,6 +74,17 @@ class ToRLMathEnv(gym.Env[str, str]):
         """Function schemas of the tools, as chat templates take them."""
         return self._lane.toolbox.schemas
 
+    @property
+    def episode(self) -> Episode:
+        """The episode at hand: its transcript, its counters, why it ended.
+
+        Raises:
+            ResetNeeded: There is none yet.
+        """
+        if self._lane.episode is None:
+            raise gym.error.ResetNeeded("there is no episode yet: call reset() first")
+        return self._lane.episode
+
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[str, dict[str, Any]]:
@@ -123,10 +135,7 @@ class ToRLMathEnv(gym.Env[str, str]):
 
     def render(self) -> str | None:
         """The whole transcript so far with `render_mode="ansi"`."""
-        episode = self._lane.episode
-        if self.render_mode is None or episode is None:
-            return None
-        return "".join(segment.text for segment in episode.state.segments)
+        return None if self.render_mode is None else self.episode.transcript
 
     def get_state(self, *, live: bool = False) -> EnvState:
         """Keep where the episode stands.

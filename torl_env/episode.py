@@ -72,6 +72,9 @@ class Segment:
 
     role: Literal["prompt", "model", "tool"]
     text: str
+    """Exactly as the model reads or wrote it."""
+    body: str = ""
+    """Tool output without its frame, for chat templates, which have frames of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,11 @@ class Episode:
         if self.state.ending or (spent and self.config.over_budget is OverBudget.IGNORE):
             return ()
         return self.parser.stop
+
+    @property
+    def transcript(self) -> str:
+        """Everything so far, as one text."""
+        return "".join(segment.text for segment in self.state.segments)
 
     @property
     def turns(self) -> tuple[str, ...]:
@@ -248,7 +256,8 @@ class Episode:
 
     def _show(self, body: str) -> str:
         text = self.parser.frame(self.turns[-1], body)
-        self.state = replace(self.state, segments=(*self.state.segments, Segment("tool", text)))
+        shown = Segment("tool", text, body)
+        self.state = replace(self.state, segments=(*self.state.segments, shown))
         return text
 
     def _stay(self, kind: ActionKind, turn: str) -> Continue:
