@@ -9,7 +9,7 @@ class ReferenceError(ValueError):
     """
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """Text that is no answer in any notation we read; `code` is stable, the message is for people."""
 
     def __init__(self, code: str, message: str = "") -> None:
@@ -17,7 +17,7 @@ class Unreadable(Exception):
         self.code = code
 
 
-class LimitHit(Exception):
+class LimitHitError(Exception):
     """Reading or comparing an answer would take more work than is allowed; `code` names the limit."""
 
     def __init__(self, code: str, message: str = "") -> None:

@@ -1,77 +1,197 @@
-"""Grade answers: extraction, then equality, then a verdict with its reason."""
+r"""Grade answers: extraction, then equality, then a verdict with its reason.
 
-import unicodedata
-from collections.abc import Sequence
+Every function here is safe to call from any thread, from asyncio and from forked workers. Nothing of
+an answer is ever evaluated as code, and no signal or timer is set: work is bounded, not timed.
+"""
+
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import lru_cache
 
-from rewards.errors import ReferenceError
+from rewards.equality import Finding, Outcome, Parsed, compare, is_readable, read
+from rewards.errors import LimitHitError, ReferenceError, UnreadableError
 from rewards.extraction import Extraction, extract
-from rewards.policy import DEFAULT, Policy
+from rewards.policy import DEFAULT, Boxes, Policy
 from rewards.types import Grade, Verdict
+
+_CACHED_REFERENCES = 8_192
+_CACHED_VERDICTS = 16_384
+_CACHED_LENGTH = 256
+"""Longer answers are not remembered: they rarely come twice, and would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A reference answer, read once."""
+    """A reference answer, read once and compared often."""
 
     text: str
     policy: Policy = field(default=DEFAULT)
+    parsed: Parsed | None = field(default=None, compare=False, repr=False)
 
     @staticmethod
     def compile(text: str, policy: Policy = DEFAULT) -> "Reference":
-        """Read a reference; the result is cached.
+        r"""Read a reference; the result is cached.
+
+        Args:
+            text: The answer as the data set has it, LaTeX or plain.
+            policy: How to judge where sources disagree.
 
         Raises:
-            ReferenceError: Nothing can be graded against this text.
+            ReferenceError: Nothing can be graded against this text. Call this when a data set is
+                loaded, so that it fails there and not in the middle of training.
+
+        >>> Reference.compile(r"\frac{1}{2}").kind
+        'quantity'
+        >>> Reference.compile("")
+        Traceback (most recent call last):
+        rewards.errors.ReferenceError: the reference answer '' cannot be read: nothing but white \
+space and markup; drop the problem or mend its answer
         """
         return _compile(text, policy)
 
+    @property
+    def readable(self) -> bool:
+        """Whether our grammar reads all of it; else only an identical spelling can be CORRECT."""
+        return self.parsed is not None and is_readable(self.parsed.value)
 
-@lru_cache(maxsize=65_536)
+    @property
+    def kind(self) -> str:
+        """`quantity`, `group`, `row`, `chain`, `text`, ...: what sort of value it is."""
+        return type(self._parsed().value).__name__.lower()
+
+    def _parsed(self) -> Parsed:
+        return read(self.text, self.policy) if self.parsed is None else self.parsed
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Reference.compile, (self.text, self.policy)
+
+
+@lru_cache(maxsize=_CACHED_REFERENCES)
 def _compile(text: str, policy: Policy) -> Reference:
-    if not text.strip():
-        raise ReferenceError("the reference answer is empty: drop the problem")
-    return Reference(text, policy)
+    try:
+        parsed = read(text, policy)
+        _ = parsed.value
+    except (UnreadableError, LimitHitError) as error:
+        quoted = text if len(text) <= 80 else text[:77] + "..."
+        raise ReferenceError(
+            f"the reference answer {quoted!r} cannot be read: {error}; "
+            "drop the problem or mend its answer"
+        ) from None
+    return Reference(text, policy, parsed)
 
 
 def grade(response: str, reference: str | Reference, policy: Policy = DEFAULT) -> Grade:
-    """Grade a response: find its final answer and compare it with the reference."""
+    r"""Grade a response: find its final answer and compare it with the reference.
+
+    Args:
+        response: The model's own turns; fenced code and output in it is not looked at.
+        reference: The right answer. A compiled one brings its own policy.
+        policy: How to judge where sources disagree.
+
+    >>> grade(r"... so it is $\boxed{\dfrac{2}{4}}$.", "0.5")
+    Grade(verdict=<Verdict.CORRECT: 'correct'>, answer='\\dfrac{2}{4}', rule='value_exact', detail='')
+    >>> grade("I do not know", "0.5").rule
+    'no_box'
+    """
     found = extract(response)
     if found.answer is None:
         return Grade(Verdict.NO_ANSWER, None, found.problem)
-    return _grade_found(found, reference, policy)
-
-
-def _grade_found(found: Extraction, reference: str | Reference, policy: Policy) -> Grade:
-    assert found.answer is not None
+    if isinstance(reference, Reference):
+        policy = reference.policy
+    if found.others and policy.boxes is Boxes.PARAGRAPH:
+        return _grade_several(found, found.answer, reference, policy)
     return grade_answer(found.answer, reference, policy)
 
 
+def _grade_several(
+    found: Extraction, answer: str, reference: str | Reference, policy: Policy
+) -> Grade:
+    """Several boxes side by side: the members of a list, the same answer again, or a hedge."""
+    together = grade_answer(", ".join((*found.others, answer)), reference, policy)
+    if together.verdict is Verdict.CORRECT:
+        return together
+    if all(
+        grade_answer(other, answer, policy).verdict is Verdict.CORRECT for other in found.others
+    ):
+        return grade_answer(answer, reference, policy)
+    if together.verdict is Verdict.UNGRADABLE:
+        return together
+    return Grade(
+        Verdict.WRONG,
+        answer,
+        "multiple_candidates",
+        f"{len(found.others) + 1} boxes in one paragraph that disagree",
+    )
+
+
 def grade_answer(answer: str, reference: str | Reference, policy: Policy = DEFAULT) -> Grade:
-    """Grade an answer that is already extracted."""
+    r"""Grade an answer that is already extracted.
+
+    >>> grade_answer("x = 5", "5").verdict
+    <Verdict.CORRECT: 'correct'>
+    >>> grade_answer("41 = 42", "42").rule
+    'inconsistent_chain'
+    """
+    if isinstance(reference, Reference):
+        policy, text = reference.policy, reference.text
+    else:
+        text = reference
+    quick = _quick(answer, text)
+    if quick is not None:
+        return quick
+    if len(answer) <= _CACHED_LENGTH:
+        return _graded(answer, text, policy)
+    return _decide(answer, text, policy)
+
+
+def _quick(answer: str, reference: str) -> Grade | None:
+    """Identical strings and plain integers: most answers of most data sets."""
+    if answer == reference:
+        if answer and not answer.isspace():
+            return Grade(Verdict.CORRECT, answer, "identical")
+    elif answer.isascii() and reference.isascii():
+        ours, theirs = reference.removeprefix("-"), answer.removeprefix("-")
+        if ours.isdigit() and theirs.isdigit():
+            same = ours.lstrip("0") == theirs.lstrip("0") and (
+                len(ours) - len(theirs) == len(reference) - len(answer) or not ours.strip("0")
+            )
+            return Grade(Verdict.CORRECT if same else Verdict.WRONG, answer, "integer")
+    return None
+
+
+def _decide(answer: str, text: str, policy: Policy) -> Grade:
     try:
-        if isinstance(reference, str):
-            reference = Reference.compile(reference, policy)
+        reference = _compile(text, policy)
     except ReferenceError as error:
         return Grade(Verdict.UNGRADABLE, answer, "reference_unreadable", str(error))
     if not answer.strip():
         return Grade(Verdict.NO_ANSWER, answer, "empty")
-    ours, theirs = _plain(reference.text), _plain(answer)
-    if ours == theirs:
-        return Grade(Verdict.CORRECT, answer, "identical")
     try:
-        equal = Fraction(ours) == Fraction(theirs)
-    except (ValueError, ZeroDivisionError):
-        return Grade(Verdict.WRONG, answer, "text_differs")
-    return Grade(Verdict.CORRECT if equal else Verdict.WRONG, answer, "value_exact")
+        found = compare(reference._parsed(), read(answer, policy), policy)
+    except UnreadableError as error:
+        return Grade(Verdict.WRONG, answer, error.code, str(error))
+    except LimitHitError as error:
+        verdict = Verdict.WRONG if policy.over_limit_is_wrong else Verdict.UNGRADABLE
+        return Grade(verdict, answer, error.code, str(error))
+    return _verdict(answer, found)
 
 
-def grade_batch(pairs: Sequence[tuple[str, str | Reference]]) -> list[Grade]:
+def _verdict(answer: str, found: Finding) -> Grade:
+    if found.outcome is Outcome.EQUAL:
+        return Grade(Verdict.CORRECT, answer, found.rule, found.detail)
+    if found.outcome is Outcome.DIFFERENT:
+        return Grade(Verdict.WRONG, answer, found.rule, found.detail)
+    return Grade(Verdict.UNGRADABLE, answer, found.rule, found.detail)
+
+
+_graded = lru_cache(maxsize=_CACHED_VERDICTS)(_decide)
+
+
+def forget() -> None:
+    """Empty the caches of references and verdicts, as a benchmark wants it."""
+    _compile.cache_clear()
+    _graded.cache_clear()
+
+
+def grade_batch(pairs: "list[tuple[str, str | Reference]]") -> list[Grade]:
     """Grade many (response, reference) pairs; verdicts come in the order of the pairs."""
     return [grade(response, reference) for response, reference in pairs]
-
-
-def _plain(text: str) -> str:
-    return "".join(unicodedata.normalize("NFKC", text).replace("$", "").split())

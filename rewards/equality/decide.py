@@ -1,0 +1,213 @@
+"""Read an answer and compare it with a reference: the whole way, in order of cost."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rewards.equality.compare import Comparer
+from rewards.equality.expressions import Constant as _Constant
+from rewards.equality.expressions import Expression, rename, symbols, walk
+from rewards.equality.findings import Finding, Outcome, different, equal, undecided
+from rewards.equality.normal_form import normalise
+from rewards.equality.structure import Reading, bare_unit_reading, read_value
+from rewards.equality.tokens import Token, same_tokens, tokenize
+from rewards.equality.values import (
+    Chain,
+    Group,
+    Labelled,
+    Matrix,
+    Opaque,
+    Quantity,
+    Ratio,
+    Row,
+    SetOperation,
+    Value,
+)
+from rewards.equality.words import choice, names_subject
+from rewards.errors import LimitHitError, UnreadableError
+from rewards.policy import Policy
+
+_INDICES = frozenset(["k", "n", "m", "l", "j", "t"])
+
+
+@dataclass(slots=True)
+class Parsed:
+    """An answer, read as far as it was needed."""
+
+    text: str
+    policy: Policy
+    tokens: tuple[Token, ...]
+    letter: str = ""
+    """Of a multiple-choice answer."""
+    letter_size: int = 0
+    joined: bool = False
+    """Commas were read as thousands separators."""
+    _value: Value | None = None
+    _reading: Reading = field(default_factory=Reading)
+
+    @property
+    def value(self) -> Value:
+        """What the answer says. Raises `LimitHitError`."""
+        if self._value is None:
+            self._value = read_value(self.tokens, self._reading)
+        return self._value
+
+    @property
+    def parameters(self) -> set[str]:
+        """Names that the answer declares to be any integer."""
+        return self._reading.parameters if self.value is not None else set()
+
+
+def read(text: str, policy: Policy, join_commas: bool = True) -> Parsed:
+    """Cut an answer into tokens.
+
+    Raises:
+        UnreadableError: It holds what no answer holds.
+        LimitHitError: It is too long.
+    """
+    tokens = tokenize(normalise(text, policy, join_commas))
+    if not tokens:
+        raise UnreadableError("empty", "nothing but white space and markup")
+    letter, size = choice(tokens) if policy.choice_letters else ("", 0)
+    joined = (
+        join_commas and "," in text and normalise(text, policy, False) != normalise(text, policy)
+    )
+    return Parsed(text, policy, tokens, letter, size, joined)
+
+
+def compare(reference: Parsed, answer: Parsed, policy: Policy) -> Finding:
+    """Whether the answer says what the reference says.
+
+    Raises:
+        LimitHitError: Deciding needs more work than is allowed.
+    """
+    if same_tokens(reference.tokens, answer.tokens):
+        if isinstance(answer.value, Chain):
+            return Comparer(policy).compare(answer.value, answer.value)
+        return equal("normal_form")
+    found = _compare_choices(reference, answer, policy)
+    if found is not None:
+        return found
+    if names_subject(reference.tokens, answer.tokens):
+        return equal("subject")
+    found = _compare_values(reference.value, answer.value, reference, answer, policy)
+    if found.outcome is Outcome.DIFFERENT:
+        for other in _other_readings(reference, answer):
+            again = _compare_values(*other, reference, answer, policy)
+            if again.outcome is Outcome.EQUAL:
+                return again
+    return found
+
+
+def _compare_choices(reference: Parsed, answer: Parsed, policy: Policy) -> Finding | None:
+    """The rule for letters, where the reference is one."""
+    if reference.letter and reference.letter_size == len(reference.tokens):
+        if reference.tokens[reference.letter_size // 2].text.isupper() and answer.letter:
+            same = reference.letter == answer.letter
+            return equal("choice") if same else different("choice_differs")
+        return None
+    if reference.letter and reference.letter_size > 1:
+        if answer.letter and answer.letter_size == len(answer.tokens):
+            same = reference.letter == answer.letter
+            return equal("choice") if same else different("choice_differs")
+        rest = reference.tokens[reference.letter_size :]
+        return _compare_values(read_value(rest, Reading()), answer.value, reference, answer, policy)
+    return None
+
+
+def _other_readings(reference: Parsed, answer: Parsed) -> list[tuple[Value, Value]]:
+    """Readings that are tried when the first does not fit."""
+    out = list[tuple[Value, Value]]()
+    if reference.joined != answer.joined:
+        first = read(reference.text, reference.policy, not reference.joined)
+        second = read(answer.text, answer.policy, not answer.joined)
+        out.append((first.value, second.value))
+    value = reference.value
+    if isinstance(value, Quantity) and not symbols(value.expression):
+        unit = bare_unit_reading(answer.tokens)
+        if unit is not None:
+            out.append((value, unit))
+        if answer.letter and 1 < answer.letter_size < len(answer.tokens):
+            out.append((value, read_value(answer.tokens[answer.letter_size :], Reading())))
+    return out
+
+
+def _compare_values(
+    ours: Value, theirs: Value, reference: Parsed, answer: Parsed, policy: Policy
+) -> Finding:
+    names = _renaming(ours, theirs, reference.parameters | answer.parameters)
+    if names:
+        theirs = _mapped(theirs, lambda node: rename(node, names))
+    try:
+        return Comparer(policy).compare(ours, theirs)
+    except UnreadableError as error:
+        return undecided(error.code, str(error))
+    except RecursionError:
+        raise LimitHitError("limit_depth", "nested too deep") from None
+
+
+def _renaming(ours: Value, theirs: Value, declared: set[str]) -> dict[str, str]:
+    """How to rename the one integer parameter that the answer calls otherwise."""
+    first, second = _symbols(ours), _symbols(theirs)
+    extra, missing = second - first, first - second
+    if len(extra) != 1 or len(missing) != 1:
+        return {}
+    (theirs_name,), (ours_name,) = extra, missing
+    if declared & {theirs_name, ours_name}:
+        return {theirs_name: ours_name}
+    if {theirs_name, ours_name} <= _INDICES and _has_pi(ours) and _has_pi(theirs):
+        return {theirs_name: ours_name}
+    return {}
+
+
+def _has_pi(value: Value) -> bool:
+    return any(part == _Constant("pi") for node in _expressions(value) for part in walk(node))
+
+
+def _symbols(value: Value) -> frozenset[str]:
+    """Free variables of what is said, not of the name it is given."""
+    if isinstance(value, Chain) and set(value.operators) == {"="}:
+        return _symbols(value.parts[-1])
+    out: frozenset[str] = frozenset()
+    for node in _expressions(value):
+        out |= symbols(node)
+    return out
+
+
+def _children(value: Value) -> tuple[Value, ...]:
+    if isinstance(value, Chain | SetOperation):
+        return value.parts
+    if isinstance(value, Row | Group):
+        return value.items
+    if isinstance(value, Matrix):
+        return tuple(cell for row in value.rows for cell in row)
+    return (value.value,) if isinstance(value, Labelled) else ()
+
+
+def _expressions(value: Value) -> list[Expression]:
+    if isinstance(value, Quantity):
+        return [value.expression]
+    if isinstance(value, Ratio):
+        return list(value.parts)
+    return [node for child in _children(value) for node in _expressions(child)]
+
+
+def _mapped(value: Value, change: Callable[[Expression], Expression]) -> Value:
+    if isinstance(value, Quantity):
+        return Quantity(change(value.expression), value.unit)
+    if isinstance(value, Chain):
+        return Chain(tuple(_mapped(part, change) for part in value.parts), value.operators)
+    if isinstance(value, SetOperation):
+        return SetOperation(value.operator, tuple(_mapped(p, change) for p in value.parts))
+    if isinstance(value, Row):
+        items = tuple(_mapped(item, change) for item in value.items)
+        return Row(items, value.opening, value.closing)
+    if isinstance(value, Group):
+        return Group(tuple(_mapped(item, change) for item in value.items), value.braces)
+    if isinstance(value, Matrix):
+        return Matrix(tuple(tuple(_mapped(c, change) for c in row) for row in value.rows))
+    return value
+
+
+def is_readable(value: Value) -> bool:
+    """Whether nothing in a value is outside our grammar."""
+    return not isinstance(value, Opaque) and all(is_readable(child) for child in _children(value))

@@ -1,0 +1,179 @@
+"""Exact rational values, with every intermediate result bounded."""
+
+import math
+from fractions import Fraction
+
+from rewards.equality import limits
+from rewards.equality.expressions import Apply, Expression, Number
+from rewards.errors import LimitHitError, UnreadableError
+
+
+class UndefinedError(UnreadableError):
+    """The expression has no value: it divides by zero."""
+
+    def __init__(self) -> None:
+        super().__init__("undefined", "division by zero")
+
+
+def exact(node: Expression, real_odd_roots: bool = True) -> Fraction | None:
+    """The value as a rational, or `None` where it is irrational, symbolic or not ours to say.
+
+    Raises:
+        UndefinedError: It divides by zero.
+        LimitHitError: A number on the way is too large.
+    """
+    if type(node) is Number:
+        return node.value
+    if type(node) is not Apply:
+        return None
+    rule = _RULES.get(node.operation)
+    if rule is None:
+        return None
+    values = list[Fraction]()
+    for argument in node.arguments:
+        value = exact(argument, real_odd_roots)
+        if value is None:
+            return None
+        values.append(value)
+    if node.operation == "pow" and not real_odd_roots and values[0] < 0:
+        return None if values[1].denominator != 1 else _power(values)
+    return rule(values)
+
+
+def _bounded(value: Fraction) -> Fraction:
+    if value.numerator.bit_length() + value.denominator.bit_length() > limits.BITS:
+        raise LimitHitError("limit_bits", f"a number of more than {limits.BITS} bits")
+    return value
+
+
+def _sum(values: list[Fraction]) -> Fraction:
+    total = values[0]
+    for value in values[1:]:
+        total = _bounded(total + value)
+    return total
+
+
+def _product(values: list[Fraction]) -> Fraction:
+    total = values[0]
+    for value in values[1:]:
+        total = _bounded(total * value)
+    return total
+
+
+def _inverse(values: list[Fraction]) -> Fraction:
+    if values[0] == 0:
+        raise UndefinedError
+    return 1 / values[0]
+
+
+def _power(values: list[Fraction]) -> Fraction | None:
+    base, exponent = values
+    if exponent.denominator != 1:
+        root = _root(base, exponent.denominator)
+        if root is None:
+            return None
+        base, exponent = root, Fraction(exponent.numerator)
+    if base == 0 and exponent < 0:
+        raise UndefinedError
+    if base in (0, 1, -1):
+        return base ** (exponent.numerator % 2 + 2 * (exponent > 0))
+    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+    if abs(exponent.numerator) * bits > limits.BITS:
+        raise LimitHitError("limit_power", f"a power of more than {limits.BITS} bits")
+    return Fraction(base**exponent.numerator)
+
+
+def _root(value: Fraction, index: int) -> Fraction | None:
+    """The rational root, if there is one; odd roots of negative numbers are negative."""
+    if value < 0:
+        if index % 2 == 0:
+            return None
+        positive = _root(-value, index)
+        return None if positive is None else -positive
+    top, bottom = integer_root(value.numerator, index), integer_root(value.denominator, index)
+    return None if top is None or bottom is None else Fraction(top, bottom)
+
+
+def integer_root(value: int, index: int) -> int | None:
+    """The whole `index`-th root of a natural number, or `None`."""
+    if value in (0, 1):
+        return value
+    if index > 64 or value.bit_length() > 2048:
+        return None
+    if index == 2:
+        root = math.isqrt(value)
+    else:
+        root = 1 << -(-value.bit_length() // index)
+        while True:  # Newton from above falls until it is there
+            better = ((index - 1) * root + value // root ** (index - 1)) // index
+            if better >= root:
+                break
+            root = better
+    return root if root**index == value else None
+
+
+def _factorial(values: list[Fraction]) -> Fraction | None:
+    value = values[0]
+    if value.denominator != 1 or value < 0:
+        return None
+    if value > limits.FACTORIAL:
+        raise LimitHitError("limit_factorial", f"a factorial beyond {limits.FACTORIAL}!")
+    return Fraction(math.factorial(value.numerator))
+
+
+def _binomial(values: list[Fraction]) -> Fraction | None:
+    if len(values) != 2 or any(value.denominator != 1 or value < 0 for value in values):
+        return None
+    if values[0] > limits.BINOMIAL:
+        raise LimitHitError("limit_binomial", f"a binomial coefficient beyond {limits.BINOMIAL}")
+    return Fraction(math.comb(values[0].numerator, values[1].numerator))
+
+
+def _modulo(values: list[Fraction]) -> Fraction | None:
+    if len(values) != 2:
+        return None
+    if values[1] == 0:
+        raise UndefinedError
+    return values[0] % values[1]
+
+
+def _integers(values: list[Fraction]) -> list[int] | None:
+    if any(value.denominator != 1 for value in values):
+        return None
+    return [value.numerator for value in values]
+
+
+def _gcd(values: list[Fraction]) -> Fraction | None:
+    whole = _integers(values)
+    return None if whole is None else Fraction(math.gcd(*whole))
+
+
+def _lcm(values: list[Fraction]) -> Fraction | None:
+    whole = _integers(values)
+    if whole is None:
+        return None
+    total = 1
+    for value in whole:
+        total = _bounded(Fraction(math.lcm(total, value))).numerator
+    return Fraction(total)
+
+
+_RULES = {
+    "add": _sum,
+    "mul": _product,
+    "neg": lambda values: -values[0],
+    "inv": _inverse,
+    "pow": _power,
+    "percent": lambda values: values[0] / 100,
+    "abs": lambda values: abs(values[0]),
+    "floor": lambda values: Fraction(math.floor(values[0])),
+    "ceil": lambda values: Fraction(math.ceil(values[0])),
+    "max": max,
+    "min": min,
+    "sgn": lambda values: Fraction((values[0] > 0) - (values[0] < 0)),
+    "factorial": _factorial,
+    "binomial": _binomial,
+    "mod": _modulo,
+    "gcd": _gcd,
+    "lcm": _lcm,
+}

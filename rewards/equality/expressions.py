@@ -1,0 +1,156 @@
+"""Trees of scalar expressions."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An exact rational, with the digits it was written with."""
+
+    value: Fraction
+    decimals: int = -1
+    """Digits after the point, -1 where the number was no decimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """`pi`, `e`, `i` or `oo`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A free variable, with its subscript and primes in the name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """An operation: `add mul neg inv pow`, a function, or a mark (`percent degree pm mp base`).
+
+    `call` applies an unknown function, whose name is a `Symbol` in first place. `sum` and `product`
+    hold their variable, both bounds and the body.
+    """
+
+    operation: str
+    arguments: tuple["Expression", ...]
+
+
+Expression: TypeAlias = Number | Constant | Symbol | Apply
+
+ZERO, ONE, TWO, HALF = (Number(Fraction(value)) for value in ("0", "1", "2", "1/2"))
+_MAX_PAIRS = 3
+
+INFINITY = Constant("oo")
+
+
+def negate(node: Expression) -> Expression:
+    """Minus the node; a number stays a number."""
+    if type(node) is Number:
+        return Number(-node.value, node.decimals)
+    return Apply("neg", (node,))
+
+
+MINUS_INFINITY = negate(INFINITY)
+
+
+def quotient(top: Expression, bottom: Expression) -> Expression:
+    """Top over bottom."""
+    return Apply("mul", (top, Apply("inv", (bottom,))))
+
+
+def difference(left: Expression, right: Expression) -> Expression:
+    """Left minus right."""
+    return Apply("add", (left, negate(right)))
+
+
+def walk(node: Expression) -> Iterator[Expression]:
+    """The node and everything below it."""
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        yield current
+        if type(current) is Apply:
+            stack.extend(current.arguments)
+
+
+def symbols(node: Expression) -> frozenset[str]:
+    """Names of the free variables; an unknown function counts as `f()`."""
+    if type(node) is Symbol:
+        return frozenset((node.name,))
+    if type(node) is not Apply:
+        return frozenset()
+    if node.operation == "call":
+        head = node.arguments[0]
+        assert type(head) is Symbol
+        names = {head.name + "()"}
+        for argument in node.arguments[1:]:
+            names |= symbols(argument)
+        return frozenset(names)
+    if node.operation in ("sum", "product"):
+        variable, low, high, body = node.arguments
+        return (symbols(body) - symbols(variable)) | symbols(low) | symbols(high)
+    out: frozenset[str] = frozenset()
+    for argument in node.arguments:
+        out |= symbols(argument)
+    return out
+
+
+def rename(node: Expression, names: dict[str, str]) -> Expression:
+    """The tree with free variables renamed."""
+    if type(node) is Symbol:
+        return Symbol(names.get(node.name, node.name))
+    if type(node) is Apply:
+        return Apply(node.operation, tuple(rename(child, names) for child in node.arguments))
+    return node
+
+
+def is_decimal(node: Expression) -> bool:
+    """Whether it is one number written with a point (a sign or a percent sign may stand at it)."""
+    while type(node) is Apply and node.operation in ("neg", "percent"):
+        node = node.arguments[0]
+    return type(node) is Number and node.decimals > 0
+
+
+def decimals(node: Expression) -> int:
+    """Digits after the point of such a number."""
+    while type(node) is Apply:
+        node = node.arguments[0]
+    assert type(node) is Number
+    return node.decimals
+
+
+def has_decimal(node: Expression) -> bool:
+    """Whether any number in the tree was written with a point."""
+    return any(type(part) is Number and part.decimals > 0 for part in walk(node))
+
+
+def choices(node: Expression) -> list[Expression]:
+    r"""What `\pm` stands for; one entry without it.
+
+    Sign pairs are independent of each other, unless a `\mp` says that they go together.
+    """
+    marks = [p.operation for p in walk(node) if type(p) is Apply and p.operation in ("pm", "mp")]
+    if not marks:
+        return [node]
+    if "mp" in marks or len(marks) > _MAX_PAIRS:
+        return [_choose(node, itertools.repeat(upper)) for upper in (True, False)]
+    return [
+        _choose(node, iter(signs)) for signs in itertools.product((True, False), repeat=len(marks))
+    ]
+
+
+def _choose(node: Expression, signs: Iterator[bool]) -> Expression:
+    if type(node) is not Apply:
+        return node
+    if node.operation in ("pm", "mp"):
+        upper = next(signs)
+        inner = _choose(node.arguments[0], signs)
+        return inner if upper == (node.operation == "pm") else negate(inner)
+    return Apply(node.operation, tuple(_choose(child, signs) for child in node.arguments))

@@ -1,0 +1,158 @@
+"""Whether two scalar expressions are the same value, or the same function of their variables."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rewards.equality.canonical import NoFormError, canonical, is_pure
+from rewards.equality.exact import UndefinedError, exact
+from rewards.equality.expressions import INFINITY, MINUS_INFINITY, Expression, symbols
+from rewards.equality.findings import Finding, different, equal, undecided
+from rewards.equality.numeric import (
+    COMPLEX,
+    POINTS,
+    REAL,
+    Evaluator,
+    ImpreciseError,
+    NoValueError,
+    is_complex,
+    long_arithmetic,
+    probe,
+)
+from rewards.errors import LimitHitError, UnreadableError
+
+AGREEMENTS = 4
+"""Probe points at which two functions must agree to sixty digits."""
+_LONG_BUDGET = 2_500
+
+
+def same(ours: Expression, theirs: Expression, real_odd_roots: bool = True) -> Finding:
+    """Compare two expressions by value.
+
+    Raises:
+        LimitHitError: Deciding needs more work than is allowed.
+    """
+    if ours == theirs:
+        return equal("same_expression")
+    infinite = (INFINITY, MINUS_INFINITY)
+    if ours in infinite or theirs in infinite:
+        return different("value_differs")
+    names = symbols(ours) | symbols(theirs)
+    if not names:
+        return _same_value(ours, theirs, real_odd_roots)
+    return _Comparison(ours, theirs, names, real_odd_roots).decide()
+
+
+def _same_value(ours: Expression, theirs: Expression, real_odd_roots: bool) -> Finding:
+    try:
+        a, b = exact(ours, real_odd_roots), exact(theirs, real_odd_roots)
+    except UndefinedError:
+        return different("undefined", "one of them divides by zero")
+    if a is not None and b is not None:
+        return equal("value_exact") if a == b else different("value_differs")
+    return _Comparison(ours, theirs, frozenset(), real_odd_roots).decide()
+
+
+@dataclass(slots=True)
+class _Comparison:
+    ours: Expression
+    theirs: Expression
+    names: frozenset[str]
+    real_odd_roots: bool
+
+    def decide(self) -> Finding:
+        agreed = self.doubles(0)
+        if agreed is False:
+            return different("value_differs")
+        form = self.forms()
+        if form is not None:
+            return form
+        if self.names:
+            for index in range(1, POINTS):
+                if self.doubles(index) is False:
+                    return different("value_differs")
+        return self.long()
+
+    def forms(self) -> Finding | None:
+        """Proof by canonical form, if both have one."""
+        try:
+            a = canonical(self.ours, self.real_odd_roots)
+            b = canonical(self.theirs, self.real_odd_roots)
+        except (NoFormError, RecursionError):
+            return None
+        except UndefinedError:
+            return different("undefined", "one of them divides by zero")
+        if a == b:
+            return equal("canonical_form")
+        if is_pure(a) and is_pure(b):
+            return different("value_differs")
+        return None
+
+    def doubles(self, index: int) -> bool | None:
+        """Whether doubles agree at one point; `None` where they cannot say."""
+        point = probe(self.names, index)
+        for field in self.fields():
+            try:
+                left, right = (Evaluator(point, field, self.real_odd_roots) for _ in range(2))
+                a, b = left.value(self.ours), right.value(self.theirs)
+            except NoValueError:
+                continue
+            except (ImpreciseError, LimitHitError, UnreadableError):
+                return None
+            if a != a or b != b:
+                return None
+            gap, size = abs(a - b), max(abs(a), abs(b))
+            if gap <= 1e-9 * size:
+                return True
+            if gap <= 1e-6 * size or gap <= 1e-9 * max(left.scale, right.scale):
+                return None
+            return False
+        return None
+
+    def fields(self) -> list[Any]:
+        if is_complex(self.ours) or is_complex(self.theirs):
+            return [COMPLEX]
+        return [REAL] if self.names else [REAL, COMPLEX]
+
+    def long(self) -> Finding:
+        """Agreement to many digits at several points."""
+        agreements = 0
+        limit: LimitHitError | None = None
+        for index in range(POINTS if self.names else 1):
+            try:
+                agreed = self.long_at(index)
+            except UnreadableError as error:
+                return undecided(error.code, str(error))
+            except LimitHitError as error:
+                limit = error
+                continue
+            if agreed is False:
+                return different("value_differs")
+            agreements += agreed is True
+            if agreements >= (AGREEMENTS if self.names else 1):
+                return equal("value_numeric")
+        if limit is not None:
+            raise limit
+        return undecided("no_value", "no value could be computed on both sides")
+
+    def long_at(self, index: int) -> bool | None:
+        point = probe(self.names, index)
+        for field in self.fields():
+            arithmetic = long_arithmetic(field is COMPLEX)
+            left, right = (
+                Evaluator(point, arithmetic, self.real_odd_roots, _LONG_BUDGET) for _ in range(2)
+            )
+            try:
+                a, b = left.value(self.ours), right.value(self.theirs)
+            except NoValueError:
+                continue
+            except ImpreciseError:
+                return None
+            module = arithmetic.module
+            if not (module.isfinite(a) and module.isfinite(b)):
+                return None
+            gap, size = abs(a - b), max(abs(a), abs(b))
+            scale = max(left.scale, right.scale)
+            if gap <= module.mpf(10) ** -40 * size or gap <= module.mpf(10) ** -45 * scale:
+                return True
+            return False if gap > module.mpf(10) ** -25 * scale else None
+        return None

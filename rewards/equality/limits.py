@@ -1,0 +1,23 @@
+"""How much work one answer may cause. Work is bounded, not timed: a limit strikes alike everywhere."""
+
+LENGTH = 4_096
+"""Characters of an answer, after white space around it."""
+TOKENS = 1_200
+DEPTH = 40
+"""Nested brackets, powers and functions."""
+DIGITS = 1_000
+"""Of one written number."""
+BITS = 20_000
+"""Of a numerator or denominator on the way."""
+FACTORIAL = 1_500
+BINOMIAL = 3_000
+ITEMS = 200
+"""Members of a list or set."""
+TERMS = 160
+"""Monomials of an expanded sum."""
+SUMMANDS = 400
+"""Terms of a sum or product that is added up."""
+MAGNITUDE = 100_000.0
+"""Natural logarithm of the largest number that is evaluated."""
+STEPS = 20_000
+"""Node evaluations and comparisons for one pair."""

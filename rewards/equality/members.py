@@ -1,0 +1,114 @@
+r"""Lists, sets and tuples: what `\pm` stands for, and which members answer which."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Protocol
+
+from rewards.equality import limits
+from rewards.equality.expressions import Apply, Expression, choices, walk
+from rewards.equality.findings import Finding, Outcome, all_of, different, equal
+from rewards.equality.values import Chain, Group, Labelled, Quantity, Row, Value
+from rewards.errors import LimitHitError
+from rewards.policy import Policy
+
+
+class Compares(Protocol):
+    """What compares the members."""
+
+    policy: Policy
+
+    def compare(self, reference: Value, answer: Value) -> Finding:
+        """Whether one member says what the other says."""
+        ...
+
+
+def expand(value: Value) -> list[Value]:
+    r"""The values that one with `\pm` in it stands for; the value itself where there is none."""
+    if isinstance(value, Quantity):
+        found = choices(value.expression)
+        return [value] if len(found) == 1 else [Quantity(node, value.unit) for node in found]
+    if isinstance(value, Row) and any(_has_sign_pair(item) for item in value.items):
+        rows = itertools.product(*(expand(item) for item in value.items))
+        return [Row(items, value.opening, value.closing) for items in rows]
+    if isinstance(value, Chain) and _has_sign_pair(value.parts[-1]):
+        last = expand(value.parts[-1])
+        return [Chain((*value.parts[:-1], part), value.operators) for part in last]
+    return [value]
+
+
+def flatten(value: Value) -> tuple[Value, ...]:
+    r"""Members of a list with every `\pm` written out; a set inside a list of one is opened."""
+    items = value.items if isinstance(value, Group) else (value,)
+    if len(items) == 1 and isinstance(items[0], Group):
+        return flatten(items[0])
+    if len(items) == 1 and isinstance(items[0], Chain) and isinstance(items[0].parts[-1], Group):
+        return flatten(items[0].parts[-1])
+    out = [part for item in items for part in expand(item)]
+    if len(out) > limits.ITEMS:
+        raise LimitHitError("limit_items", f"more than {limits.ITEMS} members")
+    return tuple(out)
+
+
+def equal_rows(by: Compares, reference: Row, answer: Row) -> Finding:
+    """Tuples and intervals: same brackets, same members in the same order."""
+    ours, theirs = expand(reference), expand(answer)
+    if len(ours) > 1 or len(theirs) > 1:
+        return equal_groups(by, tuple(ours), tuple(theirs))
+    if (reference.opening, reference.closing) != (answer.opening, answer.closing):
+        return different("open_closed_differs", "the brackets differ")
+    if len(reference.items) != len(answer.items):
+        return different("count_differs", f"{len(reference.items)} against {len(answer.items)}")
+    pairs = zip(reference.items, answer.items, strict=True)
+    return all_of((by.compare(a, b) for a, b in pairs), "tuple")
+
+
+def equal_groups(by: Compares, reference: tuple[Value, ...], answer: tuple[Value, ...]) -> Finding:
+    """Lists and sets: a one-to-one matching of members, in any order; repetitions count."""
+    if len(reference) != len(answer):
+        return different("count_differs", f"{len(answer)} members for {len(reference)}")
+    if by.policy.ordered_lists or _named_apart(reference) != _named_apart(answer):
+        pairs = zip(reference, answer, strict=True)
+        return all_of((by.compare(a, b) for a, b in pairs), "list")
+    return _match(by, list(reference), list(answer))
+
+
+def _match(by: Compares, reference: list[Value], answer: list[Value]) -> Finding:
+    doubt: Finding | None = None
+    for item in list(reference):
+        if item in answer:
+            answer.remove(item)
+            reference.remove(item)
+    for item in reference:
+        for index, candidate in enumerate(answer):
+            found = by.compare(item, candidate)
+            if found.outcome is Outcome.EQUAL:
+                del answer[index]
+                break
+            if found.outcome is Outcome.UNDECIDED:
+                doubt = found
+        else:
+            return doubt or different("element_differs", "a member has no counterpart")
+    return equal("list")
+
+
+def _named_apart(items: Sequence[Value]) -> bool:
+    """Whether every member has a name of its own, as in `x = 1, y = 2`: their order then counts."""
+    if len(items) < 2:
+        return False
+    names = list[object]()
+    for item in items:
+        if isinstance(item, Chain) and set(item.operators) <= {"="}:
+            names.append(item.parts[0])
+        elif isinstance(item, Labelled):
+            return False
+        else:
+            return False
+    return all(names.count(name) == 1 for name in names)
+
+
+def _has_sign_pair(value: Value) -> bool:
+    return isinstance(value, Quantity) and _has_pair(value.expression)
+
+
+def _has_pair(node: Expression) -> bool:
+    return any(isinstance(part, Apply) and part.operation in ("pm", "mp") for part in walk(node))

@@ -1,0 +1,504 @@
+r"""Read tokens as one scalar expression; LaTeX and Python text share the grammar.
+
+    sum     = [sign] product (("+" | "-" | "±" | "∓") product)*
+    product = signed (("*" | "/" | ":" | mod) signed | power)*        juxtaposition multiplies
+    power   = atom ("!" | "'" | "%" | "°" | "^" exponent | "_" subscript)*
+
+Division and juxtaposition bind from the left, so `1/3p` is p/3 and `3/2(y+5)` is three halves of it.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from rewards.equality import limits
+from rewards.equality.expressions import (
+    HALF,
+    TWO,
+    Apply,
+    Constant,
+    Expression,
+    Number,
+    Symbol,
+    negate,
+    quotient,
+)
+from rewards.equality.tokens import (
+    COMMAND,
+    CONSTANT,
+    FUNCTION,
+    NAME,
+    NUMBER,
+    OPERATOR,
+    Token,
+)
+from rewards.equality.vocabulary import names
+from rewards.errors import LimitHitError, UnreadableError
+
+_END = Token("end", "")
+_CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
+_SIGNS = ("+", "-", "±", "∓")
+_MARKS = {"bar", "vec", "hat", "tilde", "dot", "overline", "mathbf", "underline", "widehat"}
+_BRACKET_COMMANDS = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
+_BINOMIALS = ("binom", "frac")
+_CALLABLE = frozenset("fghFGH") | {"phi", "Phi", "varphi", "psi", "Psi"}
+_CALLABLE_IF_PLAIN = frozenset("pqrstuvwyPQRSTUVWNAM")
+_TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh")
+_BIG_OPERATORS = {"sum": "sum", "prod": "product"}
+
+
+def parse(tokens: Sequence[Token]) -> Expression:
+    """The expression that all the tokens make.
+
+    Raises:
+        UnreadableError: They are no expression.
+        LimitHitError: They nest too deep.
+    """
+    if not tokens:
+        raise UnreadableError("empty", "nothing to read")
+    parser = _Parser(tokens)
+    node = parser.sum()
+    if parser.position < len(tokens):
+        raise UnreadableError("syntax", f"unexpected {tokens[parser.position].text!r}")
+    return node
+
+
+class _Parser:
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self.tokens = tokens
+        self.position = 0
+        self.depth = 0
+        self.bars = 0
+
+    def peek(self, ahead: int = 0) -> Token:
+        index = self.position + ahead
+        return self.tokens[index] if index < len(self.tokens) else _END
+
+    def next(self) -> Token:
+        token = self.peek()
+        self.position += 1
+        return token
+
+    def at(self, *texts: str) -> bool:
+        token = self.peek()
+        return token.kind == OPERATOR and token.text in texts
+
+    def expect(self, text: str) -> None:
+        token = self.next()
+        if token.text != text:
+            raise UnreadableError("syntax", f"expected {text!r}, found {token.text!r}")
+
+    def descend(self) -> None:
+        self.depth += 1
+        if self.depth > limits.DEPTH:
+            raise LimitHitError("limit_depth", f"nested more than {limits.DEPTH} deep")
+
+    def sum(self) -> Expression:
+        self.descend()
+        while self.at(" "):
+            self.next()
+        parts = [self.signed_product()]
+        while self.at(*_SIGNS):
+            parts.append(self.signed_product())
+        self.depth -= 1
+        return parts[0] if len(parts) == 1 else Apply("add", tuple(parts))
+
+    def signed_product(self) -> Expression:
+        negative, mark = False, ""
+        while self.at(*_SIGNS):
+            sign = self.next().text
+            if sign == "-":
+                negative = not negative
+            elif sign != "+":
+                mark = "pm" if sign == "±" else "mp"
+        node = self.product()
+        if mark:
+            return Apply(mark, (negate(node) if negative else node,))
+        return negate(node) if negative else node
+
+    def product(self) -> Expression:
+        parts = [self.signed()]
+        while True:
+            if self.at("*"):
+                self.next()
+                parts.append(self.signed())
+            elif self.at("/", ":"):
+                self.next()
+                parts.append(Apply("inv", (self.signed(),)))
+            elif self.at("mod"):
+                self.next()
+                left = parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
+                parts = [Apply("mod", (left, self.signed()))]
+            elif self.starts_atom():
+                parts.append(self.power())
+            else:
+                return parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
+
+    def signed(self) -> Expression:
+        if self.at("-"):
+            self.next()
+            self.descend()
+            node = negate(self.signed())
+            self.depth -= 1
+            return node
+        if self.at("+"):
+            self.next()
+        return self.power()
+
+    def starts_atom(self) -> bool:
+        token = self.peek()
+        if token.kind in (NUMBER, NAME, CONSTANT, FUNCTION):
+            return True
+        if token.kind == OPERATOR:
+            if token.text in ("(", "[", "{"):
+                return True
+            if token.text == "|":
+                return self.bars == 0
+            return token.text.startswith("begin ")
+        if token.kind == COMMAND:
+            return (
+                token.text in ("frac", "binom", "lfloor", "lceil", "sum", "prod", "int", "lim")
+                or token.text in _MARKS
+            )
+        return False
+
+    def power(self) -> Expression:
+        self.descend()
+        node = self.atom()
+        while self.peek().kind == OPERATOR:
+            text = self.peek().text
+            if text == "!":
+                self.next()
+                node = Apply("factorial", (node,))
+            elif text == "%":
+                self.next()
+                node = Apply("percent", (node,))
+            elif text == "°":
+                self.next()
+                node = Apply("degree", (node,))
+            elif text == "'":
+                self.next()
+                node = self.prime(node)
+            elif text == "_":
+                self.next()
+                node = self.subscript(node)
+            elif text == "^":
+                self.next()
+                node = self.raised(node)
+            else:
+                break
+        self.depth -= 1
+        return node
+
+    def prime(self, node: Expression) -> Expression:
+        if type(node) is Symbol:
+            return Symbol(node.name + "'")
+        if type(node) is Number:  # minutes of arc, feet: no number we know
+            raise UnreadableError("syntax", "a number with a prime")
+        return node
+
+    def raised(self, node: Expression) -> Expression:
+        if self.at("'") or (self.at("{") and self.peek(1).text == "'"):
+            primes = self.raw().count("'")
+            for _ in range(primes):
+                node = self.prime(node)
+            return node
+        if self.at("*") or (self.at("+") and self.peek(1).kind is not NUMBER):
+            mark = self.next().text
+            if type(node) is Symbol:
+                return Symbol(node.name + "^" + mark)
+            raise UnreadableError("syntax", "an exponent that is no number")
+        exponent = self.argument(exponent=True)
+        if self.at("_") and type(node) is Symbol:
+            self.next()
+            node = self.subscript(node)
+        return Apply("pow", (node, exponent))
+
+    def subscript(self, node: Expression) -> Expression:
+        index = self.raw()
+        if type(node) is Symbol:
+            if self.peek() == Token(OPERATOR, "'") or self.at("'"):
+                self.next()
+                index += "'"
+            return Symbol(f"{node.name}_{index}")
+        if type(node) is Number and index.isdigit() and 2 <= int(index[:4]) <= 36:
+            return Apply("base", (node, Number(Fraction(int(index)))))
+        if type(node) is Constant and node.name in ("e", "i"):
+            return Symbol(f"{node.name}_{index}")
+        raise UnreadableError("syntax", "a subscript under something that is no symbol")
+
+    def raw(self) -> str:
+        """The text of one group, as a name."""
+        if not self.at("{"):
+            return self.next().text
+        depth, out = 0, list[str]()
+        while self.position < len(self.tokens):
+            text = self.next().text
+            depth += (text == "{") - (text == "}")
+            if depth == 0:
+                return "".join(out)
+            if not (text == "{" and depth == 1):
+                out.append(text)
+        raise UnreadableError("unbalanced", "a brace never closes")
+
+    def argument(self, exponent: bool = False) -> Expression:
+        if self.at("{"):
+            self.next()
+            node = self.sum()
+            self.expect("}")
+            return node
+        if exponent:
+            if self.at("-", "+"):
+                negative = self.next().text == "-"
+                node = self.argument(exponent=True)
+                return negate(node) if negative else node
+            self.descend()
+            node = self.atom()
+            if self.at("^"):
+                self.next()
+                node = self.raised(node)
+            self.depth -= 1
+            return node
+        token = self.peek()
+        if token.kind == NUMBER and len(token.text) > 1 and token.text.isdigit():
+            digits = [
+                Token(NUMBER, digit, Fraction(int(digit))) for digit in token.text
+            ]  # \frac12 takes one digit each
+            self.tokens = [
+                *self.tokens[: self.position],
+                *digits,
+                *self.tokens[self.position + 1 :],
+            ]
+        self.descend()
+        node = self.atom()
+        self.depth -= 1
+        return node
+
+    def atom(self) -> Expression:
+        token = self.next()
+        if token.kind == NUMBER:
+            return self.number(token)
+        if token.kind == NAME:
+            return self.name(token)
+        if token.kind == CONSTANT:
+            return Constant(token.text)
+        if token.kind == FUNCTION:
+            return self.function(token.text)
+        if token.kind == OPERATOR:
+            return self.bracket(token.text)
+        if token.kind == COMMAND:
+            return self.command(token.text)
+        raise UnreadableError("syntax", f"unexpected {token.text!r}")
+
+    def number(self, token: Token) -> Expression:
+        assert token.number is not None
+        node = Number(token.number, token.decimals)
+        if token.decimals >= 0:
+            return node
+        fraction = self.fraction_part()
+        if fraction is not None:
+            return Number(token.number + fraction)
+        return node
+
+    def fraction_part(self) -> Fraction | None:
+        r"""The proper fraction of a mixed number (`1 1/2`, `1\frac{1}{2}`), if one stands here."""
+        start = self.position
+        top = bottom = None
+        first, slash, second = self.peek(), self.peek(1), self.peek(2)
+        if first.kind == NUMBER and slash.text == "/" and second.kind == NUMBER:
+            if first.decimals < 0 and second.decimals < 0 and first.spaced:
+                top, bottom = first.number, second.number
+                self.position += 3
+        elif first.kind == COMMAND and first.text == "frac":
+            self.next()
+            try:
+                over, under = self.argument(), self.argument()
+            except UnreadableError:
+                self.position = start
+                return None
+            if type(over) is Number and type(under) is Number and over.decimals < 0:
+                top, bottom = over.value, under.value
+        if top is not None and bottom is not None and 0 < top < bottom and not self.at("^"):
+            return top / bottom
+        self.position = start
+        return None
+
+    def name(self, token: Token) -> Expression:
+        name = token.text
+        if self.at("(") and not token.prose:
+            if name in _CALLABLE or (name in _CALLABLE_IF_PLAIN and self.plain_call()):
+                return self.call(name)
+        return Symbol(name)
+
+    def plain_call(self) -> bool:
+        """Whether the bracket here holds symbols or numbers only, as in P(A) or T(10)."""
+        ahead = 1
+        while self.peek(ahead).kind in (NUMBER, NAME):
+            if self.peek(ahead + 1).text == ")":
+                return True
+            if self.peek(ahead + 1).text != ",":
+                return False
+            ahead += 2
+        return False
+
+    def call(self, name: str) -> Expression:
+        return Apply("call", (Symbol(name), *self.bracketed_arguments()))
+
+    def bracketed_arguments(self) -> tuple[Expression, ...]:
+        closing = _CLOSING[self.next().text]
+        arguments = [self.sum()]
+        while self.at(","):
+            self.next()
+            arguments.append(self.sum())
+        self.expect(closing)
+        return tuple(arguments)
+
+    def bracket(self, text: str) -> Expression:
+        if text in ("(", "[", "{"):
+            node = self.sum()
+            self.expect(_CLOSING[text])
+            return node
+        if text == "|":
+            self.bars += 1
+            node = self.sum()
+            self.bars -= 1
+            self.expect("|")
+            return Apply("abs", (node,))
+        if text.startswith("begin "):
+            return self.determinant(text[6:])
+        raise UnreadableError("syntax", f"unexpected {text!r}")
+
+    def command(self, name: str) -> Expression:
+        if name == "frac":
+            top = self.argument()
+            return quotient(top, self.argument())
+        if name == "binom":
+            top = self.argument()
+            return Apply("binomial", (top, self.argument()))
+        if name in _BRACKET_COMMANDS:
+            closing, function = _BRACKET_COMMANDS[name]
+            node = self.sum()
+            self.expect(closing)
+            return Apply(function, (node,))
+        if name in _MARKS:
+            return Symbol(f"{name} {self.raw()}")
+        if name in _BIG_OPERATORS:
+            return self.big_operator(_BIG_OPERATORS[name])
+        raise UnreadableError("syntax", f"no rule for \\{name}")
+
+    def big_operator(self, operation: str) -> Expression:
+        """A sum or product over one variable from a lower to an upper bound."""
+        self.expect("_")
+        self.expect("{")
+        variable = self.next()
+        if variable.kind not in (NAME, CONSTANT):
+            raise UnreadableError("syntax", "no summation variable")
+        self.expect("=")
+        low = self.sum()
+        self.expect("}")
+        self.expect("^")
+        high = self.argument(exponent=True)
+        return Apply(operation, (Symbol(variable.text), low, high, self.product()))
+
+    def determinant(self, environment: str) -> Expression:
+        """The value of a small matrix between bars."""
+        if environment not in ("vmatrix", "Vmatrix"):
+            raise UnreadableError("syntax", "a matrix inside an expression")
+        rows: list[list[Expression]] = [[]]
+        while True:
+            rows[-1].append(self.sum())
+            text = self.next().text
+            if text == "newline":
+                rows.append([])
+            elif text != "&":
+                break
+        if text != f"end {environment}" or any(len(row) != len(rows) for row in rows):
+            raise UnreadableError("syntax", "a determinant that is not square")
+        if len(rows) > 4:
+            raise LimitHitError("limit_determinant", "a determinant larger than four by four")
+        return _expand(rows)
+
+    def function(self, name: str) -> Expression:
+        if name == "sqrt":
+            return self.root()
+        base = exponent = None
+        while self.at("_", "^"):
+            if self.next().text == "_":
+                base = self.argument()
+            else:
+                exponent = self.argument(exponent=True)
+        if (name in ("max", "min", "gcd", "lcm") and self.at("\\{")) or self.at("(", "[", "{"):
+            arguments = self.bracketed_arguments()
+        else:
+            arguments = (self.bare_argument(),)
+        return _apply(name, arguments, base, exponent)
+
+    def root(self) -> Expression:
+        index: Expression = TWO
+        if self.at("["):
+            self.next()
+            index = self.sum()
+            self.expect("]")
+        if self.at("("):
+            arguments = self.bracketed_arguments()
+            node = arguments[0]
+            if len(arguments) != 1:
+                raise UnreadableError("syntax", "a root of several numbers")
+        else:
+            node = self.argument()
+        return Apply("pow", (node, HALF if index is TWO else Apply("inv", (index,))))
+
+    def bare_argument(self) -> Expression:
+        r"""What a function without brackets applies to: `\sin 2x\cos x` stops at the cosine."""
+        self.descend()
+        parts = [self.signed()]
+        while self.peek().kind in (NUMBER, NAME, CONSTANT) or (
+            self.peek().kind == COMMAND and self.peek().text == "frac"
+        ):
+            parts.append(self.power())
+        self.depth -= 1
+        return parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
+
+
+def _apply(
+    name: str,
+    arguments: tuple[Expression, ...],
+    base: Expression | None,
+    exponent: Expression | None,
+) -> Expression:
+    first = arguments[0]
+    node: Expression
+    if name == "exp":
+        node = Apply("pow", (Constant("e"), first))
+    elif name == "cbrt":
+        node = Apply("pow", (first, Number(Fraction(1, 3))))
+    elif name in ("log", "ln", "lg", "log2"):
+        node = _logarithm(name, arguments, base)
+    elif base is not None:
+        raise UnreadableError("syntax", f"a subscript under {name}")
+    else:
+        node = Apply(name, arguments)
+    if exponent is None:
+        return node
+    if exponent == Number(Fraction(-1)) and name in _TRIGONOMETRIC:
+        return Apply("arc" + name, arguments)
+    return Apply("pow", (node, exponent))
+
+
+def _logarithm(name: str, arguments: tuple[Expression, ...], base: Expression | None) -> Expression:
+    if base is None and len(arguments) == 2:
+        base = arguments[1]
+    if base is None and name in ("lg", "log2"):
+        base = Number(Fraction(10 if name == "lg" else 2))
+    node = Apply("ln", arguments[:1])
+    return node if base is None else quotient(node, Apply("ln", (base,)))
+
+
+def _expand(rows: list[list[Expression]]) -> Expression:
+    if len(rows) == 1:
+        return rows[0][0]
+    terms: list[Expression] = []
+    for column, entry in enumerate(rows[0]):
+        minor = [row[:column] + row[column + 1 :] for row in rows[1:]]
+        term: Expression = Apply("mul", (entry, _expand(minor)))
+        terms.append(negate(term) if column % 2 else term)
+    return Apply("add", tuple(terms))

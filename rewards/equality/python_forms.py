@@ -1,0 +1,96 @@
+"""Structures as Python and sympy print them: `Matrix([[1, 2]])`, `Interval.open(0, oo)`, `Eq(x, 2)`."""
+
+from collections.abc import Callable, Sequence
+
+from rewards.equality.tokens import OPERATOR, Token
+from rewards.equality.values import (
+    Chain,
+    Group,
+    Matrix,
+    Row,
+    SetOperation,
+    Value,
+)
+
+Tokens = Sequence[Token]
+_RELATIONS = {"Eq": "=", "Ne": "!=", "Lt": "<", "Le": "<=", "Gt": ">", "Ge": ">="}
+_RELATIONS |= {
+    "Equality": "=",
+    "StrictLessThan": "<",
+    "LessThan": "<=",
+    "StrictGreaterThan": ">",
+    "GreaterThan": ">=",
+}
+_SETS = {"Union": "∪", "Intersection": "∩", "Complement": "setminus"}
+_BRACKETS = {"": "[]", "open": "()", "Lopen": "(]", "Ropen": "[)"}
+
+PYTHON_FORMS = frozenset(
+    {"Matrix", "ImmutableMatrix", "array", "Interval", "FiniteSet", "set", "tuple", "list"}
+    | set(_RELATIONS)
+    | set(_SETS)
+)
+
+
+def python_form(tokens: Tokens, statement: Callable[[Tokens], Value]) -> Value | None:
+    """The value of a printed call that is the whole answer, `None` if it is not ours to read."""
+    name = tokens[0].text
+    kind, start = "", 1
+    if name == "Interval" and len(tokens) > 3 and tokens[1].text == ".":
+        kind, start = tokens[2].text, 3
+    if start >= len(tokens) or tokens[start].text != "(" or tokens[-1].text != ")":
+        return None
+    pieces = _arguments(tokens[start + 1 : -1])
+    if pieces is None:
+        return None
+    values = tuple(statement(piece) for piece in pieces)
+    if name in _RELATIONS:
+        return Chain(values, (_RELATIONS[name],)) if len(values) == 2 else None
+    if name in _SETS:
+        return SetOperation(_SETS[name], values) if values else None
+    if name == "Interval":
+        return _interval(values, kind, pieces)
+    if name == "FiniteSet":
+        return Group(values, braces=True)
+    if len(values) > 1:
+        return None
+    if name in ("set", "tuple", "list"):
+        return values[0] if values else Group((), braces=True)
+    return _matrix(values[0]) if values else None
+
+
+def _interval(values: tuple[Value, ...], kind: str, pieces: list[Tokens]) -> Value | None:
+    if kind not in _BRACKETS or not 2 <= len(values) <= 4:
+        return None
+    opening, closing = _BRACKETS[kind]
+    flags = [piece[0].text.lower() == "true" if piece else False for piece in pieces[2:]]
+    if flags and flags[0]:
+        opening = "("
+    if len(flags) > 1 and flags[1]:
+        closing = ")"
+    return Row(values[:2], opening, closing)
+
+
+def _matrix(value: Value) -> Value:
+    if isinstance(value, Row):
+        if value.items and all(isinstance(item, Row) for item in value.items):
+            return Matrix(tuple(item.items for item in value.items if isinstance(item, Row)))
+        return Matrix(tuple((item,) for item in value.items))
+    return value
+
+
+def _arguments(tokens: Tokens) -> list[Tokens] | None:
+    """Pieces between commas, `None` if a bracket closes that was not opened here."""
+    out: list[Tokens] = []
+    depth = start = 0
+    for index, token in enumerate(tokens):
+        if token.kind == OPERATOR:
+            depth += token.text in ("(", "[", "{")
+            depth -= token.text in (")", "]", "}")
+            if depth < 0:
+                return None
+            if token.text == "," and depth == 0:
+                out.append(tokens[start:index])
+                start = index + 1
+    if tokens:
+        out.append(tokens[start:])
+    return out

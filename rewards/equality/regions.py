@@ -1,0 +1,226 @@
+"""Sets of real numbers: intervals, inequalities, unions, differences, in one normal form."""
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from rewards.equality.expressions import (
+    INFINITY,
+    MINUS_INFINITY,
+    Expression,
+    Symbol,
+    symbols,
+)
+from rewards.equality.findings import Finding, all_of, different
+from rewards.equality.scalars import equal_scalars, number
+from rewards.equality.structure import ORDERINGS, as_interval
+from rewards.equality.values import Chain, Group, Quantity, Reals, Row, SetOperation, Value
+from rewards.policy import Policy
+
+_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+_MAX_SPANS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One interval; a point when its ends are equal and closed."""
+
+    low: Expression
+    high: Expression
+    closed_low: bool
+    closed_high: bool
+    bottom: Fraction | float
+    top: Fraction | float
+
+
+Region = tuple[Span, ...]
+"""Disjoint spans in ascending order."""
+
+
+def region(value: Value) -> Region | None:
+    """The set of reals that a value describes, `None` if it is none or has symbolic ends."""
+    spans = _spans(value)
+    if spans is None or len(spans) > _MAX_SPANS:
+        return None
+    return _merged(spans)
+
+
+def equal_regions(ours: Region, theirs: Region, policy: Policy) -> Finding:
+    """Whether two sets have the same spans with the same ends."""
+    if len(ours) != len(theirs):
+        return different("region_differs", f"{len(ours)} intervals against {len(theirs)}")
+    findings = list[Finding]()
+    for a, b in zip(ours, theirs, strict=True):
+        if (a.closed_low, a.closed_high) != (b.closed_low, b.closed_high):
+            return different("open_closed_differs", "an end belongs to one of the sets only")
+        findings.append(equal_scalars(a.low, b.low, policy))
+        findings.append(equal_scalars(a.high, b.high, policy))
+    return all_of(findings, "region")
+
+
+def ordering_variable(value: Value) -> Expression | None:
+    """The expression that an inequality bounds."""
+    if not isinstance(value, Chain):
+        return None
+    free = [
+        part.expression
+        for part in value.parts
+        if isinstance(part, Quantity) and symbols(part.expression)
+    ]
+    return free[0] if len(free) == 1 else None
+
+
+def inequality_as_row(value: Value) -> Value:
+    """An inequality in one variable as an interval, even with symbolic ends; else the value."""
+    if not isinstance(value, Chain) or not all(o in ORDERINGS for o in value.operators):
+        return value
+    parts = [part.expression if isinstance(part, Quantity) else None for part in value.parts]
+    operators = value.operators
+    if len(parts) == 2:
+        left, right = parts
+        if left is None or right is None:
+            return value
+        if not (isinstance(left, Symbol) and left.name not in symbols(right)):
+            left, right, operators = right, left, (_FLIPPED[operators[0]],)
+            if not (isinstance(left, Symbol) and left.name not in symbols(right)):
+                return value
+        closed = operators[0].endswith("=")
+        if operators[0][0] == "<":
+            return _row(MINUS_INFINITY, right, False, closed)
+        return _row(right, INFINITY, closed, False)
+    if len(parts) != 3 or operators[0][0] != operators[1][0]:
+        return value
+    low, middle, high = parts
+    if low is None or middle is None or high is None or not symbols(middle):
+        return value
+    closed_low, closed_high = operators[0].endswith("="), operators[1].endswith("=")
+    if operators[0][0] == ">":
+        low, high, closed_low, closed_high = high, low, closed_high, closed_low
+    return _row(low, high, closed_low, closed_high)
+
+
+def _row(low: Expression, high: Expression, closed_low: bool, closed_high: bool) -> Row:
+    return Row(
+        (Quantity(low), Quantity(high)), "[" if closed_low else "(", "]" if closed_high else ")"
+    )
+
+
+def _spans(value: Value) -> list[Span] | None:
+    if isinstance(value, Reals):
+        return [Span(MINUS_INFINITY, INFINITY, False, False, -math.inf, math.inf)]
+    if isinstance(value, Row):
+        return _interval(value)
+    if isinstance(value, Chain):
+        return _inequality(value)
+    if isinstance(value, SetOperation):
+        return _operation(value)
+    if isinstance(value, Group) and value.braces:
+        points = list[Span]()
+        for item in value.items:
+            if not isinstance(item, Quantity):
+                return None
+            point = _finite(item.expression)
+            if point is None or isinstance(point, float):
+                return None
+            points.append(Span(item.expression, item.expression, True, True, point, point))
+        return points
+    return None
+
+
+def _interval(value: Row) -> list[Span] | None:
+    ends = as_interval(value)
+    if ends is None:
+        return None
+    low, high, closed_low, closed_high = ends
+    bottom, top = _finite(low), _finite(high)
+    if bottom is None or top is None or bottom > top:
+        return None
+    return [Span(low, high, closed_low, closed_high, bottom, top)]
+
+
+def _inequality(value: Chain) -> list[Span] | None:
+    variable = ordering_variable(value)
+    if variable is None:
+        return None
+    if value.operators == ("!=",):
+        bound = value.parts[1 if value.parts[0] == Quantity(variable) else 0]
+        point = _spans(Group((bound,), braces=True))
+        return None if point is None else _complement(point)
+    row = inequality_as_row(value)
+    if isinstance(row, Row):
+        return _interval(row)
+    return None
+
+
+def _operation(value: SetOperation) -> list[Span] | None:
+    if value.operator == "∩":
+        variables = {str(ordering_variable(part)) for part in value.parts}
+        if len(variables) > 1:
+            return None
+    sets = [_spans(part) for part in value.parts]
+    first = sets[0]
+    if first is None:
+        return None
+    total = list(first)
+    for other in sets[1:]:
+        if other is None or len(total) + len(other) > _MAX_SPANS:
+            return None
+        if value.operator == "∪":
+            total = total + other
+        elif value.operator == "∩":
+            total = _intersection(total, other)
+        else:
+            total = _intersection(total, _complement(other))
+    return total
+
+
+def _complement(spans: list[Span]) -> list[Span]:
+    out = list[Span]()
+    low: Expression = MINUS_INFINITY
+    bottom: Fraction | float = -math.inf
+    closed = False
+    for span in _merged(spans):
+        if bottom < span.bottom or (bottom == span.bottom and closed and not span.closed_low):
+            out.append(Span(low, span.low, closed, not span.closed_low, bottom, span.bottom))
+        low, bottom, closed = span.high, span.top, not span.closed_high
+    if bottom < math.inf:
+        out.append(Span(low, INFINITY, closed, False, bottom, math.inf))
+    return out
+
+
+def _intersection(ours: list[Span], theirs: list[Span]) -> list[Span]:
+    out = list[Span]()
+    for a in ours:
+        for b in theirs:
+            low = max((a, b), key=lambda s: (s.bottom, not s.closed_low))
+            high = min((a, b), key=lambda s: (s.top, s.closed_high))
+            closed = low.closed_low and high.closed_high
+            if low.bottom < high.top or (low.bottom == high.top and closed):
+                out.append(replace(low, high=high.high, closed_high=high.closed_high, top=high.top))
+    return out
+
+
+def _merged(spans: list[Span]) -> Region:
+    """Spans in order; those that touch become one; empty ones vanish."""
+    out = list[Span]()
+    for span in sorted(spans, key=lambda s: (s.bottom, not s.closed_low)):
+        if span.bottom == span.top and not (span.closed_low and span.closed_high):
+            continue
+        last = out[-1] if out else None
+        if last is not None and (
+            span.bottom < last.top
+            or (span.bottom == last.top and (span.closed_low or last.closed_high))
+        ):
+            if (span.top, span.closed_high) > (last.top, last.closed_high):
+                out[-1] = replace(last, high=span.high, top=span.top, closed_high=span.closed_high)
+        else:
+            out.append(span)
+    return tuple(out)
+
+
+def _finite(node: Expression) -> Fraction | float | None:
+    if node == INFINITY:
+        return math.inf
+    if node == MINUS_INFINITY:
+        return -math.inf
+    return None if symbols(node) else number(node)

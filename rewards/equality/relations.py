@@ -1,0 +1,247 @@
+r"""Equations, assignments, chains of equalities, inequalities in several variables.
+
+| written                   | read as                                                            |
+|---------------------------|--------------------------------------------------------------------|
+| `x = 5`, `f(x) = 2x`      | 5, 2x: the left side is a name                                     |
+| `AB = 4`, `\sin A = 1/2`  | 4, 1/2: names of segments, functions of names                      |
+| `2 + 3 = 5`               | 5: both sides agree                                                |
+| `41 = 42`                 | nothing: an inconsistent chain answers no question                 |
+| `\sqrt2 \approx 1.41`     | the square root; the approximation must be right to two percent    |
+| `2x + 4y = 3`             | an equation: equal to its multiples                                |
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rewards.equality.expressions import (
+    Apply,
+    Expression,
+    Symbol,
+    difference,
+    quotient,
+    rename,
+    symbols,
+)
+from rewards.equality.findings import Finding, Outcome, different, equal, undecided
+from rewards.equality.identity import AGREEMENTS, same
+from rewards.equality.numeric import (
+    POINTS,
+    Evaluator,
+    ImpreciseError,
+    NoValueError,
+    long_arithmetic,
+    probe,
+)
+from rewards.equality.scalars import equal_scalars, number
+from rewards.equality.values import Chain, Quantity, Ratio, Row, Text, Value
+from rewards.errors import UnreadableError
+from rewards.policy import Policy
+
+_OF_NAMES = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "ln", "abs"])
+_CHANGES = (Symbol("Delta"), Symbol("delta"))
+_APPROXIMATION = 50
+"""An approximation may be off by one part in this many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a chain of equalities says: a value, and the name it gives it."""
+
+    value: Value
+    name: Expression | None = None
+
+
+def is_name(value: Value) -> bool:
+    """Whether a left side only names what is asked for."""
+    if isinstance(value, Quantity):
+        return value.unit is None and _is_name(value.expression)
+    if isinstance(value, Row):
+        return all(is_name(item) for item in value.items)
+    if isinstance(value, Ratio):
+        return all(_is_name(part) for part in value.parts)
+    return isinstance(value, Text)
+
+
+def _is_name(node: Expression) -> bool:
+    if isinstance(node, Symbol):
+        return True
+    if not isinstance(node, Apply):
+        return False
+    if node.operation == "call":
+        return True
+    if node.operation in _OF_NAMES:
+        return _is_name(node.arguments[0])
+    if node.operation == "mul":
+        if len(node.arguments) == 2 and node.arguments[0] in _CHANGES:
+            return isinstance(node.arguments[1], Symbol)
+        parts = [
+            part.arguments[0] if isinstance(part, Apply) and part.operation == "inv" else part
+            for part in node.arguments
+        ]
+        return all(
+            (isinstance(part, Symbol) and (part.name[0].isupper() or part.name == "m"))
+            or (len(parts) == 2 and isinstance(part, Apply) and _is_name(part))
+            for part in parts
+        )
+    return False
+
+
+def answer_of(chain: Chain, policy: Policy) -> Answer | None:
+    """The value that a chain of `=` and `≈` gives; `None` if it is an equation or contradicts itself."""
+    if not policy.assignment or not set(chain.operators) <= {"=", "≈"}:
+        return None
+    parts, operators = list(chain.parts), list(chain.operators)
+    name: Expression | None = None
+    while len(parts) > 1 and is_name(parts[0]) and not _only_name_last(parts):
+        head = parts.pop(0)
+        operators.pop(0)
+        if isinstance(head, Quantity):
+            name = head.expression
+    if len(parts) == 2 and is_name(parts[1]) and not _free(parts[0]):
+        head = parts.pop()
+        operators.pop()
+        name = head.expression if isinstance(head, Quantity) else name
+    if policy.consistent_chains and not _consistent(parts, operators):
+        return None
+    value = parts[operators.index("≈")] if "≈" in operators else parts[-1]
+    return Answer(value, name)
+
+
+def is_contradiction(chain: Chain, policy: Policy) -> bool:
+    """Whether numbers without variables are called equal that are not."""
+    return (
+        policy.consistent_chains
+        and set(chain.operators) <= {"=", "≈"}
+        and not any(_free(part) for part in chain.parts)
+        and answer_of(chain, policy) is None
+    )
+
+
+def _only_name_last(parts: list[Value]) -> bool:
+    return len(parts) == 2 and is_name(parts[1]) and not is_name(parts[0])
+
+
+def _free(value: Value) -> bool:
+    return not isinstance(value, Quantity) or bool(symbols(value.expression))
+
+
+def _consistent(parts: list[Value], operators: list[str]) -> bool:
+    parts = [_as_quotient(part) for part in parts]
+    for left, right, operator in zip(parts, parts[1:], operators, strict=False):
+        if not isinstance(left, Quantity) or not isinstance(right, Quantity):
+            return False
+        if same(left.expression, right.expression).equal:
+            continue
+        if symbols(left.expression) or symbols(right.expression):
+            return False
+        policy = Policy()
+        if equal_scalars(left.expression, right.expression, policy).equal:
+            continue
+        if equal_scalars(right.expression, left.expression, policy).equal:
+            continue
+        if operator != "≈":
+            return False
+        a, b = number(left.expression), number(right.expression)
+        if a is None or b is None or abs(a - b) * _APPROXIMATION > abs(a):
+            return False
+    return True
+
+
+def _as_quotient(value: Value) -> Value:
+    if isinstance(value, Ratio) and len(value.parts) == 2:
+        return Quantity(quotient(*value.parts))
+    return value
+
+
+def equal_equations(ours: Chain, theirs: Chain, policy: Policy) -> Finding:
+    """Whether two equations, or two inequalities, say the same."""
+    if len(ours.parts) == 2 == len(theirs.parts) and _quantities(ours) and _quantities(theirs):
+        a, b = _as_function(ours), _as_function(theirs)
+        kinds = [_kind(chain.operators[0]) for chain in (ours, theirs)]
+        if kinds[0] != kinds[1]:
+            return different("relation_differs")
+        found = _proportional(a, b, positive=kinds[0] in ("<", "<="))
+        if found.outcome is not Outcome.DIFFERENT:
+            return found
+    first, second = answer_of(ours, policy), answer_of(theirs, policy)
+    if first is not None and second is not None:
+        return equal_answers(first, second, policy)
+    return different("equation_differs")
+
+
+def equal_answers(ours: Answer, theirs: Answer, policy: Policy) -> Finding:
+    """Whether two named values agree, in name too unless one of them is a function."""
+    if not isinstance(ours.value, Quantity) or not isinstance(theirs.value, Quantity):
+        return undecided("structured")
+    a, b = ours.value.expression, theirs.value.expression
+    left, right = ours.name, theirs.name
+    if left is not None and right is not None and left != right:
+        names = _renaming(left, right)
+        if names is None:
+            return different("name_differs", "the two sides name different quantities")
+        b = rename(b, names)
+    return equal_scalars(a, b, policy)
+
+
+def _renaming(left: Expression, right: Expression) -> dict[str, str] | None:
+    """How to rename the bound variable of the right function, `None` if the names are unlike."""
+    ours, theirs = _arguments(left), _arguments(right)
+    if ours and theirs:
+        if len(ours) != len(theirs):
+            return None
+        return dict(zip(theirs, ours, strict=True))
+    if (ours or theirs) and all(isinstance(n, Symbol) or _arguments(n) for n in (left, right)):
+        return {}  # f(x) = 2x is y = 2x
+    return None
+
+
+def _arguments(node: Expression) -> list[str]:
+    if isinstance(node, Apply) and node.operation == "call":
+        names = [part.name for part in node.arguments[1:] if isinstance(part, Symbol)]
+        return names if len(names) == len(node.arguments) - 1 else []
+    return []
+
+
+def _quantities(chain: Chain) -> bool:
+    return all(isinstance(part, Quantity) and part.unit is None for part in chain.parts)
+
+
+def _kind(operator: str) -> str:
+    return operator.replace(">", "<").replace("≈", "=")
+
+
+def _as_function(chain: Chain) -> Expression:
+    """The side that is greater minus the other."""
+    left, right = (part.expression for part in chain.parts if isinstance(part, Quantity))
+    return difference(right, left) if chain.operators[0][0] == "<" else difference(left, right)
+
+
+def _proportional(a: Expression, b: Expression, positive: bool) -> Finding:
+    """Whether a is a constant multiple of b, not zero, and above zero if `positive`."""
+    names = symbols(a)
+    if not names or names != symbols(b):
+        return different("symbols_differ")
+    ratios = list[Any]()
+    field = long_arithmetic(is_complex=False)
+    tiny = field.module.mpf(10) ** -20
+    try:
+        for index in range(POINTS):
+            point = probe(names, index)
+            try:
+                x, y = (Evaluator(point, field).value(node) for node in (a, b))
+            except (NoValueError, ImpreciseError):
+                continue
+            if abs(x) < tiny and abs(y) < tiny:
+                continue
+            if abs(x) < tiny or abs(y) < tiny:
+                return different("equation_differs")
+            ratios.append(x / y)
+            if abs(ratios[-1] - ratios[0]) > tiny * abs(ratios[0]):
+                return different("equation_differs")
+            if positive and ratios[-1] < 0:
+                return different("direction_differs")
+            if len(ratios) >= AGREEMENTS:
+                return equal("proportional")
+    except UnreadableError as error:
+        return undecided(error.code)
+    return undecided("no_value")

@@ -1,0 +1,198 @@
+r"""Equality of single quantities, with the policies on percent, degrees and decimals.
+
+| reference          | answer              | equal | rule                                               |
+|--------------------|---------------------|-------|----------------------------------------------------|
+| `28\%`             | `28`, `0.28`        | yes   | percent: exactly one side has the sign             |
+| `30^\circ`         | `30`, `\pi/6`       | yes   | degrees                                            |
+| `41.4\%`           | `\sqrt{2}-1`        | yes   | an exact value rounds to the decimal reference     |
+| `30.52`            | `\frac{1587}{52}`   | yes   | the same                                           |
+| `30.52`            | `30.5193`           | no    | two decimals are equal as written                  |
+| `30.52`            | `30.519230769230770`| yes   | a printed double is an exact value                 |
+| `\frac{1}{3}`      | `0.33`              | no    | an exact reference wants seven digits              |
+| `\frac{1}{3}`      | `0.33333333`        | yes   | the same                                           |
+"""
+
+from fractions import Fraction
+from typing import Any
+
+from rewards.equality.exact import exact
+from rewards.equality.expressions import (
+    Apply,
+    Expression,
+    Number,
+    decimals,
+    has_decimal,
+    is_decimal,
+    symbols,
+)
+from rewards.equality.findings import Finding, any_of, different, equal
+from rewards.equality.identity import same
+from rewards.equality.numeric import (
+    COMPLEX,
+    POINTS,
+    REAL,
+    Evaluator,
+    ImpreciseError,
+    NoValueError,
+    is_complex,
+    long_arithmetic,
+    probe,
+)
+from rewards.errors import LimitHitError, UnreadableError
+from rewards.policy import Degrees, Percent, Policy
+
+_PRINTED_DOUBLE = 12
+"""Significant digits from which a decimal is taken for a printed double."""
+_SAFE_INTEGER = Fraction(1, 10**6)
+
+
+def equal_scalars(reference: Expression, answer: Expression, policy: Policy) -> Finding:
+    """Whether an answer is the quantity asked for."""
+    if not policy.bases or not (_based(reference) and _based(answer)):
+        reference, answer = _without_base(reference), _without_base(answer)
+    else:
+        return _equal_based(reference, answer)
+    findings = [same(reference, answer, policy.real_odd_roots)]
+    if not findings[0].equal:
+        findings += [
+            same(a, b, policy.real_odd_roots) for a, b in _marked(reference, answer, policy)
+        ]
+    verdict = any_of(findings, findings[0])
+    if verdict.equal or not (has_decimal(reference) or has_decimal(answer)):
+        return verdict
+    for a, b in [(reference, answer), *_marked(reference, answer, policy)]:
+        if _equal_decimals(a, b, policy):
+            return equal("value_decimal")
+    return verdict
+
+
+def _based(node: Expression) -> bool:
+    return type(node) is Apply and node.operation == "base"
+
+
+def _without_base(node: Expression) -> Expression:
+    return node.arguments[0] if type(node) is Apply and node.operation == "base" else node
+
+
+def _equal_based(reference: Expression, answer: Expression) -> Finding:
+    if reference == answer:
+        return equal("same_expression")
+    return different("base_differs", "digits and base must both be the same")
+
+
+def _marked(
+    reference: Expression, answer: Expression, policy: Policy
+) -> list[tuple[Expression, Expression]]:
+    """The readings of a percent or degree sign that stands on one side only."""
+    out: list[tuple[Expression, Expression]] = []
+    for mark, wanted in (
+        ("percent", policy.percent is not Percent.FRACTION),
+        ("degree", policy.degrees is not Degrees.RADIANS),
+    ):
+        ours, theirs = _strip(reference, mark), _strip(answer, mark)
+        if wanted and (ours is None) != (theirs is None):
+            out.append((ours or reference, theirs or answer))
+    return out
+
+
+def _strip(node: Expression, mark: str) -> Expression | None:
+    """The expression without its sign, `None` if it has none."""
+    if type(node) is not Apply:
+        return None
+    if node.operation == mark:
+        return node.arguments[0]
+    if node.operation == "neg":
+        inner = _strip(node.arguments[0], mark)
+        return None if inner is None else Apply("neg", (inner,))
+    return None
+
+
+def _equal_decimals(reference: Expression, answer: Expression, policy: Policy) -> bool:
+    if symbols(reference) or symbols(answer):
+        return symbols(reference) == symbols(answer) and _close_functions(
+            reference, answer, policy.decimal_tolerance
+        )
+    a, b = number(reference), number(answer)
+    if a is None or b is None:
+        return _close_complex(reference, answer, policy.decimal_tolerance)
+    if is_decimal(reference) and policy.round_to_reference:
+        if not has_decimal(answer) or _is_printed_double(answer):
+            return _rounds_to(b, a, reference)
+        return False
+    if is_decimal(reference) or (exact(reference) is not None and exact(answer) is not None):
+        if is_decimal(reference) and is_decimal(answer):
+            return False
+    gap = abs(a - b)
+    if gap > Fraction(policy.decimal_tolerance) * max(abs(a), abs(b)):
+        return False
+    return a.denominator != 1 or gap < _SAFE_INTEGER
+
+
+def _is_printed_double(node: Expression) -> bool:
+    while type(node) is Apply and node.operation in ("neg", "percent"):
+        node = node.arguments[0]
+    if type(node) is not Number:
+        return False
+    digits = str(abs(node.value.numerator * 10**node.decimals // node.value.denominator))
+    return len(digits.lstrip("0")) >= _PRINTED_DOUBLE
+
+
+def _rounds_to(value: Fraction, target: Fraction, written: Expression) -> bool:
+    """Whether a value rounds to the decimal as it is written; a target of one digit is no measure."""
+    step = Fraction(1, 10 ** decimals(written))
+    if type(written) is Apply and _strip(written, "percent") is not None:
+        step /= 100
+    if abs(value - target) > step / 2 * Fraction(1_000_001, 1_000_000):
+        return False
+    return abs(target) >= 10 * step or abs(value - target) <= abs(target) / 50
+
+
+def number(node: Expression) -> Fraction | None:
+    """A real value to about sixty digits, `None` where there is none."""
+    value = exact(node)
+    if value is not None:
+        return value
+    for is_complex_field in (False, True):
+        field = long_arithmetic(is_complex_field)
+        try:
+            result = Evaluator({}, field).value(node)
+        except (NoValueError, ImpreciseError, UnreadableError, LimitHitError):
+            continue
+        return _to_fraction(result, field.module)
+    return None
+
+
+def _to_fraction(value: Any, module: Any) -> Fraction | None:
+    if not module.isfinite(value):
+        return None
+    if abs(module.im(value)) > module.mpf(10) ** -40 * (1 + abs(value)):
+        return None
+    sign, mantissa, power, _ = module.re(value)._mpf_
+    if abs(power) > 100_000:
+        return None
+    whole = Fraction(int(mantissa)) * Fraction(2) ** power
+    return -whole if sign else whole
+
+
+def _close_complex(reference: Expression, answer: Expression, tolerance: float) -> bool:
+    if not (is_complex(reference) or is_complex(answer)):
+        return False
+    try:
+        a, b = Evaluator({}, COMPLEX).value(reference), Evaluator({}, COMPLEX).value(answer)
+    except (NoValueError, ImpreciseError, UnreadableError, LimitHitError):
+        return False
+    return bool(abs(a - b) <= tolerance * max(abs(a), abs(b)))
+
+
+def _close_functions(reference: Expression, answer: Expression, tolerance: float) -> bool:
+    agreements = 0
+    for index in range(POINTS):
+        point = probe(symbols(reference), index)
+        try:
+            a, b = (Evaluator(point, REAL).value(node) for node in (reference, answer))
+        except (NoValueError, ImpreciseError, UnreadableError, LimitHitError):
+            continue
+        if not abs(a - b) <= tolerance * max(abs(a), abs(b)):
+            return False
+        agreements += 1
+    return agreements >= 4

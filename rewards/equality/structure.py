@@ -1,0 +1,521 @@
+r"""Read tokens as a value: lists, intervals, relations, matrices, ratios, quantities, words.
+
+Separators bind in this order, weakest first: `;`, "and" and "or", commas, relations, set operations.
+A structure is only split where no bracket is open.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rewards.equality import limits
+from rewards.equality.expressions import (
+    Apply,
+    Expression,
+    symbols,
+)
+from rewards.equality.parser import parse
+from rewards.equality.python_forms import PYTHON_FORMS, python_form
+from rewards.equality.tokens import (
+    COMMAND,
+    CONSTANT,
+    FUNCTION,
+    NAME,
+    NUMBER,
+    OPERATOR,
+    WORD,
+    Token,
+)
+from rewards.equality.units import BARE_UNITS, read_unit
+from rewards.equality.values import (
+    Chain,
+    Group,
+    Labelled,
+    Matrix,
+    Opaque,
+    Quantity,
+    Ratio,
+    Reals,
+    Row,
+    SetOperation,
+    Text,
+    Value,
+)
+from rewards.errors import LimitHitError, UnreadableError
+
+Tokens = Sequence[Token]
+RELATIONS = frozenset({"=", "≈", "!=", "<", ">", "<=", ">="})
+ORDERINGS = frozenset({"<", ">", "<=", ">="})
+_OPENING = frozenset({"(", "[", "{", "\\{", "langle", "lfloor", "lceil"})
+_CLOSING = frozenset({")", "]", "}", "\\}", "rangle", "rfloor", "rceil"})
+_PAIRS = {"(": ")]", "[": ")]", "{": "}", "\\{": ("\\}",), "langle": ("rangle",)}
+_QUALIFIERS = frozenset({"for", "where", "with", "when", "whenever", "forall"})
+_INTEGERS = frozenset({"mathbbZ", "mathbbN", "Z", "integer", "integers"})
+_MATRICES = frozenset(["pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array"])
+_LINES = frozenset(["cases", "aligned", "align", "gathered", "split"])
+_ARTICLES = frozenset({"a", "an", "the"})
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read besides the value."""
+
+    parameters: set[str] = field(default_factory=set)
+    """Names declared to be any integer: `k \\in \\mathbb{Z}`."""
+    depth: int = 0
+
+
+def read_value(tokens: Tokens, reading: Reading) -> Value:
+    """The value of an answer. Never raises but for limits; what has no rule is `Text` or `Opaque`."""
+    return _Structure(reading).statement(tokens)
+
+
+class _Structure:
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+
+    def statement(self, tokens: Tokens) -> Value:
+        self.reading.depth += 1
+        if self.reading.depth > limits.DEPTH:
+            raise LimitHitError("limit_depth", f"nested more than {limits.DEPTH} deep")
+        try:
+            return self.split(self.without_qualifiers(_trim(tokens)))
+        finally:
+            self.reading.depth -= 1
+
+    def without_qualifiers(self, tokens: Tokens) -> Tokens:
+        """Cuts `for all x`, `where k is an integer`; notes which names are integers."""
+        depth = 0
+        for index, token in enumerate(tokens):
+            depth += _step(token)
+            word = token.text.lower() if token.kind in (WORD, COMMAND) else ""
+            if depth == 0 and word in _QUALIFIERS and index > 0:
+                resumed = _resumed(tokens, index) if word in ("for", "forall") else len(tokens)
+                tail = tokens[index:resumed]
+                if any(part.text in _INTEGERS for part in tail):
+                    self.reading.parameters |= {t.text for t in tail if t.kind == NAME} - _INTEGERS
+                kept = _trim([*_trim(tokens[:index]), *tokens[resumed:]])
+                return self.without_qualifiers(kept) if resumed < len(tokens) else kept
+        return tokens
+
+    def split(self, tokens: Tokens) -> Value:
+        if not tokens:
+            return Text(())
+        groups = _split(tokens, {";"})
+        if len(groups) > 1:
+            return self.semicolons(groups)
+        groups = _split(tokens, {"and", "or", "And", "Or", "AND", "OR"}, words=True)
+        if len(groups) > 1:
+            return self.conjunction(tokens, groups)
+        groups = _split(tokens, {","})
+        if len(groups) > 1:
+            return self.commas(groups)
+        return self.element(groups[0])
+
+    def semicolons(self, groups: list[Tokens]) -> Value:
+        inner = [_split(group, {","}) for group in groups]
+        width = len(inner[0])
+        if width > 1 and all(len(parts) == width for parts in inner):
+            return Group(
+                tuple(Row(tuple(self.statement(part) for part in parts)) for parts in inner)
+            )
+        return _group(self.statement(group) for group in groups)
+
+    def conjunction(self, tokens: Tokens, groups: list[Tokens]) -> Value:
+        parts = [self.statement(_trim(group)) for group in groups if _trim(group)]
+        if len(parts) == 1:
+            return parts[0]
+        either = any(token.kind == WORD and token.text.lower() == "or" for token in tokens)
+        if all(_is_ordering(part) for part in parts):
+            return SetOperation("∪" if either else "∩", tuple(parts))
+        if all(_is_region(part) for part in parts) and not all(_is_open_pair(p) for p in parts):
+            return SetOperation("∪", tuple(parts))
+        return _group(parts)
+
+    def commas(self, groups: list[Tokens]) -> Value:
+        parts = list[Value]()
+        for group in groups:
+            group = _trim(group)
+            if not group or self.declares(group):
+                continue
+            parts.append(self.statement(group))
+        if len(parts) == 1:
+            return parts[0]
+        return _group(parts)
+
+    def declares(self, tokens: Tokens) -> bool:
+        r"""Whether this is `k \in \mathbb{Z}` and no part of the answer."""
+        if tokens[0].text == "(" and _closes(tokens):
+            tokens = tokens[1:-1]
+        index = next((i for i, token in enumerate(tokens) if token.text == "∈"), -1)
+        if index < 1 or not any(token.text in _INTEGERS for token in tokens[index:]):
+            return False
+        names = {token.text for token in tokens[:index] if token.kind == NAME}
+        self.reading.parameters |= names
+        return bool(names)
+
+    def element(self, tokens: Tokens) -> Value:
+        tokens = _trim(tokens)
+        if not tokens:
+            return Text(())
+        if tokens[-1].text == ")" and len(tokens) > 4:
+            start = _opening_of_last(tokens)
+            if start > 0 and self.declares(tokens[start:]):
+                tokens = _trim(tokens[:start])
+        for rule in (
+            self.announced,
+            self.relation,
+            self.set_operation,
+            self.environment,
+            self.python,
+            self.enclosed,
+            self.special,
+            self.ratio,
+        ):
+            value = rule(tokens)
+            if value is not None:
+                return value
+        return self.quantity(tokens)
+
+    def announced(self, tokens: Tokens) -> Value | None:
+        """`Minimum: 1`, `Answer = 5`, `Paolo: 18`: words, a colon, a value."""
+        for index, token in enumerate(tokens[:8]):
+            if index and token.kind == OPERATOR and token.text in (":", "="):
+                rest = tokens[index + 1 :]
+                if rest and any(t.kind == WORD for t in tokens[:index]):
+                    label = " ".join(t.text.lower() for t in tokens[:index])
+                    return Labelled(label, self.statement(rest))
+                return None
+            if token.kind not in (WORD, NAME, NUMBER):
+                return None
+        return None
+
+    def relation(self, tokens: Tokens) -> Value | None:
+        parts, operators = _split_relations(tokens, RELATIONS)
+        if operators and all(parts):
+            return Chain(tuple(self.statement(part) for part in parts), tuple(operators))
+        parts, operators = _split_relations(tokens, {"∈"})
+        if len(operators) == 1 and all(parts):
+            return self.statement(parts[1])
+        return None
+
+    def set_operation(self, tokens: Tokens) -> Value | None:
+        for operator in ("∪", "∩", "setminus"):
+            parts = _split(tokens, {operator, "U"} if operator == "∪" else {operator})
+            if len(parts) > 1 and all(parts):
+                if operator == "∪" and not _looks_like_union(tokens):
+                    return None
+                return SetOperation(operator, tuple(self.statement(part) for part in parts))
+        parts = _split(tokens, {"-"})
+        if len(parts) == 2 and all(_closes(part) and part[0].text == "\\{" for part in parts):
+            return SetOperation("setminus", tuple(self.statement(part) for part in parts))
+        if len(parts) == 2 and parts[0] and parts[0][0].text == "mathbbR" and _closes(parts[1]):
+            return SetOperation("setminus", tuple(self.statement(part) for part in parts))
+        return None
+
+    def environment(self, tokens: Tokens) -> Value | None:
+        first, last = tokens[0].text, tokens[-1].text
+        if first in ("(", "[") and len(tokens) > 3 and tokens[1].text.startswith("begin "):
+            if tokens[-2].text == "end" + tokens[1].text[5:] and _closes(tokens):
+                return self.environment(tokens[1:-1])
+        if not first.startswith("begin ") or last != "end" + first[5:]:
+            return None
+        rows = _split(tokens[1:-1], {"newline"})
+        rows = [row for row in rows if row]
+        if first[6:] in _MATRICES and rows:
+            cells = tuple(
+                tuple(self.statement(cell) for cell in _split(row, {"&"})) for row in rows
+            )
+            if all(len(row) == len(cells[0]) for row in cells):
+                return Matrix(cells)
+        if first[6:] in _LINES:
+            return _group(
+                self.statement([token for token in row if token.text != "&"]) for row in rows
+            )
+        return None
+
+    def python(self, tokens: Tokens) -> Value | None:
+        if tokens[0].kind == WORD and tokens[0].text in PYTHON_FORMS:
+            return python_form(tokens, self.statement)
+        return None
+
+    def enclosed(self, tokens: Tokens) -> Value | None:
+        opening, closing = tokens[0].text, tokens[-1].text
+        if opening not in _PAIRS or closing not in _PAIRS[opening] or not _closes(tokens):
+            return None
+        inner = _trim(tokens[1:-1])
+        if opening in ("\\{", "{"):
+            return self.braces(inner, opening == "\\{")
+        separator = "," if len(_split(inner, {","})) > 1 else ";"
+        parts = _split(inner, {separator})
+        if len(parts) == 1:
+            single = self.statement(inner) if inner else Group((), braces=True)
+            return None if isinstance(single, Quantity | Opaque | Text) else single
+        if not all(parts):
+            return None
+        items = tuple(self.statement(part) for part in parts)
+        if all(isinstance(item, Row) and item.opening == "[" for item in items) and opening == "[":
+            rows = tuple(item.items for item in items if isinstance(item, Row))
+            if all(len(row) == len(rows[0]) for row in rows):
+                return Matrix(rows)
+        return Row(items, "(" if opening in ("(", "langle") else "[", _closing(closing))
+
+    def braces(self, inner: Tokens, is_set: bool) -> Value | None:
+        if not inner:
+            return Group((), braces=True)
+        bar = _builder_bar(inner)
+        if bar > 0 and is_set:
+            return self.statement(inner[bar + 1 :])
+        parts = _split(inner, {",", ";"})
+        if not is_set and len(parts) == 1:
+            value = self.statement(inner)
+            return None if isinstance(value, Quantity | Opaque) else value
+        mapped = [_split(part, {":"}) for part in parts]
+        if not is_set and all(len(pair) == 2 and all(pair) for pair in mapped):
+            chains = [
+                Chain((self.statement(name), self.statement(value)), ("=",))
+                for name, value in mapped
+            ]
+            return _group(chains)
+        value = _group(self.statement(part) for part in parts if _trim(part))
+        items = value.items if isinstance(value, Group) else (value,)
+        return Group(items, braces=True)
+
+    def special(self, tokens: Tokens) -> Value | None:
+        if len(tokens) == 1:
+            text = tokens[0].text
+            if text in ("mathbbR", "Reals"):
+                return Reals()
+            if text in ("emptyset", "EmptySet"):
+                return Group((), braces=True)
+        return None
+
+    def ratio(self, tokens: Tokens) -> Value | None:
+        parts = _split(tokens, {":"})
+        if len(parts) < 2 or not all(parts):
+            return None
+        if len(parts) == 2 and len(parts[1]) == 1 and parts[1][0].text[:1] == "0":
+            return None  # a time of day
+        try:
+            return Ratio(tuple(parse(part) for part in parts))
+        except UnreadableError:
+            return None
+
+    def quantity(self, tokens: Tokens) -> Value:
+        reason = ""
+        cut = _unit_start(tokens)
+        if cut:
+            unit = read_unit(tokens[cut:])
+            if unit is not None:
+                try:
+                    return Quantity(_with_marks(parse(tokens[:cut]), tokens[cut:]), unit)
+                except UnreadableError as error:
+                    reason = str(error)
+        if not any(token.kind == WORD for token in tokens):
+            try:
+                return Quantity(parse(tokens))
+            except UnreadableError as error:
+                reason = str(error)
+        if tokens[0].text == "dollar" and len(tokens) > 1:
+            value = self.quantity([*tokens[1:], tokens[0]])
+            if isinstance(value, Quantity):
+                return value
+        return words(tokens, reason)
+
+
+def words(tokens: Tokens, reason: str = "") -> Value:
+    """Tokens as words; as opaque mathematics where there are none."""
+    if any(token.kind == WORD or token.prose for token in tokens):
+        said = tuple(
+            token.text.lower()
+            for token in tokens
+            if token.kind in (WORD, NAME, NUMBER, CONSTANT, FUNCTION)
+            or token.text in ("+", "-", "=", "<", ">", "/", "^")
+        )
+        return Text(said[1:] if len(said) > 1 and said[0] in _ARTICLES else said)
+    return Opaque("".join(token.text for token in tokens), reason or "no rule reads it")
+
+
+def bare_unit_reading(tokens: Tokens) -> Quantity | None:
+    """`5 m` as five metres: a number, a space and one letter that is a unit."""
+    if len(tokens) < 2 or not tokens[-1].spaced or tokens[-1].text not in BARE_UNITS:
+        return None
+    unit = read_unit(tokens[-1:])
+    try:
+        value = parse(tokens[:-1])
+    except UnreadableError:
+        return None
+    return None if symbols(value) or unit is None else Quantity(value, unit)
+
+
+def as_interval(value: Value) -> tuple[Expression, Expression, bool, bool] | None:
+    """The ends of an interval in brackets and whether they belong to it."""
+    if not isinstance(value, Row) or len(value.items) != 2:
+        return None
+    low, high = value.items
+    if not isinstance(low, Quantity) or not isinstance(high, Quantity):
+        return None
+    return low.expression, high.expression, value.opening == "[", value.closing == "]"
+
+
+def _with_marks(node: Expression, tail: Tokens) -> Expression:
+    words_said = {token.text.lower() for token in tail if token.kind == WORD}
+    if words_said & {"percent", "pct", "percentage"}:
+        return Apply("percent", (node,))
+    if words_said & {"degree", "degrees", "deg"} and not words_said & {"celsius", "fahrenheit"}:
+        return Apply("degree", (node,))
+    return node
+
+
+def _unit_start(tokens: Tokens) -> int:
+    """Index of the first token of the words at the end, 0 if there are none."""
+    for index, token in enumerate(tokens):
+        if token.kind == WORD or (token.kind == NAME and token.prose):
+            return index
+    return 0
+
+
+def _resumed(tokens: Tokens, start: int) -> int:
+    """Where an answer goes on after a "for all ...": at an "and" before another equation."""
+    for index in range(start, len(tokens)):
+        if tokens[index].kind == WORD and tokens[index].text.lower() in ("and", "or"):
+            rest = tokens[index + 1 :]
+            if len(rest) > 2 and any(token.text == "=" for token in rest):
+                return index
+    return len(tokens)
+
+
+def _group(values: Iterable[Value]) -> Value:
+    items = list[Value]()
+    for value in values:
+        if isinstance(value, Group) and not value.braces:
+            items.extend(value.items)
+        else:
+            items.append(value)
+    if len(items) > limits.ITEMS:
+        raise LimitHitError("limit_items", f"more than {limits.ITEMS} members")
+    return Group(tuple(items))
+
+
+def _is_ordering(value: Value) -> bool:
+    if isinstance(value, Chain):
+        return all(operator in ORDERINGS or operator == "!=" for operator in value.operators)
+    return isinstance(value, SetOperation) and all(_is_ordering(part) for part in value.parts)
+
+
+def _is_region(value: Value) -> bool:
+    return (
+        isinstance(value, SetOperation | Reals)
+        or as_interval(value) is not None
+        or _is_ordering(value)
+    )
+
+
+def _is_open_pair(value: Value) -> bool:
+    return isinstance(value, Row) and value.opening == "(" and value.closing == ")"
+
+
+def _closing(text: str) -> str:
+    return ")" if text in (")", "rangle") else "]"
+
+
+def _step(token: Token) -> int:
+    if token.kind == OPERATOR or token.kind == COMMAND:
+        if token.text in _OPENING or token.text.startswith("begin "):
+            return 1
+        if token.text in _CLOSING or token.text.startswith("end "):
+            return -1
+    return 0
+
+
+def _closes(tokens: Tokens) -> bool:
+    """Whether the first token is a bracket that the last one closes."""
+    if len(tokens) < 2 or _step(tokens[0]) != 1:
+        return False
+    depth = 0
+    for index, token in enumerate(tokens):
+        depth += _step(token)
+        if depth == 0:
+            return index == len(tokens) - 1
+    return False
+
+
+def _opening_of_last(tokens: Tokens) -> int:
+    depth = 0
+    for index in range(len(tokens) - 1, -1, -1):
+        depth -= _step(tokens[index])
+        if depth == 0:
+            return index
+    return -1
+
+
+def _split(tokens: Tokens, separators: set[str], words: bool = False) -> list[Tokens]:
+    """Pieces between separators outside brackets."""
+    out: list[Tokens] = []
+    depth = start = 0
+    for index, token in enumerate(tokens):
+        depth += _step(token)
+        if depth == 0 and token.text in separators and (token.kind == WORD) == words:
+            out.append(tokens[start:index])
+            start = index + 1
+    if not out:
+        return [tokens]
+    out.append(tokens[start:])
+    return out
+
+
+def _split_relations(tokens: Tokens, relations: Iterable[str]) -> tuple[list[Tokens], list[str]]:
+    parts: list[Tokens] = []
+    operators: list[str] = []
+    depth = start = 0
+    for index, token in enumerate(tokens):
+        depth += _step(token)
+        if depth == 0 and token.kind == OPERATOR and token.text in relations:
+            parts.append(tokens[start:index])
+            operators.append(token.text)
+            start = index + 1
+    parts.append(tokens[start:])
+    return parts, operators
+
+
+def _looks_like_union(tokens: Tokens) -> bool:
+    """Whether a letter U stands between brackets; a real union sign needs no looks."""
+    if any(token.text == "∪" for token in tokens):
+        return True
+    return all(
+        0 < index < len(tokens) - 1
+        and tokens[index - 1].text in _CLOSING
+        and tokens[index + 1].text in _OPENING
+        for index, token in enumerate(tokens)
+        if token.text == "U"
+    )
+
+
+def _builder_bar(tokens: Tokens) -> int:
+    """Index of the bar or colon in `{x | x > 2}`, or -1."""
+    depth = 0
+    for index, token in enumerate(tokens):
+        depth += _step(token)
+        if depth == 0 and token.text in ("|", ":"):
+            named = any(part.kind == NAME for part in tokens[:index])
+            stated = any(part.text in RELATIONS or part.text == "∈" for part in tokens[index:])
+            return index if named and stated and index <= 8 else -1
+    return -1
+
+
+def _trim(tokens: Tokens) -> Tokens:
+    start, end = 0, len(tokens)
+    while start < end and tokens[start].kind == OPERATOR and tokens[start].text in (",", ".", '"'):
+        start += 1
+    while (
+        end > start
+        and tokens[end - 1].kind == OPERATOR
+        and tokens[end - 1].text
+        in (
+            ",",
+            ".",
+            ";",
+            '"',
+        )
+    ):
+        end -= 1
+    return tokens[start:end] if (start or end < len(tokens)) else tokens

@@ -1,0 +1,215 @@
+"""The words and commands of the notations we read: LaTeX, Unicode, and text printed by Python."""
+
+
+def names(spelled: str) -> frozenset[str]:
+    """A set of words, written as one string."""
+    return frozenset(spelled.split())
+
+
+FUNCTIONS: dict[str, str] = {
+    **{
+        name: name
+        for name in names(
+            "sin cos tan sec csc cot sinh cosh tanh sech csch coth ln log exp sqrt abs floor ceil "
+            "gcd lcm max min arcsin arccos arctan arccot arcsec arccsc arcsinh arccosh arctanh "
+            "cbrt factorial binomial lg mod sgn re im"
+        )
+    },
+    "asin": "arcsin",
+    "acos": "arccos",
+    "atan": "arctan",
+    "acot": "arccot",
+    "asec": "arcsec",
+    "acsc": "arccsc",
+    "asinh": "arcsinh",
+    "acosh": "arccosh",
+    "atanh": "arctanh",
+    "arsinh": "arcsinh",
+    "arcosh": "arccosh",
+    "artanh": "arctanh",
+    "tg": "tan",
+    "ctg": "cot",
+    "arctg": "arctan",
+    "cosec": "csc",
+    "Abs": "abs",
+    "ceiling": "ceil",
+    "Max": "max",
+    "Min": "min",
+    "Mod": "mod",
+    "sign": "sgn",
+    "ncr": "binomial",
+    "log2": "log2",
+    "log10": "lg",
+}
+"""Every spelling of a function, with the name it has in a tree."""
+
+GREEK = names(
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda "
+    "mu nu xi rho varrho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta "
+    "Lambda Xi Sigma Upsilon Phi Psi Omega ell hbar odot nabla partial mho aleph star "
+    "dagger bullet"
+)
+
+CONSTANTS = {"pi": "pi", "Pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo"}
+
+OPERATORS: dict[str, str] = {
+    "cdot": "*",
+    "times": "*",
+    "ast": "*",
+    "div": "/",
+    "pm": "±",
+    "mp": "∓",
+    "le": "<=",
+    "leq": "<=",
+    "leqslant": "<=",
+    "leqq": "<=",
+    "ge": ">=",
+    "geq": ">=",
+    "geqslant": ">=",
+    "geqq": ">=",
+    "lt": "<",
+    "gt": ">",
+    "ne": "!=",
+    "neq": "!=",
+    "approx": "≈",
+    "simeq": "≈",
+    "sim": "≈",
+    "thickapprox": "≈",
+    "equiv": "=",
+    "cup": "∪",
+    "cupdot": "∪",
+    "bigcup": "∪",
+    "cap": "∩",
+    "in": "∈",
+    "setminus": "setminus",
+    "backslash": "setminus",
+    "lbrace": "\\{",
+    "rbrace": "\\}",
+    "mid": "|",
+    "vert": "|",
+    "lvert": "|",
+    "rvert": "|",
+    "colon": ":",
+    "degree": "°",
+    "circ": "°",
+    "prime": "'",
+    "lparen": "(",
+    "rparen": ")",
+    "lbrack": "[",
+    "rbrack": "]",
+    "bmod": "mod",
+    "pmod": "mod",
+    "mod": "mod",
+    "ldots": "…",
+    "cdots": "…",
+    "dots": "…",
+    "dotsc": "…",
+    "dotsb": "…",
+    "vdots": "…",
+    "land": "and",
+    "wedge": "and",
+    "lor": "or",
+    "vee": "or",
+    "colon=": "=",
+}
+"""LaTeX commands that are operators, with the one spelling used from here on."""
+
+COMMANDS: dict[str, str] = {
+    "dfrac": "frac",
+    "tfrac": "frac",
+    "cfrac": "frac",
+    "sfrac": "frac",
+    "dbinom": "binom",
+    "tbinom": "binom",
+    "emptyset": "emptyset",
+    "varnothing": "emptyset",
+    "overrightarrow": "vec",
+    "overset": "overset",
+}
+"""LaTeX commands with an argument that have a simpler twin."""
+
+IGNORED = names(
+    "left right bigl bigr Bigl Bigr biggl biggr Biggl Biggr big Big bigg Bigg middle boxed "
+    "fbox displaystyle textstyle scriptstyle limits nolimits rm bf it sf tt mathop mathord "
+    "strut operatorname boldsymbol bm nonumber quad qquad enspace thinspace angle "
+    "measuredangle triangle space hfill newline"
+)
+"""LaTeX commands that change how an answer looks and not what it says."""
+
+TEXT_COMMANDS = names(
+    "text mbox textrm textit textbf textsf texttt textnormal hbox mathrm mathbf mathit "
+    "mathsf emph mathtt underline operatorname"
+)
+
+LETTER_COMMANDS = frozenset(["mathbb", "mathcal", "mathfrak", "mathscr"])
+
+SEPARATORS = frozenset({"and", "or", ",", ";"})
+
+UNICODE: dict[str, str] = {
+    "π": r"\pi ",
+    "∞": r"\infty ",
+    "×": r"\times ",
+    "·": r"\cdot ",
+    "⋅": r"\cdot ",
+    "∙": r"\cdot ",
+    "÷": "/",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "‐": "-",
+    "‑": "-",
+    "∕": "/",
+    "⁄": "/",
+    "≤": r"\le ",
+    "≥": r"\ge ",
+    "⩽": r"\le ",
+    "⩾": r"\ge ",
+    "≠": r"\ne ",
+    "∪": r"\cup ",
+    "∩": r"\cap ",
+    "∈": r"\in ",
+    "°": r"\degree ",
+    "º": r"\degree ",
+    "√": r"\sqrt ",
+    "∛": r"\cbrt ",
+    "±": r"\pm ",
+    "∓": r"\mp ",
+    "≈": r"\approx ",
+    "∅": r"\emptyset ",
+    "∶": ":",
+    "，": ",",
+    "、": ",",
+    "；": ";",
+    "“": '"',
+    "”": '"',
+    "‘": "'",
+    "’": "'",
+    "′": "'",
+    "ℝ": r"\mathbb{R}",
+    "ℤ": r"\mathbb{Z}",
+    "…": r"\ldots ",
+    "⋯": r"\cdots ",
+    "∀": r"\forall ",
+    "⌊": r"\lfloor ",
+    "⌋": r"\rfloor ",
+    "⌈": r"\lceil ",
+    "⌉": r"\rceil ",
+    "⟨": r"\langle ",
+    "⟩": r"\rangle ",
+    "✓": "",
+    "\u200b": "",
+    "\u200c": "",
+    "\u200d": "",
+    "\u2060": "",
+    "\ufeff": "",
+}
+"""What one Unicode character says in LaTeX, before compatibility folding; zero-width ones vanish."""
+
+_GREEK_SPELLED = (
+    "α alpha β beta γ gamma δ delta ε epsilon ζ zeta η eta θ theta ι iota κ kappa λ lambda μ mu "
+    "ν nu ξ xi ρ rho σ sigma τ tau υ upsilon φ phi χ chi ψ psi ω omega Γ Gamma Δ Delta Θ Theta "
+    "Λ Lambda Ξ Xi Σ Sigma Φ Phi Ψ Psi Ω Omega"
+)
+_PIECES = iter(_GREEK_SPELLED.split())
+GREEK_LETTERS = dict(zip(_PIECES, _PIECES, strict=True))
+"""Name of every Greek letter by its character."""
