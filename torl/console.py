@@ -86,7 +86,7 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int, done: int = 0, unit: str = "it") -> Iterator[Advance]:
+def progress(what: str, total: int, done: int = 0, unit: str = "item") -> Iterator[Advance]:
     """A bar with count, rate and time left; yields the function that moves it.
 
     Without a terminal it prints a line at most every ten seconds instead, so that logs stay short.
@@ -95,7 +95,7 @@ def progress(what: str, total: int, done: int = 0, unit: str = "it") -> Iterator
         what: Label.
         total: Units of the whole job.
         done: Units that an earlier run finished; they do not count for the rate.
-        unit: Name of a unit in the rate.
+        unit: Name of one unit, in the rate.
     """
     if sys.stderr.isatty():
         with _bar(what, total, done, unit) as advance:
@@ -149,7 +149,7 @@ class _Meter:
         rate = self.moved / seconds
         if not self.moved:
             return "starting"
-        speed = f"{rate:.1f} {unit}/s" if rate >= 1 else f"{1 / rate:.1f} s/{unit}"
+        speed = f"{rate:.1f} {unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s/{unit}"
         return f"{speed}, {clock(max(self.total - self.done, 0) / rate)} left"
 
 

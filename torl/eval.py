@@ -116,7 +116,7 @@ def measure(
     done = len(start(out, header))
     if done:
         say(f"{out} holds {done} answers already; going on from there")
-    with progress("evaluating", len(problems) * options.k, done, "answers") as advance:
+    with progress("evaluating", len(problems) * options.k, done, "answer") as advance:
         return evaluate(collect, problems, header, out, advance)
 
 

@@ -1,0 +1,37 @@
+"""Commands run in this process, as a person types them."""
+
+import pytest
+
+from torl.__main__ import main
+
+
+class Ran:
+    """Exit code and what was printed."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def torl(capsys):
+    def run(*words):
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def refused(torl):
+    """Run a command that must fail with one message, and return the message."""
+
+    def run(*words):
+        ran = torl(*words)
+        assert ran.code == 1
+        assert ran.err.count("error:") == 1
+        assert len(ran.err.strip().splitlines()) == 1, ran.err
+        assert "Traceback" not in ran.err
+        return ran.err
+
+    return run

@@ -1,0 +1,127 @@
+"""`torl eval`: what it refuses, what it writes, and that Ctrl-C loses nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from benchmarks.heldout import records
+from torl.eval import EvalOptions, slug
+
+ROWS = [{"problem": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(6)]
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from agents.core.types import Trajectory, Turn
+from torl.console import guarded
+from torl.eval import EvalOptions, measure
+from torl_env.problems import load
+
+
+def collect(problems, k, seed):
+    for problem in problems:
+        for sample in range(k):
+            time.sleep(PAUSE)
+            print("answer", flush=True)
+            turn = Turn("\\\\boxed{0}", "", 0, 2, "final", "", "", 0.0)
+            yield Trajectory(problem.id, (1,), (2, 3), (1, 1), (0.0, 0.0), (turn,), 1.0,
+                             "correct", "0", 0, 0, "final", False, True, sample=sample)
+
+
+def main(options):
+    measure(options, list(load(options.problems)), options.out, collect)
+    return 0
+
+
+options = EvalOptions(problems=sys.argv[1], out=Path(sys.argv[2]), k=2)
+sys.exit(guarded(main, options))
+"""
+
+
+@pytest.fixture
+def problems(tmp_path):
+    path = tmp_path / "problems.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+def start(problems, out, pause):
+    code = textwrap.dedent(SCRIPT).replace("PAUSE", str(pause))
+    return subprocess.Popen(
+        [sys.executable, "-c", code, problems, out],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
+def test_what_was_answered_survives_a_stop(problems, tmp_path, signal_number):
+    out, whole = tmp_path / "a.jsonl", tmp_path / "whole.jsonl"
+    with start(problems, out, 0.1) as process:
+        for _ in range(5):
+            process.stdout.readline()
+        process.send_signal(signal_number)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == (130 if signal_number == signal.SIGINT else -9)
+    assert "Traceback" not in err
+    assert 4 <= len(records.read(out).trajectories) < 12
+    for path in (out, whole):
+        with start(problems, path, 0) as process:
+            process.communicate(timeout=30)
+        assert process.returncode == 0
+    assert records.read(out).complete
+    assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--k", "4", "--temperature", "0"), "same answer 4 times"),
+        (("--k", "0"), "--k: expected at least 1, got 0"),
+        (("--rows", "0"), "--rows: expected at least 1"),
+        (("--tool-budget", "-1"), "--tool-budget: expected at least 0"),
+        (("--count", "7"), "expected 1 to 6"),
+        (("--top-p", "0"), "top_p must be in (0, 1]"),
+        (("--out", "a.json"), "ends in .jsonl"),
+        (("--model", "./nowhere"), "no model at './nowhere'"),
+        (("--problems", "nosuch"), "expected `procedural"),
+    ],
+)
+def test_bad_options_are_refused_and_nothing_is_written(
+    refused, problems, tmp_path, monkeypatch, words, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused("eval", "--problems", problems, *words)
+    assert list(tmp_path.iterdir()) == [problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "problems.jsonl"),
+        ('{"problem": "1 + 1?"}\n', "answer"),
+        ('{"problem": "1 + 1?", "answer": "2"}\n{"problem"\n', "line 2"),
+    ],
+)
+def test_wrong_problem_files(refused, problems, tmp_path, monkeypatch, text, message):
+    monkeypatch.chdir(tmp_path)
+    problems.write_text(text)
+    assert message in refused("eval", "--problems", problems)
+    assert list(tmp_path.iterdir()) == [problems]
+
+
+def test_procedural_problems_are_the_held_out_ones():
+    from torl.eval import _problems
+
+    found = _problems(EvalOptions(problems="procedural:gcd:L1", count=3))
+    assert all("-heldout-" in problem.id for problem in found)
+
+
+def test_slugs_are_file_names():
+    assert slug("../a b/c:d") == "a-b-c-d"
+    assert slug("///") == "unnamed"

@@ -1,0 +1,35 @@
+"""`torl report` on real folders."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    path = tmp_path / "run"
+    path.mkdir()
+    lines = [{"step": i, "stage": "grpo", "code_ratio": i / 4, "accuracy": 0.5} for i in range(4)]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_it_writes_page_figure_and_numbers(torl, run_dir):
+    ran = torl("report", run_dir)
+    assert ran.code == 0
+    for name in ("report.html", "figure5.png", "figure5.csv"):
+        assert (run_dir / name).stat().st_size > 50
+        assert name in ran.out
+
+
+def test_several_runs_share_one_page(torl, run_dir, tmp_path):
+    page = tmp_path / "page.html"
+    assert torl("report", run_dir, run_dir, "--out", page).code == 0
+    assert page.read_text().count("run: answers with code") >= 2
+
+
+def test_refusals(refused, tmp_path):
+    assert "at least one run" in refused("report")
+    assert "expected a run directory" in refused("report", tmp_path / "nothing")
+    assert "neither metrics" in refused("report", tmp_path)
+    assert not list(tmp_path.iterdir())
