@@ -161,19 +161,20 @@ class Lane:
 
     def _retried(self, start: Callable[[], Job]) -> Generator[Job, Any, Any]:
         """Work that is tried a second time when the machine failed."""
-        for last in (False, True):
-            try:
-                job = start()
-                self._running = job if isinstance(job, Future) else None
-                return (yield job)
-            except SandboxError:
-                if self.session is not None:
-                    self.session = self.session.renewed()
-                if last:
-                    raise
-            finally:
-                self._running = None
-        raise AssertionError
+        try:
+            return (yield from self._tried(start))
+        except SandboxError:
+            if self.session is not None:
+                self.session = self.session.renewed()
+        return (yield from self._tried(start))
+
+    def _tried(self, start: Callable[[], Job]) -> Generator[Job, Any, Any]:
+        try:
+            job = start()
+            self._running = job if isinstance(job, Future) else None
+            return (yield job)
+        finally:
+            self._running = None
 
     def _call(self, call: ToolCall) -> Job:
         context = ToolContext(self._sandbox(), self.config.limits, self.session)

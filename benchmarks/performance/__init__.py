@@ -1,0 +1,1 @@
+"""Benchmarks of speed, each a module to run with `python -m`."""
