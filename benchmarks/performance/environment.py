@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import wait
+from functools import partial
 from pathlib import Path
 
 from torl_env import ToRLMathEnv, ToRLMathVectorEnv
@@ -54,7 +55,7 @@ def scalar(box: Sandbox, rounds: int = 20) -> Figures:
         seconds = []
         for _ in range(rounds):
             env.reset(seed=0)
-            seconds.append(timed(lambda action=action: env.step(action)))
+            seconds.append(timed(partial(env.step, action)))
         figures[f"scalar, {name}: steps/s"] = 1 / statistics.median(seconds)
     env.close()
     return figures
@@ -69,8 +70,8 @@ def vector(box: Sandbox, rounds: int = 7) -> Figures:
         actions = [turn(program)] * NUM_ENVS
         for _ in range(rounds):
             envs.reset(seed=0)
-            bare.append(timed(lambda program=program: _bare(box, program)))
-            ours.append(timed(lambda actions=actions: envs.step(actions)))
+            bare.append(timed(partial(_bare, box, program)))
+            ours.append(timed(partial(envs.step, actions)))
         figures[f"64 envs, {name}: steps/s"] = NUM_ENVS / statistics.median(ours)
         figures[f"64 calls of the bare sandbox, {name}: calls/s"] = NUM_ENVS / statistics.median(
             bare

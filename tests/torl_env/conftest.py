@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from torl_env.sandbox.types import Sandbox
-from torl_env.testing import SubprocessSandbox
+from torl_env.sandbox import LocalSandbox, Sandbox
 
 
 @pytest.fixture(scope="session")
 def box() -> Iterator[Sandbox]:
     """One sandbox for all tests that only need programs to run."""
-    with SubprocessSandbox() as sandbox:
+    with LocalSandbox() as sandbox:
         yield sandbox
