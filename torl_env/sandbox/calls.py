@@ -14,6 +14,9 @@ from torl_env.sandbox.types import Execution, Limits
 class Exchange(Protocol):
     """A request that waits for its reply."""
 
+    server: object
+    """Where it was sent."""
+
     @property
     def cancelled_early(self) -> bool:
         """It need not be sent any more."""
@@ -89,6 +92,7 @@ class ProgramCall(Future[Execution]):
         self.op = op
         self.session = session
         self.reply: Reply | None = None
+        self.server: object = None
         self._code = code
         self._files: Files | None = None
         self.on_cancel: Callable[[ProgramCall], None] = lambda _: None
@@ -162,3 +166,31 @@ class ProgramCall(Future[Execution]):
         return verdict.execution(
             ended, streams, self.limits, reply.cpu_us / 1e6, reply.wall_us / 1e6
         )
+
+
+class ControlCall(Future[Reply]):
+    """A request without a program: a session is opened or branched."""
+
+    def __init__(self, op: Op, session: int, branch: int = 0) -> None:
+        super().__init__()
+        self.server: object = None
+        self._op = op
+        self._session = session
+        self._branch = branch
+
+    @property
+    def cancelled_early(self) -> bool:
+        """Never: nobody cancels these."""
+        return False
+
+    def begin(self, call: int) -> tuple[Request, list[int]]:
+        """The bare packet."""
+        return Request(self._op, call, self._session, self._branch), []
+
+    def settle(self, reply: Reply) -> None:
+        """Take the reply."""
+        self.set_result(reply)
+
+    def fail(self, error: SandboxError) -> None:
+        """The machine's fault."""
+        self.set_exception(error)

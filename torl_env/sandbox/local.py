@@ -14,6 +14,7 @@ from typing import Any, Self
 from torl_env.errors import SandboxError
 from torl_env.sandbox.calls import ProgramCall
 from torl_env.sandbox.forkserver.config import Layer, ServerConfig, ServerReport
+from torl_env.sandbox.live import LocalSession, SessionBook
 from torl_env.sandbox.pool import ServerPool
 from torl_env.sandbox.process import search_path
 from torl_env.sandbox.tiers import ALL, TIERS, tier_of
@@ -80,6 +81,7 @@ class LocalSandbox:
         self._lock = threading.Lock()
         self._pool: ServerPool | None = None
         self._closed = False
+        self._book = SessionBook(self._started, self._config["sessions"])
 
     def run(self, code: str, limits: Limits | None = None) -> Execution:
         """Run one program in a fresh interpreter and wait for it."""
@@ -100,8 +102,24 @@ class LocalSandbox:
         return await asyncio.wrap_future(self.submit(code, limits))
 
     def session(self, limits: Limits | None = None) -> Session:
-        """Open an interpreter that keeps its variables."""
-        raise NotImplementedError
+        """Open an interpreter that keeps its variables; it has all libraries loaded."""
+        return self.open_session(limits)
+
+    def open_session(
+        self, limits: Limits | None = None, *, tier: str = ALL, in_place: bool = False
+    ) -> LocalSession:
+        """`session` with choices.
+
+        Args:
+            limits: For turns that give none.
+            tier: Libraries that are loaded already; the others are imported when a turn asks.
+            in_place: Turns run in the session itself: ten times faster, but a failed turn is not
+                rolled back, and a killed one ends the session.
+
+        Raises:
+            SandboxError: When `sessions` are open already.
+        """
+        return LocalSession(self._book, self.limits if limits is None else limits, tier, in_place)
 
     def reports(self) -> list[ServerReport]:
         """What the servers started so far say of themselves."""

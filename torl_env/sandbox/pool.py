@@ -1,6 +1,7 @@
 """Fork servers of every tier behind one queue: bounded concurrency, one reader thread, restarts."""
 
 import collections
+import contextlib
 import itertools
 import os
 import selectors
@@ -12,7 +13,7 @@ from typing import Final
 from torl_env.errors import SandboxError
 from torl_env.sandbox.calls import Exchange
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
-from torl_env.sandbox.forkserver.wire import Reply
+from torl_env.sandbox.forkserver.wire import Op, Reply, Request
 from torl_env.sandbox.process import ServerProcess
 
 _START_ATTEMPTS: Final = 2
@@ -76,6 +77,7 @@ class ServerPool:
         self._lock = threading.RLock()
         self._order = itertools.count()
         self._flying = 0
+        self._discarded: collections.deque[tuple[int, ServerProcess]] = collections.deque()
         self._closed = False
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -88,16 +90,29 @@ class ServerPool:
         with self._lock:
             if self._closed:
                 raise SandboxError("the sandbox is closed")
+            if server is not None and server not in self._tiers[tier].servers:
+                raise SandboxError("the server of this session has died; open a new session")
             waiting = Waiting(next(self._order), exchange, server)
             self._tiers[tier].queue.append(waiting)
             completions = self._pump()
         _complete(completions)
 
-    def post(self, exchange: Exchange, server: ServerProcess) -> None:
-        """Send at once to `server`, outside the queue: for what takes the server no time."""
+    def discard(self, session: int, server: ServerProcess) -> None:
+        """Close a session some time soon; safe to call from a finaliser."""
+        self._discarded.append((session, server))
+
+    def sweep(self) -> None:
+        """Close discarded sessions now."""
         with self._lock:
-            completions = self._send(Waiting(next(self._order), exchange, server), server)
+            completions = self._pump()
         _complete(completions)
+
+    def _close_discarded(self) -> None:
+        while self._discarded:
+            session, server = self._discarded.popleft()
+            if any(server in tier.servers for tier in self._tiers.values()):
+                with contextlib.suppress(OSError):
+                    server.post(Request(Op.CLOSE, 0, session))
 
     def kill(self, exchange: Exchange) -> None:
         """End it if it runs, drop it if it waits."""
@@ -169,6 +184,7 @@ class ServerPool:
     def _pump(self) -> list[Completion]:
         """Send what may be sent; the caller holds the lock and runs the completions without it."""
         completions: list[Completion] = []
+        self._close_discarded()
         while self._flying < self._concurrency:
             best: tuple[Tier, ServerProcess] | None = None
             for tier in self._tiers.values():
@@ -217,6 +233,7 @@ class ServerPool:
 
     def _send(self, waiting: Waiting, server: ServerProcess) -> list[Completion]:
         self._flying += 1
+        waiting.exchange.server = server
         try:
             server.send(waiting.exchange)
         except OSError as error:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -94,22 +95,23 @@ class ServerProcess:
         call = next(self._numbers)
         request, files = exchange.begin(call)
         self.in_flight[call] = exchange
-        self._post(request, files)
+        self.post(request, files)
         return call
 
     def kill(self, exchange: Exchange) -> None:
         """Ask for the end of a request in flight."""
         for call, other in self.in_flight.items():
             if other is exchange:
-                self._post(Request(Op.KILL, call), [])
+                self.post(Request(Op.KILL, call))
                 return
 
-    def _post(self, request: Request, files: list[int]) -> None:
+    def post(self, request: Request, files: Sequence[int] = ()) -> None:
+        """Send a request that nobody waits for."""
         data = request.pack()
         deadline = time.monotonic() + _SEND_SECONDS
         while True:
             try:
-                socket.send_fds(self.socket, [data], files)
+                socket.send_fds(self.socket, [data], list(files))
             except BlockingIOError:
                 # The server is behind by a full socket buffer: it reads within milliseconds.
                 if time.monotonic() > deadline:

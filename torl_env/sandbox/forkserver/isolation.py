@@ -21,6 +21,7 @@ _SPACES = (
     | kernel.CLONE_NEWUTS
     | kernel.CLONE_NEWNS
 )
+_UID_BLOCK = 8192
 
 
 @dataclass(slots=True)
@@ -78,7 +79,6 @@ def enter_namespaces(config: ServerConfig, isolation: Isolation, keep: int) -> N
         os.close(keep)
         _wait_outside(inner, parent)
     os.close(parent)
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     isolation.private_pids = True
     isolation.note(Layer.NAMESPACES, True, how)
 
@@ -146,6 +146,9 @@ def seal(config: ServerConfig, isolation: Isolation, packages: list[str]) -> Non
     _seal_files(config, isolation, packages)
     _seal_user(config, isolation)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    if isolation.private_pids:
+        # A change of user clears it, so it is set last.
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     _seal_calls(config, isolation)
 
 
@@ -191,8 +194,11 @@ def _first_uid() -> int:
     """A range of ids that nobody uses and that this user namespace maps."""
     lines = Path("/proc/self/uid_map").read_text(encoding="ascii").split("\n")
     spans = [tuple(map(int, line.split())) for line in lines if line.strip()]
-    for candidate in (1_879_048_192, 40_000):
-        if any(first <= candidate and candidate + 8192 <= first + size for first, _, size in spans):
+    # Process counts are kept for each id of the machine, so servers must not share a range.
+    block = int.from_bytes(os.urandom(2), "little") % 8192
+    for candidate in (1_879_048_192 + block * _UID_BLOCK, 40_000):
+        last = candidate + _UID_BLOCK
+        if any(first <= candidate and last <= first + size for first, _, size in spans):
             return candidate
     return 0
 

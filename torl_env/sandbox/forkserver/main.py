@@ -1,11 +1,14 @@
 """Start of a fork server: warm up, build the walls, serve until the client is gone."""
 
+import fcntl
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
 import time
+import types
 from typing import NoReturn
 
 from torl_env.sandbox.forkserver import isolation as walls
@@ -14,6 +17,7 @@ from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.program import Child, open_streams
 from torl_env.sandbox.forkserver.reactor import Reactor
 from torl_env.sandbox.forkserver.runs import Runs, new_phases
+from torl_env.sandbox.forkserver.sessions import Sessions
 from torl_env.sandbox.forkserver.watch import WaitMeter
 from torl_env.sandbox.forkserver.wire import PACKET_BYTES, READY, Op, Reply, Request
 
@@ -43,8 +47,8 @@ class Link:
         except OSError:
             leave(self._reactor)
 
-    def serve(self, runs: Runs, report: ServerReport) -> None:
-        """Say that the server is ready and hand requests to `runs` for ever."""
+    def serve(self, runs: Runs, sessions: Sessions, report: ServerReport) -> None:
+        """Say that the server is ready and hand out requests for ever."""
 
         def receive() -> None:
             data, files, _, _ = socket.recv_fds(self._control, PACKET_BYTES, 4)
@@ -55,6 +59,9 @@ class Link:
                 runs.start(request, files)
             elif request.op is Op.KILL:
                 runs.kill(request.call)
+                sessions.kill(request.call)
+            else:
+                sessions.handle(request, files)
 
         self._reactor.watch(self._control.fileno(), receive)
         self._reactor.spare_time = runs.refill
@@ -77,6 +84,8 @@ def _prepare_environment() -> None:
     os.environ.update(_ENVIRONMENT)
     time.tzset()
     sys.argv = ["<program>"]
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _warm(config: ServerConfig, names: tuple[str, ...], search: list[str]) -> warm.Loaded:
@@ -100,6 +109,19 @@ def _compact(maps: int) -> int:
     return warm.huge_pages(maps)
 
 
+def _high(descriptor: int) -> int:
+    """Move a descriptor out of the way of the numbers that children assign."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 64)
+    os.close(descriptor)
+    return moved
+
+
+def _forget_own_modules() -> list[types.ModuleType]:
+    """Programs find no trace of the server among the loaded modules."""
+    own = [name for name in sys.modules if name.partition(".")[0] == "torl_env"]
+    return [sys.modules.pop(name) for name in own]
+
+
 def main(control: int, text: str) -> NoReturn:
     """Serve the socket `control` as the JSON configuration says."""
     began = time.perf_counter()
@@ -113,12 +135,13 @@ def main(control: int, text: str) -> NoReturn:
     lifeline = None if isolation.private_pids else os.pidfd_open(os.getppid())
     maps = os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC)
     statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    null = _high(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
     walls.enter_root(config, isolation, places)
     loaded = _warm(config, names, search)
     walls.seal(config, isolation, places)
     reactor = Reactor()
-    child = Child(isolation, new_phases(config.slots + config.idle), null)
+    child = Child(isolation, new_phases(config.slots + config.idle), null, config.seed)
+    own_modules = _forget_own_modules()
     pages = _compact(maps)
     child.baseline = int(os.pread(statm, 200, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
     link = Link(socket.socket(fileno=control), reactor)
@@ -137,5 +160,5 @@ def main(control: int, text: str) -> NoReturn:
         huge_pages=pages,
         schedstat=runs.meter.exact,
     )
-    link.serve(runs, report)
-    raise AssertionError("unreachable")
+    link.serve(runs, Sessions(reactor, child, link.send, runs.meter), report)
+    raise AssertionError(f"unreachable: {own_modules}")

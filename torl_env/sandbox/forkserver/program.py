@@ -7,10 +7,12 @@ words the program's own error.
 
 import atexit
 import builtins
+import gc
 import io
 import linecache
 import mmap
 import os
+import random
 import resource
 import signal
 import socket
@@ -29,6 +31,8 @@ COMPILING, COMPILED = 1, 2
 """Values of a child's byte in the shared page; 0 while it is not ready."""
 CONTROL: Final = 3
 """The child's descriptor to the server, until the program starts."""
+NULL: Final = 4
+"""/dev/null, likewise; a session keeps both."""
 _NICE: Final = 5
 _REPORT_CHARS: Final = 2_000
 _SPARE_BYTES: Final = 32 << 20
@@ -227,21 +231,26 @@ def new_main() -> dict[str, object]:
 class Child:
     """What every forked child shares with the server that made it."""
 
-    def __init__(self, isolation: Isolation, phases: mmap.mmap, null: int) -> None:
+    def __init__(self, isolation: Isolation, phases: mmap.mmap, null: int, seed: int) -> None:
         self.isolation = isolation
         self.phases = phases
         self.baseline = 0
         """Bytes of address space that the server occupies."""
         self.null = null
+        self.seed = seed
 
     def settle(self, channel: int, offset: int) -> None:
-        """Do everything that does not depend on the job; only descriptors 0 to 3 stay open."""
+        """Do everything that does not depend on the job; only descriptors 0 to 4 stay open.
+
+        Standard error is still the server's log, so that a failure here is heard of.
+        """
         reset_signals()
         drop_identity(self.isolation, offset)
         os.dup2(channel, CONTROL)
-        for number in (0, 1, 2):
-            os.dup2(self.null, number)
-        kernel.close_from(CONTROL + 1)
+        os.dup2(self.null, NULL)
+        os.dup2(self.null, 0)
+        os.dup2(self.null, 1)
+        kernel.close_from(NULL + 1)
 
     def serve_one(self, channel: int, slot: int) -> NoReturn:
         """Wait for a job on `channel`, run it and end."""
@@ -250,12 +259,15 @@ class Child:
             if self.isolation.program_filter is not None:
                 self.isolation.program_filter.install(os.getpid())
             namespace = new_main()
+            # The random module draws a new seed in every forked child.
+            random.seed(self.seed)
             job = self._take_job()
             source = take_source()
             self.phases[slot] = COMPILING
         except BaseException as error:  # noqa: BLE001 - the server reads the phase
             os.write(2, f"sandbox: cannot prepare a program: {error!r}\n".encode())
             os._exit(1)
+        gc.enable()
         code = prepare_source(source, FILENAME)
         if code is None:
             os._exit(1)

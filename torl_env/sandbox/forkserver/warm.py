@@ -2,6 +2,7 @@
 
 import _imp
 import builtins
+import ctypes
 import gc
 import importlib
 import importlib.abc
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from torl_env.sandbox.forkserver import rootfs
+from torl_env.sandbox.forkserver.kernel import libc
 
 PLAIN: Final = """
 math fractions decimal itertools collections functools heapq bisect re json statistics string
@@ -108,8 +110,6 @@ def reserve_heap(megabytes: int) -> None:
 
     A fork copies one entry per huge page instead of 512, which is most of its cost.
     """
-    from torl_env.sandbox.forkserver.kernel import libc
-
     for option, value in ((-3, 1 << 30), (-1, 1 << 30), (-2, 32 << 20), (-8, 1)):
         libc.mallopt(option, value)
     if megabytes:
@@ -215,10 +215,6 @@ def hide_places() -> int:
 
 def huge_pages(maps: int) -> int:
     """Put 2 MB pages under the heap (Linux 6.1 and later), given an open `/proc/self/maps`."""
-    import ctypes
-
-    from torl_env.sandbox.forkserver.kernel import libc
-
     collapse, size = 25, 1 << 21
     done = 0
     for start, end in _private_ranges(maps):
@@ -250,8 +246,6 @@ def immortalise() -> int:
     Returns:
         The number of objects.
     """
-    import ctypes
-
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     known = (3, 12) <= sys.version_info[:2] <= (3, 13) and sys.byteorder == "little"
     if not known or not gil or ctypes.sizeof(ctypes.c_void_p) != 8:

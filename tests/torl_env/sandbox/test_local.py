@@ -1,0 +1,314 @@
+"""The life of a local sandbox: lazy start, threads, forks, pickling, death and restart."""
+
+import asyncio
+import concurrent.futures
+import gc
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from torl_env.errors import SandboxError
+from torl_env.sandbox import Limits, LocalSandbox, Status, make_sandbox
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux")
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[LocalSandbox]:
+    with LocalSandbox() as made:
+        yield made
+
+
+def children() -> set[int]:
+    tasks = Path(f"/proc/{os.getpid()}/task")
+    return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+
+
+def server_pids(sandbox: LocalSandbox) -> list[int]:
+    assert sandbox._pool is not None
+    return [
+        server._process.pid for tier in sandbox._pool._tiers.values() for server in tier.servers
+    ]
+
+
+def test_nothing_starts_before_the_first_call() -> None:
+    before, threads = children(), threading.active_count()
+    with LocalSandbox() as sandbox:
+        assert children() == before
+        assert threading.active_count() == threads
+        sandbox.run("print(1)")
+        assert children() > before
+    assert children() == before
+    assert threading.active_count() == threads
+
+
+def test_a_call_starts_only_the_server_it_needs() -> None:
+    with LocalSandbox() as sandbox:
+        sandbox.run("print(1)")
+        assert [report.tier for report in sandbox.reports()] == ["bare"]
+        sandbox.run("import numpy")
+        assert sorted(report.tier for report in sandbox.reports()) == ["bare", "numpy"]
+
+
+def test_many_threads_get_their_own_results(sandbox: LocalSandbox) -> None:
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        texts = list(pool.map(lambda n: sandbox.run(f"print({n} ** 2)").stdout, range(200)))
+    assert texts == [f"{n**2}\n" for n in range(200)]
+
+
+def test_concurrency_is_bounded_and_waiting_is_free() -> None:
+    limits = Limits(cpu_seconds=5, wall_seconds=0.5)
+    with LocalSandbox(limits, concurrency=2) as sandbox:
+        sandbox.run("")
+        began = time.monotonic()
+        futures = [sandbox.submit("import time; time.sleep(0.2)") for _ in range(10)]
+        assert all(future.result(30).ok for future in futures)
+        # Far more than the wall limit has passed for the last of them.
+        assert time.monotonic() - began > 0.9
+
+
+def test_a_dead_server_is_an_error_and_is_replaced() -> None:
+    with LocalSandbox(Limits(cpu_seconds=30, wall_seconds=30)) as sandbox:
+        sandbox.run("")
+        flying = sandbox.submit("while True: pass")
+        session = sandbox.open_session(tier="bare")
+        time.sleep(0.2)
+        (pid,) = server_pids(sandbox)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(SandboxError, match="died"):
+            flying.result(10)
+        assert sandbox.run("print(2)").stdout == "2\n"
+        with pytest.raises(SandboxError):
+            session.run("x = 1")
+
+
+def inner_space(pid: int) -> str:
+    """The process-id namespace of the server's inner half."""
+    (inner,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return str(Path(f"/proc/{inner}/ns/pid").readlink())
+
+
+def processes_in(space: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and str((entry / "ns/pid").readlink()) == space:
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_programs_die_with_their_server() -> None:
+    with LocalSandbox(Limits(cpu_seconds=30, wall_seconds=30)) as sandbox:
+        sandbox.run("")
+        sandbox.submit("while True: pass")
+        (pid,) = server_pids(sandbox)
+        space = inner_space(pid)
+        assert len(processes_in(space)) >= 2
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 5
+        while processes_in(space) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert processes_in(space) == []
+
+
+def test_the_server_dies_with_its_client() -> None:
+    code = (
+        "import os, time; from torl_env.sandbox import LocalSandbox\n"
+        "s = LocalSandbox(); s.run('')\n"
+        "print(*[v._process.pid for t in s._pool._tiers.values() for v in t.servers], flush=True)\n"
+        "s.submit('while True: pass'); time.sleep(60)"
+    )
+    client = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert client.stdout is not None
+    pid = int(client.stdout.readline())
+    client.kill()
+    client.wait()
+    client.stdout.close()
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_an_open_sandbox_does_not_hold_up_the_exit() -> None:
+    code = (
+        "from torl_env.sandbox import LocalSandbox\n"
+        "s = LocalSandbox(); s.submit('while True: pass'); print(s.run('print(1)').stdout)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_forked_process_gets_its_own_servers(sandbox: LocalSandbox) -> None:
+    assert sandbox.run("print(1)").ok
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(write, sandbox.run("print(5)").stdout.encode())
+        sandbox.close()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(write)
+    assert os.read(read, 10) == b"5\n"
+    os.close(read)
+    assert sandbox.run("print(6)").stdout == "6\n"
+
+
+def test_it_pickles_as_its_configuration(sandbox: LocalSandbox) -> None:
+    sandbox.run("")
+    other = pickle.loads(pickle.dumps(sandbox))
+    try:
+        assert other.limits == sandbox.limits
+        assert other.run("print(3)").stdout == "3\n"
+    finally:
+        other.close()
+
+
+def test_a_server_that_cannot_start_is_an_error() -> None:
+    with LocalSandbox(python="/nonexistent/python") as sandbox, pytest.raises(SandboxError):
+        sandbox.run("print(1)")
+
+
+def test_a_python_that_is_none_is_an_error() -> None:
+    with (
+        LocalSandbox(python="/bin/false") as sandbox,
+        pytest.raises(SandboxError, match="exit code 1"),
+    ):
+        sandbox.run("print(1)")
+
+
+def test_awaiting(sandbox: LocalSandbox) -> None:
+    async def both() -> list[str]:
+        results = await asyncio.gather(*(sandbox.arun(f"print({n})") for n in range(5)))
+        return [result.stdout for result in results]
+
+    assert asyncio.run(both()) == [f"{n}\n" for n in range(5)]
+
+
+def test_cancelling_a_task_kills(sandbox: LocalSandbox) -> None:
+    async def cancelled() -> None:
+        limits = Limits(cpu_seconds=60, wall_seconds=60)
+        task = asyncio.create_task(sandbox.arun("while True: pass", limits))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert sandbox._pool is not None
+    deadline = time.monotonic() + 5
+    while sandbox._pool.running and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sandbox._pool.running == 0
+
+
+def test_nothing_of_the_parent_is_inherited(
+    sandbox: LocalSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    with LocalSandbox() as fresh:
+        text = fresh.run("import os; print(sorted(os.environ))").stdout
+    assert "SECRET" not in text
+
+
+def test_the_same_program_prints_the_same(sandbox: LocalSandbox) -> None:
+    code = (
+        "import random, os, time, numpy as np\n"
+        "print({'a', 'b', 'c', 'd'}, random.random(), np.random.rand(), time.tzname)\n"
+        "print(np.random.default_rng().integers(10**9), hash('x'), sorted(os.environ.items()))\n"
+        "import sympy; from sympy.core.random import rng; print(rng.random())"
+    )
+    first = sandbox.run(code)
+    assert first.ok, first.stderr
+    sandbox.run("import numpy, sympy, random; random.seed(5); numpy.random.seed(7)")
+    assert sandbox.run(code).stdout == first.stdout
+    with LocalSandbox() as other:
+        assert other.run(code).stdout == first.stdout
+
+
+def test_only_the_allowed_packages_are_there(sandbox: LocalSandbox) -> None:
+    for name in ("torch", "pytest", "gymnasium", "torl_env"):
+        assert sandbox.run(f"import {name}").error_type in ("ModuleNotFoundError", "ImportError")
+
+
+def test_more_packages_on_request() -> None:
+    with LocalSandbox(packages=["iniconfig"], tiered=False) as sandbox:
+        result = sandbox.run("import iniconfig; print(iniconfig.__name__)")
+    assert result.stdout == "iniconfig\n", result.stderr
+
+
+def test_library_tracebacks_show_no_place(sandbox: LocalSandbox) -> None:
+    code = (
+        "import traceback, sympy\ntry: sympy.sympify('1+')\nexcept Exception: traceback.print_exc()"
+    )
+    handled = sandbox.run(code)
+    raised = sandbox.run("import sympy\nsympy.sympify('1+')")
+    for text in (handled.stderr, raised.stderr, raised.error):
+        assert "sympy/core/sympify.py" in text or "SympifyError" in text
+        assert "/site-packages/" not in text
+        assert str(ROOT) not in text
+
+
+def test_sessions_are_bounded_with_a_clear_error() -> None:
+    with LocalSandbox(sessions=2) as sandbox:
+        one, two = (sandbox.open_session(tier="bare") for _ in range(2))
+        with pytest.raises(SandboxError, match="at most 2"):
+            sandbox.open_session(tier="bare")
+        with pytest.raises(SandboxError, match="at most 2"):
+            one.branch()
+        two.close()
+        one.branch().close()
+        one.close()
+
+
+def test_a_forgotten_session_is_closed() -> None:
+    with LocalSandbox(sessions=1) as sandbox:
+        sandbox.open_session(tier="bare").run("x = 1")
+        gc.collect()
+        sandbox.open_session(tier="bare").close()
+
+
+def test_a_killed_turn_in_place_restarts_the_session() -> None:
+    with LocalSandbox(Limits(cpu_seconds=0.3)) as sandbox:
+        session = sandbox.open_session(tier="bare", in_place=True)
+        session.run("x = 1")
+        assert session.run("while True: pass").status is Status.TIMEOUT
+        assert session.restarted
+        assert session.run("x").error_type == "NameError"
+        assert not session.restarted
+        session.close()
+
+
+def test_a_broken_layer_is_refused_in_strict_mode() -> None:
+    with (
+        LocalSandbox(strict=True, off=("landlock",)) as sandbox,
+        pytest.raises(SandboxError, match="landlock"),
+    ):
+        sandbox.run("print(1)")
+
+
+def test_names_are_checked() -> None:
+    with pytest.raises(ValueError, match="local, fusion, ray, unsafe"):
+        make_sandbox("docker")
+    make_sandbox(None).close()

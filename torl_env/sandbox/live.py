@@ -1,0 +1,170 @@
+"""A session of the local sandbox, from the client's side."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from torl_env.errors import SandboxError
+from torl_env.sandbox.calls import ControlCall, ProgramCall
+from torl_env.sandbox.forkserver.wire import Ending, Mark, Op
+from torl_env.sandbox.pool import ServerPool
+from torl_env.sandbox.process import ServerProcess
+from torl_env.sandbox.types import Execution, Limits
+
+_numbers: Final = itertools.count(1)
+
+
+@dataclass(slots=True, eq=False)
+class SessionBook:
+    """Counts a sandbox's open sessions."""
+
+    pool: Callable[[], ServerPool]
+    most: int
+    open: set[int] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def enter(self) -> int:
+        """Number of a new session.
+
+        Raises:
+            SandboxError: When too many are open.
+        """
+        number = next(_numbers)
+        with self.lock:
+            if len(self.open) >= self.most:
+                raise SandboxError(
+                    f"{len(self.open)} sessions are open, and at most {self.most} may be: "
+                    "close some, or make the sandbox with a larger `sessions`"
+                )
+            self.open.add(number)
+        return number
+
+    def leave(self, number: int) -> None:
+        """The session is gone."""
+        self.open.discard(number)
+
+
+class LocalSession:
+    """An interpreter that keeps its variables, in a process of its own.
+
+    Args:
+        book: Of the sandbox.
+        limits: For turns that give none.
+        tier: Libraries that are loaded from the start.
+        in_place: Do not fork for a turn; see `LocalSandbox.open_session`.
+    """
+
+    def __init__(self, book: SessionBook, limits: Limits, tier: str, in_place: bool) -> None:
+        self._book = book
+        self._limits = limits
+        self._tier = tier
+        self._in_place = in_place
+        self._lock = threading.Lock()
+        self._restarted = False
+        self._closed = False
+        self._number = 0
+        self._pool = book.pool()
+        self._server: ServerProcess | None = None
+        self._open()
+
+    @classmethod
+    def _from_branch(cls, parent: "LocalSession", number: int) -> "LocalSession":
+        branch = cls.__new__(cls)
+        branch._book, branch._limits, branch._tier = parent._book, parent._limits, parent._tier
+        branch._in_place, branch._pool = parent._in_place, parent._pool
+        branch._server, branch._number = parent._server, number
+        branch._lock, branch._restarted, branch._closed = threading.Lock(), False, False
+        return branch
+
+    def _open(self) -> None:
+        number = self._book.enter()
+        call = ControlCall(Op.OPEN, number)
+        try:
+            self._pool.submit(self._tier, call)
+            reply = call.result()
+            if reply.ending is not Ending.DONE:
+                raise SandboxError(f"a session could not be opened (error {reply.code})")
+        except BaseException:
+            self._book.leave(number)
+            raise
+        if not isinstance(call.server, ServerProcess):
+            raise AssertionError("an answered call has a server")
+        self._number, self._server = number, call.server
+
+    @property
+    def restarted(self) -> bool:
+        """Whether variables were lost in the last `run`."""
+        return self._restarted
+
+    def run(self, code: str, limits: Limits | None = None) -> Execution:
+        """Run one turn and wait for it."""
+        with self._lock:
+            self._restarted = False
+            if self._closed:
+                raise SandboxError("the session is closed")
+            if self._server is None:
+                self._open()
+            op = Op.TURN_IN_PLACE if self._in_place else Op.TURN
+            call = ProgramCall(code, limits or self._limits, op, self._number)
+            call.on_cancel = self._pool.kill
+            try:
+                self._pool.submit(self._tier, call, self._server)
+                return call.result()
+            except SandboxError:
+                self._forget()
+                self._closed = True
+                raise
+            finally:
+                if call.reply is not None and Mark.SESSION_LOST in call.reply.mark:
+                    self._restarted = True
+                    self._forget()
+
+    def branch(self) -> "LocalSession":
+        """Fork the live interpreter."""
+        with self._lock:
+            if self._closed:
+                raise SandboxError("the session is closed")
+            if self._server is None:
+                return LocalSession(self._book, self._limits, self._tier, self._in_place)
+            number = self._book.enter()
+            call = ControlCall(Op.BRANCH, self._number, number)
+            try:
+                self._pool.submit(self._tier, call, self._server)
+                reply = call.result()
+                if reply.ending is not Ending.DONE:
+                    raise SandboxError(f"a session could not be branched (error {reply.code})")
+            except BaseException:
+                self._book.leave(number)
+                raise
+            return LocalSession._from_branch(self, number)
+
+    def close(self) -> None:
+        """End the interpreter; idempotent."""
+        with self._lock:
+            self._closed = True
+            if self._discard():
+                self._pool.sweep()
+
+    def __enter__(self) -> "LocalSession":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_server", None) is not None:
+            self._discard()
+
+    def _discard(self) -> bool:
+        server, number = self._server, self._number
+        if server is None:
+            return False
+        self._forget()
+        self._pool.discard(number, server)
+        return True
+
+    def _forget(self) -> None:
+        self._server = None
+        self._book.leave(self._number)
