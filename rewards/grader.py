@@ -41,10 +41,9 @@ class Reference:
 
         >>> Reference.compile(r"\frac{1}{2}").kind
         'quantity'
-        >>> Reference.compile("")
+        >>> Reference.compile("")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        rewards.errors.ReferenceError: the reference answer '' cannot be read: nothing but white \
-space and markup; drop the problem or mend its answer
+        rewards.errors.ReferenceError: the reference answer '' cannot be read: nothing but ...; drop ...
         """
         return _compile(text, policy)
 

@@ -33,6 +33,15 @@ class Units(StrEnum):
     """A unit in the reference must be in the answer."""
 
 
+class Bases(StrEnum):
+    """What becomes of the base in `52_8`."""
+
+    REQUIRED = "required"
+    """It must stand on both sides and be the same."""
+    OPTIONAL = "optional"
+    """A missing base is forgiven; two bases must be the same."""
+
+
 class Boxes(StrEnum):
     """Which boxes of a response are its answer."""
 
@@ -61,8 +70,7 @@ class Policy:
     r"""`41 = 42` is no answer at all, and neither is `42 \approx 50`."""
     choice_letters: bool = True
     """`(A)`, `A.` and `A) seven` answer A; two letters are wrong."""
-    bases: bool = True
-    """`52_8` differs from `52_7`; a base on one side only is forgiven."""
+    bases: Bases = Bases.REQUIRED
     ratios: bool = True
     """`3:4` is 3/4 where the other side is a number."""
     ordered_lists: bool = False

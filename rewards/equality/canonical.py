@@ -78,7 +78,7 @@ class _Reader:
         if operation == "percent":
             return _scaled(self.form(arguments[0]), Fraction(1, 100))
         if operation == "degree":
-            angle = {(("c:pi", Fraction(1)),): Fraction(1, 180)}
+            angle: Form = {(("c:pi", Fraction(1)),): Fraction(1, 180)}
             return self.product(self.form(arguments[0]), angle)
         if operation == "pow":
             return self.raised(self.form(arguments[0]), self.form(arguments[1]))
@@ -177,7 +177,7 @@ class _Reader:
             if monomial != _ONE:
                 tail = _name({monomial: Fraction(1)})
                 for name, power in atoms:
-                    piece = {((f"w:{name}^{tail}", power * coefficient),): Fraction(1)}
+                    piece: Form = {((f"w:{name}^{tail}", power * coefficient),): Fraction(1)}
                     total = self.product(total, piece)
         return total
 

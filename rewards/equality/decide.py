@@ -126,6 +126,11 @@ def _other_readings(reference: Parsed, answer: Parsed) -> list[tuple[Value, Valu
         unit = bare_unit_reading(answer.tokens)
         if unit is not None:
             out.append((value, unit))
+    if isinstance(answer.value, Quantity) and answer.value.unit is not None:
+        unit = bare_unit_reading(reference.tokens)
+        if unit is not None:
+            out.append((unit, answer.value))
+    if isinstance(value, Quantity) and not symbols(value.expression):
         if answer.letter and 1 < answer.letter_size < len(answer.tokens):
             out.append((value, read_value(answer.tokens[answer.letter_size :], Reading())))
     return out

@@ -1,6 +1,7 @@
 """Exact rational values, with every intermediate result bounded."""
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 from rewards.equality import limits
@@ -26,18 +27,33 @@ def exact(node: Expression, real_odd_roots: bool = True) -> Fraction | None:
         return node.value
     if type(node) is not Apply:
         return None
-    rule = _RULES.get(node.operation)
-    if rule is None:
-        return None
-    values = list[Fraction]()
-    for argument in node.arguments:
-        value = exact(argument, real_odd_roots)
-        if value is None:
+    return _Folder(real_odd_roots).value(node)
+
+
+class _Folder:
+    def __init__(self, real_odd_roots: bool) -> None:
+        self.real_odd_roots = real_odd_roots
+        self.work = 0
+
+    def value(self, node: Expression) -> Fraction | None:
+        if type(node) is Number:
+            return node.value
+        if type(node) is not Apply or node.operation not in _RULES:
             return None
-        values.append(value)
-    if node.operation == "pow" and not real_odd_roots and values[0] < 0:
-        return None if values[1].denominator != 1 else _power(values)
-    return rule(values)
+        values = list[Fraction]()
+        for argument in node.arguments:
+            value = self.value(argument)
+            if value is None:
+                return None
+            values.append(value)
+        if node.operation == "pow" and not self.real_odd_roots and values[0] < 0:
+            return None if values[1].denominator != 1 else _power(values)
+        result = _RULES[node.operation](values)
+        if result is not None:
+            self.work += len(values) * result.denominator.bit_length()
+            if self.work > limits.FOLDED_BITS:
+                raise LimitHitError("limit_bits", "too many long fractions")
+        return result
 
 
 def _bounded(value: Fraction) -> Fraction:
@@ -158,7 +174,7 @@ def _lcm(values: list[Fraction]) -> Fraction | None:
     return Fraction(total)
 
 
-_RULES = {
+_RULES: dict[str, Callable[[list[Fraction]], Fraction | None]] = {
     "add": _sum,
     "mul": _product,
     "neg": lambda values: -values[0],

@@ -9,6 +9,7 @@ from rewards.equality.expressions import INFINITY, MINUS_INFINITY, Expression, s
 from rewards.equality.findings import Finding, different, equal, undecided
 from rewards.equality.numeric import (
     COMPLEX,
+    DIGITS,
     POINTS,
     REAL,
     Evaluator,
@@ -22,7 +23,8 @@ from rewards.errors import LimitHitError, UnreadableError
 
 AGREEMENTS = 4
 """Probe points at which two functions must agree to sixty digits."""
-_LONG_BUDGET = 2_500
+_LONG_BUDGET = 1_500
+_AGREED = 1e-40
 
 
 def same(ours: Expression, theirs: Expression, real_odd_roots: bool = True) -> Finding:
@@ -103,9 +105,7 @@ class _Comparison:
             gap, size = abs(a - b), max(abs(a), abs(b))
             if gap <= 1e-9 * size:
                 return True
-            if gap <= 1e-6 * size or gap <= 1e-9 * max(left.scale, right.scale):
-                return None
-            return False
+            return None if gap <= 1e-6 * size or left.shaky or right.shaky else False
         return None
 
     def fields(self) -> list[Any]:
@@ -135,24 +135,37 @@ class _Comparison:
         return undecided("no_value", "no value could be computed on both sides")
 
     def long_at(self, index: int) -> bool | None:
+        """Whether both agree at one point, as far as the digits go that are right."""
         point = probe(self.names, index)
         for field in self.fields():
-            arithmetic = long_arithmetic(field is COMPLEX)
-            left, right = (
-                Evaluator(point, arithmetic, self.real_odd_roots, _LONG_BUDGET) for _ in range(2)
-            )
+            gaps = list[Any]()
+            values = list[Any]()
             try:
-                a, b = left.value(self.ours), right.value(self.theirs)
+                for digits in DIGITS:
+                    arithmetic = long_arithmetic(field is COMPLEX, digits)
+                    a, b = (
+                        Evaluator(point, arithmetic, self.real_odd_roots, _LONG_BUDGET).value(node)
+                        for node in (self.ours, self.theirs)
+                    )
+                    if not (arithmetic.module.isfinite(a) and arithmetic.module.isfinite(b)):
+                        return None
+                    values.append((a, b))
+                    gaps.append(abs(a - b))
             except NoValueError:
                 continue
             except ImpreciseError:
                 return None
-            module = arithmetic.module
-            if not (module.isfinite(a) and module.isfinite(b)):
-                return None
-            gap, size = abs(a - b), max(abs(a), abs(b))
-            scale = max(left.scale, right.scale)
-            if gap <= module.mpf(10) ** -40 * size or gap <= module.mpf(10) ** -45 * scale:
-                return True
-            return False if gap > module.mpf(10) ** -25 * scale else None
+            return _agree(values, gaps[1])
         return None
+
+
+def _agree(values: list[Any], gap: Any) -> bool | None:
+    """Compares values of fifty and of eighty digits; `None` if too many digits were lost."""
+    (a, b), (better_a, better_b) = values
+    error = max(abs(a - better_a), abs(b - better_b))
+    size = max(abs(better_a), abs(better_b))
+    if gap <= _AGREED * size:
+        return True
+    if gap > 1000 * error:
+        return False
+    return True if error <= _AGREED * max(size, 1) else None

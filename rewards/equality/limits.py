@@ -7,10 +7,12 @@ DEPTH = 40
 """Nested brackets, powers and functions."""
 DIGITS = 1_000
 """Of one written number."""
-BITS = 20_000
+BITS = 40_000
 """Of a numerator or denominator on the way."""
-FACTORIAL = 1_500
-BINOMIAL = 3_000
+FOLDED_BITS = 400_000
+"""Of all denominators on the way."""
+FACTORIAL = 3_000
+BINOMIAL = 6_000
 ITEMS = 200
 """Members of a list or set."""
 TERMS = 160

@@ -23,6 +23,8 @@ _SUPERSCRIPT = re.compile(r"<(sup|sub)>(.*?)</\1>", re.DOTALL)
 _GROUPED = re.compile(
     r"(?<![\w.,])([1-9]\d{0,2})((?:,\d{3})+|(?:(?:\{,\}|,\\!\s?|\\!|\\[,;: ]| |~)\d{3})+)(?![\d])(?!,\d)"
 )
+_SPACES = re.compile(r" {2,}")
+_MODULE = re.compile(r"\b(?:np|numpy|math|sp|sympy|cmath)\.(?=[A-Za-z])|\b(?:np\.)?float64(?=\()")
 _GROUP_MARK = re.compile(r"\D+")
 _DECIMAL_COMMA = re.compile(r"(?<=\d)(?:,|\{,\})(?=\d)")
 _ORDINAL = re.compile(
@@ -47,6 +49,10 @@ def normalise(text: str, policy: Policy, join_commas: bool = True) -> str:
     text = text.strip()
     if len(text) > limits.LENGTH:
         raise LimitHitError("limit_length", f"longer than {limits.LENGTH} characters")
+    if "  " in text:
+        text = _SPACES.sub(" ", text)
+    if "." in text:
+        text = _MODULE.sub("", text)
     if not text.isascii() or not text.isprintable():
         text = _fold(text, policy)
     if "\\\\" in text:
@@ -75,12 +81,17 @@ def _fold(text: str, policy: Policy) -> str:
     return text
 
 
+def _in_list(before: str) -> bool:
+    r"""Whether a bracket of a list is open; the braces of `\frac{1}{10,500}` are none."""
+    if any(before.count(opening) > before.count(closing) for opening, closing in ("()", "[]")):
+        return True
+    return before.count("\\{") > before.count("\\}") or before.startswith("{")
+
+
 def _join(match: re.Match[str], join_commas: bool) -> str:
     groups = match[2]
     plain = "," in groups and "\\" not in groups and "{" not in groups
     if plain:
-        before = match.string[: match.start()]
-        inside = any(before.count(o) > before.count(c) for o, c in ("()", "[]", "{}"))
-        if not join_commas or inside:
+        if not join_commas or _in_list(match.string[: match.start()]):
             return match[0]
     return match[1] + _GROUP_MARK.sub("", groups)

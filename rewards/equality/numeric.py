@@ -1,4 +1,4 @@
-"""Values at probe points: doubles to tell answers apart, sixty digits before two are called equal.
+"""Values at probe points: doubles to tell answers apart, many digits before two are called equal.
 
 Variables are real, and a point where a root or logarithm leaves the reals is skipped, unless the
 answer itself speaks of `i`. Points follow from the names of the variables, so that a verdict is the
@@ -17,10 +17,15 @@ from rewards.equality import limits
 from rewards.equality.expressions import Apply, Constant, Expression, Number, Symbol, walk
 from rewards.errors import LimitHitError, UnreadableError
 
-DIGITS = 60
+DIGITS = (50, 80)
+"""Every value is computed twice: what the two do not share is rounding error."""
 POINTS = 12
 _INTEGER_POINTS = 8
 """From this point on every variable is a whole number."""
+
+
+_PERIODIC = ("sin", "cos", "tan", "sec", "csc", "cot")
+_LOSS = 1e-6
 
 
 class NoValueError(Exception):
@@ -61,7 +66,7 @@ def is_complex(node: Expression) -> bool:
 class Evaluator:
     """Evaluates trees at one point, in one arithmetic.
 
-    `scale` is the largest term that was added on the way: a sum is not known better than its terms.
+    `shaky` says that digits were lost on the way: terms cancelled, or an angle was near a zero.
     """
 
     def __init__(
@@ -75,7 +80,7 @@ class Evaluator:
         self.arithmetic = arithmetic
         self.real_odd_roots = real_odd_roots
         self.budget = budget
-        self.scale = 0.0
+        self.shaky = False
 
     def value(self, node: Expression) -> Any:
         """The value; a number of the arithmetic.
@@ -118,9 +123,10 @@ class Evaluator:
         if operation in ("sum", "product"):
             return self._big(node)
         values = [self._value(child) for child in node.arguments]
-        if operation in ("sin", "cos", "tan"):  # an angle is known to so many digits, no more
-            self.scale = max(self.scale, float(abs(values[0])))
-        return self.arithmetic.apply(operation, values)
+        result = self.arithmetic.apply(operation, values)
+        if operation in _PERIODIC and abs(result) < _LOSS * abs(values[0]):
+            self.shaky = True
+        return result
 
     def _sum(self, values: list[Any]) -> Any:
         total = values[0]
@@ -128,7 +134,8 @@ class Evaluator:
         for value in values[1:]:
             largest = max(largest, abs(value))
             total = total + value
-        self.scale = max(self.scale, float(largest) if largest < 1e300 else 1e300)
+        if abs(total) < _LOSS * largest:
+            self.shaky = True
         return total
 
     def _power(self, arguments: tuple[Expression, ...]) -> Any:
@@ -234,7 +241,7 @@ class Arithmetic:
     def is_negative(self, value: Any) -> bool:
         """Whether it is a negative real number."""
         if self.complex:
-            return abs(value.imag) < 1e-12 * abs(value) and value.real < 0
+            return bool(abs(value.imag) < 1e-12 * abs(value) and value.real < 0)
         return bool(value < 0)
 
     def logarithm(self, value: Any) -> Any:
@@ -296,21 +303,21 @@ class ComplexArithmetic(Arithmetic):
 
 
 class LongArithmetic(Arithmetic):
-    """Real or complex numbers of sixty digits, in a context that this thread has for itself."""
+    """Real or complex numbers of many digits, in a context that this thread has for itself."""
 
-    def __init__(self, is_complex: bool) -> None:
+    def __init__(self, is_complex: bool, digits: int) -> None:
         import mpmath
 
         self.module = mpmath.MPContext()
-        self.module.dps = DIGITS
+        self.module.dps = digits
         self.complex = is_complex
 
     def number(self, value: Fraction) -> Any:
-        """A rational with sixty digits."""
+        """A rational, rounded to so many digits."""
         return self.module.mpf(value.numerator) / value.denominator
 
     def constant(self, name: str) -> Any:
-        """The constant with sixty digits."""
+        """The constant, rounded to so many digits."""
         value = super().constant(name)
         return +value
 
@@ -396,6 +403,16 @@ def _logarithm(field: Arithmetic, values: list[Any]) -> Any:
     return field.logarithm(values[0])
 
 
+def _divisor(name: str) -> Callable[[Arithmetic, list[Any]], Any]:
+    def rule(field: Arithmetic, values: list[Any]) -> Any:
+        whole = [round(float(field.real(value))) for value in values]
+        if any(value != number for value, number in zip(values, whole, strict=True)):
+            raise NoValueError
+        return field.number(Fraction(getattr(math, name)(*whole)))
+
+    return rule
+
+
 def _modulo(field: Arithmetic, values: list[Any]) -> Any:
     top, bottom = (field.real(value) for value in values)
     return top - bottom * field.round_down(top / bottom)
@@ -438,6 +455,8 @@ _FUNCTIONS: dict[str, Callable[[Arithmetic, list[Any]], Any]] = {
     "max": lambda field, values: max(field.real(value) for value in values),
     "min": lambda field, values: min(field.real(value) for value in values),
     "mod": _modulo,
+    "gcd": _divisor("gcd"),
+    "lcm": _divisor("lcm"),
     "factorial": lambda field, values: field.factorial(values[0]),
     "binomial": lambda field, values: field.binomial(*values),
 }
@@ -446,11 +465,11 @@ REAL, COMPLEX = Arithmetic(), ComplexArithmetic()
 _local = threading.local()
 
 
-def long_arithmetic(is_complex: bool) -> LongArithmetic:
-    """The sixty-digit arithmetic of this thread."""
-    name = "complex" if is_complex else "real"
+def long_arithmetic(is_complex: bool, digits: int = DIGITS[0]) -> LongArithmetic:
+    """The arithmetic of this thread with so many digits."""
+    name = f"{'complex' if is_complex else 'real'}{digits}"
     found: LongArithmetic | None = getattr(_local, name, None)
     if found is None:
-        found = LongArithmetic(is_complex)
+        found = LongArithmetic(is_complex, digits)
         setattr(_local, name, found)
     return found

@@ -37,12 +37,13 @@ from rewards.errors import LimitHitError, UnreadableError
 _END = Token("end", "")
 _CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
 _SIGNS = ("+", "-", "±", "∓")
-_MARKS = {"bar", "vec", "hat", "tilde", "dot", "overline", "mathbf", "underline", "widehat"}
+_MARKS = {"bar", "vec", "hat", "tilde", "dot", "ddot", "overline", "mathbf", "underline", "widehat"}
 _BRACKET_COMMANDS = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
 _BINOMIALS = ("binom", "frac")
 _CALLABLE = frozenset("fghFGH") | {"phi", "Phi", "varphi", "psi", "Psi"}
 _CALLABLE_IF_PLAIN = frozenset("pqrstuvwyPQRSTUVWNAM")
 _TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh")
+_PYTHON_NUMBERS = names("Rational Fraction Integer Float Decimal")
 _BIG_OPERATORS = {"sum": "sum", "prod": "product"}
 
 
@@ -192,8 +193,8 @@ class _Parser:
     def prime(self, node: Expression) -> Expression:
         if type(node) is Symbol:
             return Symbol(node.name + "'")
-        if type(node) is Number:  # minutes of arc, feet: no number we know
-            raise UnreadableError("syntax", "a number with a prime")
+        if type(node) is Number and not (self.at("'") or self.position == len(self.tokens)):
+            raise UnreadableError("syntax", "a number with a prime inside an expression")
         return node
 
     def raised(self, node: Expression) -> Expression:
@@ -214,7 +215,7 @@ class _Parser:
         return Apply("pow", (node, exponent))
 
     def subscript(self, node: Expression) -> Expression:
-        index = self.raw()
+        index = self.raw().strip("()")
         if type(node) is Symbol:
             if self.peek() == Token(OPERATOR, "'") or self.at("'"):
                 self.next()
@@ -287,6 +288,9 @@ class _Parser:
             return self.bracket(token.text)
         if token.kind == COMMAND:
             return self.command(token.text)
+        if token.kind == WORD and token.text in _PYTHON_NUMBERS and self.at("("):
+            arguments = self.bracketed_arguments()
+            return arguments[0] if len(arguments) == 1 else quotient(*arguments[:2])
         raise UnreadableError("syntax", f"unexpected {token.text!r}")
 
     def number(self, token: Token) -> Expression:

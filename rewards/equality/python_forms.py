@@ -61,7 +61,8 @@ def python_form(tokens: Tokens, statement: Callable[[Tokens], Value]) -> Value |
 def _interval(values: tuple[Value, ...], kind: str, pieces: list[Tokens]) -> Value | None:
     if kind not in _BRACKETS or not 2 <= len(values) <= 4:
         return None
-    opening, closing = _BRACKETS[kind]
+    brackets = _BRACKETS[kind]
+    opening, closing = brackets[0], brackets[1]
     flags = [piece[0].text.lower() == "true" if piece else False for piece in pieces[2:]]
     if flags and flags[0]:
         opening = "("

@@ -39,7 +39,7 @@ from rewards.equality.numeric import (
     probe,
 )
 from rewards.errors import LimitHitError, UnreadableError
-from rewards.policy import Degrees, Percent, Policy
+from rewards.policy import Bases, Degrees, Percent, Policy
 
 _PRINTED_DOUBLE = 12
 """Significant digits from which a decimal is taken for a printed double."""
@@ -48,10 +48,10 @@ _SAFE_INTEGER = Fraction(1, 10**6)
 
 def equal_scalars(reference: Expression, answer: Expression, policy: Policy) -> Finding:
     """Whether an answer is the quantity asked for."""
-    if not policy.bases or not (_based(reference) and _based(answer)):
+    if _based(reference) or _based(answer):
+        if policy.bases is Bases.REQUIRED or (_based(reference) and _based(answer)):
+            return _equal_based(reference, answer)
         reference, answer = _without_base(reference), _without_base(answer)
-    else:
-        return _equal_based(reference, answer)
     findings = [same(reference, answer, policy.real_odd_roots)]
     if not findings[0].equal:
         findings += [
@@ -67,10 +67,14 @@ def equal_scalars(reference: Expression, answer: Expression, policy: Policy) -> 
 
 
 def _based(node: Expression) -> bool:
+    while type(node) is Apply and node.operation == "neg":
+        node = node.arguments[0]
     return type(node) is Apply and node.operation == "base"
 
 
 def _without_base(node: Expression) -> Expression:
+    if type(node) is Apply and node.operation == "neg":
+        return Apply("neg", (_without_base(node.arguments[0]),))
     return node.arguments[0] if type(node) is Apply and node.operation == "base" else node
 
 
@@ -171,7 +175,7 @@ def _to_fraction(value: Any, module: Any) -> Fraction | None:
     if abs(power) > 100_000:
         return None
     whole = Fraction(int(mantissa)) * Fraction(2) ** power
-    return -whole if sign else whole
+    return Fraction(-whole if sign else whole)
 
 
 def _close_complex(reference: Expression, answer: Expression, tolerance: float) -> bool:

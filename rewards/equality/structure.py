@@ -6,11 +6,13 @@ A structure is only split where no bracket is open.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from rewards.equality import limits
 from rewards.equality.expressions import (
     Apply,
     Expression,
+    Number,
     symbols,
 )
 from rewards.equality.parser import parse
@@ -52,6 +54,15 @@ _QUALIFIERS = frozenset({"for", "where", "with", "when", "whenever", "forall"})
 _INTEGERS = frozenset({"mathbbZ", "mathbbN", "Z", "integer", "integers"})
 _MATRICES = frozenset(["pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array"])
 _LINES = frozenset(["cases", "aligned", "align", "gathered", "split"])
+_NUMERALS = {
+    word: value
+    for value, word in enumerate(
+        (
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+            "fifteen sixteen seventeen eighteen nineteen twenty"
+        ).split()
+    )
+}
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
@@ -168,6 +179,7 @@ class _Structure:
             self.environment,
             self.python,
             self.enclosed,
+            self.side_by_side,
             self.special,
             self.ratio,
         ):
@@ -204,6 +216,10 @@ class _Structure:
             if len(parts) > 1 and all(parts):
                 if operator == "∪" and not _looks_like_union(tokens):
                     return None
+                return SetOperation(operator, tuple(self.statement(part) for part in parts))
+        for operator, sign in (("∪", "|"), ("∩", "&")):
+            parts = _split(tokens, {sign})
+            if len(parts) > 1 and all(_closes(part) and _relates(part) for part in parts):
                 return SetOperation(operator, tuple(self.statement(part) for part in parts))
         parts = _split(tokens, {"-"})
         if len(parts) == 2 and all(_closes(part) and part[0].text == "\\{" for part in parts):
@@ -259,6 +275,21 @@ class _Structure:
                 return Matrix(rows)
         return Row(items, "(" if opening in ("(", "langle") else "[", _closing(closing))
 
+    def side_by_side(self, tokens: Tokens) -> Value | None:
+        """`(1, 2)(3, 4)`: tuples without a comma between them."""
+        pieces = list[Tokens]()
+        depth = start = 0
+        for index, token in enumerate(tokens):
+            depth += _step(token)
+            if depth == 0:
+                pieces.append(tokens[start : index + 1])
+                start = index + 1
+        if len(pieces) < 2 or not all(
+            _closes(p) and len(_split(p[1:-1], {","})) > 1 for p in pieces
+        ):
+            return None
+        return _group(self.statement(piece) for piece in pieces)
+
     def braces(self, inner: Tokens, is_set: bool) -> Value | None:
         if not inner:
             return Group((), braces=True)
@@ -302,6 +333,8 @@ class _Structure:
 
     def quantity(self, tokens: Tokens) -> Value:
         reason = ""
+        if len(tokens) == 1 and tokens[0].text.lower() in _NUMERALS:
+            return Quantity(Number(Fraction(_NUMERALS[tokens[0].text.lower()])))
         cut = _unit_start(tokens)
         if cut:
             unit = read_unit(tokens[cut:])
@@ -488,6 +521,10 @@ def _looks_like_union(tokens: Tokens) -> bool:
         for index, token in enumerate(tokens)
         if token.text == "U"
     )
+
+
+def _relates(tokens: Tokens) -> bool:
+    return any(token.text in RELATIONS for token in tokens)
 
 
 def _builder_bar(tokens: Tokens) -> int:

@@ -51,7 +51,7 @@ class Token(NamedTuple):
 
 _TOKEN = re.compile(
     r"(?P<space>(?:[\s$~]|\\[,;:! ]|\\[()\[\]])+)"
-    r"|(?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+(?![A-Za-z\d]))?)"
+    r"|(?P<number>(?:\d+(?:\.\d+|\.(?=[-+*/),\]}]))?|\.\d+)(?:[eE][+-]?\d+(?![A-Za-z\d]))?)"
     r"|\\(?P<command>[A-Za-z]+)\*?"
     r"|(?P<word>[A-Za-z]+)"
     r"|(?P<operator>\*\*|<=|>=|!=|==|=>|->|\.\.\.|\\[\\{}|%$\#&_]|.)",
@@ -91,11 +91,9 @@ def tokenize(text: str) -> tuple[Token, ...]:
     cutter = _Cutter("\\" in text, any(classify(word)[0] == WORD for word in words))
     cutter.cut(text, prose=False)
     tokens = cutter.tokens
-    while (
-        tokens
-        and tokens[-1].text in (".", ",", "newline", "^", ";", "!")
-        and (tokens[-1].kind == OPERATOR and (tokens[-1].text != "!" or tokens[-1].spaced))
-    ):
+    while tokens and tokens[-1].kind == OPERATOR and tokens[-1].text in _DANGLING:
+        if tokens[-1].text == "…" and (len(tokens) < 2 or tokens[-2].decimals < 1):
+            break
         tokens.pop()
     return tuple(tokens)
 
@@ -120,7 +118,7 @@ class _Cutter:
             if group == "number":
                 position = self.number(text, piece, position, spaced)
             elif group == "word":
-                self.word(piece, spaced, prose)
+                self.word(piece, spaced, prose, text[position : position + 1])
             elif group == "operator":
                 self.operator(piece, spaced, prose)
             else:
@@ -164,8 +162,10 @@ class _Cutter:
             return imaginary.end()
         return position
 
-    def word(self, word: str, spaced: bool, prose: bool) -> None:
+    def word(self, word: str, spaced: bool, prose: bool, following: str = "") -> None:
         kind, name = classify(word)
+        if word in _TIMES and following not in ("(", "{", "\\") and self.after_number():
+            kind, name = WORD, word
         if kind == NAME and len(word) == 1 and prose:
             self.tokens.append(Token(NAME, word, spaced=spaced, prose=True))
         elif kind != WORD or prose or self.is_word(word):
@@ -186,7 +186,13 @@ class _Cutter:
             return True
         if word.lower() in _PROSE:
             return self.speaks
-        return word in _UNITS and bool(self.tokens) and self.tokens[-1].kind == NUMBER
+        return word in _UNITS and self.after_number()
+
+    def after_number(self) -> bool:
+        """Whether the last token ends a number, so that a unit may follow."""
+        if not self.tokens:
+            return False
+        return self.tokens[-1].kind == NUMBER or self.tokens[-1].text == "}"
 
     def operator(self, piece: str, spaced: bool, prose: bool) -> None:
         text = _OPERATOR_TEXT.get(piece, piece)
@@ -233,7 +239,9 @@ class _Cutter:
             raise LimitHitError("limit_tokens", f"more than {limits.TOKENS} tokens")
         stripped = inner.strip()
         kind, canonical = classify(stripped)
-        if kind in (FUNCTION, CONSTANT) or (kind == NAME and len(stripped) == 1):
+        if stripped in _TIMES and self.after_number():
+            self.tokens.append(Token(WORD, stripped, spaced=True, prose=True))
+        elif kind in (FUNCTION, CONSTANT) or (kind == NAME and len(stripped) == 1):
             prose = kind == NAME and name not in ("mathrm", "mathbf", "mathit", "mathsf")
             self.tokens.append(Token(kind, canonical, spaced=spaced, prose=prose))
         else:
@@ -309,6 +317,10 @@ _UNITS = names(
     "cm mm km dm nm kg mg ft mi yd yds hr hrs min sec mph kph deg lb lbs oz ml mL kmh mps"
 )
 """The same, behind a number."""
+_DANGLING = frozenset({".", ",", "newline", "^", ";", "…"})
+"""Marks that say nothing at the end of an answer; dots only behind a decimal."""
+_TIMES = names("min sec")
+"""Functions that behind a number are minutes and seconds."""
 _LONG_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
 
 

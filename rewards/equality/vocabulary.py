@@ -138,7 +138,7 @@ IGNORED = names(
 
 TEXT_COMMANDS = names(
     "text mbox textrm textit textbf textsf texttt textnormal hbox mathrm mathbf mathit "
-    "mathsf emph mathtt underline operatorname"
+    "mathsf emph mathtt underline textsc operatorname"
 )
 
 LETTER_COMMANDS = frozenset(["mathbb", "mathcal", "mathfrak", "mathscr"])
