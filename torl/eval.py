@@ -9,7 +9,7 @@ from agents.core.models import DEFAULT_MODEL
 from agents.core.types import Sampling
 from benchmarks.heldout import Header, Summary, fingerprint, summary_path
 from benchmarks.heldout.evaluate import Collect, evaluate, start
-from benchmarks.heldout.records import commit, versions
+from benchmarks.heldout.records import commit, grader_name, versions
 from benchmarks.report.tables import details, results
 from torl.console import CommandError, print_table, progress, say
 from torl_env.problems import load
@@ -78,11 +78,6 @@ def slug(name: str) -> str:
     ('runs-demo-checkpoint-16', 'procedural-easy')
     """
     return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") or "unnamed"
-
-
-def grader_name() -> str:
-    """The grader whose verdicts are on record."""
-    return f"torl-gym {versions().get('torl-gym', 'uninstalled')}"
 
 
 def measure(

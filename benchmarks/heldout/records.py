@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,19 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def grader_name() -> str:
+    """The grader of this code: package, version, and a hash of its source, which decides verdicts.
+
+    Verdicts of a grader that was changed since are told apart by the hash, also between releases.
+    """
+    digest = hashlib.sha256()
+    root = Path(str(files("rewards")))
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\x00" + path.read_bytes())
+    release = versions().get("torl-gym", "uninstalled")
+    return f"torl-gym {release} rewards-{digest.hexdigest()[:8]}"
 
 
 def commit() -> str:

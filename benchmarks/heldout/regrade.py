@@ -1,0 +1,90 @@
+"""New verdicts for old answers: records are graded again without any inference."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from agents.core.types import Trajectory, Turn
+from benchmarks.heldout.records import Records
+from rewards import Grade, Verdict
+from torl_env.protocol import FencedParser, Parser
+
+Grader = Callable[[str, str], Grade]
+"""`grader(response, reference)`, as the environment calls it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One verdict that is no longer what it was."""
+
+    problem_id: str
+    sample: int
+    answer: str
+    reference: str
+    before: str
+    after: str
+    rule: str
+    """Of the new grader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regraded:
+    """Records with new verdicts, and what changed."""
+
+    records: Records
+    changes: tuple[Change, ...]
+
+
+def regrade(old: Records, grade: Grader, name: str, parser: Parser | None = None) -> Regraded:
+    """Grade every answer again.
+
+    A fault of the machine stays one, and rewards stay as they were: they belong to the run.
+
+    Args:
+        old: Records as read.
+        grade: The new grader.
+        name: Its name, for the header.
+        parser: The action grammar of the run, to tell prose from code.
+    """
+    reader = parser or FencedParser()
+    trajectories, changes = [], []
+    for trajectory in old.trajectories:
+        if trajectory.infra_error:
+            trajectories.append(trajectory)
+            continue
+        found = grade(prose(trajectory.turns, reader), trajectory.reference)
+        new = replace(
+            trajectory,
+            verdict=str(found.verdict),
+            answer=found.answer or "",
+            scorable=found.verdict is not Verdict.UNGRADABLE,
+        )
+        trajectories.append(new)
+        if new.verdict != trajectory.verdict:
+            changes.append(_change(trajectory, new, found.rule))
+    header = replace(old.header, grader=name)
+    return Regraded(Records(header, tuple(trajectories)), tuple(changes))
+
+
+def prose(turns: Sequence[Turn], parser: Parser) -> str:
+    """What the model wrote outside of code, turn by turn, as the environment hands it to a grader.
+
+    A turn that the environment let go on (nothing came back) is one turn with what follows.
+    """
+    return "\n\n".join(parser.prose(text) for text in _joined(turns))
+
+
+def _joined(turns: Sequence[Turn]) -> Iterable[str]:
+    text = ""
+    for turn in turns:
+        text += turn.text
+        if turn.observation:
+            yield text
+            text = ""
+    if text:
+        yield text
+
+
+def _change(old: Trajectory, new: Trajectory, rule: str) -> Change:
+    return Change(
+        old.problem_id, old.sample, new.answer, old.reference, old.verdict, new.verdict, rule
+    )

@@ -1,0 +1,118 @@
+"""One table over many evaluations: a row for each model and protocol, a column for each suite."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, sqrt
+from pathlib import Path
+
+from benchmarks.heldout.statistics import UNKNOWN, Estimate
+from benchmarks.heldout.summary import Summary
+from benchmarks.report.tables import Table, percent
+from benchmarks.storage import RecordError, read_json
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderboard:
+    """The table and what has to be known to read it."""
+
+    table: Table
+    warnings: tuple[str, ...]
+
+
+def find_summaries(paths: Iterable[Path]) -> list[Summary]:
+    """Summaries that are, or lie anywhere under, these paths, in order of their path.
+
+    Raises:
+        RecordError: If a path holds none, or a file is no summary.
+    """
+    found = []
+    for path in paths:
+        files = [path] if path.is_file() else sorted(path.rglob("*.summary.json"))
+        if not files:
+            raise RecordError(f"expected NAME.summary.json of torl eval at or under {path}")
+        for file in files:
+            try:
+                found.append(Summary.from_json(read_json(file)))
+            except (KeyError, TypeError) as error:
+                raise RecordError(f"{file} is not a summary of an evaluation ({error})") from None
+    return found
+
+
+def leaderboard(summaries: Sequence[Summary]) -> Leaderboard:
+    """Accuracy of each model and protocol on each suite, best average first.
+
+    The average is over suites, each weighing the same, and is given only where a row has all of
+    them: averages over different suites are not comparable.
+    """
+    rows: dict[tuple[str, str], dict[str, Estimate]] = {}
+    doubled = []
+    for summary in summaries:
+        key = (summary.header.model, protocol(summary))
+        row = rows.setdefault(key, {})
+        if summary.header.problems in row:
+            doubled.append(f"{key[0]} on {summary.header.problems}")
+        row[summary.header.problems] = summary.accuracy
+    suites = list(dict.fromkeys(summary.header.problems for summary in summaries))
+    averages = {key: macro_average(row, suites) for key, row in rows.items()}
+    order = sorted(rows, key=lambda key: (-_rank(averages[key]), key))
+    table = Table(
+        "Accuracy %, 95 % intervals",
+        ("model", "protocol", *suites, "average"),
+        tuple(
+            (
+                *key,
+                *(percent(rows[key].get(suite, UNKNOWN)) for suite in suites),
+                percent(averages[key]),
+            )
+            for key in order
+        ),
+    )
+    return Leaderboard(table, tuple(_warnings(summaries, doubled)))
+
+
+def protocol(summary: Summary) -> str:
+    """How answers were sampled: numbers of two protocols are not the same measurement.
+
+    Two seeds of one protocol stay apart, since each is a measurement of its own.
+    """
+    made = summary.header
+    settings = made.settings
+    name = "greedy" if made.k == 1 and settings.get("temperature") == 0 else f"avg@{made.k}"
+    if name != "greedy" and "temperature" in settings:
+        name += f" T={settings['temperature']:g}"
+    if "tool_budget" in settings:
+        name += f" C={settings['tool_budget']}"
+    return name + (f" seed {made.seed}" if made.seed else "")
+
+
+def macro_average(values: Mapping[str, Estimate], suites: Sequence[str]) -> Estimate:
+    """Mean over suites; the suites are independent, so their half-widths add in squares.
+
+    Returns:
+        The average, unknown where a suite is missing.
+    """
+    if not suites or any(suite not in values for suite in suites):
+        return UNKNOWN
+    parts = [values[suite] for suite in suites]
+    value = sum(part.value for part in parts) / len(parts)
+    below = sqrt(sum((part.value - part.low) ** 2 for part in parts)) / len(parts)
+    above = sqrt(sum((part.high - part.value) ** 2 for part in parts)) / len(parts)
+    return Estimate(value, value - below, value + above, sum(part.count for part in parts))
+
+
+def _rank(estimate: Estimate) -> float:
+    return estimate.value if isfinite(estimate.value) else -1.0
+
+
+def _warnings(summaries: Sequence[Summary], doubled: Sequence[str]) -> Iterable[str]:
+    graders = sorted({summary.header.grader for summary in summaries})
+    if len(graders) > 1:
+        yield f"verdicts of {len(graders)} graders ({', '.join(graders)}); run torl regrade first"
+    prints: dict[str, set[str]] = {}
+    for summary in summaries:
+        prints.setdefault(summary.header.problems, set()).add(summary.header.fingerprint)
+    for suite, found in prints.items():
+        if len(found) > 1:
+            yield f"{suite}: rows were not measured on the same problems ({len(found)} sets)"
+    for name in doubled:
+        yield f"{name}: measured more than once, the last file counts"

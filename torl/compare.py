@@ -1,0 +1,58 @@
+"""`torl compare`: which differences between two evaluations are real."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from benchmarks.heldout import records
+from benchmarks.heldout.compare import Comparison, compare
+from benchmarks.report.tables import Table
+from torl.console import print_table, say
+
+
+@dataclass(frozen=True, slots=True)
+class CompareOptions:
+    """Compare B with A, problem by problem, with a paired test."""
+
+    a: Annotated[Path, tyro.conf.Positional]
+    """Records (.jsonl) of one evaluation."""
+    b: Annotated[Path, tyro.conf.Positional]
+    """Records of the other."""
+    seed: int = 0
+    """Of the bootstrap and the permutation test."""
+
+
+def main(options: CompareOptions) -> int:
+    """Print the comparison."""
+    first, second = records.read(options.a), records.read(options.b)
+    found = compare(first, second, options.seed)
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    print(f"A {options.a}: {first.header.model}\nB {options.b}: {second.header.model}")
+    print_table(comparison_table(found))
+    return 0
+
+
+def comparison_table(found: Comparison) -> Table:
+    """The lines of a comparison in per cent."""
+    rows = []
+    for line in found.lines:
+        gap = line.difference
+        interval = f"{100 * gap.difference.low:+.1f}, {100 * gap.difference.high:+.1f}"
+        rows.append(
+            (
+                line.name,
+                str(gap.difference.count),
+                f"{100 * gap.a:.1f}",
+                f"{100 * gap.b:.1f}",
+                f"{100 * gap.difference.value:+.1f} [{interval}]",
+                f"{gap.wins}:{gap.losses}",
+                f"{line.adjusted:.4f}",
+                "yes" if line.real else "no",
+            )
+        )
+    columns = ("", "problems", "A %", "B %", "B - A", "better:worse", "p", "real")
+    title = "Accuracy; p by sign flips over problems, Holm's correction over the parts"
+    return Table(title, columns, tuple(rows))
