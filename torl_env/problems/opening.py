@@ -4,6 +4,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from torl_env.errors import ProblemError
+from torl_env.problems import reasoning_gym
 from torl_env.problems.files import open_file
 from torl_env.problems.hub import open_hub
 from torl_env.problems.hub_table import HUB
@@ -12,8 +13,8 @@ from torl_env.problems.procedural.family import Split
 from torl_env.problems.procedural.source import ProceduralSource
 from torl_env.problems.source import Source
 
-TRAIN_SIZE = 1_000_000
-HELDOUT_SIZE = 1000
+_SIZES = {Split.TRAIN: 1_000_000, Split.HELDOUT: 1000}
+"""Lengths of generated sources: enough to never repeat, and what one evaluation can take."""
 
 
 def load(name_or_path: str, split: str | None = None) -> Source:
@@ -27,13 +28,14 @@ def load(name_or_path: str, split: str | None = None) -> Source:
     | `procedural:L2`, `procedural:easy:L1-3` | only these levels |
     | `math500`, `aime24`, ... (see `torl data list`) | a hub set by short name |
     | `hub:org/name[:config][:split]` | any hub set with a question and an answer column |
+    | `reasoning_gym`, `reasoning_gym:gcd,lcm` | families of that package, where installed |
     | `some/file.jsonl` (`.json`, `.parquet`, `.csv`) | a file |
 
     A file wins over a name of the same spelling only when it has one of these endings.
 
     Args:
         name_or_path: As in the table.
-        split: Procedural sources: `train` (default; a million problems) or `heldout` (a thousand),
+        split: Generated sources: `train` (default; a million problems) or `heldout` (a thousand),
             which share no question. Hub sets: a split of the set, by default the one that its
             benchmark uses. Files: keep the rows whose column `split` says so.
 
@@ -48,6 +50,8 @@ def load(name_or_path: str, split: str | None = None) -> Source:
     name = name_or_path.strip()
     if name == "procedural" or name.startswith("procedural:"):
         return _procedural(name, split)
+    if name == "reasoning_gym" or name.startswith("reasoning_gym:"):
+        return _reasoning_gym(name, split)
     if name.startswith("hub:") or name in HUB:
         return open_hub(name, split)
     path = Path(name)
@@ -56,18 +60,32 @@ def load(name_or_path: str, split: str | None = None) -> Source:
     raise _unknown(name)
 
 
-def _procedural(name: str, split: str | None) -> Source:
-    text = name.partition(":")[2]
+def _reasoning_gym(name: str, split: str | None) -> Source:
+    side = _side(name, split, Split.TRAIN)
+    families = [word for word in name.partition(":")[2].split(",") if word]
+    source = reasoning_gym.ReasoningGymSource(
+        families or reasoning_gym.FAMILIES, side, size=_SIZES[side]
+    )
+    source.name = name
+    return source
+
+
+def _side(name: str, split: str | None, default: Split) -> Split:
     try:
-        side = Split(split) if split is not None else _default_split(text)
+        return Split(split) if split is not None else default
     except ValueError:
         raise ProblemError(f"{name}: expected split 'train' or 'heldout', got {split!r}.") from None
+
+
+def _procedural(name: str, split: str | None) -> Source:
+    text = name.partition(":")[2]
+    side = _side(name, split, _default_split(text))
     families, levels = select(text, side)
     source = ProceduralSource(
         [family.name for family in families],
         levels,
         side,
-        size=TRAIN_SIZE if side is Split.TRAIN else HELDOUT_SIZE,
+        size=_SIZES[side],
     )
     source.name = name
     return source
