@@ -1,12 +1,13 @@
 """The trainer: TRL's `GRPOTrainer` with our rollouts, our credit and our micro-batches.
 
 TRL keeps what it is good at (optimiser, schedule, accelerate, checkpoints, the clipped loss, KL);
-three of its methods are replaced, all in this file, written against trl 1.16:
+four of its methods are replaced, all in this file, written against trl 1.16:
 
 - rollouts come from `Rollout.collect` through TRL's `rollout_func`;
 - advantages come from the `Algorithm`, one number a token, in place of TRL's;
 - where each batch is used for a single update, rows that cannot move the policy are left out of the
-  forward pass and the rest is sorted by length, which changes no gradient.
+  forward pass and the rest is sorted by length, which changes no gradient;
+- on a CPU only the response goes through the language-model head.
 """
 
 import dataclasses
@@ -30,6 +31,7 @@ from agents.core.algorithm import Algorithm
 from agents.core.behaviour import behaviour
 from agents.core.progress import Progress, Silent
 from agents.core.runs import COMPLETE, Run
+from agents.core.scoring import score
 from agents.core.types import Trajectory
 from torl_env.problems.types import Problem
 
@@ -162,6 +164,29 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             advantages[i, : len(credit)] = torch.tensor(credit)
         return advantages
 
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, **options: Any
+    ) -> Any:
+        """On a CPU, score the response alone; TRL's fused head scores the prompt too there."""
+        if input_ids.device.type != "cpu":
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, **options
+            )
+        wanted = attention_mask.clone()
+        wanted[:, :-logits_to_keep] = 0
+        size = options.get("batch_size") or len(input_ids)
+        with self.accelerator.autocast():
+            parts = [
+                score(model, *rows, temperature=self.temperature)
+                for rows in zip(
+                    *(t.split(size) for t in (input_ids, attention_mask, wanted)), strict=True
+                )
+            ]
+        logps, entropies = (
+            torch.cat(part)[:, -logits_to_keep:] for part in zip(*parts, strict=True)
+        )
+        return logps, entropies, None
+
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         once = self.args.steps_per_generation == self.args.gradient_accumulation_steps
         if not (self.model.training and once and self.num_iterations == 1):
@@ -265,7 +290,7 @@ def _trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOC
         bf16=training.bf16,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         logging_steps=1,
         save_steps=training.save_every,
         save_total_limit=2,

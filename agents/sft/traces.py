@@ -14,6 +14,9 @@ from torl_env import ToRLMathEnv
 from torl_env.problems.procedural import worked
 from torl_env.problems.types import Problem
 
+IGNORED = -100
+"""The label that transformers' losses leave out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -27,9 +30,9 @@ class Trace:
     text: str
 
     def labels(self) -> list[int]:
-        """Targets for prompt and response together; -100 is ignored by the loss."""
-        targets = [i if m else -100 for i, m in zip(self.ids, self.loss_mask, strict=True)]
-        return [-100] * len(self.prompt_ids) + targets
+        """Targets for prompt and response together; `IGNORED` where there is nothing to learn."""
+        targets = [i if m else IGNORED for i, m in zip(self.ids, self.loss_mask, strict=True)]
+        return [IGNORED] * len(self.prompt_ids) + targets
 
 
 class TraceWriter:

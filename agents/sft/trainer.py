@@ -8,7 +8,8 @@ from typing import Any
 
 from agents.core.progress import Progress, Silent
 from agents.core.runs import Run
-from agents.sft.traces import Trace
+from agents.core.scoring import score
+from agents.sft.traces import IGNORED, Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,17 @@ def train_sft(
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
+    class _Trainer(SFTTrainer):  # type: ignore[misc]
+        """On a CPU, only what is to be learned goes through the language-model head."""
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
+            items = options.get("num_items_in_batch")
+            if inputs["input_ids"].device.type != "cpu" or items is None:
+                return super().compute_loss(model, inputs, *args, **options)
+            wanted = inputs["labels"] != IGNORED
+            logprobs, _ = score(model, inputs["input_ids"], inputs["attention_mask"], wanted)
+            return -logprobs.sum() / items
+
     if len(traces) < sft.batch:
         raise ValueError(
             f"{len(traces)} traces do not fill one batch of {sft.batch}: "
@@ -62,7 +74,7 @@ def train_sft(
         )
     rows = [{"input_ids": [*t.prompt_ids, *t.ids], "labels": t.labels()} for t in traces]
     on_cpu = not torch.cuda.is_available()
-    trainer = SFTTrainer(
+    trainer = _Trainer(
         model=model,
         processing_class=tokenizer,
         train_dataset=Dataset.from_list(rows),
@@ -78,7 +90,7 @@ def train_sft(
             bf16=sft.bf16,
             use_cpu=on_cpu,
             dataloader_pin_memory=not on_cpu,
-            gradient_checkpointing=False,
+            activation_checkpointing=False,
             max_length=None,
             logging_steps=1,
             save_strategy="no",

@@ -1,0 +1,45 @@
+"""Log-probabilities of given ids under a model: teacher forcing."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def score(
+    model: Any, ids_BL: Tensor, mask_BL: Tensor, wanted_BL: Tensor, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Log-probability of each wanted id given all ids before it, and the entropy at its place.
+
+    Only wanted places go through the language-model head, whose vocabulary is what costs on a CPU.
+
+    Args:
+        model: A causal language model of the transformers library.
+        ids_BL: Ids, shape (B, L).
+        mask_BL: 1 on real ids, 0 on padding; padding may stand on either side.
+        wanted_BL: Where a log-probability is wanted; the first column cannot be.
+        temperature: Divides the logits.
+
+    Returns:
+        Two float32 tensors of shape (B, L), 0 where nothing was wanted. Gradients flow through the
+        first only.
+    """
+    positions = (mask_BL.cumsum(1) - 1).clamp(min=0)
+    hidden = model.base_model(
+        input_ids=ids_BL, attention_mask=mask_BL, position_ids=positions, use_cache=False
+    ).last_hidden_state
+    wanted = wanted_BL[:, 1:].bool()
+    logits = model.get_output_embeddings()(hidden[:, :-1][wanted]).float() / temperature
+    logprobs = torch.log_softmax(logits, dim=-1)
+    chosen = logprobs.gather(-1, ids_BL[:, 1:][wanted][:, None]).squeeze(-1)
+    with torch.no_grad():
+        entropy = -(logprobs.exp() * logprobs).sum(-1)
+    return _spread(chosen, wanted_BL), _spread(entropy, wanted_BL)
+
+
+def _spread(values: Tensor, wanted_BL: Tensor) -> Tensor:
+    """Values back at their places; stays part of the graph when nothing was wanted."""
+    wanted = wanted_BL.bool().clone()
+    wanted[:, 0] = False
+    zeros = torch.zeros(wanted.shape, dtype=values.dtype, device=values.device)
+    return zeros.masked_scatter(wanted, values)

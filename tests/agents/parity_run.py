@@ -1,0 +1,76 @@
+"""A real training of a tiny model on a made-up task, as a process that can be killed.
+
+The task pays for a response with an even number of bytes below 64: a random model is right about
+half of the time, so every step moves the weights and a resume that lost anything would show.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from agents.core.acting import CopyActor
+from agents.core.policies.transformers import TransformersPolicy
+from agents.core.prompts import PlainPrompt
+from agents.core.rollout import Rollout
+from agents.core.runs import Run
+from agents.core.testing import byte_tokenizer, tiny_model
+from agents.core.trainer import RLTrainer, Training
+from agents.core.types import Sampling
+from agents.grpo import GRPO
+from rewards.types import Grade, Verdict
+from torl.wiring import envs_over
+from torl_env import closes_tool_call
+from torl_env.problems.types import Problem
+from torl_env.sandbox import make_sandbox
+
+STEPS = 6
+
+
+def parity(response, reference):
+    low = sum(byte < 64 for byte in response.encode("utf-8", "replace"))
+    verdict = Verdict.CORRECT if low % 2 == 0 else Verdict.WRONG
+    return Grade(verdict, str(low), "parity")
+
+
+def main(out, seed=0):
+    torch.set_num_threads(1)
+    run = Run(out)
+    tokenizer = byte_tokenizer()
+    torch.manual_seed(0)
+    model, copy = tiny_model(tokenizer), tiny_model(tokenizer)
+    problems = [Problem(f"p{i}", f"Say {i}.", "") for i in range(2 * STEPS)]
+    checkpoint = run.checkpoint()
+    run.rewind("rl", int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
+    with make_sandbox("local") as sandbox:
+        options = {"tool_budget": 1, "max_turns": 4, "grader": parity}
+        policy = TransformersPolicy(copy, tokenizer, closes_tool_call)
+        rollout = Rollout(
+            policy,
+            PlainPrompt(tokenizer, "{question}"),
+            envs_over(sandbox, options),
+            Sampling(max_tokens=12),
+        )
+        trainer = RLTrainer(
+            model=model,
+            tokenizer=tokenizer,
+            algorithm=GRPO(group_size=4),
+            training=Training(
+                steps=STEPS,
+                prompts_per_step=2,
+                group_size=4,
+                learning_rate=1e-3,
+                micro_batch=4,
+                save_every=2,
+                seed=seed,
+                bf16=False,
+            ),
+            problems=problems,
+            actor=CopyActor(rollout, copy),
+            run=run,
+        )
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
