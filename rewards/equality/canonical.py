@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from rewards.equality import limits
 from rewards.equality.exact import UndefinedError
-from rewards.equality.expressions import Apply, Constant, Expression, Number, Symbol
+from rewards.equality.expressions import BINDERS, Apply, Constant, Expression, Number, Symbol
 from rewards.errors import LimitHitError
 
 Monomial: TypeAlias = tuple[tuple[str, Fraction], ...]
@@ -80,6 +80,8 @@ class _Reader:
         if operation == "degree":
             angle: Form = {(("c:pi", Fraction(1)),): Fraction(1, 180)}
             return self.product(self.form(arguments[0]), angle)
+        if operation == "log":
+            return self.opaque(Apply("ln", arguments))
         if operation == "pow":
             return self.raised(self.form(arguments[0]), self.form(arguments[1]))
         return self.opaque(node)
@@ -87,7 +89,7 @@ class _Reader:
     def opaque(self, node: Apply) -> Form:
         if node.operation in ("pm", "mp", "base"):
             raise NoFormError
-        if node.operation in ("sum", "product"):
+        if node.operation in BINDERS:
             bound, low, high, body = node.arguments
             assert type(bound) is Symbol
             parts = [low, high, _renamed(body, bound.name)]

@@ -36,7 +36,7 @@ from rewards.equality.values import (
     Text,
     Value,
 )
-from rewards.equality.words import equal_texts
+from rewards.equality.words import equal_texts, phrase
 from rewards.errors import LimitHitError
 from rewards.policy import Policy, Units
 
@@ -89,6 +89,9 @@ class Comparer:
         for ours, theirs in ((reference, answer), (answer, reference)):
             if isinstance(ours, Text) and ours.words[:3] == ("all", "real", "numbers"):
                 return self.compare(Reals(), theirs)
+            if isinstance(ours, Text) and theirs == Group((), braces=True):
+                said_none = phrase(ours) in ("none", "empty set")
+                return equal("text") if said_none else different("type_differs")
             if isinstance(ours, Text) and isinstance(theirs, Chain):
                 said = answer_of(theirs, self.policy)
                 if said is not None and isinstance(said.value, Text):

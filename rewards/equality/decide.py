@@ -1,27 +1,15 @@
 """Read an answer and compare it with a reference: the whole way, in order of cost."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rewards.equality.compare import Comparer
-from rewards.equality.expressions import Constant as _Constant
-from rewards.equality.expressions import Expression, rename, symbols, walk
+from rewards.equality.expressions import Apply, Constant, Expression, Symbol, rename, symbols, walk
 from rewards.equality.findings import Finding, Outcome, different, equal, undecided
 from rewards.equality.normal_form import normalise
 from rewards.equality.structure import Reading, bare_unit_reading, read_value
 from rewards.equality.tokens import Token, same_tokens, tokenize
-from rewards.equality.values import (
-    Chain,
-    Group,
-    Labelled,
-    Matrix,
-    Opaque,
-    Quantity,
-    Ratio,
-    Row,
-    SetOperation,
-    Value,
-)
+from rewards.equality.traverse import children, expressions_of, free_symbols, mapped
+from rewards.equality.values import Chain, Opaque, Quantity, Value
 from rewards.equality.words import choice, names_subject
 from rewards.errors import LimitHitError, UnreadableError
 from rewards.policy import Policy
@@ -130,6 +118,9 @@ def _other_readings(reference: Parsed, answer: Parsed) -> list[tuple[Value, Valu
         unit = bare_unit_reading(reference.tokens)
         if unit is not None:
             out.append((unit, answer.value))
+    ours, theirs = free_symbols(value), free_symbols(answer.value)
+    if ("E" in ours) != ("E" in theirs):
+        out.append((mapped(value, _with_eulers_number), mapped(answer.value, _with_eulers_number)))
     if isinstance(value, Quantity) and not symbols(value.expression):
         if answer.letter and 1 < answer.letter_size < len(answer.tokens):
             out.append((value, read_value(answer.tokens[answer.letter_size :], Reading())))
@@ -141,7 +132,7 @@ def _compare_values(
 ) -> Finding:
     names = _renaming(ours, theirs, reference.parameters | answer.parameters)
     if names:
-        theirs = _mapped(theirs, lambda node: rename(node, names))
+        theirs = mapped(theirs, lambda node: rename(node, names))
     try:
         return Comparer(policy).compare(ours, theirs)
     except UnreadableError as error:
@@ -152,7 +143,7 @@ def _compare_values(
 
 def _renaming(ours: Value, theirs: Value, declared: set[str]) -> dict[str, str]:
     """How to rename the one integer parameter that the answer calls otherwise."""
-    first, second = _symbols(ours), _symbols(theirs)
+    first, second = free_symbols(ours), free_symbols(theirs)
     extra, missing = second - first, first - second
     if len(extra) != 1 or len(missing) != 1:
         return {}
@@ -165,54 +156,18 @@ def _renaming(ours: Value, theirs: Value, declared: set[str]) -> dict[str, str]:
 
 
 def _has_pi(value: Value) -> bool:
-    return any(part == _Constant("pi") for node in _expressions(value) for part in walk(node))
+    return any(part == Constant("pi") for node in expressions_of(value) for part in walk(node))
 
 
-def _symbols(value: Value) -> frozenset[str]:
-    """Free variables of what is said, not of the name it is given."""
-    if isinstance(value, Chain) and set(value.operators) == {"="}:
-        return _symbols(value.parts[-1])
-    out: frozenset[str] = frozenset()
-    for node in _expressions(value):
-        out |= symbols(node)
-    return out
-
-
-def _children(value: Value) -> tuple[Value, ...]:
-    if isinstance(value, Chain | SetOperation):
-        return value.parts
-    if isinstance(value, Row | Group):
-        return value.items
-    if isinstance(value, Matrix):
-        return tuple(cell for row in value.rows for cell in row)
-    return (value.value,) if isinstance(value, Labelled) else ()
-
-
-def _expressions(value: Value) -> list[Expression]:
-    if isinstance(value, Quantity):
-        return [value.expression]
-    if isinstance(value, Ratio):
-        return list(value.parts)
-    return [node for child in _children(value) for node in _expressions(child)]
-
-
-def _mapped(value: Value, change: Callable[[Expression], Expression]) -> Value:
-    if isinstance(value, Quantity):
-        return Quantity(change(value.expression), value.unit)
-    if isinstance(value, Chain):
-        return Chain(tuple(_mapped(part, change) for part in value.parts), value.operators)
-    if isinstance(value, SetOperation):
-        return SetOperation(value.operator, tuple(_mapped(p, change) for p in value.parts))
-    if isinstance(value, Row):
-        items = tuple(_mapped(item, change) for item in value.items)
-        return Row(items, value.opening, value.closing)
-    if isinstance(value, Group):
-        return Group(tuple(_mapped(item, change) for item in value.items), value.braces)
-    if isinstance(value, Matrix):
-        return Matrix(tuple(tuple(_mapped(c, change) for c in row) for row in value.rows))
-    return value
+def _with_eulers_number(node: Expression) -> Expression:
+    """E as sympy prints e."""
+    if node == Symbol("E"):
+        return Constant("e")
+    if isinstance(node, Apply):
+        return Apply(node.operation, tuple(_with_eulers_number(part) for part in node.arguments))
+    return node
 
 
 def is_readable(value: Value) -> bool:
     """Whether nothing in a value is outside our grammar."""
-    return not isinstance(value, Opaque) and all(is_readable(child) for child in _children(value))
+    return not isinstance(value, Opaque) and all(is_readable(child) for child in children(value))

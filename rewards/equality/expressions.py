@@ -34,8 +34,8 @@ class Symbol:
 class Apply:
     """An operation: `add mul neg inv pow`, a function, or a mark (`percent degree pm mp base`).
 
-    `call` applies an unknown function, whose name is a `Symbol` in first place. `sum` and `product`
-    hold their variable, both bounds and the body.
+    `call` applies an unknown function, whose name is a `Symbol` in first place. `sum`, `product`,
+    `integral` and `limit` hold their variable, both bounds and the body.
     """
 
     operation: str
@@ -46,6 +46,8 @@ Expression: TypeAlias = Number | Constant | Symbol | Apply
 
 ZERO, ONE, TWO, HALF = (Number(Fraction(value)) for value in ("0", "1", "2", "1/2"))
 _MAX_PAIRS = 3
+BINDERS = ("sum", "product", "integral", "limit")
+"""Operations with a bound variable: it, both bounds, the body."""
 
 INFINITY = Constant("oo")
 
@@ -93,7 +95,7 @@ def symbols(node: Expression) -> frozenset[str]:
         for argument in node.arguments[1:]:
             names |= symbols(argument)
         return frozenset(names)
-    if node.operation in ("sum", "product"):
+    if node.operation in BINDERS:
         variable, low, high, body = node.arguments
         return (symbols(body) - symbols(variable)) | symbols(low) | symbols(high)
     out: frozenset[str] = frozenset()

@@ -1,12 +1,22 @@
 """Whether two scalar expressions are the same value, or the same function of their variables."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from rewards.equality.canonical import NoFormError, canonical, is_pure
 from rewards.equality.exact import UndefinedError, exact
-from rewards.equality.expressions import INFINITY, MINUS_INFINITY, Expression, symbols
-from rewards.equality.findings import Finding, different, equal, undecided
+from rewards.equality.expressions import (
+    INFINITY,
+    MINUS_INFINITY,
+    Apply,
+    Expression,
+    Number,
+    quotient,
+    symbols,
+    walk,
+)
+from rewards.equality.findings import Finding, Outcome, different, equal, undecided
 from rewards.equality.numeric import (
     COMPLEX,
     DIGITS,
@@ -39,9 +49,33 @@ def same(ours: Expression, theirs: Expression, real_odd_roots: bool = True) -> F
     if ours in infinite or theirs in infinite:
         return different("value_differs")
     names = symbols(ours) | symbols(theirs)
+    found = _same(ours, theirs, names, real_odd_roots)
+    if found.outcome is Outcome.DIFFERENT and (has_plain_log(ours) or has_plain_log(theirs)):
+        return _same(decimal_log(ours), decimal_log(theirs), names, real_odd_roots)
+    return found
+
+
+def _same(
+    ours: Expression, theirs: Expression, names: frozenset[str], real_odd_roots: bool
+) -> Finding:
     if not names:
         return _same_value(ours, theirs, real_odd_roots)
     return _Comparison(ours, theirs, names, real_odd_roots).decide()
+
+
+def has_plain_log(node: Expression) -> bool:
+    """Whether a logarithm stands there without its base: natural to some, decimal to others."""
+    return any(type(part) is Apply and part.operation == "log" for part in walk(node))
+
+
+def decimal_log(node: Expression) -> Expression:
+    """The expression with such logarithms read as decimal ones."""
+    if type(node) is not Apply:
+        return node
+    arguments = tuple(decimal_log(part) for part in node.arguments)
+    if node.operation == "log":
+        return quotient(Apply("ln", arguments), Apply("ln", (Number(Fraction(10)),)))
+    return Apply(node.operation, arguments)
 
 
 def _same_value(ours: Expression, theirs: Expression, real_odd_roots: bool) -> Finding:

@@ -8,7 +8,7 @@ import re
 import unicodedata
 
 from rewards.equality import limits
-from rewards.equality.vocabulary import GREEK_LETTERS, UNICODE
+from rewards.equality.vocabulary import GREEK_LETTERS, NUMERALS, UNICODE
 from rewards.errors import LimitHitError, UnreadableError
 from rewards.policy import Policy
 
@@ -25,6 +25,7 @@ _GROUPED = re.compile(
 )
 _SPACES = re.compile(r" {2,}")
 _MODULE = re.compile(r"\b(?:np|numpy|math|sp|sympy|cmath)\.(?=[A-Za-z])|\b(?:np\.)?float64(?=\()")
+_BASE_WORD = re.compile(r"_\s*\{?\s*\\text\s*\{\s*(" + "|".join(NUMERALS) + r")\s*\}\s*\}?")
 _GROUP_MARK = re.compile(r"\D+")
 _DECIMAL_COMMA = re.compile(r"(?<=\d)(?:,|\{,\})(?=\d)")
 _ORDINAL = re.compile(
@@ -51,6 +52,8 @@ def normalise(text: str, policy: Policy, join_commas: bool = True) -> str:
         raise LimitHitError("limit_length", f"longer than {limits.LENGTH} characters")
     if "  " in text:
         text = _SPACES.sub(" ", text)
+    if "_" in text:
+        text = _BASE_WORD.sub(lambda m: f"_{{{NUMERALS[m[1]]}}}", text)
     if "." in text:
         text = _MODULE.sub("", text)
     if not text.isascii() or not text.isprintable():

@@ -122,6 +122,8 @@ class Evaluator:
             return self._call(node.arguments)
         if operation in ("sum", "product"):
             return self._big(node)
+        if operation in ("integral", "limit"):
+            raise UnreadableError("no_value", f"no rule evaluates this {operation}")
         values = [self._value(child) for child in node.arguments]
         result = self.arithmetic.apply(operation, values)
         if operation in _PERIODIC and abs(result) < _LOSS * abs(values[0]):
@@ -442,6 +444,7 @@ _FUNCTIONS: dict[str, Callable[[Arithmetic, list[Any]], Any]] = {
     "arccsc": _of_reciprocal("arcsin"),
     "arccot": _of_reciprocal("arctan"),
     "ln": _logarithm,
+    "log": _logarithm,
     "neg": lambda field, values: -values[0],
     "inv": lambda field, values: 1 / values[0],
     "percent": lambda field, values: values[0] / 100,

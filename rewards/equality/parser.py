@@ -13,6 +13,7 @@ from fractions import Fraction
 from rewards.equality import limits
 from rewards.equality.expressions import (
     HALF,
+    ONE,
     TWO,
     Apply,
     Constant,
@@ -29,6 +30,7 @@ from rewards.equality.tokens import (
     NAME,
     NUMBER,
     OPERATOR,
+    WORD,
     Token,
 )
 from rewards.equality.vocabulary import names
@@ -43,7 +45,7 @@ _BINOMIALS = ("binom", "frac")
 _CALLABLE = frozenset("fghFGH") | {"phi", "Phi", "varphi", "psi", "Psi"}
 _CALLABLE_IF_PLAIN = frozenset("pqrstuvwyPQRSTUVWNAM")
 _TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh")
-_PYTHON_NUMBERS = names("Rational Fraction Integer Float Decimal")
+PYTHON_NUMBERS = names("Rational Fraction Integer Float Decimal")
 _BIG_OPERATORS = {"sum": "sum", "prod": "product"}
 
 
@@ -288,7 +290,7 @@ class _Parser:
             return self.bracket(token.text)
         if token.kind == COMMAND:
             return self.command(token.text)
-        if token.kind == WORD and token.text in _PYTHON_NUMBERS and self.at("("):
+        if token.kind == WORD and token.text in PYTHON_NUMBERS and self.at("("):
             arguments = self.bracketed_arguments()
             return arguments[0] if len(arguments) == 1 else quotient(*arguments[:2])
         raise UnreadableError("syntax", f"unexpected {token.text!r}")
@@ -387,6 +389,10 @@ class _Parser:
             return Symbol(f"{name} {self.raw()}")
         if name in _BIG_OPERATORS:
             return self.big_operator(_BIG_OPERATORS[name])
+        if name == "int":
+            return self.integral()
+        if name == "lim":
+            return self.limit()
         raise UnreadableError("syntax", f"no rule for \\{name}")
 
     def big_operator(self, operation: str) -> Expression:
@@ -402,6 +408,50 @@ class _Parser:
         self.expect("^")
         high = self.argument(exponent=True)
         return Apply(operation, (Symbol(variable.text), low, high, self.product()))
+
+    def integral(self) -> Expression:
+        """A definite integral; its variable is the one behind the last d."""
+        bounds = list[Expression]()
+        for mark in ("_", "^"):
+            self.expect(mark)
+            bounds.append(self.argument() if self.at("{") else self.signed_atom())
+        end = self.position
+        while end < len(self.tokens) and not self.is_differential(end):
+            end += 1
+        if end >= len(self.tokens):
+            raise UnreadableError("syntax", "an integral without its variable")
+        variable = Symbol(self.tokens[end + 1].text)
+        inner = _Parser(self.tokens[self.position : end])
+        inner.depth = self.depth
+        body = inner.sum() if end > self.position else ONE
+        if inner.position < end - self.position:
+            raise UnreadableError("syntax", "an integrand that does not end at its variable")
+        self.position = end + 2
+        return Apply("integral", (variable, *bounds, body))
+
+    def signed_atom(self) -> Expression:
+        if self.at("-"):
+            self.next()
+            return negate(self.atom())
+        return self.atom()
+
+    def is_differential(self, index: int) -> bool:
+        following = self.tokens[index + 1] if index + 1 < len(self.tokens) else _END
+        return self.tokens[index].text == "d" and following.kind == NAME
+
+    def limit(self) -> Expression:
+        r"""A limit; `\to` stands between the variable and the point."""
+        self.expect("_")
+        self.expect("{")
+        variable = self.next()
+        arrow = self.next()
+        if variable.kind != NAME or arrow.text not in ("to", "rightarrow", "->"):
+            raise UnreadableError("syntax", "a limit without a variable and a point")
+        point = self.sum()
+        if self.at("^"):
+            raise UnreadableError("syntax", "a one-sided limit")
+        self.expect("}")
+        return Apply("limit", (Symbol(variable.text), point, point, self.product()))
 
     def determinant(self, environment: str) -> Expression:
         """The value of a small matrix between bars."""
@@ -493,6 +543,8 @@ def _logarithm(name: str, arguments: tuple[Expression, ...], base: Expression | 
         base = arguments[1]
     if base is None and name in ("lg", "log2"):
         base = Number(Fraction(10 if name == "lg" else 2))
+    if base is None and name == "log":
+        return Apply("log", arguments)
     node = Apply("ln", arguments[:1])
     return node if base is None else quotient(node, Apply("ln", (base,)))
 

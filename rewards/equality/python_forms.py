@@ -11,22 +11,15 @@ from rewards.equality.values import (
     SetOperation,
     Value,
 )
+from rewards.equality.vocabulary import PYTHON_RELATIONS
 
 Tokens = Sequence[Token]
-_RELATIONS = {"Eq": "=", "Ne": "!=", "Lt": "<", "Le": "<=", "Gt": ">", "Ge": ">="}
-_RELATIONS |= {
-    "Equality": "=",
-    "StrictLessThan": "<",
-    "LessThan": "<=",
-    "StrictGreaterThan": ">",
-    "GreaterThan": ">=",
-}
 _SETS = {"Union": "∪", "Intersection": "∩", "Complement": "setminus"}
 _BRACKETS = {"": "[]", "open": "()", "Lopen": "(]", "Ropen": "[)"}
 
 PYTHON_FORMS = frozenset(
     {"Matrix", "ImmutableMatrix", "array", "Interval", "FiniteSet", "set", "tuple", "list"}
-    | set(_RELATIONS)
+    | set(PYTHON_RELATIONS)
     | set(_SETS)
 )
 
@@ -43,8 +36,8 @@ def python_form(tokens: Tokens, statement: Callable[[Tokens], Value]) -> Value |
     if pieces is None:
         return None
     values = tuple(statement(piece) for piece in pieces)
-    if name in _RELATIONS:
-        return Chain(values, (_RELATIONS[name],)) if len(values) == 2 else None
+    if name in PYTHON_RELATIONS:
+        return Chain(values, (PYTHON_RELATIONS[name],)) if len(values) == 2 else None
     if name in _SETS:
         return SetOperation(_SETS[name], values) if values else None
     if name == "Interval":

@@ -119,7 +119,7 @@ def _equal_decimals(reference: Expression, answer: Expression, policy: Policy) -
     a, b = number(reference), number(answer)
     if a is None or b is None:
         return _close_complex(reference, answer, policy.decimal_tolerance)
-    if is_decimal(reference) and policy.round_to_reference:
+    if is_decimal(reference) and policy.round_to_reference and not _is_printed_double(reference):
         if not has_decimal(answer) or _is_printed_double(answer):
             return _rounds_to(b, a, reference)
         return False

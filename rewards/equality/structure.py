@@ -5,6 +5,7 @@ A structure is only split where no bracket is open.
 """
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -15,7 +16,7 @@ from rewards.equality.expressions import (
     Number,
     symbols,
 )
-from rewards.equality.parser import parse
+from rewards.equality.parser import PYTHON_NUMBERS, parse
 from rewards.equality.python_forms import PYTHON_FORMS, python_form
 from rewards.equality.tokens import (
     COMMAND,
@@ -42,6 +43,7 @@ from rewards.equality.values import (
     Text,
     Value,
 )
+from rewards.equality.vocabulary import NUMERALS
 from rewards.errors import LimitHitError, UnreadableError
 
 Tokens = Sequence[Token]
@@ -50,19 +52,18 @@ ORDERINGS = frozenset({"<", ">", "<=", ">="})
 _OPENING = frozenset({"(", "[", "{", "\\{", "langle", "lfloor", "lceil"})
 _CLOSING = frozenset({")", "]", "}", "\\}", "rangle", "rfloor", "rceil"})
 _PAIRS = {"(": ")]", "[": ")]", "{": "}", "\\{": ("\\}",), "langle": ("rangle",)}
+_OTHER_MARKS = frozenset(
+    {",", ";", ":", "∈", "∪", "∩", "setminus", "\\{", "langle", "U", "&", "to"}
+)
 _QUALIFIERS = frozenset({"for", "where", "with", "when", "whenever", "forall"})
+_CONJUNCTIONS = frozenset({"and", "or", "And", "Or", "AND", "OR"})
+_LEADING = frozenset({",", ".", '"', "=", "≈"})
+_STRUCTURAL = RELATIONS | _QUALIFIERS | _CONJUNCTIONS | _OTHER_MARKS
+"""Without any of these an answer is one quantity, or words."""
 _INTEGERS = frozenset({"mathbbZ", "mathbbN", "Z", "integer", "integers"})
 _MATRICES = frozenset(["pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array"])
 _LINES = frozenset(["cases", "aligned", "align", "gathered", "split"])
-_NUMERALS = {
-    word: value
-    for value, word in enumerate(
-        (
-            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-            "fifteen sixteen seventeen eighteen nineteen twenty"
-        ).split()
-    )
-}
+_COPULAS = frozenset({"is", "are", "equals", "was"})
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
@@ -89,7 +90,10 @@ class _Structure:
         if self.reading.depth > limits.DEPTH:
             raise LimitHitError("limit_depth", f"nested more than {limits.DEPTH} deep")
         try:
-            return self.split(self.without_qualifiers(_trim(tokens)))
+            tokens = _trim(tokens)
+            if _is_plain(tokens):
+                return self.quantity(tokens)
+            return self.vector(tokens) or self.split(self.without_qualifiers(tokens))
         finally:
             self.reading.depth -= 1
 
@@ -114,7 +118,7 @@ class _Structure:
         groups = _split(tokens, {";"})
         if len(groups) > 1:
             return self.semicolons(groups)
-        groups = _split(tokens, {"and", "or", "And", "Or", "AND", "OR"}, words=True)
+        groups = _split(tokens, _CONJUNCTIONS, words=True)
         if len(groups) > 1:
             return self.conjunction(tokens, groups)
         groups = _split(tokens, {","})
@@ -197,8 +201,22 @@ class _Structure:
                     label = " ".join(t.text.lower() for t in tokens[:index])
                     return Labelled(label, self.statement(rest))
                 return None
+            if (
+                token.kind == WORD
+                and token.text in _COPULAS
+                and _says_mathematics(tokens[index + 1 :])
+            ):
+                return Labelled("", self.statement(tokens[index + 1 :]))
             if token.kind not in (WORD, NAME, NUMBER):
                 return None
+        return None
+
+    def vector(self, tokens: Tokens) -> Value | None:
+        """`<1, 2, 3>`."""
+        if tokens and tokens[0].text == "<" and tokens[-1].text == ">" and len(tokens) > 4:
+            parts = _split(tokens[1:-1], {","})
+            if len(parts) > 1 and all(parts) and not any(_relates(part) for part in parts):
+                return Row(tuple(self.statement(part) for part in parts))
         return None
 
     def relation(self, tokens: Tokens) -> Value | None:
@@ -322,6 +340,8 @@ class _Structure:
 
     def ratio(self, tokens: Tokens) -> Value | None:
         parts = _split(tokens, {":"})
+        if len(parts) < 2:
+            parts = _split(tokens, {"to"}, words=True)
         if len(parts) < 2 or not all(parts):
             return None
         if len(parts) == 2 and len(parts[1]) == 1 and parts[1][0].text[:1] == "0":
@@ -333,8 +353,8 @@ class _Structure:
 
     def quantity(self, tokens: Tokens) -> Value:
         reason = ""
-        if len(tokens) == 1 and tokens[0].text.lower() in _NUMERALS:
-            return Quantity(Number(Fraction(_NUMERALS[tokens[0].text.lower()])))
+        if len(tokens) == 1 and tokens[0].text.lower() in NUMERALS:
+            return Quantity(Number(Fraction(NUMERALS[tokens[0].text.lower()])))
         cut = _unit_start(tokens)
         if cut:
             unit = read_unit(tokens[cut:])
@@ -343,7 +363,7 @@ class _Structure:
                     return Quantity(_with_marks(parse(tokens[:cut]), tokens[cut:]), unit)
                 except UnreadableError as error:
                     reason = str(error)
-        if not any(token.kind == WORD for token in tokens):
+        if all(token.kind != WORD or token.text in PYTHON_NUMBERS for token in tokens):
             try:
                 return Quantity(parse(tokens))
             except UnreadableError as error:
@@ -403,8 +423,17 @@ def _unit_start(tokens: Tokens) -> int:
     """Index of the first token of the words at the end, 0 if there are none."""
     for index, token in enumerate(tokens):
         if token.kind == WORD or (token.kind == NAME and token.prose):
-            return index
+            return 0 if token.text in PYTHON_NUMBERS else index
     return 0
+
+
+def _is_plain(tokens: Tokens) -> bool:
+    """Whether no rule but that for quantities can apply: true of most answers, and cheap to see."""
+    if not tokens or tokens[0].kind == WORD or tokens[0].text in ("{", "emptyset", "mathbbR"):
+        return False
+    return all(
+        token.text not in _STRUCTURAL and not token.text.startswith("begin ") for token in tokens
+    )
 
 
 def _resumed(tokens: Tokens, start: int) -> int:
@@ -481,9 +510,11 @@ def _opening_of_last(tokens: Tokens) -> int:
     return -1
 
 
-def _split(tokens: Tokens, separators: set[str], words: bool = False) -> list[Tokens]:
+def _split(tokens: Tokens, separators: AbstractSet[str], words: bool = False) -> list[Tokens]:
     """Pieces between separators outside brackets."""
     out: list[Tokens] = []
+    if not any(token.text in separators for token in tokens):
+        return [tokens]
     depth = start = 0
     for index, token in enumerate(tokens):
         depth += _step(token)
@@ -527,6 +558,10 @@ def _relates(tokens: Tokens) -> bool:
     return any(token.text in RELATIONS for token in tokens)
 
 
+def _says_mathematics(tokens: Tokens) -> bool:
+    return bool(tokens) and all(token.kind != WORD for token in tokens)
+
+
 def _builder_bar(tokens: Tokens) -> int:
     """Index of the bar or colon in `{x | x > 2}`, or -1."""
     depth = 0
@@ -541,7 +576,7 @@ def _builder_bar(tokens: Tokens) -> int:
 
 def _trim(tokens: Tokens) -> Tokens:
     start, end = 0, len(tokens)
-    while start < end and tokens[start].kind == OPERATOR and tokens[start].text in (",", ".", '"'):
+    while start < end and tokens[start].kind == OPERATOR and tokens[start].text in _LEADING:
         start += 1
     while (
         end > start

@@ -17,6 +17,7 @@ from rewards.equality.vocabulary import (
     IGNORED,
     LETTER_COMMANDS,
     OPERATORS,
+    PYTHON_RELATIONS,
     TEXT_COMMANDS,
     names,
 )
@@ -166,6 +167,12 @@ class _Cutter:
         kind, name = classify(word)
         if word in _TIMES and following not in ("(", "{", "\\") and self.after_number():
             kind, name = WORD, word
+        if word in PYTHON_RELATIONS and following == "(":
+            self.tokens.append(Token(WORD, word, spaced=spaced))
+            return
+        if word in _SCALES and self.tokens and self.tokens[-1].text == "°":
+            self.tokens[-1] = Token(WORD, _SCALES[word], spaced=True, prose=True)
+            return
         if kind == NAME and len(word) == 1 and prose:
             self.tokens.append(Token(NAME, word, spaced=spaced, prose=True))
         elif kind != WORD or prose or self.is_word(word):
@@ -319,6 +326,7 @@ _UNITS = names(
 """The same, behind a number."""
 _DANGLING = frozenset({".", ",", "newline", "^", ";", "…"})
 """Marks that say nothing at the end of an answer; dots only behind a decimal."""
+_SCALES = {"C": "celsius", "F": "fahrenheit"}
 _TIMES = names("min sec")
 """Functions that behind a number are minutes and seconds."""
 _LONG_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")

@@ -143,7 +143,30 @@ TEXT_COMMANDS = names(
 
 LETTER_COMMANDS = frozenset(["mathbb", "mathcal", "mathfrak", "mathscr"])
 
-SEPARATORS = frozenset({"and", "or", ",", ";"})
+PYTHON_RELATIONS = {
+    "Eq": "=",
+    "Ne": "!=",
+    "Lt": "<",
+    "Le": "<=",
+    "Gt": ">",
+    "Ge": ">=",
+    "Equality": "=",
+    "StrictLessThan": "<",
+    "LessThan": "<=",
+    "StrictGreaterThan": ">",
+    "GreaterThan": ">=",
+}
+"""Names under which sympy prints relations."""
+
+NUMERALS = {
+    word: value
+    for value, word in enumerate(
+        (
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+            "fifteen sixteen seventeen eighteen nineteen twenty"
+        ).split()
+    )
+}
 
 UNICODE: dict[str, str] = {
     "π": r"\pi ",
