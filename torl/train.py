@@ -49,7 +49,7 @@ class TrainOptions:
     """C: tool calls per episode; 0 trains on text alone."""
     warm_start: int = 96
     """Traces of the SFT stage before RL; 0 leaves the stage out."""
-    warm_start_code: float = 0.5
+    warm_start_code: float = 0.4
     """Share of these traces that call the tool."""
     warm_start_from: Path | None = None
     """Weights of an earlier SFT stage to start RL from, in place of a stage of its own."""

@@ -6,8 +6,10 @@ from typing import Protocol
 class Progress(Protocol):
     """A display of one stage of work."""
 
-    interrupted: bool
-    """True once the user has asked to stop: finish the step at hand, save, and return."""
+    @property
+    def interrupted(self) -> bool:
+        """True once the user has asked to stop: finish the step at hand, save, and return."""
+        ...
 
     def advance(self, count: int = 1, **numbers: float) -> None:
         """`count` more units are done; `numbers` are worth showing beside the bar."""

@@ -24,7 +24,7 @@ os.environ.setdefault(
     "TRL_EXPERIMENTAL_SILENCE", "1"
 )  # rollout_func is experimental; trl is pinned
 
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from agents.core.algorithm import Algorithm
@@ -113,6 +113,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._run = run
         self._trajectories: list[Trajectory] = []
         self._seconds: dict[str, float] = {}
+        self._parts: list[dict[str, Any]] = []
         rows = [{"prompt": p.question, "index": i} for i, p in enumerate(problems)]
         super().__init__(
             model=model,
@@ -123,6 +124,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             rollout_func=self._rollout,
             callbacks=[_Checkpoints(), _Steps(progress or Silent())],
         )
+        self.remove_callback(PrinterCallback)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._rows = [row["index"] for row in inputs]
@@ -175,12 +177,11 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         wanted = attention_mask.clone()
         wanted[:, :-logits_to_keep] = 0
         size = options.get("batch_size") or len(input_ids)
+        chunks = (t.split(size) for t in (input_ids, attention_mask, wanted))
         with self.accelerator.autocast():
             parts = [
-                score(model, *rows, temperature=self.temperature)
-                for rows in zip(
-                    *(t.split(size) for t in (input_ids, attention_mask, wanted)), strict=True
-                )
+                score(model, ids, mask, want, self.temperature)
+                for ids, mask, want in zip(*chunks, strict=True)
             ]
         logps, entropies = (
             torch.cat(part)[:, -logits_to_keep:] for part in zip(*parts, strict=True)
@@ -191,12 +192,11 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         once = self.args.steps_per_generation == self.args.gradient_accumulation_steps
         if not (self.model.training and once and self.num_iterations == 1):
             return super()._prepare_inputs(generation_batch)
-        place = self._step % self.args.steps_per_generation
-        if place == 0 or self._buffered_inputs is None:
+        count = self.args.steps_per_generation
+        if self._step % count == 0 or not self._parts:
             batch = self._generate_and_score_completions(generation_batch)
-            keep_all = self.beta != 0.0
-            self._buffered_inputs = micro_batches(batch, self.args.steps_per_generation, keep_all)
-        return self._buffered_inputs[place]
+            self._parts = micro_batches(batch, count, keep_all=self.beta != 0.0)
+        return self._parts[self._step % count]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write one line of metrics for each step: TRL's numbers and ToRL's behaviour metrics."""

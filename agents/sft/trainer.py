@@ -54,6 +54,7 @@ def train_sft(
     """
     import torch
     from datasets import Dataset
+    from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     class _Trainer(SFTTrainer):  # type: ignore[misc]
@@ -99,6 +100,7 @@ def train_sft(
         ),
         callbacks=[_reporting(run, progress or Silent())],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
 
 
