@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import Future
 from typing import Any, Unpack
 
 import gymnasium as gym
 
 from torl_env.config import EnvConfig
 from torl_env.drawing import Draw, open_problems
+from torl_env.driving import adrive, drive
 from torl_env.episode import Episode
-from torl_env.lane import Lane, StepResult, Steps, drive
+from torl_env.lane import Lane, StepResult
 from torl_env.lease import SandboxLease
 from torl_env.options import EnvOptions
 from torl_env.problems.types import ProblemSource
@@ -181,25 +181,6 @@ class ToRLMathEnv(gym.Env[str, str]):
         if hasattr(self, "_lane"):
             self._lane.close()
             self._lease.close()
-
-
-async def adrive(steps: Steps) -> StepResult:
-    """Run a step to its end without blocking the event loop."""
-    try:
-        job = next(steps)
-        while True:
-            try:
-                if isinstance(job, Future):
-                    value = await asyncio.wrap_future(job)
-                else:
-                    value = await asyncio.to_thread(job)
-            except BaseException as error:  # noqa: BLE001 - the step decides what an error means
-                job = steps.throw(error)
-            else:
-                job = steps.send(value)
-    except StopIteration as end:
-        result: StepResult = end.value
-        return result
 
 
 def _transition(result: StepResult) -> Transition:

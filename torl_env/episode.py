@@ -43,8 +43,12 @@ class RunTool:
 
     @property
     def code(self) -> str:
-        """The raw text of the call: the program, in fenced style."""
-        return self.call.body
+        """The program of a call of `python`, whatever the style."""
+        return (
+            self.call.body
+            if self.call.arguments is None
+            else str(self.call.arguments.get("code", ""))
+        )
 
 
 @dataclass(frozen=True, slots=True)

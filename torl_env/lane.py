@@ -43,22 +43,6 @@ Steps = Generator[Job, Any, StepResult]
 """A step in progress: yields work, is sent its result (or thrown its error), returns the step."""
 
 
-def drive(steps: Steps) -> StepResult:
-    """Run a step to its end in this thread."""
-    try:
-        job = next(steps)
-        while True:
-            try:
-                value = job.result() if isinstance(job, Future) else job()
-            except BaseException as error:  # noqa: BLE001 - the step decides what an error means
-                job = steps.throw(error)
-            else:
-                job = steps.send(value)
-    except StopIteration as end:
-        result: StepResult = end.value
-        return result
-
-
 class Lane:
     """Runs one episode after the other.
 
@@ -229,5 +213,5 @@ def attempt(episode: Episode, grade: Grade) -> Attempt:
         tool_errors=state.tool_errors,
         turns=state.turn,
         truncated=ending is not None and not ending.terminates,
-        boxed=grade.answer is not None,
+        boxed=grade.verdict is not Verdict.NO_ANSWER,
     )

@@ -1,14 +1,9 @@
 """Many episodes at once: all their programs run together, and nobody waits for the slowest."""
 
-import asyncio
-import queue
-import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium.utils import seeding
@@ -17,7 +12,8 @@ from gymnasium.vector.utils import batch_space
 
 from torl_env.config import EnvConfig
 from torl_env.drawing import Draw, draw, open_problems
-from torl_env.lane import Lane, StepResult, Steps
+from torl_env.driving import Flight
+from torl_env.lane import Lane, StepResult
 from torl_env.lease import SandboxLease
 from torl_env.options import EnvOptions
 from torl_env.problems.types import Problem, ProblemSource
@@ -44,7 +40,6 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         autoreset_mode: `SameStep` begins the next episode in the step that ends one and keeps the
             last observation and info in `final_obs` and `final_info`; `NextStep` spends the next
             action on it; `Disabled` leaves it to `reset(options={"reset_mask": ...})`.
-        workers: Threads for grading and for tools that block.
         **options: Fields of `EnvConfig`.
     """
 
@@ -55,7 +50,6 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         split: str | None = None,
         sandbox: Sandbox | str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        workers: int | None = None,
         **options: Unpack[EnvOptions],
     ) -> None:
         if num_envs < 1:
@@ -73,7 +67,7 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         self._lanes = [Lane(self.config, self._lease.get, i) for i in range(num_envs)]
         self._randoms: list[np.random.Generator | None] = [None] * num_envs
         self._observations = [""] * num_envs
-        self._flight = _Flight(workers or min(num_envs, 128))
+        self._flight = Flight()
 
     def reset(
         self,
@@ -114,12 +108,15 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
             ResetNeeded: An env has no running episode and `autoreset_mode` is `Disabled`.
             ValueError: There are not `num_envs` actions, or steps are in flight.
         """
+        self._send_all(actions)
+        return self.batch(self.recv(self.num_envs))
+
+    def _send_all(self, actions: Sequence[str]) -> None:
         if self._flight.count:
             raise ValueError(f"{self._flight.count} steps are in flight: recv() them before step()")
         if len(actions) != self.num_envs:
             raise ValueError(f"step takes {self.num_envs} actions, got {len(actions)}")
         self.send(list(actions), range(self.num_envs))
-        return self.batch(self.recv(self.num_envs))
 
     def send(
         self,
@@ -169,6 +166,8 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
     def recv(self, min_ready: int = 1, timeout: float | None = None) -> list[StepResult]:
         """Steps that have ended, in the order in which they did.
 
+        In mode `SameStep` a step that ends an episode has the first observation of the next one.
+
         Args:
             min_ready: Wait for so many, but not for more than are in flight; 0 never waits.
             timeout: Seconds to wait at most; then there may be fewer.
@@ -201,12 +200,14 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         return tuple(self._observations), rewards, flags[0], flags[1], infos
 
     async def astep(self, actions: Sequence[str]) -> VectorTransition:
-        """`step` without blocking the event loop; a cancelled one may be received later."""
-        return await asyncio.to_thread(self.step, actions)
+        """`step` without blocking the event loop; what a cancelled one began, `recv` gives."""
+        self._send_all(actions)
+        return self.batch(await self.arecv(self.num_envs))
 
     async def arecv(self, min_ready: int = 1, timeout: float | None = None) -> list[StepResult]:
-        """`recv` without blocking the event loop."""
-        return await asyncio.to_thread(self.recv, min_ready, timeout)
+        """`recv` without blocking the event loop; a cancelled one loses nothing."""
+        ready = await self._flight.aland(min_ready, timeout)
+        return [self._settle(result) for result in ready]
 
     def get_state(self, env_id: int, *, live: bool = False) -> EnvState:
         """As `ToRLMathEnv.get_state`, of one env without a step in flight."""
@@ -239,7 +240,11 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
     def _seed(self, seed: int | Sequence[int | None] | None, mask: Bools) -> None:
         if seed is None:
             return
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed)
+        seeds = (
+            [seed + i for i in range(self.num_envs)]
+            if isinstance(seed, int | np.integer)
+            else list(seed)
+        )
         if len(seeds) != self.num_envs:
             raise ValueError(f"seed must have {self.num_envs} items, got {len(seeds)}")
         for i, one in enumerate(seeds):
@@ -254,110 +259,9 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         return random
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Kill what runs, end interpreters and threads, let the sandbox go."""
+        """Kill what runs, end interpreters, let the sandbox go."""
         if hasattr(self, "_flight"):
             self._flight.close()
             for lane in self._lanes:
                 lane.close()
             self._lease.close()
-
-
-class _Flight:
-    """Steps in progress: starts their jobs, and resumes them when those have ended."""
-
-    def __init__(self, workers: int) -> None:
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="torl-env")
-        self._steps: dict[int, Steps] = {}
-        self._jobs: dict[int, Future[Any]] = {}
-        self._landed: list[StepResult] = []
-        self._ready: queue.SimpleQueue[tuple[int, Future[Any] | None]] = queue.SimpleQueue()
-        self._closed = False
-
-    @property
-    def count(self) -> int:
-        """Steps that `land` has not given yet."""
-        return len(self._steps) + len(self._landed)
-
-    def has(self, i: int) -> bool:
-        """Whether env `i` has such a step."""
-        return i in self._steps or any(result.env_id == i for result in self._landed)
-
-    def start(self, i: int, steps: Steps) -> None:
-        """Begin a step."""
-        self._check()
-        self._steps[i] = steps
-        self._advance(i, lambda: next(steps))
-
-    def done(self, i: int, result: StepResult) -> None:
-        """Take a step that needed no work."""
-        self._check()
-        self._landed.append(replace(result, env_id=i))
-
-    def land(self, min_ready: int, timeout: float | None) -> list[StepResult]:
-        """Give ended steps, see `ToRLMathVectorEnv.recv`."""
-        self._check()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        wanted = min(min_ready, self.count)
-        while self._resume(wait=len(self._landed) < wanted, deadline=deadline):
-            pass
-        self._check()
-        landed, self._landed = self._landed, []
-        return landed
-
-    def _resume(self, *, wait: bool, deadline: float | None) -> bool:
-        """Resume one step whose job has ended; False when there was none in time."""
-        try:
-            if not wait:
-                i, job = self._ready.get_nowait()
-            elif deadline is None:
-                i, job = self._ready.get()
-            else:
-                i, job = self._ready.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            return False
-        if job is None:
-            return False
-        if self._jobs.get(i) is job:
-            steps = self._steps[i]
-            error = CancelledError() if job.cancelled() else job.exception()
-            if error is None:
-                self._advance(i, lambda: steps.send(job.result()))
-            else:
-                self._advance(i, lambda: steps.throw(error))
-        return True
-
-    def _advance(self, i: int, resume: Callable[[], Any]) -> None:
-        self._jobs.pop(i, None)
-        try:
-            job = resume()
-        except StopIteration as end:
-            del self._steps[i]
-            self._landed.append(end.value)
-            return
-        except BaseException:
-            del self._steps[i]
-            raise
-        future = job if isinstance(job, Future) else self._pool.submit(job)
-        self._jobs[i] = future
-        future.add_done_callback(lambda ended: self._ready.put((i, ended)))
-
-    def abandon(self, i: int) -> None:
-        """Forget the step of env `i`, if there is one."""
-        self._landed = [result for result in self._landed if result.env_id != i]
-        steps, job = self._steps.pop(i, None), self._jobs.pop(i, None)
-        if job is not None:
-            job.cancel()
-        if steps is not None:
-            steps.close()
-
-    def _check(self) -> None:
-        if self._closed:
-            raise gym.error.ClosedEnvironmentError("the vector env is closed: make a new one")
-
-    def close(self) -> None:
-        """Forget all steps, wake up who waits for them, end the threads."""
-        self._closed = True
-        for i in list(self._steps):
-            self.abandon(i)
-        self._ready.put((-1, None))
-        self._pool.shutdown(wait=False, cancel_futures=True)

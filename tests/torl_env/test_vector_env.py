@@ -281,6 +281,37 @@ def test_await_forms(box: Sandbox) -> None:
     assert results[0].env_id == 0
 
 
+def test_a_cancelled_wait_loses_nothing(box: Sandbox) -> None:
+    async def play() -> list[StepResult]:
+        envs = make(box, 2)
+        envs.reset(seed=0)
+        waiting = asyncio.create_task(envs.astep([sleep(0.4), CALL]))
+        await asyncio.sleep(0.2)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await envs.arecv(2, timeout=0.01) != []
+        return envs.recv(2)
+
+    (last,) = asyncio.run(play())
+    assert last.observation == "\n```output\nawake\n```\n"
+
+
+def test_many_sleepers_hold_up_nobody(box: Sandbox) -> None:
+    async def play() -> float:
+        envs = [ToRLMathEnv(PROBLEMS, sandbox=box, stateful=True, tool_budget=2) for _ in range(12)]
+        for env in envs:
+            env.reset(seed=0)
+        await asyncio.gather(*(env.astep(CALL) for env in envs))
+        started = time.monotonic()
+        await asyncio.gather(*(env.astep(sleep(0.5)) for env in envs))
+        for env in envs:
+            env.close()
+        return time.monotonic() - started
+
+    assert asyncio.run(play()) < 3
+
+
 def test_closing_wakes_up_who_waits() -> None:
     with SubprocessSandbox() as sandbox:
         envs = make(sandbox, 2)
