@@ -80,6 +80,7 @@ def enter_namespaces(config: ServerConfig, isolation: Isolation, keep: int) -> N
         _wait_outside(inner, parent)
     os.close(parent)
     isolation.private_pids = True
+    kernel.libc.sethostname(b"sandbox", 7)
     isolation.note(Layer.NAMESPACES, True, how)
 
 

@@ -26,6 +26,8 @@ from torl_env.sandbox.forkserver import kernel, warm
 from torl_env.sandbox.forkserver.isolation import Isolation
 from torl_env.sandbox.forkserver.wire import Job
 
+_exit: Final = os._exit
+"""A program may replace the name in its own copy of the module."""
 FILENAME: Final = "<program>"
 COMPILING, COMPILED = 1, 2
 """Values of a child's byte in the shared page; 0 while it is not ready."""
@@ -217,7 +219,7 @@ def finish(code: int) -> NoReturn:
         sys.stderr.flush()
     except BaseException:  # noqa: BLE001 - exit functions are the program's
         code = code or 120
-    os._exit(code)
+    _exit(code)
 
 
 def new_main() -> dict[str, object]:
@@ -266,11 +268,11 @@ class Child:
             self.phases[slot] = COMPILING
         except BaseException as error:  # noqa: BLE001 - the server reads the phase
             os.write(2, f"sandbox: cannot prepare a program: {error!r}\n".encode())
-            os._exit(1)
+            _exit(1)
         gc.enable()
         code = prepare_source(source, FILENAME)
         if code is None:
-            os._exit(1)
+            _exit(1)
         self.phases[slot] = COMPILED
         # From here on no path leads from the program to the server.
         self.phases.close()
@@ -280,7 +282,7 @@ class Child:
         with socket.socket(fileno=CONTROL) as control:
             data, files, _, _ = socket.recv_fds(control, 64, 3)
             if len(files) < 3:
-                os._exit(0)
+                _exit(0)
             for number, file in enumerate(files):
                 os.dup2(file, number)
         kernel.close_from(CONTROL)

@@ -14,6 +14,7 @@ from torl_env.sandbox.forkserver.reactor import Reactor
 from torl_env.sandbox.forkserver.watch import WaitMeter, Watch
 from torl_env.sandbox.forkserver.wire import Ending, Mark, Reply, Request
 
+_exit: Final = os._exit
 Send = Callable[[Reply], None]
 
 
@@ -38,7 +39,7 @@ def fork_child(serve: Callable[[int], None]) -> tuple[int, socket.socket]:
         try:
             serve(theirs.detach())
         finally:
-            os._exit(1)
+            _exit(1)
     theirs.close()
     ours.setblocking(False)
     return pid, ours

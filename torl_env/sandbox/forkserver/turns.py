@@ -27,6 +27,7 @@ from torl_env.sandbox.forkserver.program import (
 )
 from torl_env.sandbox.forkserver.wire import Job
 
+_exit: Final = os._exit
 TURN: Final = b"T"
 """Server to session: fork, run the attached program in the fork."""
 TURN_IN_PLACE: Final = b"I"
@@ -90,7 +91,7 @@ class Interpreter:
     def _obey(self) -> None:
         data, files, _, _ = socket.recv_fds(self._control, 256, 4)
         if not data:
-            os._exit(0)
+            _exit(0)
         kind, job = data[:1], Job.unpack(data[1:]) if len(data) > 1 else None
         if kind in (TURN, FORK):
             if not self._become_fork(files):

@@ -1,0 +1,50 @@
+"""Hostile programs as text, and the sandboxes of every set of layers that this kernel can build."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One hostile program and what must come of it."""
+
+    name: str
+    outcome: str
+    """In words."""
+    by: frozenset[str]
+    """Layers of which each alone is enough; empty where it must always hold."""
+    statuses: frozenset[str]
+    prints: str | None
+    code: str
+
+
+def read_attacks(category: str) -> list[Attack]:
+    text = (PROGRAMS / f"{category}.txt").read_text(encoding="utf-8")
+    return [_attack(category, part) for part in text.split("=== ")[1:]]
+
+
+def _attack(category: str, part: str) -> Attack:
+    name, *lines = part.split("\n")
+    fields: dict[str, str] = {}
+    while lines and (match := re.match(r"(outcome|by|status|prints): (.*)", lines[0])):
+        fields[match[1]] = match[2]
+        lines.pop(0)
+    prints = fields.get("prints")
+    return Attack(
+        name=f"{category}/{name}",
+        outcome=fields["outcome"],
+        by=frozenset(fields.get("by", "").split()),
+        statuses=frozenset(fields["status"].split()),
+        prints=None if prints is None else prints.encode().decode("unicode_escape"),
+        code="\n".join(lines).strip("\n"),
+    )
+
+
+@pytest.fixture(scope="session")
+def categories() -> dict[str, list[Attack]]:
+    return {path.stem: read_attacks(path.stem) for path in sorted(PROGRAMS.glob("*.txt"))}

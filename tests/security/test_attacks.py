@@ -1,0 +1,159 @@
+"""Every hostile program against every set of layers that this kernel can build.
+
+What a layer must stop is stated with each program (tests/security/programs). After each of them
+the next calls are right, and no process, file or shared memory is left.
+"""
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from torl_env.sandbox import Execution, Limits, LocalSandbox
+from torl_env.sandbox.forkserver.config import Layer
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux")
+
+ROOT = Path(__file__).parents[2]
+CATEGORIES = sorted(path.stem for path in (Path(__file__).parent / "programs").glob("*.txt"))
+LIMITS = Limits(cpu_seconds=0.4, wall_seconds=1.2, memory_mb=256, output_bytes=4096, processes=64)
+SLOW = pytest.mark.slow
+LAYER_SETS = {
+    "everything": (),
+    "unprivileged": ("unprivileged",),
+    "no-namespaces": ("namespaces",),
+    "no-namespaces-unprivileged": ("namespaces", "unprivileged"),
+    "no-landlock": ("landlock",),
+    "no-seccomp": ("seccomp",),
+    "no-landlock-no-namespaces": ("landlock", "namespaces"),
+}
+PARAMETERS = [pytest.param(name, marks=() if name == "everything" else SLOW) for name in LAYER_SETS]
+
+
+@dataclass
+class Arena:
+    """A sandbox under attack."""
+
+    sandbox: LocalSandbox
+    held: frozenset[str]
+    spaces: list[str]
+    port: int
+    idle: int = 2
+
+    def prepare(self, code: str) -> str:
+        for key, value in {
+            "@ROOT@": str(ROOT),
+            "@PORT@": str(self.port),
+            "@HOST@": socket.gethostname(),
+            "@NEST@": "(" * 100_000,
+            "@NUL@": "\0",
+        }.items():
+            code = code.replace(key, value)
+        return code
+
+    def next_calls_are_right(self, count: int) -> None:
+        futures = [self.sandbox.submit(f"print({n} * 3, __name__)") for n in range(count)]
+        assert [f.result(60).stdout for f in futures] == [
+            f"{n * 3} __main__\n" for n in range(count)
+        ]
+        maths = "import sympy, numpy, json, math\nx = sympy.Symbol('x')\n"
+        maths += "print(sympy.solve(x**2 - 4), numpy.sum([1, 2]), json.loads('[1]'), math.sqrt(9))"
+        result = self.sandbox.run(maths, Limits(cpu_seconds=5))
+        assert result.stdout == "[-2, 2] 3 [1] 3.0\n", result
+
+    def nothing_is_left(self) -> None:
+        assert self.sandbox._pool is not None
+        deadline = time.monotonic() + 10
+        while self.sandbox._pool.running or self._strangers():
+            assert time.monotonic() < deadline, f"left over: {self._strangers()}"
+            time.sleep(0.05)
+        places = [
+            Path(p) for p in ("/tmp", "/dev/shm", "/var/tmp", str(Path.home()), ".", "/sandbox")
+        ]
+        left = [str(found) for place in places for found in place.glob("*torl-attack*")]
+        assert left == []
+        shared = Path("/proc/sysvipc/shm")
+        assert not shared.exists() or " 460577 " not in shared.read_text()
+
+    def _strangers(self) -> list[str]:
+        """Processes below the servers beyond those forked ahead."""
+        assert self.sandbox._pool is not None
+        strangers = []
+        for tier in self.sandbox._pool._tiers.values():
+            for server in tier.servers:
+                pid = inner_pid(server._process.pid, "namespaces" in self.held)
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                strangers += children[self.idle :]
+        return strangers
+
+
+def inner_pid(outer: int, nested: bool) -> int:
+    if not nested:
+        return outer
+    (inner,) = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()
+    return int(inner)
+
+
+@pytest.fixture(scope="module", params=PARAMETERS)
+def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
+    os.environ["TORL_ATTACK_SECRET"] = "hunter2"
+    listener = socket.create_server(("127.0.0.1", 0))
+    with LocalSandbox(LIMITS, off=LAYER_SETS[request.param], idle=2) as sandbox:
+        sandbox.warm()
+        sandbox.run("marker = 'torl-residue-marker'")
+        layers = sandbox.reports()[0].layers
+        held = frozenset(str(layer) for layer, state in layers.items() if state.holds)
+        yield Arena(sandbox, held, [], listener.getsockname()[1])
+    listener.close()
+    del os.environ["TORL_ATTACK_SECRET"]
+
+
+def check(attack: Any, result: Execution, arena: Arena) -> None:
+    told = f"{attack.name} ({attack.outcome}): {result}"
+    if attack.by and not attack.by & arena.held:
+        return
+    assert "ESCAPED" not in result.stdout + result.stderr, told
+    assert str(result.status) in attack.statuses, told
+    assert attack.prints is None or result.stdout == attack.prints, told
+    assert len(result.stdout) + len(result.stderr) <= 2 * LIMITS.output_bytes, told
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_attacks_together(category: str, arena: Arena, categories: dict[str, list[Any]]) -> None:
+    attacks = categories[category]
+    futures = [arena.sandbox.submit(arena.prepare(attack.code)) for attack in attacks]
+    results = [future.result(120) for future in futures]
+    for attack, result in zip(attacks, results, strict=True):
+        check(attack, result, arena)
+    arena.next_calls_are_right(20)
+    arena.nothing_is_left()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_attacks_one_by_one(category: str, arena: Arena, categories: dict[str, list[Any]]) -> None:
+    for attack in categories[category]:
+        began = time.monotonic()
+        check(attack, arena.sandbox.run(arena.prepare(attack.code)), arena)
+        assert time.monotonic() - began < 20, attack.name
+        arena.next_calls_are_right(20)
+        arena.nothing_is_left()
+
+
+def test_there_are_enough(categories: dict[str, list[Any]]) -> None:
+    names = [attack.name for attacks in categories.values() for attack in attacks]
+    assert len(names) == len(set(names))
+    assert len(names) >= 100
+
+
+def test_layers_are_what_the_set_says(arena: Arena, request: pytest.FixtureRequest) -> None:
+    report = arena.sandbox.reports()[0]
+    for name in LAYER_SETS[request.node.callspec.params["arena"]]:
+        if name in set(Layer):
+            assert not report.layers[Layer(name)].holds
