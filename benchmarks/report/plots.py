@@ -11,6 +11,7 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.heldout.compare import Comparison
 from benchmarks.report.runs import Run, series
 from benchmarks.storage import RecordError, replacing
 
@@ -112,6 +113,41 @@ def write_csv(run: Run, path: Path) -> None:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(run.metrics)
+
+
+def draw_differences(found: Comparison, title: str, png: Path) -> None:
+    """Draw B - A in accuracy, whole and by level and subject, with 95 % intervals.
+
+    Filled marks are real after Holm's correction, hollow ones may be chance.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    lines = found.lines[::-1]
+    with mpl.rc_context({"font.size": 9, "text.parse_math": False}):
+        figure = Figure(figsize=(7, 1.2 + 0.32 * len(lines)), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        axes.axvline(0, color=FAINT, linewidth=1)
+        for place, line in enumerate(lines):
+            gap = line.difference.difference
+            colour = BLUE if gap.value >= 0 else ORANGE
+            axes.errorbar(
+                [gap.value], [place],
+                xerr=[[gap.value - gap.low], [gap.high - gap.value]],
+                color=colour, marker="D", markersize=5, capsize=3, linewidth=1.4,
+                markerfacecolor=colour if line.real else "white",
+            )  # fmt: skip
+        labels = [f"{line.name} (n={line.difference.difference.count})" for line in lines]
+        axes.set_yticks(range(len(lines)), labels)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f}")
+        axes.set_xlabel("difference in accuracy, points; filled: real at 5 %")
+        axes.grid(axis="x", alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title(title, loc="left", fontsize=10, color=INK)
+        with replacing(png) as temporary:
+            figure.savefig(temporary, format="png")
 
 
 def _draw(axes: "Axes", panel: Panel, steps: Sequence[Mapping[str, Any]]) -> None:

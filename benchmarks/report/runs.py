@@ -28,13 +28,13 @@ class Run:
     """By name, `before` first."""
 
     def stage(self, name: str) -> tuple[Mapping[str, Any], ...]:
-        """The metrics of one stage (`sft`, `grpo`, ...)."""
-        return tuple(step for step in self.metrics if step.get("stage", "grpo") == name)
+        """The metrics of one stage (`sft`, `rl`)."""
+        return tuple(step for step in self.metrics if step.get("stage", "rl") == name)
 
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the stages in their order."""
-        return tuple(dict.fromkeys(str(step.get("stage", "grpo")) for step in self.metrics))
+        return tuple(dict.fromkeys(str(step.get("stage", "rl")) for step in self.metrics))
 
     @property
     def learning(self) -> tuple[Mapping[str, Any], ...]:
@@ -105,7 +105,7 @@ def _last_of_each_step(lines: Iterator[Mapping[str, Any]]) -> tuple[Mapping[str,
     """A resumed run may write a step again; the later line is the one that counted."""
     found: dict[tuple[str, int], Mapping[str, Any]] = {}
     for line in lines:
-        found[str(line.get("stage", "grpo")), int(line.get("step", len(found)))] = line
+        found[str(line.get("stage", "rl")), int(line.get("step", len(found)))] = line
     return tuple(found.values())
 
 

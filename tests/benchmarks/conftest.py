@@ -130,7 +130,7 @@ def build_run(path, steps=16, seed=0, name="run"):
         ]
         with (run / "transcripts" / f"step-{step:06}.jsonl").open("w") as file:
             file.writelines(json.dumps(t.to_json()) + "\n" for t in found)
-        numbers = {"step": step, "stage": "grpo", **asdict(behaviour(found))}
+        numbers = {"step": step, "stage": "rl", **asdict(behaviour(found))}
         numbers |= {"reward": 2 * numbers["accuracy"] - 1, "loss": rng.gauss(0, 0.1)}
         lines.append({k: None if v != v else v for k, v in numbers.items()})
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -35,7 +35,7 @@ def rewrite_metrics(run, change):
 
 def test_a_run_is_read_whole(run_dir):
     run = open_run(run_dir)
-    assert run.stages == ("sft", "grpo")
+    assert run.stages == ("sft", "rl")
     assert len(run.stage("sft")) == 5
     assert len(run.learning) == 16
     assert list(run.evaluations) == ["before", "after"]
@@ -46,8 +46,8 @@ def test_a_run_is_read_whole(run_dir):
 
 def test_a_step_that_was_done_twice_counts_once(run_dir):
     with (run_dir / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps({"step": 15, "stage": "grpo", "code_ratio": 0.125}) + "\n")
-        file.write('{"step": 16, "stage": "gr')
+        file.write(json.dumps({"step": 15, "stage": "rl", "code_ratio": 0.125}) + "\n")
+        file.write('{"step": 16, "stage": "r')
     run = open_run(run_dir)
     assert len(run.learning) == 16
     assert run.learning[-1]["code_ratio"] == 0.125

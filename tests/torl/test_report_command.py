@@ -9,7 +9,7 @@ import pytest
 def run_dir(tmp_path):
     path = tmp_path / "run"
     path.mkdir()
-    lines = [{"step": i, "stage": "grpo", "code_ratio": i / 4, "accuracy": 0.5} for i in range(4)]
+    lines = [{"step": i, "stage": "rl", "code_ratio": i / 4, "accuracy": 0.5} for i in range(4)]
     (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 

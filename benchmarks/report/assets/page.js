@@ -208,6 +208,17 @@ function setUpViewer() {
   refresh();
 }
 
+// A running training grows; the page stays as it is while somebody reads an answer or types.
+function setUpRefresh() {
+  const seconds = Number(root.dataset.refresh);
+  if (!seconds) return;
+  setInterval(() => {
+    const typing = document.activeElement?.closest("form");
+    if (chosen < 0 && !typing) location.reload();
+  }, 1000 * seconds);
+}
+
 setUpTheme();
+setUpRefresh();
 setUpNavigation();
 setUpViewer();

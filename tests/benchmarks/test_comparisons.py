@@ -1,0 +1,263 @@
+"""Compare, regrade, select, rank: everything that reads records and needs no inference."""
+
+import random
+from dataclasses import replace
+
+import gymnasium as gym
+import pytest
+
+import rewards
+import torl_env
+from agents.core.types import Turn
+from benchmarks.heldout import Header, Records, summarise
+from benchmarks.heldout.compare import compare
+from benchmarks.heldout.records import grader_name, weights_hash
+from benchmarks.heldout.regrade import regrade
+from benchmarks.heldout.selectors import Selector, best_of
+from benchmarks.report.leaderboard import find_summaries, leaderboard, macro_average
+from benchmarks.report.published import PAPERS, TORL, published
+from benchmarks.storage import RecordError
+from torl_env.problems.source import Listed
+from torl_env.problems.types import Problem
+
+
+def header(model="m", problems="test", count=60, k=4, **changes):
+    values = {"fingerprint": "f", "seed": 0, "grader": "g", "settings": {"tool_budget": 1}}
+    return Header(model=model, problems=problems, count=count, k=k, **(values | changes))
+
+
+@pytest.fixture
+def evaluation(make):
+    """Records in which level 2 problems are solved with `skill`, level 1 always half."""
+
+    def build(skill, seed, count=60, k=4, **changes):
+        rng = random.Random(seed)
+        found = []
+        for i in range(count):
+            level = str(1 + i % 2)
+            chance = skill if level == "2" else 0.5
+            found += [
+                make(f"p{i}", s, rng.random() < chance, level=level, subject="") for s in range(k)
+            ]
+        return Records(header(count=count, k=k, **changes), tuple(found))
+
+    return build
+
+
+def test_a_real_difference_is_found_where_it_is(evaluation):
+    found = compare(evaluation(0.2, 1, model="a"), evaluation(0.9, 2, model="b"))
+    lines = {line.name: line for line in found.lines}
+    assert list(lines) == ["all", "level 1", "level 2"]
+    assert lines["all"].real
+    assert lines["level 2"].real
+    assert lines["level 2"].difference.difference.low > 0.4
+    assert not lines["level 1"].real
+    assert lines["level 1"].adjusted >= lines["level 1"].difference.p_value
+    assert found.warnings == ()
+
+
+def test_a_run_does_not_differ_from_itself(evaluation):
+    a = evaluation(0.5, 1)
+    assert not any(line.real for line in compare(a, a).lines)
+
+
+def test_two_graders_are_not_compared(evaluation):
+    with pytest.raises(RecordError, match=r"two graders.*torl regrade"):
+        compare(evaluation(0.5, 1), evaluation(0.5, 1, grader="other"))
+
+
+def test_other_problems_are_refused_or_said(evaluation):
+    a, b = evaluation(0.5, 1), evaluation(0.5, 2, count=40, fingerprint="other", k=2)
+    warnings = " / ".join(compare(a, b).warnings)
+    assert "compared on the 40 that both have" in warnings
+    assert "A has 4 answers to a problem, B has 2" in warnings
+    strangers = tuple(replace(t, problem_id="x" + t.problem_id) for t in b.trajectories)
+    with pytest.raises(RecordError, match="no problem is in both"):
+        compare(a, Records(b.header, strangers))
+
+
+def test_incomplete_records_are_said(evaluation):
+    a = evaluation(0.5, 1)
+    half = Records(a.header, a.trajectories[:100])
+    assert "B is not complete: 100 of 240" in compare(a, half).warnings[0]
+
+
+SCRIPTS = [
+    ["I know: \\boxed{42}."],
+    ["```python\nprint(6*7)\n```\n", "So it is \\boxed{42}."],
+    ["```python\nprint('\\\\boxed{42}')\n```\n", "Then \\boxed{41}."],
+    ["First \\boxed{41}.\n```python\nprint(42)\n```\n", "\\boxed{42}"],
+    ["Once.\n```python\nprint(1)\n```\n", "Twice.\n```python\nprint(2)\n```\n", "\\boxed{42}"],
+    ["```python\nprint(1)\n```\n", "\\boxed{4\n```python\nprint(2)\n```\n", "2}"],
+    ["no idea"],
+    ["\\boxed{\\frac{84}{2}}"],
+]
+
+
+def play(make, script, budget):
+    problem = Problem("p", "6 x 7?", "42")
+    env = gym.make(
+        torl_env.ENV_ID,
+        problems=Listed("one", [problem]),
+        tool_budget=budget,
+        disable_env_checker=True,
+    )
+    env.reset(seed=0)
+    turns = []
+    for text in script:
+        seen, _, terminated, truncated, info = env.step(text)
+        turns.append(Turn(text, seen, 0, 0, info["action_kind"], info["tool_status"], "", 0.0))
+        if terminated or truncated:
+            break
+    env.close()
+    assert terminated
+    return make(turns=turns, verdict=info["verdict"], answer=info["answer"], reference="42")
+
+
+@pytest.mark.parametrize("budget", [0, 1, 2])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_regrading_with_the_same_grader_changes_nothing(make, script, budget):
+    played = play(make, script, budget)
+    found = regrade(Records(header(count=1, k=1), (played,)), rewards.grade, grader_name())
+    assert found.changes == ()
+    assert found.records.trajectories == (played,)
+
+
+def test_another_grader_changes_what_it_must(make):
+    old = Records(
+        header(),
+        (
+            make("a", verdict="wrong", correct=False),
+            make("b"),
+            make("c", infra_error="worker died", scorable=False),
+            make("d", reference=""),
+        ),
+    )
+    found = regrade(old, rewards.grade, "new")
+    assert [(c.problem_id, c.before, c.after) for c in found.changes] == [
+        ("a", "wrong", "correct"),
+        ("d", "correct", "ungradable"),
+    ]
+    assert found.records.header.grader == "new"
+    assert not found.records.trajectories[2].scorable
+    assert not found.records.trajectories[3].scorable
+
+
+def candidates(make, tool, *rows):
+    return [
+        make("p", i, correct, [tool(status) for status in statuses], answer=answer)
+        for i, (correct, answer, statuses) in enumerate(rows)
+    ]
+
+
+@pytest.fixture
+def group(make, turn):
+    def tool(status):
+        return turn("```python\n```\n", "x", status, "", kind="tool")
+
+    return candidates(
+        make,
+        tool,
+        (True, "42", ["ok"]),
+        (False, "7", ["error", "ok"]),
+        (False, "7", ["ok"]),
+        (False, "7", []),
+    )
+
+
+@pytest.mark.parametrize(
+    ("selector", "accuracy"),
+    [
+        (Selector.RANDOM, 0.25),
+        (Selector.MAJORITY, 0.0),
+        (Selector.EXECUTION, 0.5),
+        (Selector.EXECUTION_MAJORITY, 0.0),
+        (Selector.ORACLE, 1.0),
+    ],
+)
+def test_selectors_on_a_hand_counted_group(group, selector, accuracy):
+    assert best_of(group, 4, selector).value == accuracy
+    assert best_of(group, 1, selector).value == 1.0
+    assert best_of(group, 5, selector).count == 0
+
+
+def test_majority_selector_is_maj_at_k(evaluation):
+    records = evaluation(0.6, 5)
+    assert best_of(records.trajectories, 4, Selector.MAJORITY).value == pytest.approx(
+        summarise(records).majority_at[4].value
+    )
+
+
+def test_leaderboard_averages_only_whole_rows(evaluation):
+    def summary(model, suite, skill, **changes):
+        return summarise(evaluation(skill, 1, model=model, problems=suite, **changes))
+
+    board = leaderboard(
+        [
+            summary("weak", "x", 0.1),
+            summary("weak", "y", 0.1),
+            summary("strong", "x", 0.9),
+            summary("strong", "y", 0.9),
+            summary("partial", "x", 1.0),
+        ]
+    )
+    assert board.warnings == ()
+    assert [row[0] for row in board.table.rows] == ["strong", "weak", "partial"]
+    assert board.table.rows[2][-1] == "-"
+    assert board.table.columns == ("model", "protocol", "x", "y", "average")
+
+
+def test_leaderboard_keeps_protocols_apart_and_warns(evaluation):
+    a = summarise(evaluation(0.5, 1))
+    b = summarise(evaluation(0.5, 1, settings={"tool_budget": 0}, grader="h", fingerprint="z"))
+    board = leaderboard([a, b, a])
+    assert {row[1] for row in board.table.rows} == {"avg@4 C=1", "avg@4 C=0"}
+    text = " / ".join(board.warnings)
+    assert "2 graders (g, h)" in text
+    assert "not measured on the same problems" in text
+    assert "measured more than once" in text
+
+
+def test_macro_average_is_the_mean_with_independent_errors(evaluation):
+    one = summarise(evaluation(0.5, 1)).accuracy
+    average = macro_average({"x": one, "y": one}, ["x", "y"])
+    assert average.value == pytest.approx(one.value)
+    assert average.high - average.value == pytest.approx((one.high - one.value) / 2**0.5)
+
+
+def test_summaries_are_found_anywhere_below(make_run, tmp_path):
+    make_run(name="a", steps=1)
+    assert len(find_summaries([tmp_path])) == 2
+    with pytest.raises(RecordError, match=r"expected NAME\.summary\.json"):
+        find_summaries([tmp_path / "a" / "transcripts"])
+
+
+def test_published_averages_are_computed_again():
+    by_model = {row.model: row for row in TORL.rows}
+    assert by_model["ToRL-7B"].average == pytest.approx(56.08)
+    assert by_model["ToRL-7B"].misprinted
+    assert not by_model["ToRL-1.5B"].misprinted
+    assert {row.model for row in TORL.rows if row.misprinted} == {
+        "ToRL-7B",
+        "Qwen2.5-Math-1.5B-Instruct-TIR",
+        "Eurus-2-7B-PRIME",
+    }
+
+
+def test_published_tables_say_what_they_are():
+    assert len(published()) == len(PAPERS)
+    for table, paper in zip(published(), PAPERS, strict=True):
+        assert "Published, not run here" in table.title
+        assert paper.protocol in table.title
+        assert all(len(row) == len(table.columns) for row in table.rows)
+        assert all(len(row.scores) == len(paper.suites) for row in paper.rows)
+
+
+def test_weights_are_told_apart(tmp_path):
+    assert weights_hash(tmp_path) == ""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"a" * 300_000)
+    first = weights_hash(tmp_path)
+    file.write_bytes(b"a" * 299_999 + b"b")
+    assert len(first) == 8
+    assert weights_hash(tmp_path) != first

@@ -1,0 +1,146 @@
+"""`torl eval` with suites and an agent of one's own, then compare, regrade and leaderboard."""
+
+import json
+
+import pytest
+
+from torl import compare, leaderboard, regrade
+from torl import eval as evaluation
+from torl.console import guarded
+
+AGENT = """
+from agents.core.types import Trajectory, Turn
+import rewards
+
+
+def make(options):
+    def collect(problems, k, seed):
+        for index, problem in enumerate(problems):
+            for sample in range(k):
+                right = (index + sample) % 3 < SKILL
+                text = f"\\\\boxed{{{problem.answer if right else 'x'}}}"
+                grade = rewards.grade(text, problem.answer)
+                turn = Turn(text, "", 0, 2, "final", "", "", 1.0)
+                yield Trajectory(problem.id, (1,), (2, 3), (1, 1), (0.0, 0.0), (turn,), 1.0,
+                                 str(grade.verdict), grade.answer or "", 0, 0, "final", False,
+                                 True, reference=problem.answer, sample=sample)
+    return collect
+"""
+
+
+@pytest.fixture
+def suites(tmp_path):
+    """Files that have the counts of the real benchmarks."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, count in (("aime24", 30), ("amc23", 40)):
+        rows = [{"problem": f"{name} {i}?", "answer": str(i)} for i in range(count)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture
+def evaluate(torl, suites, tmp_path, monkeypatch):
+    def run(skill, *words):
+        module = tmp_path / f"my_agent_{skill}.py"
+        module.write_text(AGENT.replace("SKILL", str(skill)))
+        monkeypatch.syspath_prepend(str(tmp_path))
+        out = tmp_path / f"out{skill}"
+        return torl(
+            "eval", "--suite", "aime24,amc23", "--data", suites, "--agent", f"{module.stem}:make",
+            "--out", out, "--k", "2", *words,
+        ), out  # fmt: skip
+
+    return run
+
+
+def test_suites_with_an_agent_of_ones_own(evaluate):
+    ran, out = evaluate(2)
+    assert ran.code == 0
+    assert {path.name for path in out.iterdir()} == {
+        "aime24.jsonl", "aime24.summary.json", "amc23.jsonl", "amc23.summary.json",
+    }  # fmt: skip
+    board = next(line for line in ran.out.splitlines() if line.startswith("| my_agent_2:make"))
+    values = [cell.split(" [")[0] for cell in board.split(" | ")[2:]]
+    assert values == ["66.7", "67.5", "67.1"]
+    assert "amc23: Several answers" in ran.out
+
+
+def run(capsys, module, options):
+    code = guarded(module.main, options)
+    return code, capsys.readouterr()
+
+
+def test_compare_two_evaluations(evaluate, capsys):
+    (_, weak), (_, strong) = evaluate(1), evaluate(2)
+    plot = weak / "value.png"
+    options = compare.CompareOptions(weak / "amc23.jsonl", strong / "amc23.jsonl", plot)
+    code, captured = run(capsys, compare, options)
+    assert code == 0
+    assert "| all | 40 |" in captured.out
+    assert "| yes |" in captured.out
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    missing = compare.CompareOptions(weak / "amc23.jsonl", weak / "nothing.jsonl")
+    code, captured = run(capsys, compare, missing)
+    assert code == 1
+    assert "found no such file" in captured.err
+
+
+def test_regrade_says_what_changed_and_keeps_the_old_file(evaluate, capsys):
+    _, out = evaluate(2)
+    path = out / "aime24.jsonl"
+    lines = path.read_text().splitlines()
+    spoiled = json.loads(lines[1]) | {"verdict": "wrong"}
+    path.write_text("\n".join([lines[0], json.dumps(spoiled), *lines[2:]]) + "\n")
+    before = path.read_bytes()
+    code, captured = run(capsys, regrade, regrade.RegradeOptions((path,)))
+    assert code == 0
+    assert "1 of 60 verdicts changed" in captured.out
+    assert path.read_bytes() == before
+    assert (out / "aime24.regraded.summary.json").exists()
+
+
+def test_leaderboard_and_published_numbers(evaluate, capsys):
+    (_, weak), (_, strong) = evaluate(1), evaluate(2)
+    options = leaderboard.LeaderboardOptions((weak, strong), published=True)
+    code, captured = run(capsys, leaderboard, options)
+    assert code == 0
+    rows = [line for line in captured.out.splitlines() if line.startswith("| my_agent")]
+    assert [row.split(":")[0] for row in rows] == ["| my_agent_2", "| my_agent_1"]
+    assert "| ToRL-7B | yes | 43.3 | 30.0 | 82.2 | 49.9 | 75.0 | 56.1 | 62.1 (not the mean) |" in (
+        captured.out
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--suite", "aime99"), "unknown suite 'aime99'"),
+        (("--suite", "aime24", "--count", "31"), "expected 1 to 30 for aime24"),
+        (("--agent", "nothing_like_this:make"), "expected module:function"),
+        (("--agent", "json:nothing"), "expected module:function"),
+        (("--out", "a.jsonl"), "expected a folder for suites"),
+    ],
+)
+def test_refusals(evaluate, words, message):
+    ran, out = evaluate(1, *words)
+    assert ran.code == 1
+    assert message in ran.err
+    assert not out.exists()
+
+
+def test_a_folder_that_holds_no_suites_asks_the_hub_and_says_so(torl, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "empty").mkdir()
+    ran = torl("eval", "--suite", "amc23", "--data", tmp_path / "empty")
+    assert ran.code == 1
+    assert "amc23" in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_all_suites_are_named_in_the_help():
+    from benchmarks.heldout.suites import SUITES
+
+    with open(evaluation.__file__) as file:
+        text = file.read()
+    assert all(name in text for name in SUITES)

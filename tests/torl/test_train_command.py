@@ -1,0 +1,154 @@
+"""`torl train` end to end on a tiny model, and each kind of bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+SMALL = ["--problems", "procedural:easy:L1", "--warm-start", "16", "--steps", "2", "--prompts", "2"]
+SMALL += ["--group", "4", "--max-tokens", "60", "--eval-problems", "4", "--save-every", "1"]
+SMALL += ["--threads", "1"]
+
+
+def torl(*args, **kw):
+    return subprocess.run(
+        [sys.executable, "-m", "torl", *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        **kw,
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    from agents.core.testing import byte_tokenizer, tiny_model
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = byte_tokenizer()
+    torch.manual_seed(0)
+    tiny_model(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    done = torl("train", "--model", tiny, "--out", out, *SMALL)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out, done
+
+
+def test_it_leaves_everything_it_promises(run):
+    out, done = run
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["stage"] == "rl"] == [1, 2]
+    assert {row["stage"] for row in rows} == {"sft", "rl"}
+    assert (out / "figure5.png").stat().st_size > 10_000
+    assert len((out / "transcripts" / "step-000002.jsonl").read_text().splitlines()) == 8
+    for name in ("before", "after"):
+        summary = json.loads((out / "eval" / f"{name}.summary.json").read_text())
+        assert summary["answers"] == 4
+        assert name in done.stdout
+    assert (out / "checkpoint-2" / "config.json").is_file()
+
+
+def test_eval_takes_the_checkpoint_and_the_run(run, tmp_path):
+    out, _ = run
+    for i, model in enumerate((out / "checkpoint-2", out)):
+        records = tmp_path / f"{i}.jsonl"
+        done = torl(
+            *("eval", "--model", model, "--problems", "procedural:easy:L1", "--count", "2"),
+            *("--max-tokens", "20", "--out", records),
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert records.is_file()
+
+
+def test_resume_of_a_finished_run_changes_nothing(run):
+    out, _ = run
+    before = (out / "metrics.jsonl").read_bytes()
+    done = torl("train", "--out", out, "--resume")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (out / "metrics.jsonl").read_bytes() == before
+
+
+def test_ctrl_c_ends_cleanly_and_resume_goes_on(tiny, tmp_path):
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "torl", "train", "--model", str(tiny), "--out", str(out)),
+            *(*SMALL, "--steps", "40", "--eval-problems", "0"),
+        ],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (out / "checkpoint-1").exists() and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "--resume` goes on from here" in errors
+    assert "Traceback" not in errors
+    config = json.loads((out / "config.json").read_text())
+    last = max(int(c.name.split("-")[1]) for c in out.glob("checkpoint-*"))
+    config["options"]["steps"] = last + 1
+    (out / "config.json").write_text(json.dumps(config))
+    done = torl("train", "--out", out, "--resume")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (out / f"checkpoint-{last + 1}").is_dir()
+
+
+BAD = {
+    "no such model": (["--model", "./nowhere"], "no model at './nowhere'"),
+    "no such reward": (["--reward", "gold"], "torl_penalty"),
+    "no such prompt": (["--prompt", "haiku"], "chat"),
+    "no such problems": (["--problems", "procedurl"], "procedural"),
+    "no such file": (["--problems", "nowhere.jsonl"], "nowhere.jsonl"),
+    "group of one": (["--group", "1"], "group of one"),
+    "batch does not fit": (["--prompts", "3", "--group", "6"], "multiple"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_message_and_leaves_nothing(case, tiny, tmp_path):
+    options, expected = BAD[case]
+    out = tmp_path / "run"
+    done = torl("train", "--model", tiny, "--out", out, *options)
+    assert done.returncode not in (0, 130)
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not out.exists()
+
+
+def test_a_folder_in_use_is_not_overwritten(tiny, tmp_path):
+    (tmp_path / "precious").write_text("data")
+    done = torl("train", "--model", tiny, "--out", tmp_path)
+    assert done.returncode != 0
+    assert "is not empty" in done.stderr
+    assert [f.name for f in tmp_path.iterdir()] == ["precious"]
+
+
+def test_resume_needs_a_run(tmp_path):
+    done = torl("train", "--out", tmp_path / "none", "--resume")
+    assert done.returncode != 0
+    assert "no run folder" in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_help_and_unknown_commands():
+    assert "train" in torl("--help").stdout
+    assert torl().returncode == 2
+    unknown = torl("trian")
+    assert unknown.returncode == 2
+    assert "unknown command 'trian'" in unknown.stderr
