@@ -65,6 +65,7 @@ def main(options: WatchOptions) -> int:
 
 def view(path: Path) -> "RenderableType":
     """The state of a run as a table: last value and course of each metric."""
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -72,7 +73,7 @@ def view(path: Path) -> "RenderableType":
         run = open_run(path)
     except RecordError as error:
         return Text(f"waiting for a run: {error}")
-    grid = Table(title=_headline(run), title_justify="left", header_style="bold")
+    grid = Table(header_style="bold")
     for column in ("metric", "last", "first", "course"):
         grid.add_column(column, justify="left" if column in {"metric", "course"} else "right")
     steps = run.learning or run.metrics
@@ -80,7 +81,7 @@ def view(path: Path) -> "RenderableType":
         values = [value for value in series(steps, name) if isfinite(value)]
         if values:
             grid.add_row(name, f"{values[-1]:.3f}", f"{values[0]:.3f}", spark(values))
-    return grid
+    return Group(Text(_headline(run), style="bold"), grid)
 
 
 def spark(values: list[float], width: int = 48) -> str:
@@ -134,7 +135,8 @@ def _serve(options: WatchOptions) -> int:
             try:
                 page = render([open_run(options.run)], refresh=seconds)
             except RecordError as error:
-                page = f"<!doctype html><meta http-equiv=refresh content={seconds}>{escape(str(error))}"
+                again = f"<meta http-equiv=refresh content={seconds}>"
+                page = f"<!doctype html>{again}{escape(str(error))}"
             body = page.encode("utf-8", "replace")
             self.send_response(200 if self.path == "/" else 404)
             self.send_header("Content-Type", "text/html; charset=utf-8")
