@@ -1,15 +1,18 @@
 """`torl eval`: held-out accuracy of any model on any problems, with intervals and records."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 from agents.core.models import DEFAULT_MODEL
 from agents.core.types import Sampling
 from benchmarks.heldout import Header, Summary, fingerprint, summary_path
 from benchmarks.heldout.evaluate import Collect, evaluate, start
-from benchmarks.heldout.records import commit, grader_name, versions
+from benchmarks.heldout.records import commit, grader_name, versions, weights_hash
+from benchmarks.heldout.suites import names, open_suite
+from benchmarks.report.leaderboard import leaderboard
 from benchmarks.report.tables import details, results
 from torl.console import CommandError, print_table, progress, say
 from torl_env.problems import load
@@ -22,8 +25,16 @@ class EvalOptions:
 
     model: str = DEFAULT_MODEL
     """Folder of a checkpoint, hub id, or `smollm2` for the embedded default."""
+    agent: str | None = None
+    """`module:function` of your own in place of a model: called with these options, it returns
+    `collect(problems, k, seed)`, which yields trajectories."""
     problems: str = "procedural:easy"
     """A file (.jsonl, .json, .parquet, .csv), a hub set (math500, aime24, ...) or procedural:..."""
+    suite: str | None = None
+    """Benchmarks in place of --problems: aime24,aime25,amc23,math500,olympiadbench,minerva,gsm8k,
+    procedural, or all. Their counts are checked."""
+    data: Path | None = None
+    """Folder with NAME.jsonl files of the suites; default: $TORL_DATA, else the hub is asked."""
     split: str | None = None
     """Split of the source; for procedural problems `heldout`, never the one trained on."""
     count: int | None = None
@@ -45,29 +56,45 @@ class EvalOptions:
     rows: int = 32
     """Responses generated at once."""
     out: Path | None = None
-    """Records (.jsonl); the summary lies beside them. Default: out/eval/MODEL--PROBLEMS.jsonl."""
+    """Records (.jsonl), or a folder for suites; summaries lie beside them. Default: in out/eval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One set of problems to evaluate on."""
+
+    name: str
+    problems: Sequence[Problem]
+    out: Path
 
 
 def main(options: EvalOptions) -> int:
-    """Evaluate, print the table and say where the records are.
+    """Evaluate, print the tables and say where the records are.
 
     Raises:
         CommandError: Options contradict each other.
     """
-    problems = _problems(options)
-    out = options.out or Path("out/eval") / f"{slug(options.model)}--{slug(options.problems)}.jsonl"
-    if out.suffix != ".jsonl":
-        raise CommandError(f"--out: expected a file name that ends in .jsonl, got {out}")
-    summary = measure(options, problems, out)
-    print_table(results({out.stem: summary}))
-    for table in details(summary):
-        print_table(table)
-    if summary.unscorable:
-        say(
-            f"{summary.unscorable} of {summary.answers} answers were lost to a fault of the "
-            f"machine or an undecided grade; they count neither as right nor as wrong"
-        )
-    print(f"records {out}\nsummary {summary_path(out)}")
+    sampling = _sampling(options)
+    jobs = _suites(options) if options.suite else [_single(options)]
+    collect = _collector(options, sampling)
+    summaries = {}
+    for job in jobs:
+        named = replace(options, problems=job.name)
+        summaries[job.out.stem] = measure(named, job.problems, job.out, collect)
+    print_table(results(summaries))
+    if len(summaries) > 1:
+        print_table(leaderboard(list(summaries.values())).table)
+    for summary in summaries.values():
+        for table in details(summary):
+            print_table(replace(table, title=f"{summary.header.problems}: {table.title}"))
+        if summary.unscorable:
+            say(
+                f"{summary.header.problems}: {summary.unscorable} of {summary.answers} answers "
+                f"were lost to a fault of the machine or an undecided grade; they count neither "
+                f"as right nor as wrong"
+            )
+    for job in jobs:
+        print(f"records {job.out}\nsummary {summary_path(job.out)}")
     return 0
 
 
@@ -97,21 +124,13 @@ def measure(
     sampling = _sampling(options)
     header = _header(options, sampling, problems)
     if collect is None:
-        from torl.wiring import make_collector
-
-        collect = make_collector(
-            options.model,
-            tool_budget=options.tool_budget,
-            sampling=sampling,
-            prompt=options.prompt,
-            seed=options.seed,
-            device=options.device,
-            rows=options.rows,
-        )
+        collect = _collector(options, sampling)
     done = len(start(out, header))
     if done:
         say(f"{out} holds {done} answers already; going on from there")
-    with progress("evaluating", len(problems) * options.k, done, "answer") as advance:
+    with progress(
+        f"evaluating {options.problems}", len(problems) * options.k, done, "answer"
+    ) as advance:
         return evaluate(collect, problems, header, out, advance)
 
 
@@ -132,23 +151,78 @@ def _sampling(options: EvalOptions) -> Sampling:
     return Sampling(temperature=temperature, top_p=options.top_p, max_tokens=options.max_tokens)
 
 
+def _collector(options: EvalOptions, sampling: Sampling) -> Collect:
+    if options.agent:
+        make = _named(options.agent)
+        collect: Collect = make(options)
+        return collect
+    from torl.wiring import make_collector
+
+    return make_collector(
+        options.model,
+        tool_budget=options.tool_budget,
+        sampling=sampling,
+        prompt=options.prompt,
+        seed=options.seed,
+        device=options.device,
+        rows=options.rows,
+    )
+
+
+def _named(path: str) -> Callable[[EvalOptions], Collect]:
+    """The function of `module:function`."""
+    module, _, name = path.partition(":")
+    try:
+        found: Callable[[EvalOptions], Collect] = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise CommandError(
+            f"--agent: expected module:function that can be imported here, got {path!r} ({error})"
+        ) from None
+    return found
+
+
+def _single(options: EvalOptions) -> Job:
+    problems = _problems(options)
+    who = slug(options.agent or options.model)
+    out = options.out or Path("out/eval") / f"{who}--{slug(options.problems)}.jsonl"
+    if out.suffix != ".jsonl":
+        raise CommandError(f"--out: expected a file name that ends in .jsonl, got {out}")
+    return Job(options.problems, problems, out)
+
+
+def _suites(options: EvalOptions) -> list[Job]:
+    folder = options.out or Path("out/eval") / slug(options.agent or options.model)
+    if folder.suffix == ".jsonl":
+        raise CommandError(f"--out: expected a folder for suites, got {folder}")
+    jobs = []
+    for name in names(options.suite or ""):
+        opened = open_suite(name, options.data)
+        for warning in opened.warnings:
+            say(f"warning: {warning}")
+        problems = opened.problems[: _limit(options.count, len(opened.problems), name)]
+        jobs.append(Job(name, problems, folder / f"{name}.jsonl"))
+    return jobs
+
+
 def _problems(options: EvalOptions) -> list[Problem]:
     split = options.split
     if split is None and options.problems.startswith("procedural"):
         split = "heldout"
     source = load(options.problems, split)
-    if options.count is None:
-        return list(source)
-    if not 1 <= options.count <= len(source):
-        raise CommandError(
-            f"--count: expected 1 to {len(source)} for {options.problems}, got {options.count}"
-        )
-    return list(source.head(options.count))
+    return list(source.head(_limit(options.count, len(source), options.problems)))
+
+
+def _limit(count: int | None, size: int, name: str) -> int:
+    if count is None:
+        return size
+    if not 1 <= count <= size:
+        raise CommandError(f"--count: expected 1 to {size} for {name}, got {count}")
+    return count
 
 
 def _header(options: EvalOptions, sampling: Sampling, problems: Sequence[Problem]) -> Header:
     return Header(
-        model=options.model,
+        model=options.agent or options.model,
         problems=options.problems,
         fingerprint=fingerprint(problems),
         count=len(problems),
@@ -162,6 +236,7 @@ def _header(options: EvalOptions, sampling: Sampling, problems: Sequence[Problem
             "tool_budget": options.tool_budget,
             "prompt": options.prompt,
             "rows": options.rows,
+            "weights": weights_hash(Path(options.model)),
         },
         versions=versions(),
         commit=commit(),
