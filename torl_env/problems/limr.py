@@ -33,9 +33,9 @@ def limr_scores(curves: Curves) -> dict[str, float]:
             solved everything always, where the score is not defined.
 
     Example:
-        >>> scores = limr_scores({"follows": [0.2, 0.5, 0.8], "never": [0.0, 0.0, 0.0]})
-        >>> scores["follows"] > 0.6 > scores["never"]
-        True
+        >>> curves = {"a": [0.2, 0.5, 0.8], "b": [0.2, 0.6, 0.9], "always": [1.0, 1.0, 1.0]}
+        >>> {key: round(score, 2) for key, score in limr_scores(curves).items()}
+        {'a': 0.68, 'b': 0.79, 'always': 0.0}
     """
     lengths = {len(curve) for curve in curves.values()}
     if len(lengths) != 1 or lengths == {0}:

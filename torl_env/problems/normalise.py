@@ -3,21 +3,36 @@
 import re
 import unicodedata
 
-_LATEX_SPACE = re.compile(r"\\(?:[,;:! ]|quad|qquad|left|right|displaystyle|dfrac|tfrac)(?![a-z])")
-_DROPPED = re.compile(r"[^a-z0-9+\-=<>/!|]+")
+_MARKUP = re.compile(
+    r"\\[()\[\],;:! ]|\\(?:quad|qquad|left|right|displaystyle|text|mathrm)(?![a-z])"
+)
+_FRACTION = re.compile(r"\\[dt]?frac\s*(?:(\d)\s*(\d))?")
+_POWER = re.compile(r"[⁰¹²³⁴-⁹]+")
+_THOUSANDS = re.compile(r"(?<=\d)\{?,\}?(?=\d{3}(?!\d))")
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)[^a-z0-9+\-=<>/!|^*()]+(?=\d)")
+_DROPPED = re.compile(r"[^a-z0-9+\-=<>/!|^*()#]+")
 
 
 def question_key(text: str) -> str:
     r"""A form in which copies of one question coincide whatever their white space and mark-up.
 
-    Lower case, LaTeX spacing dropped, then only letters, digits and the signs `+-=<>/!|`. Signs
-    stay: without them `z^4+z^2+1` and `z^4-z^2+1` would be one question. A question without any
-    of these characters keeps its text.
+    Lower case, LaTeX mark-up and braces dropped, then only letters, digits and the signs
+    `+-=<>/!|^*()`; different numbers stay apart. Signs stay: without them `z^4+z^2+1` and
+    `z^4-z^2+1` would be one question. A text without any of these characters is its own key.
 
     Example:
-        >>> question_key("Find  $x^2\\,+\\,1$.") == question_key("find x^2+1")
+        >>> question_key("Find  \\(x^{2}\\,+\\,1\\).") == question_key("find $x^2+1$")
         True
+        >>> question_key("(1, 23)") == question_key("(12, 3)")
+        False
     """
-    folded = unicodedata.normalize("NFKC", text).lower()
-    spaced = _LATEX_SPACE.sub(lambda m: "frac" if m.group().endswith("frac") else "", folded)
-    return _DROPPED.sub("", spaced) or folded.strip()
+    powers = _POWER.sub(lambda m: "^" + unicodedata.normalize("NFKC", m.group()), text)
+    folded = unicodedata.normalize("NFKC", powers).lower().replace("−", "-").replace("#", "")
+    plain = _FRACTION.sub(_fraction, _MARKUP.sub("", folded))
+    apart = _BETWEEN_DIGITS.sub("#", _THOUSANDS.sub("", plain))
+    return _DROPPED.sub("", apart) or folded.strip()
+
+
+def _fraction(match: re.Match[str]) -> str:
+    r"""`\frac`, with the digits of the short form `\frac12` apart."""
+    return f"frac{{{match[1]}}}{{{match[2]}}}" if match[1] else "frac"

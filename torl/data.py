@@ -1,0 +1,336 @@
+"""`torl data`: what problems there are, what is in a source, what is wrong with it, a clean set."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from benchmarks.heldout.contamination import LEAKS, Contamination, Overlap, contamination
+from benchmarks.heldout.suites import SUITES, open_suite
+from benchmarks.report.tables import Table
+from benchmarks.storage import dump_line, replacing, write_json
+from torl.console import CommandError, print_table, progress, say
+from torl_env.errors import ProblemError
+from torl_env.problems import Listed, Problem, ProblemSource, limr_scores, load, read_solve_rates
+from torl_env.problems.curation import Finding, counts, faults
+from torl_env.problems.files import open_file
+from torl_env.problems.hub_table import HUB
+from torl_env.problems.limr import THRESHOLD
+from torl_env.problems.procedural import FAMILIES, Group
+from torl_env.problems.reasoning_gym import FAMILIES as REASONING_GYM
+
+BENCHMARKS = tuple(name for name, suite in SUITES.items() if not suite.source)
+"""The suites that a training set is compared with unless others are named."""
+_FILES = (".jsonl", ".json", ".parquet", ".csv")
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """List every source that has a name: groups and families, hub sets, reasoning-gym."""
+
+    match: str = ""
+    """Only names that hold this text."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShowOptions:
+    """Print problems of a source."""
+
+    source: Annotated[str, tyro.conf.Positional]
+    """A name of `torl data list`, hub:org/name, or a file."""
+    split: str | None = None
+    """Split of the source."""
+    count: int = 5
+    """How many problems."""
+    shuffle: int | None = None
+    """Seed of a random order; default: the first ones."""
+    id: str | None = None
+    """Show the problem of this id instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """Report repeated and unverifiable problems, and overlap with the held-out suites.
+
+    Ends with code 1 when there is anything that `torl data build` would leave out.
+    """
+
+    source: Annotated[str, tyro.conf.Positional]
+    """A name of `torl data list`, hub:org/name, or a file."""
+    split: str | None = None
+    """Split of the source."""
+    limit: int = 50_000
+    """Read at most this many problems."""
+    suites: tuple[str, ...] = BENCHMARKS
+    """Held-out suites: names, or files of problems."""
+    data: Path | None = None
+    """Folder with copies of the suites as NAME.jsonl; default: $TORL_DATA, else the hub."""
+    examples: int = 3
+    """How many examples of each finding are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """Write a training set: verifiable, without repetitions, without held-out problems, by LIMR.
+
+    The stages of ToRL's data, as far as they are public. The same input gives the same file, byte
+    for byte; a manifest beside it says what was left out and why.
+    """
+
+    source: Annotated[str, tyro.conf.Positional]
+    """A name of `torl data list`, hub:org/name, or a file."""
+    out: Path
+    """The JSONL file to write."""
+    split: str | None = None
+    """Split of the source."""
+    limit: int = 1_000_000
+    """Read at most this many problems."""
+    suites: tuple[str, ...] = BENCHMARKS
+    """Held-out suites to keep apart from: names, or files of problems."""
+    data: Path | None = None
+    """Folder with copies of the suites as NAME.jsonl; default: $TORL_DATA, else the hub."""
+    decontaminate: bool = True
+    """Remove copies of held-out problems; every suite must be at hand."""
+    solve_rates: Path | None = None
+    """Solve-rate log of a training run; with it LIMR selects."""
+    threshold: float = THRESHOLD
+    """Lowest LIMR score that is kept."""
+
+
+DataOptions = (
+    Annotated[ListOptions, tyro.conf.subcommand("list", prefix_name=False)]
+    | Annotated[ShowOptions, tyro.conf.subcommand("show", prefix_name=False)]
+    | Annotated[CheckOptions, tyro.conf.subcommand("check", prefix_name=False)]
+    | Annotated[BuildOptions, tyro.conf.subcommand("build", prefix_name=False)]
+)
+
+
+def main(options: ListOptions | ShowOptions | CheckOptions | BuildOptions) -> int:
+    """Run one of the four commands.
+
+    Raises:
+        ProblemError: The source or a suite cannot be opened.
+        CommandError: Options that do not fit, or nothing is left to write.
+    """
+    match options:
+        case ListOptions():
+            print_table(sources(options.match))
+            return 0
+        case ShowOptions():
+            return show(options)
+        case CheckOptions():
+            return check(options)
+        case BuildOptions():
+            return build(options)
+
+
+def sources(match: str = "") -> Table:
+    """Every named source with its size, licence and contents."""
+    rows = []
+    for group in Group:
+        members = [family for family in FAMILIES.values() if family.group is group]
+        rows.append((f"procedural:{group}", f"{len(members)} families", "", _about(group)))
+        rows += [(f"procedural:{f.name}", f.subject, "", f.summary) for f in members]
+    for item in HUB.values():
+        size = str(item.rows) if item.rows else "?"
+        place = f"{item.path} {item.config or ''}".strip()
+        rows.append((item.name, f"{item.role}, {size}", item.licence, f"{place}, {item.split}"))
+    rows += [
+        (f"reasoning_gym:{name}", "optional package", "Apache-2.0", "") for name in REASONING_GYM
+    ]
+    kept = tuple(row for row in rows if match.lower() in " ".join(row).lower())
+    return Table("", ("name", "kind, problems", "licence", "contents"), kept)
+
+
+def _about(group: Group) -> str:
+    return {
+        Group.EASY: "one short program each; the default of training",
+        Group.CONTEST: "five levels from by hand to an idea plus a program",
+        Group.TRANSFER: "families that are never trained on",
+    }[group]
+
+
+def show(options: ShowOptions) -> int:
+    """Print some problems."""
+    source = load(options.source, options.split)
+    if options.id is not None:
+        chosen: Sequence[Problem] = [source.find(options.id)]
+    else:
+        if options.count < 1:
+            raise CommandError(f"--count: expected 1 or more, got {options.count}")
+        ordered = source if options.shuffle is None else source.shuffle(options.shuffle)
+        chosen = list(ordered.head(options.count))
+    print(f"{source.name}: {len(source)} problems")
+    for problem in chosen:
+        marks = ", ".join(
+            f"{name} {value}"
+            for name, value in (
+                ("split", problem.split),
+                ("level", problem.level),
+                ("subject", problem.subject),
+            )
+            if value
+        )
+        print(f"\n[{problem.id}] {marks}\n{problem.question}\n=> {problem.answer}")
+    return 0
+
+
+def check(options: CheckOptions) -> int:
+    """Print what is wrong with a source."""
+    problems, skipped = read(options.source, options.split, options.limit)
+    suites, absent = open_suites(options.suites, options.data)
+    findings = faults(problems)
+    overlap = contamination(problems, suites)
+    print(f"{options.source}: {len(problems)} problems read")
+    for message in skipped[: options.examples]:
+        print(f"  no problem: {message}")
+    print_table(_fault_table(findings, len(skipped), options.examples))
+    print_table(_overlap_table(overlap))
+    for hit in [h for h in overlap.hits if h.overlap in LEAKS][: options.examples]:
+        print(f"  {hit.overlap}: {hit.train_id} is {hit.heldout_id} of {hit.suite}")
+    if absent:
+        say(f"not compared with {_absent(absent)}")
+    return int(bool(overlap.train_ids() or skipped or findings))
+
+
+def build(options: BuildOptions) -> int:
+    """Write a training set and its manifest."""
+    if options.out.suffix != ".jsonl":
+        raise CommandError(f"--out: expected a path that ends in .jsonl, got {options.out}")
+    problems, skipped = read(options.source, options.split, options.limit)
+    findings = faults(problems)
+    dropped: Counter[str] = Counter({"no question or answer": len(skipped)})
+    dropped.update({f.value: number for f, number in counts(findings).items()})
+    faulty = {finding.problem.id for finding in findings}
+    kept = [problem for problem in problems if problem.id not in faulty]
+    suites: dict[str, ProblemSource] = {}
+    if options.decontaminate:
+        suites, absent = open_suites(options.suites, options.data)
+        if absent:
+            raise CommandError(
+                f"expected all held-out suites, but there is no {_absent(absent)} Or build with "
+                f"--no-decontaminate"
+            )
+        leaks = contamination(kept, suites).train_ids()
+        dropped["copy of a held-out problem"] = len(leaks)
+        kept = [problem for problem in kept if problem.id not in leaks]
+    if options.solve_rates is not None:
+        kept, left_out = select(kept, options.solve_rates, options.threshold)
+        dropped.update(left_out)
+    if not kept:
+        raise CommandError(f"nothing is left of {options.source}: {dict(dropped)}")
+    with replacing(options.out) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(dump_line(asdict(problem)) for problem in kept)
+    manifest = _manifest(options, len(problems) + len(skipped), len(kept), dropped, suites)
+    write_json(options.out.with_suffix(".manifest.json"), manifest)
+    print_table(
+        Table("", ("left out because", "problems"), tuple((k, str(n)) for k, n in dropped.items()))
+    )
+    print(f"{len(kept)} of {len(problems) + len(skipped)} problems in {options.out}")
+    return 0
+
+
+def select(
+    problems: Sequence[Problem], log: Path, threshold: float
+) -> tuple[list[Problem], dict[str, int]]:
+    """LIMR's choice by a solve-rate log; problems that the log does not hold are left out.
+
+    Scores are relative to the mean curve of all problems in the log.
+    """
+    scores = limr_scores(read_solve_rates(log))
+    logged = [problem for problem in problems if problem.id in scores]
+    chosen = [problem for problem in logged if scores[problem.id] >= threshold]
+    return chosen, {
+        "not in the solve-rate log": len(problems) - len(logged),
+        f"LIMR score below {threshold}": len(logged) - len(chosen),
+    }
+
+
+def read(name: str, split: str | None, limit: int) -> tuple[list[Problem], list[str]]:
+    """The problems of a source, and messages about rows of a file that are none."""
+    if limit < 1:
+        raise CommandError(f"--limit: expected 1 or more, got {limit}")
+    skipped: list[str] = []
+    is_file = Path(name).suffix.lower() in _FILES
+    source = open_file(name, split, skipped=skipped) if is_file else load(name, split)
+    if len(source) > limit:
+        say(f"{name} has {len(source)} problems; the first {limit} are read (--limit)")
+    view = source.head(limit)
+    problems = []
+    with progress("reading", len(view)) as advance:
+        for problem in view:
+            problems.append(problem)
+            advance(1)
+    return problems, skipped
+
+
+def open_suites(
+    names: Sequence[str], folder: Path | None
+) -> tuple[dict[str, ProblemSource], dict[str, str]]:
+    """Held-out suites by name, and why others could not be opened."""
+    found: dict[str, ProblemSource] = {}
+    absent: dict[str, str] = {}
+    for name in names:
+        try:
+            if Path(name).suffix.lower() in _FILES:
+                found[Path(name).stem] = open_file(name)
+            else:
+                found[name] = Listed(name, open_suite(name, folder).problems)
+        except ProblemError as error:
+            absent[name] = str(error)
+    return found, absent
+
+
+def _absent(reasons: dict[str, str]) -> str:
+    """The suites that could not be opened, the first reason and the remedy in one text."""
+    first = next(iter(reasons.values())).rstrip(".")
+    return f"{', '.join(reasons)} ({first}). Give copies with --data FOLDER or --suites FILE..."
+
+
+def _fault_table(findings: Sequence[Finding], skipped: int, examples: int) -> Table:
+    rows = [("no question or answer", str(skipped), "")] if skipped else []
+    for fault, number in counts(findings).items():
+        members = [finding for finding in findings if finding.fault is fault][:examples]
+        shown = "; ".join(f"{m.problem.id} {m.detail}".strip() for m in members)
+        rows.append((fault.value, str(number), shown))
+    return Table("", ("fault", "problems", "examples"), tuple(rows) or (("none", "0", ""),))
+
+
+def _overlap_table(overlap: Contamination) -> Table:
+    rows = tuple(
+        (
+            suite,
+            str(size),
+            str(overlap.leaked(suite, Overlap.EXACT)),
+            str(overlap.leaked(suite)),
+            str(overlap.leaked(suite, *Overlap)),
+        )
+        for suite, size in overlap.suites.items()
+    )
+    return Table(
+        "", ("held-out suite", "problems", "exact", "half of 13-grams", "any 13-gram"), rows
+    )
+
+
+def _manifest(
+    options: BuildOptions,
+    read_count: int,
+    kept: int,
+    dropped: Counter[str],
+    suites: dict[str, ProblemSource],
+) -> dict[str, Any]:
+    return {
+        "source": options.source,
+        "split": options.split,
+        "limit": options.limit,
+        "read": read_count,
+        "kept": kept,
+        "left_out": dict(dropped),
+        "suites": {name: len(source) for name, source in suites.items()},
+        "limr_threshold": None if options.solve_rates is None else options.threshold,
+        "sha256": hashlib.sha256(options.out.read_bytes()).hexdigest(),
+    }

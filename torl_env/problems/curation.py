@@ -1,0 +1,132 @@
+"""Which problems of a set cannot be trained on: repeated, contradictory, or not verifiable."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rewards import Reference, ReferenceError, Verdict, grade_answer
+from torl_env.problems.normalise import question_key
+from torl_env.problems.types import Problem
+
+
+class Fault(StrEnum):
+    """Why a problem is left out of a training set."""
+
+    UNGRADABLE = "ungradable"
+    """The grader cannot read the reference answer."""
+    PROOF = "proof"
+    """It asks for a proof, which no final answer verifies."""
+    CHOICE = "choice"
+    """The answer is a letter, which one guess in five finds."""
+    YES_NO = "yes/no"
+    """The answer is yes or no, true or false, which one guess in two finds."""
+    PROSE = "prose"
+    """The answer is a text, which has many right wordings."""
+    LONG = "long"
+    """The answer is longer than 120 characters."""
+    DUPLICATE = "duplicate"
+    """The same question occurs earlier, with the same answer."""
+    CONFLICT = "conflict"
+    """The same question occurs with another answer; no copy is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One faulty problem."""
+
+    problem: Problem
+    fault: Fault
+    detail: str = ""
+
+
+_PROOF = re.compile(r"\b(prove|show) that\b", re.IGNORECASE)
+_ASKS = re.compile(
+    r"\b(find|what|how many|determine|compute|calculate|evaluate)\b|\?", re.IGNORECASE
+)
+_CHOICE = re.compile(r"\(?\s*[A-E]\s*\)?")
+_YES_NO = re.compile(r"(yes|no|true|false)\b.{0,3}", re.IGNORECASE)
+_COMMAND = re.compile(r"\\[a-zA-Z]+")
+_TEXT = re.compile(r"\\(?:text|textbf|mbox|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}")
+_WORD = re.compile(r"[a-zA-Z]{3,}")
+_LONGEST = 120
+_MOST_WORDS = 2
+"""Words that an answer may hold: a unit, a name of a function, `or`."""
+
+
+def unverifiable(problem: Problem) -> Finding | None:
+    r"""Why no final answer of this problem can be verified reliably, `None` where it can.
+
+    Example:
+        >>> unverifiable(Problem("1", "Find x.", "\\frac{1}{2}")) is None
+        True
+        >>> unverifiable(Problem("2", "Is 7 prime?", "Yes")).fault.value
+        'yes/no'
+    """
+    answer = problem.answer.strip()
+    bare = _TEXT.sub(r"\1", answer).strip(" .$")
+    words = _WORD.findall(_COMMAND.sub(" ", bare))
+    if answer.lower() == "proof" or (
+        _PROOF.search(problem.question) and not _ASKS.search(problem.question)
+    ):
+        return Finding(problem, Fault.PROOF)
+    if _CHOICE.fullmatch(bare):
+        return Finding(problem, Fault.CHOICE, answer)
+    if _YES_NO.fullmatch(bare):
+        return Finding(problem, Fault.YES_NO, answer)
+    if len(answer) > _LONGEST:
+        return Finding(problem, Fault.LONG, f"{len(answer)} characters")
+    if len(words) > _MOST_WORDS:
+        return Finding(problem, Fault.PROSE, answer)
+    try:
+        Reference.compile(problem.answer)
+    except ReferenceError as error:
+        return Finding(problem, Fault.UNGRADABLE, str(error))
+    return None
+
+
+def repeated(problems: Iterable[Problem]) -> Iterator[Finding]:
+    """Every problem that repeats another, in order.
+
+    Of copies that agree the first is kept and the others are reported; of copies that disagree
+    all are.
+    """
+    groups: dict[str, list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault(question_key(problem.question), []).append(problem)
+    found = []
+    for group in groups.values():
+        if len(group) > 1:
+            first, *others = group
+            differing = next((o for o in others if not _same(first.answer, o.answer)), None)
+            if differing is None:
+                found += [Finding(p, Fault.DUPLICATE, f"as {first.id}") for p in others]
+            else:
+                detail = f"{first.answer} ({first.id}) against {differing.answer} ({differing.id})"
+                found += [Finding(p, Fault.CONFLICT, detail) for p in group]
+    yield from found
+
+
+def faults(problems: Iterable[Problem]) -> list[Finding]:
+    """Every fault of a set, at most one a problem; unverifiable problems come first."""
+    kept, found = [], []
+    for problem in problems:
+        finding = unverifiable(problem)
+        if finding:
+            found.append(finding)
+        else:
+            kept.append(problem)
+    return [*found, *repeated(kept)]
+
+
+def counts(findings: Iterable[Finding]) -> dict[Fault, int]:
+    """How many problems have each fault, in the order of `Fault`; faults that occur only."""
+    numbers = Counter(finding.fault for finding in findings)
+    return {fault: numbers[fault] for fault in Fault if numbers[fault]}
+
+
+def _same(answer: str, other: str) -> bool:
+    if answer.strip() == other.strip():
+        return True
+    return grade_answer(answer, other).verdict is Verdict.CORRECT
