@@ -115,6 +115,25 @@ def test_answers_in_code_and_in_outputs_do_not_count(box: Sandbox) -> None:
     assert env.step("As shown.")[4]["verdict"] == "no_answer"
 
 
+@pytest.mark.parametrize(
+    ("parser", "turns"),
+    [
+        ("xml", ["<python>print('\\boxed{42}')</python>", "As shown."]),
+        ("xml", ["<output>\\boxed{42}</output> Done."]),
+        ("hermes", ['<tool_call>{"name": "x", "\\boxed{42}": 1}</tool_call>', "Done."]),
+        ("hermes", ["<tool_response>\\boxed{42}</tool_response> Done."]),
+        ("fenced", ["I copy the question."]),
+    ],
+)
+def test_only_the_models_own_words_are_graded(box: Sandbox, parser: str, turns: list[str]) -> None:
+    env = make(box, parser=parser, prompt="{question} Like this: \\boxed{42}")
+    env.reset(options={"problem_id": "list-1"})
+    for turn in turns:
+        _, _, ended, _, info = env.step(turn)
+    assert ended
+    assert info["verdict"] == "no_answer"
+
+
 def test_the_answer_reaches_neither_the_sandbox_nor_the_model(box: Sandbox) -> None:
     class Watching(SubprocessSandbox):
         seen: list[str] = []  # noqa: RUF012
