@@ -100,7 +100,7 @@ class _Reader:
 
     def product(self, left: Form, right: Form) -> Form:
         self.work += len(left) * len(right)
-        if self.work > limits.STEPS or len(left) * len(right) > limits.TERMS**2:
+        if self.work > limits.PRODUCTS or len(left) * len(right) > limits.TERMS**2:
             raise NoFormError
         total: Form = {}
         for ours, a in left.items():

@@ -17,9 +17,11 @@ ITEMS = 200
 """Members of a list or set."""
 TERMS = 160
 """Monomials of an expanded sum."""
+PRODUCTS = 4_000
+"""Products of two monomials while a sum is expanded."""
 SUMMANDS = 400
 """Terms of a sum or product that is added up."""
 MAGNITUDE = 100_000.0
 """Natural logarithm of the largest number that is evaluated."""
-STEPS = 20_000
+STEPS = 6_000
 """Node evaluations and comparisons for one pair."""

@@ -1,6 +1,7 @@
 r"""Lists, sets and tuples: what `\pm` stands for, and which members answer which."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -28,7 +29,10 @@ def expand(value: Value) -> list[Value]:
         found = choices(value.expression)
         return [value] if len(found) == 1 else [Quantity(node, value.unit) for node in found]
     if isinstance(value, Row) and any(_has_sign_pair(item) for item in value.items):
-        rows = itertools.product(*(expand(item) for item in value.items))
+        columns = [expand(item) for item in value.items]
+        if math.prod(map(len, columns)) > limits.ITEMS:
+            raise LimitHitError("limit_items", f"stands for more than {limits.ITEMS} tuples")
+        rows = itertools.product(*columns)
         return [Row(items, value.opening, value.closing) for items in rows]
     if isinstance(value, Chain) and _has_sign_pair(value.parts[-1]):
         last = expand(value.parts[-1])

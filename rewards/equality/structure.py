@@ -78,6 +78,11 @@ class Reading:
 
 def read_value(tokens: Tokens, reading: Reading) -> Value:
     """The value of an answer. Never raises but for limits; what has no rule is `Text` or `Opaque`."""
+    depth = 0
+    for token in tokens:
+        depth += _step(token)
+        if depth > limits.DEPTH:
+            raise LimitHitError("limit_depth", f"nested more than {limits.DEPTH} deep")
     return _Structure(reading).statement(tokens)
 
 
