@@ -332,8 +332,10 @@ def test_a_cancelled_await_leaves_the_episode_as_it_was(box: Sandbox, stateful: 
         sleep = asyncio.create_task(env.astep("```python\nimport time; time.sleep(2)\n```"))
         await asyncio.sleep(0.1)
         sleep.cancel()
+        cancelled = time.monotonic()
         with pytest.raises(asyncio.CancelledError):
             await sleep
+        assert time.monotonic() - cancelled < 1
         assert env.get_state().episode == before.episode
         assert (await env.astep(CALL))[0] == "\n```output\n42\n```\n"
         env.close()

@@ -1,5 +1,6 @@
 """One episode's interpreter: opened when first used, branched alive or replayed from its log."""
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -25,6 +26,9 @@ class CodeSession:
         self._open_session = open_session
         self._log = log
         self._live = live
+        self._lock = threading.Lock()
+        self._running = False
+        self._closed = False
 
     @property
     def log(self) -> tuple[str, ...]:
@@ -33,21 +37,29 @@ class CodeSession:
 
     def run(self, code: str, limits: Limits) -> tuple[Execution, bool]:
         """Run `code`; the flag says whether earlier variables were lost."""
-        live = self._interpreter(limits)
-        execution = live.run(code, limits)
-        lost = live.restarted and bool(self._log)
-        if live.restarted:
-            self._log = ()
-        if execution.ok:
-            self._log = (*self._log, code)
-        return execution, lost
+        with self._lock:
+            self._running = True
+        try:
+            live = self._interpreter(limits)
+            execution = live.run(code, limits)
+            lost = live.restarted and bool(self._log)
+            if live.restarted:
+                self._log = ()
+            if execution.ok:
+                self._log = (*self._log, code)
+            return execution, lost
+        finally:
+            with self._lock:
+                self._running = False
+                closed = self._closed
+            if closed:
+                self.close()
 
     def _interpreter(self, limits: Limits) -> Session:
         if self._live is None:
-            live = self._open_session()
+            self._live = self._open_session()
             for code in self._log:
-                live.run(code, limits)
-            self._live = live
+                self._live.run(code, limits)
         return self._live
 
     def branch(self) -> "CodeSession":
@@ -69,7 +81,11 @@ class CodeSession:
         return CodeSession(self._open_session, log)
 
     def close(self) -> None:
-        """End the interpreter; idempotent."""
-        live, self._live = self._live, None
+        """End the interpreter, after the turn that it may be running; never waits; idempotent."""
+        with self._lock:
+            self._closed = True
+            if self._running:
+                return
+            live, self._live = self._live, None
         if live is not None:
             live.close()
