@@ -64,7 +64,6 @@ def test_leaks_are_what_a_training_set_must_lose():
         ("math_12k_train", "math500", 0, 28),
         ("deepscaler_20k", "math500", 4, 11),
         ("gsm8k_train", "gsm8k_test", 0, 1),
-        ("deepscaler_20k", "aime24", 0, 0),
     ],
 )
 def test_the_real_sets(train, heldout, exact, copies):

@@ -1,11 +1,13 @@
 """Problems from Hugging Face data sets, through `datasets`, by short name or by path."""
 
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from torl_env.problems.types import Problem
 MIRROR = "TORL_HUB_MIRROR"
 """Environment variable: a folder with copies of hub sets as `org/name`, read before the hub."""
 _PROBE_SECONDS = 5.0
+_PROBE_AGAIN_SECONDS = 30.0
 _SPLITS = ("train", "test", "validation", "dev")
 
 
@@ -26,8 +29,8 @@ def open_hub(name: str, split: str | None = None) -> Listed:
     """The problems of a hub set.
 
     Args:
-        name: A short name of the table, or `hub:org/name[:config][:split]`, where a single part
-            after the name is a split if it is `train`, `test`, `validation` or `dev`.
+        name: A short name of the table, or `hub:org/name[@revision][:config][:split]`, where a
+            single part after the name is a split if it is `train`, `test`, `validation` or `dev`.
         split: A split of the set; by default the one of the name or the table.
 
     Returns:
@@ -65,13 +68,14 @@ def open_hub(name: str, split: str | None = None) -> Listed:
 def _parse(name: str) -> HubSet:
     if name in HUB:
         return HUB[name]
-    path, *rest = name.removeprefix("hub:").split(":")
+    place, *rest = name.removeprefix("hub:").split(":")
+    path, _, revision = place.partition("@")
     if not name.startswith("hub:") or path.count("/") != 1 or len(rest) > 2:
         near = get_close_matches(name.removeprefix("hub:"), HUB, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ProblemError(
             f"{name!r}: expected a short name ({', '.join(HUB)}) or "
-            f"hub:org/name[:config][:split].{hint}"
+            f"hub:org/name[@revision][:config][:split].{hint}"
         )
     if len(rest) == 1:
         rest = ["", rest[0]] if rest[0] in _SPLITS else [rest[0], ""]
@@ -84,7 +88,7 @@ def _parse(name: str) -> HubSet:
         split=split or (known.split if known else "train"),
         columns=known.columns if known else None,
         rule=known.rule if known else Rule.ALL,
-        revision=known.revision if known else None,
+        revision=revision or None,
     )
 
 
@@ -129,13 +133,18 @@ def _mirrored(path: str) -> Path | None:
 
 
 def _hub_answers() -> bool:
-    """Whether the hub can be reached at all, within seconds.
+    """Whether the hub can be reached at all, asked at most every half minute.
 
-    `datasets` retries for tens of seconds before it says so.
+    `datasets` retries for tens of seconds before it says that there is no network.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         return False
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    return _probe(endpoint, int(time.monotonic() / _PROBE_AGAIN_SECONDS))
+
+
+@lru_cache(maxsize=8)
+def _probe(endpoint: str, _period: int) -> bool:
     try:
         with urllib.request.urlopen(
             urllib.request.Request(endpoint, method="HEAD"), timeout=_PROBE_SECONDS

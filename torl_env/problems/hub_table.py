@@ -53,6 +53,7 @@ class HubSet:
     role: Role = Role.TRAIN
     rule: Rule = Rule.ALL
     revision: str | None = None
+    """Commit or branch on the hub; `None` is the newest."""
     licence: str = ""
 
 

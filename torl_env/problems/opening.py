@@ -27,7 +27,7 @@ def load(name_or_path: str, split: str | None = None) -> Source:
     | `procedural:gcd`, `procedural:gcd,product`, `procedural:number_theory` | families, a subject |
     | `procedural:L2`, `procedural:easy:L1-3` | only these levels |
     | `math500`, `aime24`, ... (see `torl data list`) | a hub set by short name |
-    | `hub:org/name[:config][:split]` | any hub set with a question and an answer column |
+    | `hub:org/name[@rev][:config][:split]` | any hub set with a question and an answer column |
     | `reasoning_gym`, `reasoning_gym:gcd,lcm` | families of that package, where installed |
     | `some/file.jsonl` (`.json`, `.parquet`, `.csv`) | a file |
 

@@ -58,9 +58,9 @@ def test_problems_are_pure_functions_of_their_id_and_stand_on_their_side(name):
 def test_no_constant_guess_scores_at_levels_two_to_five(name):
     for level in LEVELS[1:]:
         answers = [
-            generate(Coordinates(name, level, Split.TRAIN, index)).answer for index in range(24)
+            generate(Coordinates(name, level, Split.TRAIN, index)).answer for index in range(16)
         ]
-        assert Counter(answers).most_common(1)[0][1] <= 5, answers
+        assert Counter(answers).most_common(1)[0][1] <= 4, answers
 
 
 @settings(max_examples=60, deadline=None)

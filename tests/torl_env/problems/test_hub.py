@@ -146,6 +146,7 @@ def test_a_set_without_problems_says_what_it_has(mirror):
         ("maths500", "Did you mean math500"),
         ("hub:math500", "Did you mean math500"),
         ("hub:a/b/c", "hub:org/name"),
+        ("hub:a@b", "hub:org/name"),
         ("gcd", "Did you mean procedural:gcd"),
     ],
 )

@@ -91,7 +91,7 @@ def absorbing_walk(p):
         return p_plus_q(fair if ratio == 1 else (1 - ratio**p.start) / (1 - ratio**p.end))
     whole = p.up + p.down + p.stay
     chances = [0.0] * p.end + [1.0]
-    for _ in range(20_000):
+    for _ in range(5_000):
         for i in range(1, p.end):
             up, down = chances[min(p.end, i + 2)], chances[i - 1]
             chances[i] = (p.up * up + p.down * down + p.stay * chances[i]) / whole
@@ -101,7 +101,7 @@ def absorbing_walk(p):
 
 
 def cycle_walk(p):
-    if p.turns > 14:
+    if p.turns > 11:
         return None
     ends = itertools.product(p.steps, repeat=p.turns)
     hits = sum(sum(path) % p.places == p.target for path in ends)
@@ -109,7 +109,7 @@ def cycle_walk(p):
 
 
 def floor_integral(p):
-    if p.high > 20:
+    if p.high > 14:
         return None
     x = sympy.symbols("x")
     pieces = (sympy.integrate(k**p.a * (x - k) ** p.b, (x, k, k + 1)) for k in range(p.low, p.high))

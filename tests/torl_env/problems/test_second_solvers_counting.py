@@ -25,7 +25,7 @@ def grid_paths(p):
 
 
 def tilings(p):
-    if p.rows * p.columns > 28:
+    if p.rows * p.columns > 22:
         return None
 
     def cover(free):
@@ -156,7 +156,7 @@ def colourings(p):
 
 
 def partitions(p):
-    if p.total > 40:
+    if p.total > 32:
         return None
 
     def split(left, top):

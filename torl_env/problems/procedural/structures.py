@@ -244,16 +244,23 @@ class Partitions(_Combinatorics[Parts]):
     def answer(self, drawn: Parts) -> int:
         """The exact answer."""
         total, kind, largest = drawn
-        ways = [1] + [0] * total
-        if kind == "distinct":
-            for part in range(1, total + 1):
-                for s in range(total, part - 1, -1):
+        if kind == "small":
+            ways = [1] + [0] * total
+            for part in range(1, largest + 1):
+                for s in range(part, total + 1):
                     ways[s] = (ways[s] + ways[s - part]) % PRIME
             return ways[-1]
-        for part in range(1, total + 1, 2) if kind == "odd" else range(1, largest + 1):
-            for s in range(part, total + 1):
-                ways[s] = (ways[s] + ways[s - part]) % PRIME
-        return ways[-1]
+        # Euler: as many partitions have odd parts as have distinct parts; count the latter by the
+        # number k of parts, which is at most about sqrt(2 total).
+        ways, answer, k = [1] + [0] * total, 0, 0
+        while k * (k + 1) // 2 <= total:
+            answer += ways[-1]
+            k += 1
+            shifted = [0] * (total + 1)
+            for s in range(k, total + 1):
+                shifted[s] = (shifted[s - k] + ways[s - k]) % PRIME
+            ways = shifted
+        return answer % PRIME
 
     def phrase(self, drawn: Parts) -> tuple[str, ...]:
         """The question in all its wordings."""
