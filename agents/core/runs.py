@@ -29,12 +29,11 @@ class Run:
     """A run folder.
 
     Args:
-        path: The folder; made when missing.
+        path: The folder; made when something is first written to it.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.path.mkdir(parents=True, exist_ok=True)
 
     @property
     def warm_start(self) -> Path:
@@ -43,6 +42,7 @@ class Run:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write `config.json`: the settings, and versions and commit for the record."""
+        self.path.mkdir(parents=True, exist_ok=True)
         write_whole(
             self.path / "config.json", json.dumps({**config, "made_with": provenance()}, indent=2)
         )
@@ -74,7 +74,7 @@ class Run:
     def write_transcripts(self, step: int, trajectories: Iterable[Trajectory]) -> None:
         """Write all episodes of a step to `transcripts/step-NNNNNN.jsonl`."""
         folder = self.path / "transcripts"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(t.to_json()) + "\n" for t in trajectories)
         write_whole(folder / f"step-{step:06d}.jsonl", lines)
 
@@ -99,6 +99,7 @@ class Run:
             write_whole(file, "".join(kept))
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / name).open("a") as file:
             file.write(json.dumps(row) + "\n")
 

@@ -15,7 +15,8 @@ from agents.core.prompts import PlainPrompt
 from agents.core.rollout import Rollout
 from agents.core.runs import Run
 from agents.core.testing import byte_tokenizer, tiny_model
-from agents.core.trainer import RLTrainer, Training
+from agents.core.trainer import RLTrainer
+from agents.core.training import Training
 from agents.core.types import Sampling
 from agents.grpo import GRPO
 from rewards.types import Grade, Verdict

@@ -7,7 +7,8 @@ import torch
 
 from agents.core.algorithm import Loss
 from agents.core.runs import Run
-from agents.core.trainer import RLTrainer, Training, micro_batches
+from agents.core.trainer import RLTrainer, micro_batches
+from agents.core.training import Training
 from agents.core.types import Trajectory, Turn
 from agents.grpo import GRPO
 from torl_env.problems.types import Problem

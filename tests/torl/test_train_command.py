@@ -16,7 +16,7 @@ SMALL += ["--threads", "1"]
 
 
 def torl(*args, **kw):
-    return subprocess.run(
+    return subprocess.run(  # noqa: PLW1510 - the tests look at the code
         [sys.executable, "-m", "torl", *map(str, args)],
         capture_output=True,
         text=True,

@@ -1,0 +1,97 @@
+"""The laptop run over three seeds, with the tool and without it: accuracy before and after GRPO.
+
+    python runs/laptop_study.py OUT [--seeds 0 1 2]
+
+For each seed `torl train` makes its default run (C = 1), then a run of the same budget from the
+same warm start with C = 0, so that the difference is what the tool is worth. Runs that are complete
+are not made again. Writes OUT/study.json and OUT/study.md. About ten minutes a run on two cores.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+MEASURES = ("accuracy", "code_ratio", "pass_ratio")
+
+
+def main() -> int:
+    """Make what is missing, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    asked = parser.parse_args()
+    found = []
+    for seed in asked.seeds:
+        tool, text = asked.out / f"tool-{seed}", asked.out / f"text-{seed}"
+        _train(tool, "--seed", str(seed))
+        start = ("--warm-start-from", str(tool / "warm-start"))
+        _train(text, "--seed", str(seed), "--tool-budget", "0", *start)
+        found += [_read(tool, seed, 1), _read(text, seed, 0)]
+        _write(asked.out, found)
+    print((asked.out / "study.md").read_text())
+    return 0
+
+
+def _train(run: Path, *options: str) -> None:
+    """One run; goes on with one that was cut off."""
+    if (run / "eval" / "after.summary.json").is_file():
+        return
+    command = [sys.executable, "-m", "torl", "train", "--out", str(run)]
+    resume = (run / "config.json").is_file()
+    subprocess.run([*command, *(("--resume",) if resume else options)], check=True)
+
+
+def _read(run: Path, seed: int, tool_budget: int) -> dict[str, Any]:
+    row: dict[str, Any] = {"seed": seed, "tool_budget": tool_budget}
+    for name in ("before", "after"):
+        summary = json.loads((run / "eval" / f"{name}.summary.json").read_text())
+        row[name] = {measure: summary[measure] for measure in MEASURES}
+        row["commit"], row["versions"] = summary["header"]["commit"], summary["header"]["versions"]
+    lines = (run / "timing.jsonl").read_text().splitlines()
+    timing = [json.loads(line) for line in lines]
+    row["seconds"] = sum(line.get("total", 0.0) for line in timing)
+    return row
+
+
+def _write(out: Path, rows: list[dict[str, Any]]) -> None:
+    (out / "study.json").write_text(json.dumps(rows, indent=2))
+    lines = [
+        "| C | seed | accuracy before | after | code ratio before | after | pass ratio after | min |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(rows, key=lambda row: (-row["tool_budget"], row["seed"])):
+        before, after = row["before"], row["after"]
+        cells = (
+            str(row["tool_budget"]),
+            str(row["seed"]),
+            _percent(before["accuracy"]),
+            _percent(after["accuracy"]),
+            _percent(before["code_ratio"]),
+            _percent(after["code_ratio"]),
+            _percent(after["pass_ratio"]),
+            f"{row['seconds'] / 60:.1f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    for budget in (1, 0):
+        some = [row for row in rows if row["tool_budget"] == budget]
+        values = [mean(r[t]["accuracy"]["value"] for r in some) for t in ("before", "after")]
+        lines.append(
+            f"\nC = {budget}: mean accuracy over {len(some)} seeds "
+            f"{100 * values[0]:.1f} % before, {100 * values[1]:.1f} % after."
+        )
+    (out / "study.md").write_text("\n".join(lines) + "\n")
+
+
+def _percent(estimate: dict[str, float | None]) -> str:
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    if value is None or low is None or high is None:
+        return "-"
+    return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
