@@ -60,7 +60,7 @@ def _read(run: Path, seed: int, tool_budget: int) -> dict[str, Any]:
 def _write(out: Path, rows: list[dict[str, Any]]) -> None:
     (out / "study.json").write_text(json.dumps(rows, indent=2))
     lines = [
-        "| C | seed | accuracy before | after | code ratio before | after | pass ratio after | min |",
+        "| C | seed | accuracy before | after | code ratio before | after | pass ratio | min |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in sorted(rows, key=lambda row: (-row["tool_budget"], row["seed"])):
