@@ -6,7 +6,6 @@ import queue
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -76,7 +75,7 @@ class Flight:
     def __init__(self) -> None:
         self._steps: dict[int, Steps] = {}
         self._jobs: dict[int, Future[Any]] = {}
-        self._landed: list[StepResult] = []
+        self._landed: dict[int, StepResult] = {}
         self._ready: queue.SimpleQueue[tuple[int, Future[Any] | None]] = queue.SimpleQueue()
         self._wake: Callable[[], object] = int
         self._closed = False
@@ -88,7 +87,7 @@ class Flight:
 
     def has(self, i: int) -> bool:
         """Whether env `i` has such a step."""
-        return i in self._steps or any(result.env_id == i for result in self._landed)
+        return i in self._steps or i in self._landed
 
     def start(self, i: int, steps: Steps) -> None:
         """Begin a step."""
@@ -99,7 +98,7 @@ class Flight:
     def done(self, i: int, result: StepResult) -> None:
         """Take a step that needed no work."""
         self._check()
-        self._landed.append(replace(result, env_id=i))
+        self._landed[i] = result
 
     def land(self, min_ready: int, timeout: float | None) -> list[StepResult]:
         """Wait for steps to end.
@@ -146,7 +145,7 @@ class Flight:
 
     def abandon(self, i: int) -> None:
         """Forget the step of env `i`, if there is one."""
-        self._landed = [result for result in self._landed if result.env_id != i]
+        self._landed.pop(i, None)
         steps, job = self._steps.pop(i, None), self._jobs.pop(i, None)
         if job is not None:
             job.cancel()
@@ -166,7 +165,7 @@ class Flight:
             future = _started(resume())
         except StopIteration as end:
             del self._steps[i]
-            self._landed.append(end.value)
+            self._landed[i] = end.value
             return
         except BaseException:
             del self._steps[i]
@@ -194,8 +193,8 @@ class Flight:
             self._advance(i, lambda: steps.throw(error))
 
     def _take(self) -> list[StepResult]:
-        landed, self._landed = self._landed, []
-        return landed
+        landed, self._landed = self._landed, {}
+        return list(landed.values())
 
     def _check(self) -> None:
         if self._closed:

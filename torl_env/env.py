@@ -14,9 +14,11 @@ from torl_env.lane import Lane, StepResult
 from torl_env.lease import SandboxLease
 from torl_env.options import EnvOptions
 from torl_env.problems.types import ProblemSource
+from torl_env.protocol import Parser
 from torl_env.sandbox.types import Sandbox
 from torl_env.spaces import Unicode
 from torl_env.state import EnvState
+from torl_env.tools.parsers import resolve_parser
 
 Transition = tuple[str, float, bool, bool, dict[str, Any]]
 
@@ -68,6 +70,11 @@ class ToRLMathEnv(gym.Env[str, str]):
         self.render_mode = render_mode
         self._lease = SandboxLease(sandbox)
         self._lane = Lane(self.config, self._lease.get)
+
+    @property
+    def parser(self) -> Parser:
+        """What reads the turns; give it to `closes_tool_call` where it is not the fenced one."""
+        return resolve_parser(self.config.parser, self.config.tools)
 
     @property
     def tools(self) -> list[dict[str, Any]]:

@@ -17,9 +17,11 @@ from torl_env.lane import Lane, StepResult
 from torl_env.lease import SandboxLease
 from torl_env.options import EnvOptions
 from torl_env.problems.types import Problem, ProblemSource
+from torl_env.protocol import Parser
 from torl_env.sandbox.types import Sandbox
 from torl_env.spaces import Unicode
 from torl_env.state import EnvState
+from torl_env.tools.parsers import resolve_parser
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -68,6 +70,16 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         self._randoms: list[np.random.Generator | None] = [None] * num_envs
         self._observations = [""] * num_envs
         self._flight = Flight()
+
+    @property
+    def parser(self) -> Parser:
+        """What reads the turns; give it to `closes_tool_call` where it is not the fenced one."""
+        return resolve_parser(self.config.parser, self.config.tools)
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        """Function schemas of the tools, as chat templates take them."""
+        return self._lanes[0].toolbox.schemas
 
     def reset(
         self,
@@ -241,7 +253,7 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         if seed is None:
             return
         seeds = (
-            [seed + i for i in range(self.num_envs)]
+            [int(seed) + i for i in range(self.num_envs)]
             if isinstance(seed, int | np.integer)
             else list(seed)
         )

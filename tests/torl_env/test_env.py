@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import torl_env
+from rewards import Attempt, Reward
 from rewards.types import Grade, Verdict
 from torl_env import INFO_KEYS, EnvConfig, ProblemError, SandboxError, ToRLMathEnv, is_scorable
 from torl_env.config import EnvConfig as Config
@@ -81,6 +82,26 @@ def test_presets(box: Sandbox, reward: str, turns: list[str], total: float) -> N
     for turn in turns:
         _, last, _, _, info = env.step(turn)
     assert last == total == sum(info["reward_terms"].values())
+
+
+def test_a_reward_sees_the_whole_attempt(box: Sandbox) -> None:
+    seen: list[Attempt] = []
+
+    def watch(attempt: Attempt) -> float:
+        seen.append(attempt)
+        return 0.25
+
+    env = make(box, reward=Reward("watch", {"watch": watch}), tool_budget=2)
+    env.reset(options={"problem_id": "list-1"})
+    env.step("```python\n1/0\n```")
+    env.step(CALL)
+    assert env.cut("It is \\boxed{41}. And")[1] == 0.25
+    env.reset(options={"problem_id": "list-1"})
+    env.step("I do not know.")
+    assert seen == [
+        Attempt(Verdict.WRONG, tool_calls=2, tool_errors=1, turns=3, truncated=True, boxed=True),
+        Attempt(Verdict.NO_ANSWER, turns=1, truncated=False, boxed=False),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import resource
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rewards
@@ -60,7 +62,8 @@ def test_killed_servers_are_replaced_or_the_episode_is_void() -> None:
         envs.send(["```python\nimport time; time.sleep(0.5); print(6*7)\n```"] * 4, range(4))
         time.sleep(0.2)
         for pid in set(descendants(os.getpid())) - before:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for result in envs.recv(4, timeout=60):
             if result.info["infra_error"]:
                 assert (result.truncated, result.reward) == (True, 0.0)
@@ -99,6 +102,11 @@ def test_too_many_sessions_is_the_machines_fault() -> None:
         assert "sessions" in envs.recv(1)[0].info["infra_error"]
         envs.send([CALL], [0])
         assert envs.recv(1)[0].observation == SHOWN
+        envs.send(["\\boxed{1}"], [0])
+        assert envs.recv(1)[0].terminated
+        envs.reset(options={"reset_mask": np.array([False, True])})
+        envs.send([CALL], [1])
+        assert envs.recv(1)[0].observation == SHOWN, "an ended episode gives its session back"
         envs.close()
 
 
@@ -127,7 +135,8 @@ def test_a_killed_grading_worker_is_no_wrong_answer(box: Sandbox) -> None:
     def killer() -> None:
         while not stop.is_set():
             for pid in set(descendants(os.getpid())) - before:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
 
     thread = threading.Thread(target=killer)

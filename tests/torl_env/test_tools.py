@@ -5,7 +5,13 @@ from typing import Any, Literal
 
 import pytest
 
-from torl_env import SandboxError, StopReason, ToRLMathEnv, ToRLMathVectorEnv
+from torl_env import (
+    SandboxError,
+    StopReason,
+    ToRLMathEnv,
+    ToRLMathVectorEnv,
+    closes_tool_call,
+)
 from torl_env.sandbox.types import Sandbox, Status
 from torl_env.testing import problem_list
 from torl_env.tools import PythonTool, ToolContext, ToolError, ToolResult, tool
@@ -140,6 +146,15 @@ def test_a_tool_may_end_the_episode_or_void_it(box: Sandbox) -> None:
     assert info["verdict"] == "correct"
     env.reset()
     assert env.step("<lookup>fire</lookup>")[4]["infra_error"] == "SandboxError: the library burns"
+
+
+def test_the_parser_knows_the_tools(box: Sandbox) -> None:
+    env = make(box)
+    assert closes_tool_call("```lookup\nmoon\n```", env.parser)
+    assert not closes_tool_call("```lookup\nmoon\n```")
+    envs = ToRLMathVectorEnv(1, problems=PROBLEMS, sandbox=box, tools=(lookup,), parser="xml")
+    assert closes_tool_call("<lookup>moon</lookup>", envs.parser)
+    assert envs.tools[0]["function"]["name"] == "lookup"
 
 
 def test_names_must_differ(box: Sandbox) -> None:
