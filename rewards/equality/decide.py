@@ -9,7 +9,7 @@ from rewards.equality.normal_form import normalise
 from rewards.equality.structure import Reading, bare_unit_reading, read_value
 from rewards.equality.tokens import Token, same_tokens, tokenize
 from rewards.equality.traverse import children, expressions_of, free_symbols, mapped
-from rewards.equality.values import Chain, Opaque, Quantity, Value
+from rewards.equality.values import Opaque, Quantity, Value
 from rewards.equality.words import choice, names_subject
 from rewards.errors import LimitHitError, UnreadableError
 from rewards.policy import Policy
@@ -69,8 +69,6 @@ def compare(reference: Parsed, answer: Parsed, policy: Policy) -> Finding:
         LimitHitError: Deciding needs more work than is allowed.
     """
     if same_tokens(reference.tokens, answer.tokens):
-        if isinstance(answer.value, Chain):
-            return Comparer(policy).compare(answer.value, answer.value)
         return equal("normal_form")
     found = _compare_choices(reference, answer, policy)
     if found is not None:

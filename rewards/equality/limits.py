@@ -17,7 +17,7 @@ ITEMS = 200
 """Members of a list or set."""
 TERMS = 160
 """Monomials of an expanded sum."""
-PRODUCTS = 4_000
+PRODUCTS = 3_000
 """Products of two monomials while a sum is expanded."""
 SUMMANDS = 400
 """Terms of a sum or product that is added up."""

@@ -57,6 +57,7 @@ _OTHER_MARKS = frozenset(
 )
 _QUALIFIERS = frozenset({"for", "where", "with", "when", "whenever", "forall"})
 _CONJUNCTIONS = frozenset({"and", "or", "And", "Or", "AND", "OR"})
+_CURRENCIES = frozenset({"dollar", "euro", "sterling", "yen"})
 _LEADING = frozenset({",", ".", '"', "=", "≈"})
 _STRUCTURAL = RELATIONS | _QUALIFIERS | _CONJUNCTIONS | _OTHER_MARKS
 """Without any of these an answer is one quantity, or words."""
@@ -142,6 +143,8 @@ class _Structure:
 
     def conjunction(self, tokens: Tokens, groups: list[Tokens]) -> Value:
         parts = [self.statement(_trim(group)) for group in groups if _trim(group)]
+        if not parts:
+            return words(tokens)
         if len(parts) == 1:
             return parts[0]
         either = any(token.kind == WORD and token.text.lower() == "or" for token in tokens)
@@ -160,7 +163,7 @@ class _Structure:
             parts.append(self.statement(group))
         if len(parts) == 1:
             return parts[0]
-        return _group(parts)
+        return _group(parts) if parts else words(groups[0])
 
     def declares(self, tokens: Tokens) -> bool:
         r"""Whether this is `k \in \mathbb{Z}` and no part of the answer."""
@@ -373,7 +376,7 @@ class _Structure:
                 return Quantity(parse(tokens))
             except UnreadableError as error:
                 reason = str(error)
-        if tokens[0].text == "dollar" and len(tokens) > 1:
+        if len(tokens) > 1 and tokens[0].text in _CURRENCIES and tokens[1].kind != WORD:
             value = self.quantity([*tokens[1:], tokens[0]])
             if isinstance(value, Quantity):
                 return value

@@ -40,6 +40,8 @@ def equal_texts(reference: Text, answer: Text) -> Finding:
     ours, theirs = phrase(reference), phrase(answer)
     if ours == theirs and ours:
         return equal("text")
+    if not reference.words or not answer.words:
+        return different("text_differs")
     heads = [_SYNONYMS.get(words.words[0], words.words[0]) for words in (reference, answer)]
     if heads[0] == heads[1] and heads[0] in ("yes", "no") and "yes no".count(ours or theirs):
         return equal("text")
