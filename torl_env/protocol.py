@@ -10,16 +10,18 @@ A turn that ends with a closed tool block is a call; every other turn is final. 
 | the same, then any other text | final: no code runs |
 | two or more closed blocks, the last at the end | a call of the last; the others never run |
 | an empty closed block | a call of the empty program |
+| a tool block that runs into another fence (```` ```output ````) | closed by it, as in ToRL |
+| text behind the closing fence (```` ``` so ````) | closes it; final, and the text counts |
 | an unclosed ```` ```python ```` block | final: no program, and no answer inside it counts |
 | a block inside another fence or behind `>` | quoted text, not a call |
 | a fence that is not at the start of its line (up to three spaces) | plain text |
 | no fence at all, or an empty turn | final |
 | it ends at the opening of a fence without a language | unfinished: generation goes on |
 
-A closing fence is a line of at least as many back-ticks as the opening one and nothing else but
-white space (the rule of CommonMark), so a program cannot hold such a line. Lines end with LF or
-CRLF. `py` and `python3` mean `python`, in any case. `info["stop"]` names the strings at which a
-sampler stops, keeping them in the text; one that sees tokens uses `closes_tool_call` instead.
+A closing fence has at least as many back-ticks as the opening one, so no line of a program can
+begin with them; other blocks close as in CommonMark. Lines end with LF or CRLF. `py` and `python3`
+mean `python`, in any case. `info["stop"]` names the strings at which a sampler stops, keeping them
+in the text; one that sees tokens uses `closes_tool_call` instead.
 """
 
 import re
@@ -97,6 +99,7 @@ class Parser(Protocol):
 
 class _Block(NamedTuple):
     language: str
+    ticks: int
     start: int
     """Offset of the opening fence."""
     inside: int
@@ -104,32 +107,49 @@ class _Block(NamedTuple):
     close: int
     """Offset of the closing fence, or the end of the text."""
     end: int
-    """Offset after the closing line, or the end of the text."""
+    """Offset of what follows the block, or the end of the text."""
     closed: bool
 
 
 # Possessive quantifiers keep the scan linear on a megabyte of back-ticks.
-_FENCE = re.compile(r"^ {0,3}(`{3,}+)([^`\n]*+)$", re.MULTILINE)
+_FENCE = re.compile(r"^ {0,3}(`{3,}+)([^\n]*+)$", re.MULTILINE)
 _ALIASES = {"py": "python", "python3": "python"}
 
 
-def _blocks(text: str) -> Iterator[_Block]:
-    opening: re.Match[str] | None = None
+def _blocks(text: str, loose: frozenset[str]) -> Iterator[_Block]:
+    """Fenced blocks in order; those of `loose` languages are closed by any fence long enough."""
+    block: _Block | None = None
     for fence in _FENCE.finditer(text):
-        if opening is None:
-            opening = fence
-        elif len(fence[1]) >= len(opening[1]) and not fence[2].strip():
-            yield _block(opening, fence.start(), fence.end(), closed=True)
-            opening = None
-    if opening is not None:
-        yield _block(opening, len(text), len(text), closed=False)
+        if block is None:
+            block = _opened(fence, len(text))
+            continue
+        rest = fence[2]
+        if len(fence[1]) < block.ticks or (rest.strip() and block.language not in loose):
+            continue
+        another = rest[:1].strip() != "" and "`" not in rest
+        end = fence.start() if another else fence.end(1) if rest.strip() else fence.end()
+        yield block._replace(close=fence.start(), end=end, closed=True)
+        block = _opened(fence, len(text)) if another else None
+    if block is not None:
+        yield block
 
 
-def _block(opening: re.Match[str], close: int, end: int, *, closed: bool) -> _Block:
-    words = opening[2].split(maxsplit=1)
+def _opened(fence: re.Match[str], size: int) -> _Block | None:
+    """The block that begins here, unclosed so far; `None` for inline code."""
+    if "`" in fence[2]:
+        return None
+    words = fence[2].split(maxsplit=1)
     language = words[0].lower() if words else ""
-    inside = min(opening.end() + 1, close)
-    return _Block(_ALIASES.get(language, language), opening.start(), inside, close, end, closed)
+    inside = min(fence.end() + 1, size)
+    return _Block(
+        _ALIASES.get(language, language),
+        len(fence[1]),
+        fence.start(),
+        inside,
+        close=size,
+        end=size,
+        closed=False,
+    )
 
 
 class FencedParser:
@@ -150,12 +170,13 @@ class FencedParser:
 
     def __init__(self, names: tuple[str, ...] = ("python",)) -> None:
         self.names = frozenset(names)
+        self._loose = self.names | {"output"}
 
     def parse(self, turn: str) -> Reading:
         """Read one whole turn; time is linear in its length."""
         before: _Block | None = None
         last: _Block | None = None
-        for block in _blocks(turn):
+        for block in _blocks(turn, self._loose):
             before, last = last, block
         if last is None:
             return None
@@ -175,8 +196,8 @@ class FencedParser:
     def prose(self, turn: str) -> str:
         """The turn without tool and output blocks; an unclosed one reaches to the end."""
         kept, at = [], 0
-        for block in _blocks(turn):
-            if block.language in self.names or block.language == "output":
+        for block in _blocks(turn, self._loose):
+            if block.language in self._loose:
                 kept.append(turn[at : block.start])
                 at = block.end
         return "".join([*kept, turn[at:]])

@@ -37,6 +37,10 @@ BLOCK = "```python\nprint(1)\n```"
         pytest.param("````python\nx = '''\n```\n'''\n````", "x = '''\n```\n'''", id="four ticks"),
         pytest.param("```python\nprint(1)\n`````", "print(1)", id="longer close"),
         pytest.param("```text\na\n```\n" + BLOCK, "print(1)", id="another language before"),
+        pytest.param("```python\nprint(1)\n```output", "print(1)", id="closed by the output"),
+        pytest.param("```python\nprint(1)\n```output\n", "print(1)", id="by the output, newline"),
+        pytest.param("```python\nprint(0)\n" + BLOCK, "print(1)", id="closed by another block"),
+        pytest.param("```output\n0\n" + BLOCK, "print(1)", id="output closed by a block"),
         pytest.param("```python\nprint('```')\n```", "print('```')", id="ticks inside a line"),
         pytest.param("```python\nπ\u2028\x00😀\n```", "π\u2028\x00😀", id="any unicode"),
     ],
@@ -55,6 +59,10 @@ def test_a_turn_that_ends_with_a_closed_block_is_a_call(turn: str, program: str)
         pytest.param(f"{BLOCK}\n```output\n1", id="text in the opened output"),
         pytest.param(f"{BLOCK}\n```output\n1\n```", id="invented output"),
         pytest.param("```python\nprint(1)", id="unclosed"),
+        pytest.param(f"{BLOCK} so it is 1", id="text behind the closing fence"),
+        pytest.param(f"{BLOCK} so `it` is 1", id="text with back-ticks behind it"),
+        pytest.param("```python\nprint(1)\n```output\n1", id="closed by an output with text"),
+        pytest.param("```python\nprint(1)\n```text", id="closed by a block of another kind"),
         pytest.param("```python", id="only opened"),
         pytest.param("```python\nprint(1)\n``", id="two ticks do not close"),
         pytest.param("````python\nprint(1)\n```", id="fewer ticks do not close"),
@@ -93,6 +101,11 @@ def test_prose_holds_neither_code_nor_output() -> None:
     assert FENCED.prose(turn) == "a\n\nb\n\nc\n```text\nd\n```\ne\n"
 
 
+def test_text_behind_a_closing_fence_counts() -> None:
+    assert FENCED.prose(f"{BLOCK} so it is \\boxed{{1}}") == " so it is \\boxed{1}"
+    assert FENCED.prose("```python\n1\n```output\n\\boxed{1}\n``` yes") == " yes"
+
+
 @pytest.mark.parametrize(
     ("turn", "added"),
     [
@@ -100,11 +113,12 @@ def test_prose_holds_neither_code_nor_output() -> None:
         (BLOCK + "\n", "```output\n1\n```\n"),
         (BLOCK + "\n```output", "\n1\n```\n"),
         (BLOCK + "\n```output\n", "1\n```\n"),
+        ("```python\nprint(1)\n```output", "\n1\n```\n"),
     ],
 )
 def test_the_frame_completes_what_the_turn_left_open(turn: str, added: str) -> None:
     assert FENCED.frame(turn, "1") == added
-    assert (turn + added).endswith("```\n```output\n1\n```\n")
+    assert (turn + added).endswith("```output\n1\n```\n")
 
 
 @given(st.text(st.sampled_from("`python \n\r>xλ")), st.integers(0, 60))
