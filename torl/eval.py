@@ -9,14 +9,16 @@ from pathlib import Path
 from agents.core.models import DEFAULT_MODEL
 from agents.core.types import Sampling
 from benchmarks.heldout import Header, Summary, fingerprint, summary_path
+from benchmarks.heldout.code_suites import GRADER, Task, grading, load_tasks
 from benchmarks.heldout.evaluate import Collect, evaluate, start
 from benchmarks.heldout.records import commit, grader_name, versions, weights_hash
-from benchmarks.heldout.suites import names, open_suite
+from benchmarks.heldout.suites import CODE, code_file, names, open_suite
 from benchmarks.report.leaderboard import leaderboard
 from benchmarks.report.tables import details, results
 from torl.console import CommandError, print_table, progress, say
 from torl_env.problems import load
 from torl_env.problems.types import Problem
+from torl_env.sandbox import make_sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class EvalOptions:
     """A file (.jsonl, .json, .parquet, .csv), a hub set (math500, aime24, ...) or procedural:..."""
     suite: str | None = None
     """Benchmarks in place of --problems: aime24,aime25,amc23,math500,olympiadbench,minerva,gsm8k,
-    procedural, or all. Their counts are checked."""
+    procedural,humanevalplus,mbppplus, or all. Their counts are checked."""
     data: Path | None = None
     """Folder with NAME.jsonl files of the suites; default: $TORL_DATA, else the hub is asked."""
     split: str | None = None
@@ -66,6 +68,8 @@ class Job:
     name: str
     problems: Sequence[Problem]
     out: Path
+    tasks: Sequence[Task] = ()
+    """For a code suite: what programs are tested with."""
 
 
 def main(options: EvalOptions) -> int:
@@ -80,7 +84,13 @@ def main(options: EvalOptions) -> int:
     summaries = {}
     for job in jobs:
         named = replace(options, problems=job.name)
-        summaries[job.out.stem] = measure(named, job.problems, job.out, collect)
+        if job.tasks:
+            with make_sandbox() as sandbox:
+                tested = grading(collect, job.tasks, sandbox)
+                found = measure(named, job.problems, job.out, tested, GRADER)
+        else:
+            found = measure(named, job.problems, job.out, collect)
+        summaries[job.out.stem] = found
     print_table(results(summaries))
     if len(summaries) > 1:
         print_table(leaderboard(list(summaries.values())).table)
@@ -112,6 +122,7 @@ def measure(
     problems: Sequence[Problem],
     out: Path,
     collect: Collect | None = None,
+    grader: str | None = None,
 ) -> Summary:
     """Evaluate on these problems into the records at `out`.
 
@@ -120,9 +131,12 @@ def measure(
         problems: The problems.
         out: Records; those that are there already are not made again.
         collect: Writes the answers; by default the model that the options name, loaded here.
+        grader: What gives the verdicts; by default the grader of `rewards`.
     """
     sampling = _sampling(options)
     header = _header(options, sampling, problems)
+    if grader:
+        header = replace(header, grader=grader)
     if collect is None:
         collect = _collector(options, sampling)
     done = len(start(out, header))
@@ -196,12 +210,23 @@ def _suites(options: EvalOptions) -> list[Job]:
         raise CommandError(f"--out: expected a folder for suites, got {folder}")
     jobs = []
     for name in names(options.suite or ""):
+        if name in CODE:
+            jobs.append(_code(options, name, folder))
+            continue
         opened = open_suite(name, options.data)
         for warning in opened.warnings:
             say(f"warning: {warning}")
         problems = opened.problems[: _limit(options.count, len(opened.problems), name)]
         jobs.append(Job(name, problems, folder / f"{name}.jsonl"))
     return jobs
+
+
+def _code(options: EvalOptions, name: str, folder: Path) -> Job:
+    place = code_file(name, options.data)
+    tasks = load_tasks(place)
+    tasks = tasks[: _limit(options.count, len(tasks), name)]
+    problems = [task.problem for task in tasks]
+    return Job(place.stem, problems, folder / f"{place.stem}.jsonl", tasks)
 
 
 def _problems(options: EvalOptions) -> list[Problem]:

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from agents.core.types import Trajectory, Turn
+from benchmarks.heldout.code_suites import GRADER as CODE_GRADER
 from benchmarks.heldout.records import Records
+from benchmarks.storage import RecordError
 from rewards import Grade, Verdict
 from torl_env.protocol import FencedParser, Parser
 
@@ -44,7 +46,15 @@ def regrade(old: Records, grade: Grader, name: str, parser: Parser | None = None
         grade: The new grader.
         name: Its name, for the header.
         parser: The action grammar of the run, to tell prose from code.
+
+    Raises:
+        RecordError: If the answers are programs.
     """
+    if old.header.grader == CODE_GRADER:
+        raise RecordError(
+            f"{old.header.problems}: programs are graded by tests and not by their text; "
+            f"run torl eval again"
+        )
     reader = parser or FencedParser()
     trajectories, changes = [], []
     for trajectory in old.trajectories:

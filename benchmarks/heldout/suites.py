@@ -69,6 +69,10 @@ SUITES = {
 }
 
 
+CODE = ("humanevalplus", "mbppplus")
+"""Suites of `benchmarks.heldout.code_suites`, whose answers are programs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A suite with its problems."""
@@ -111,7 +115,7 @@ def open_suite(name: str, folder: Path | None = None) -> Opened:
         SuiteError: If the count is not the published one, or an answer is not of the suite's kind.
         ProblemError: If it cannot be opened at all.
     """
-    suite = SUITES[name] if name in SUITES else SUITES[names(name)[0]]
+    suite = SUITES[names(name)[0]]
     place = _file(suite, folder)
     source = load(str(place)) if place else load(suite.source or name, _split(suite))
     problems = tuple(source)
@@ -138,14 +142,35 @@ def _count(suite: Suite, problems: Sequence[Problem], where: str) -> tuple[str, 
 
 
 def _file(suite: Suite, folder: Path | None) -> Path | None:
-    if folder is None and DATA in os.environ:
-        folder = Path(os.environ[DATA])
+    folder = _folder(folder)
     if folder is None or suite.name == "procedural":
         return None
-    if not folder.is_dir():
-        raise SuiteError(f"expected a folder with NAME.jsonl files at {folder}, found none")
     candidates = (folder / f"{stem}.jsonl" for stem in (suite.name, *suite.files))
     return next((path for path in candidates if path.exists()), None)
+
+
+def code_file(name: str, folder: Path | None = None) -> Path:
+    """The JSONL of a code suite: `NAME*.jsonl`, as EvalPlus publishes it.
+
+    Raises:
+        SuiteError: If the folder holds none, or no folder is named.
+    """
+    folder = _folder(folder)
+    found = sorted(folder.glob(f"{name}*.jsonl")) if folder else []
+    if not found:
+        raise SuiteError(
+            f"{name}: expected {name}*.jsonl of EvalPlus in {folder or f'--data or ${DATA}'}; "
+            f"get it from github.com/evalplus"
+        )
+    return found[0]
+
+
+def _folder(folder: Path | None) -> Path | None:
+    if folder is None and DATA in os.environ:
+        folder = Path(os.environ[DATA])
+    if folder is not None and not folder.is_dir():
+        raise SuiteError(f"expected a folder with NAME.jsonl files at {folder}, found none")
+    return folder
 
 
 def _split(suite: Suite) -> str | None:

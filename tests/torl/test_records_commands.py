@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from torl import compare, leaderboard, regrade
+from torl import analyse, compare, leaderboard, regrade
 from torl import eval as evaluation
 from torl.console import guarded
 
@@ -144,3 +144,14 @@ def test_all_suites_are_named_in_the_help():
     with open(evaluation.__file__) as file:
         text = file.read()
     assert all(name in text for name in SUITES)
+
+
+def test_analyse_shows_behaviour_execution_and_selection(evaluate, capsys):
+    _, out = evaluate(2)
+    options = analyse.AnalyseOptions(out / "amc23.jsonl")
+    code, captured = run(capsys, analyse, options)
+    assert code == 0
+    assert "| text only | 100.0 [91.2, 100.0] | 67.5 " in captured.out
+    assert "| some program failed | 0 | 0 | - |" in captured.out
+    oracle = next(line for line in captured.out.splitlines() if line.startswith("| oracle"))
+    assert "| 100.0 [" in oracle

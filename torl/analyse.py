@@ -1,0 +1,91 @@
+"""`torl analyse`: what the answers on record do, whether execution predicts truth, best of N."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from agents.core.types import Trajectory
+from benchmarks.heldout import records
+from benchmarks.heldout.cases import MEANING, count_cases, execution_against_correctness
+from benchmarks.heldout.selectors import Selector, best_of
+from benchmarks.report.tables import Table, percent
+from torl.console import print_table
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyseOptions:
+    """Look into the records of one evaluation."""
+
+    path: Annotated[Path, tyro.conf.Positional]
+    """Records (.jsonl) of torl eval."""
+    examples: int = 3
+    """Cases to name for each behaviour."""
+
+
+def main(options: AnalyseOptions) -> int:
+    """Print behaviour with its cases, THOR's table 4, and every selector of best-of-N."""
+    found = records.read(options.path)
+    print_table(behaviour_table(found.trajectories, options.examples))
+    print_table(execution_table(found.trajectories))
+    if found.header.k > 1:
+        print_table(selection_table(found.trajectories, found.header.k))
+    return 0
+
+
+def behaviour_table(trajectories: Sequence[Trajectory], examples: int) -> Table:
+    """How often each case occurs, how accurate it is, and where to see it."""
+    rows = tuple(
+        (
+            count.case.replace("_", " "),
+            percent(count.share),
+            percent(count.accuracy),
+            ", ".join(f"{problem} #{sample}" for problem, sample in count.examples[:examples]),
+            MEANING[count.case],
+        )
+        for count in count_cases(trajectories)
+    )
+    columns = ("behaviour", "of answers %", "accuracy with it %", "for example", "rule")
+    return Table("Behaviour", columns, rows)
+
+
+def execution_table(trajectories: Sequence[Trajectory]) -> Table:
+    """THOR's table 4: right and wrong answers whose programs all passed, or not."""
+    found = execution_against_correctness(trajectories)
+    (passed_right, passed_wrong), (failed_right, failed_wrong) = found.table
+    rows = (
+        (
+            "all programs passed",
+            str(passed_right),
+            str(passed_wrong),
+            _share(found.right_if_passed),
+        ),
+        (
+            "some program failed",
+            str(failed_right),
+            str(failed_wrong),
+            _share(found.right_if_failed),
+        ),
+    )
+    title = f"Execution against correctness: chi2 = {found.statistic:.1f}, p = {found.p_value:.2g}"
+    return Table(title, ("answers with code", "right", "wrong", "right %"), rows)
+
+
+def selection_table(trajectories: Sequence[Trajectory], k: int) -> Table:
+    """Accuracy of each selector for 1, 2, 4, ... k candidates."""
+    sizes = sorted({2**power for power in range(k.bit_length()) if 2**power <= k} | {k})
+    rows = tuple(
+        (
+            selector.replace("_", " "),
+            *(percent(best_of(trajectories, size, selector)) for size in sizes),
+        )
+        for selector in Selector
+    )
+    return Table("Best of N, accuracy %", ("selector", *(f"N = {n}" for n in sizes)), rows)
+
+
+def _share(value: float) -> str:
+    return "-" if isnan(value) else f"{100 * value:.1f}"
