@@ -7,7 +7,15 @@ an answer is ever evaluated as code, and no signal or timer is set: work is boun
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from rewards.equality import Finding, Outcome, Parsed, compare, is_readable, read
+from rewards.equality import (
+    Finding,
+    Outcome,
+    Parsed,
+    compare,
+    is_readable,
+    read,
+    sole_expression,
+)
 from rewards.errors import LimitHitError, ReferenceError, UnreadableError
 from rewards.extraction import Extraction, extract
 from rewards.policy import DEFAULT, Boxes, Policy
@@ -171,7 +179,24 @@ def _decide(answer: str, text: str, policy: Policy) -> Grade:
     except LimitHitError as error:
         verdict = Verdict.WRONG if policy.over_limit_is_wrong else Verdict.UNGRADABLE
         return Grade(verdict, answer, error.code, str(error))
+    if found.outcome is Outcome.UNDECIDED and policy.residue:
+        found = _ask_residue(reference, answer, policy, found)
     return _verdict(answer, found)
+
+
+def _ask_residue(reference: Reference, answer: str, policy: Policy, found: Finding) -> Finding:
+    """Two single quantities that our rules left open, put to sympy."""
+    ours = sole_expression(reference._parsed().value, policy)
+    theirs = sole_expression(read(answer, policy).value, policy)
+    if ours is None or theirs is None:
+        return found
+    from rewards.workers import residue
+
+    same = residue.ask(ours, theirs)
+    if same is None:
+        return found
+    outcome = Outcome.EQUAL if same else Outcome.DIFFERENT
+    return Finding(outcome, "residue", "decided by computer algebra")
 
 
 def _verdict(answer: str, found: Finding) -> Grade:
@@ -189,8 +214,3 @@ def forget() -> None:
     """Empty the caches of references and verdicts, as a benchmark wants it."""
     _compile.cache_clear()
     _graded.cache_clear()
-
-
-def grade_batch(pairs: "list[tuple[str, str | Reference]]") -> list[Grade]:
-    """Grade many (response, reference) pairs; verdicts come in the order of the pairs."""
-    return [grade(response, reference) for response, reference in pairs]

@@ -87,5 +87,15 @@ class Policy:
     residue: bool = True
     """Ask the sympy worker where our own rules cannot decide; else that is UNGRADABLE."""
 
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("percent", Percent),
+            ("degrees", Degrees),
+            ("units", Units),
+            ("bases", Bases),
+            ("boxes", Boxes),
+        ):
+            object.__setattr__(self, name, kind(getattr(self, name)))
+
 
 DEFAULT = Policy()

@@ -6,10 +6,11 @@ from rewards.equality.compare import Comparer
 from rewards.equality.expressions import Apply, Constant, Expression, Symbol, rename, symbols, walk
 from rewards.equality.findings import Finding, Outcome, different, equal, undecided
 from rewards.equality.normal_form import normalise
+from rewards.equality.relations import answer_of
 from rewards.equality.structure import Reading, bare_unit_reading, read_value
 from rewards.equality.tokens import Token, same_tokens, tokenize
 from rewards.equality.traverse import children, expressions_of, free_symbols, mapped
-from rewards.equality.values import Opaque, Quantity, Value
+from rewards.equality.values import Chain, Opaque, Quantity, Value
 from rewards.equality.words import choice, names_subject
 from rewards.errors import LimitHitError, UnreadableError
 from rewards.policy import Policy
@@ -164,6 +165,14 @@ def _with_eulers_number(node: Expression) -> Expression:
     if isinstance(node, Apply):
         return Apply(node.operation, tuple(_with_eulers_number(part) for part in node.arguments))
     return node
+
+
+def sole_expression(value: Value, policy: Policy) -> Expression | None:
+    """The one expression that a value is, or that it gives a name to; else `None`."""
+    if isinstance(value, Chain):
+        said = answer_of(value, policy)
+        value = value if said is None else said.value
+    return value.expression if isinstance(value, Quantity) else None
 
 
 def is_readable(value: Value) -> bool:

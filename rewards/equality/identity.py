@@ -17,6 +17,7 @@ from rewards.equality.expressions import (
     walk,
 )
 from rewards.equality.findings import Finding, Outcome, different, equal, undecided
+from rewards.equality.magnitude import surely_differ
 from rewards.equality.numeric import (
     COMPLEX,
     DIGITS,
@@ -59,7 +60,12 @@ def _same(
     ours: Expression, theirs: Expression, names: frozenset[str], real_odd_roots: bool
 ) -> Finding:
     if not names:
-        return _same_value(ours, theirs, real_odd_roots)
+        try:
+            return _same_value(ours, theirs, real_odd_roots)
+        except LimitHitError:
+            if surely_differ(ours, theirs):
+                return different("magnitude_differs", "the logarithms differ")
+            raise
     return _Comparison(ours, theirs, names, real_odd_roots).decide()
 
 

@@ -415,8 +415,12 @@ class _Parser:
         for mark in ("_", "^"):
             self.expect(mark)
             bounds.append(self.argument() if self.at("{") else self.signed_atom())
-        end = self.position
-        while end < len(self.tokens) and not self.is_differential(end):
+        end, inside = self.position, 1
+        while end < len(self.tokens):
+            inside += self.tokens[end].kind == COMMAND and self.tokens[end].text == "int"
+            inside -= self.is_differential(end)
+            if inside == 0:
+                break
             end += 1
         if end >= len(self.tokens):
             raise UnreadableError("syntax", "an integral without its variable")

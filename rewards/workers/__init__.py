@@ -1,0 +1,1 @@
+"""Child interpreters: a killable one for what our rules leave open, many for many answers."""
