@@ -8,6 +8,7 @@ from rewards import Reward
 from rewards.types import Grade
 from torl_env.protocol import Parser
 from torl_env.sandbox.types import Limits
+from torl_env.tools.parsers import resolve_parser
 from torl_env.tools.types import Tool
 
 Grader = Callable[[str, str], Grade]
@@ -108,6 +109,7 @@ call: got max_turns=4, tool_budget=4
                 "max_turns must exceed tool_budget, or the model cannot answer after its last "
                 f"call: got max_turns={self.max_turns}, tool_budget={self.tool_budget}"
             )
+        resolve_parser(self.parser, self.tools)
         if "{question}" not in self.prompt:
             raise ValueError(f"prompt must contain '{{question}}', got {self.prompt!r}")
 

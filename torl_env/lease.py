@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torl_env.sandbox.types import Sandbox
+from torl_env.sandbox import NAMES, Sandbox, make_sandbox
 
 DEFAULT = "local"
 
@@ -38,12 +38,17 @@ class SandboxLease:
         sandbox: A backend's name, which is shared by all leases of the process, `None` for the
             default one, or an object, which stays its owner's to close.
         make: Makes a sandbox of a name.
+
+    Raises:
+        ValueError: No backend has this name.
     """
 
     def __init__(
         self, sandbox: Sandbox | str | None = None, make: Callable[[str], Sandbox] | None = None
     ) -> None:
         self._spec = DEFAULT if sandbox is None else sandbox
+        if isinstance(self._spec, str) and self._spec not in NAMES:
+            raise ValueError(f"sandbox must be one of {', '.join(NAMES)}, got {self._spec!r}")
         self._make = make or _make
         self._held: Sandbox | None = None if isinstance(self._spec, str) else self._spec
         self._release: Callable[[], object] | None = None
@@ -53,7 +58,6 @@ class SandboxLease:
 
         Raises:
             SandboxError: It cannot be opened.
-            ValueError: No backend has this name.
         """
         if self._held is None:
             assert isinstance(self._spec, str)
@@ -74,8 +78,6 @@ class SandboxLease:
 
 
 def _make(name: str) -> Sandbox:
-    from torl_env.sandbox import make_sandbox
-
     return make_sandbox(name)
 
 

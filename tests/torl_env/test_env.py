@@ -216,7 +216,7 @@ def test_a_sandbox_that_does_not_open_voids_the_episode(monkeypatch: pytest.Monk
         raise SandboxError("no kernel")
 
     monkeypatch.setattr("torl_env.lease._make", broken)
-    env = ToRLMathEnv(problems=PROBLEMS, sandbox="never-opened")
+    env = ToRLMathEnv(problems=PROBLEMS, sandbox="fusion")
     env.reset()
     assert env.step(CALL)[4]["infra_error"] == "SandboxError: no kernel"
     env.close()
@@ -245,7 +245,11 @@ def test_bad_arguments(box: Sandbox) -> None:
     with pytest.raises(ValueError, match="when you make it"):
         ToRLMathEnv(problems=PROBLEMS, split="train")
     with pytest.raises(ValueError, match="parser must be one of"):
-        make(box, parser="prose").reset()
+        make(box, parser="prose")
+    with pytest.raises(ValueError, match=r"sandbox must be one of local, .*got 'docker'"):
+        ToRLMathEnv(problems=PROBLEMS, sandbox="docker")
+    with pytest.raises(ValueError, match="no such"):
+        make(box, reward="no such")
     with pytest.raises(ValueError, match="render_mode must be"):
         make(box, render_mode="human")
 
