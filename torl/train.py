@@ -92,8 +92,8 @@ def main(options: TrainOptions) -> int:
     run = Run(options.out)
     from torl_env.sandbox import make_sandbox
 
-    with make_sandbox("local") as sandbox, _stopping() as stop:
-        job = _Job(options, run, sandbox, stop)
+    with make_sandbox("local") as sandbox:
+        job = _Job(options, run, sandbox)
         start = job.warm_start(_take(train.shuffle(options.seed + 7), options.warm_start))
         job.evaluate("before", start, heldout)
         schedule = _take(train.shuffle(options.seed + 11), options.steps * options.prompts)
@@ -202,7 +202,7 @@ def _sampling(options: TrainOptions) -> Sampling:
 
 
 class _Stop:
-    """Set by the first Ctrl-C; the second one interrupts at once."""
+    """Set by the first Ctrl-C during RL; the second one interrupts at once, as in other stages."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -229,13 +229,13 @@ def _stopping() -> Iterator[_Stop]:
 class _Bar:
     """A progress bar that carries the wish to stop to the trainer."""
 
-    def __init__(self, move: Callable[[int], None], stop: _Stop) -> None:
+    def __init__(self, move: Callable[[int], None], stop: _Stop | None = None) -> None:
         self._move, self._stop = move, stop
 
     @property
     def interrupted(self) -> bool:
         """Whether the user has asked to stop."""
-        return self._stop.asked
+        return self._stop is not None and self._stop.asked
 
     def advance(self, count: int = 1, **numbers: float) -> None:
         """Move the bar."""
@@ -245,8 +245,8 @@ class _Bar:
 class _Job:
     """The stages of one run."""
 
-    def __init__(self, options: TrainOptions, run: Run, sandbox: Any, stop: _Stop) -> None:
-        self.options, self.run, self.sandbox, self.stop = options, run, sandbox, stop
+    def __init__(self, options: TrainOptions, run: Run, sandbox: Any) -> None:
+        self.options, self.run, self.sandbox = options, run, sandbox
         self.env_options = env_options(options.tool_budget, options.reward)
 
     def warm_start(self, problems: Sequence[Problem]) -> str:
@@ -281,7 +281,7 @@ class _Job:
         sft = SFT(seed=options.seed)
         self.run.rewind("sft", -1)
         with progress("warm start: SFT", sft.steps(len(traces)), unit="step") as move:
-            train_sft(model, tokenizer, traces, sft, self.run, _Bar(move, self.stop))
+            train_sft(model, tokenizer, traces, sft, self.run, _Bar(move))
         save(model, tokenizer, target)
         return str(target)
 
@@ -299,7 +299,7 @@ class _Job:
             return True
         model, tokenizer = models.load(start)
         copy, _ = models.load(start, dtype="bfloat16")
-        with progress("GRPO", options.steps, done, unit="step") as move:
+        with progress("GRPO", options.steps, done, unit="step") as move, _stopping() as stop:
             trainer = RLTrainer(
                 model=model,
                 tokenizer=tokenizer,
@@ -308,14 +308,14 @@ class _Job:
                 problems=problems,
                 actor=CopyActor(self._rollout(copy, tokenizer, _sampling(options)), copy),
                 run=self.run,
-                progress=_Bar(move, self.stop),
+                progress=_Bar(move, stop),
             )
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         return int(trainer.state.global_step) >= options.steps
 
     def evaluate(self, name: str, model: str, problems: Sequence[Problem]) -> None:
         """Evaluate once; the records go to the run's `eval` folder."""
-        if not problems or self.stop.asked:
+        if not problems:
             return
         from agents.core import models
         from torl.eval import EvalOptions, measure

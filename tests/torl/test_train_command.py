@@ -95,7 +95,7 @@ def test_ctrl_c_ends_cleanly_and_resume_goes_on(tiny, tmp_path):
     while not (out / "checkpoint-1").exists() and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal does: the sandbox gets it too
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "--resume` goes on from here" in errors
