@@ -1,13 +1,18 @@
 """What every sandbox promises, run over every backend: the truth table, sessions, futures."""
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
+from typing import Any
 
 import pytest
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import Limits, LocalSandbox, Sandbox, Status, UnsafeSandbox
+from torl_env.sandbox.fusion import FusionSandbox
+from torl_env.sandbox.serve import SandboxServer, ServeOptions
 
 LIMITS = Limits(cpu_seconds=0.5, wall_seconds=1.0, memory_mb=256, output_bytes=1000)
 
@@ -77,9 +82,35 @@ def unsafe() -> Sandbox:
     return UnsafeSandbox(LIMITS)
 
 
-ISOLATED: dict[str, Callable[[], Sandbox]] = {"local": local}
+class Served(FusionSandbox):
+    """A client that brings its server, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._local = LocalSandbox(LIMITS)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = SandboxServer(self._local, ServeOptions(port=0, limits=LIMITS))
+        port = self._call(self._server.start())
+        super().__init__(f"http://127.0.0.1:{port}", LIMITS)
+
+    def _call(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def close(self) -> None:
+        super().close()
+        if self._loop.is_closed():
+            return
+        self._call(self._server.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._local.close()
+
+
+ISOLATED: dict[str, Callable[[], Sandbox]] = {"local": local, "fusion": Served}
 BACKENDS: dict[str, Callable[[], Sandbox]] = ISOLATED | {"unsafe": unsafe}
-WITH_SESSIONS = ("local", "unsafe")
+WITH_SESSIONS = ("local", "fusion", "unsafe")
 
 
 @pytest.fixture(scope="module")

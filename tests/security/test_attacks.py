@@ -18,7 +18,10 @@ import pytest
 from torl_env.sandbox import Execution, Limits, LocalSandbox
 from torl_env.sandbox.forkserver.config import Layer
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux"),
+    pytest.mark.filterwarnings("ignore:the sandbox runs without:RuntimeWarning"),
+]
 
 ROOT = Path(__file__).parents[2]
 CATEGORIES = sorted(path.stem for path in (Path(__file__).parent / "programs").glob("*.txt"))

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import output, verdict
-from torl_env.sandbox.forkserver.wire import Ending, Job, Mark, Op, Reply, Request
+from torl_env.sandbox.forkserver.wire import REPORT, Ending, Job, Mark, Op, Reply, Request
 from torl_env.sandbox.types import Execution, Limits
 
 
@@ -35,7 +35,7 @@ class Exchange(Protocol):
         ...
 
 
-def job_of(limits: Limits) -> Job:
+def job_of(limits: Limits, source_bytes: int) -> Job:
     """Limits in the units of the wire."""
     return Job(
         cpu_ms=max(int(limits.cpu_seconds * 1000), 1),
@@ -44,18 +44,21 @@ def job_of(limits: Limits) -> Job:
         output_bytes=limits.output_bytes * output.HARD_LIMIT_FACTOR,
         processes=limits.processes,
         open_files=limits.open_files,
+        source_bytes=source_bytes,
     )
 
 
 class Files:
     """A program's three memory files: source (then report), output, errors."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, stdin: str) -> None:
         self.descriptors: list[int] = []
+        source = code.encode("utf-8", "surrogatepass")
+        self.source_bytes = len(source)
         try:
             for name in ("source", "stdout", "stderr"):
                 self.descriptors.append(os.memfd_create(f"torl-{name}"))
-            self._write(code.encode("utf-8", "surrogatepass"))
+            self._write(source + stdin.encode("utf-8", "surrogatepass"))
         except BaseException:
             self.close()
             raise
@@ -68,7 +71,10 @@ class Files:
     def report(self) -> tuple[str, bool]:
         """The error line the program left, and whether it was a memory error."""
         data = os.pread(self.descriptors[0], 16_384, 0)
-        return data[1:].decode("utf-8", "replace"), data[:1] == b"M"
+        if not data.startswith(REPORT):
+            return "", False
+        text = data[len(REPORT) :]
+        return text[1:].decode("utf-8", "replace"), text[:1] == b"M"
 
     def streams(self, limits: Limits) -> tuple[verdict.Streams, bool]:
         """Both outputs, and whether one is at its hard limit."""
@@ -86,8 +92,11 @@ class Files:
 class ProgramCall(Future[Execution]):
     """The future of one program; cancelling it kills the program."""
 
-    def __init__(self, code: str, limits: Limits, op: Op = Op.RUN, session: int = 0) -> None:
+    def __init__(
+        self, code: str, limits: Limits, op: Op = Op.RUN, session: int = 0, stdin: str = ""
+    ) -> None:
         super().__init__()
+        self._stdin = stdin
         self.limits = limits
         self.op = op
         self.session = session
@@ -111,8 +120,9 @@ class ProgramCall(Future[Execution]):
 
     def begin(self, call: int) -> tuple[Request, list[int]]:
         """Write the program into memory files."""
-        self._files = Files(self._code)
-        request = Request(self.op, call, session=self.session, job=job_of(self.limits))
+        self._files = Files(self._code, self._stdin)
+        job = job_of(self.limits, self._files.source_bytes)
+        request = Request(self.op, call, session=self.session, job=job)
         return request, self._files.descriptors
 
     def settle(self, reply: Reply) -> None:

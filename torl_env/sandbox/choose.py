@@ -28,6 +28,10 @@ def make_sandbox(name: str | None = None, **options: Any) -> Sandbox:
             from torl_env.sandbox.local import LocalSandbox
 
             return LocalSandbox(**options)
+        case "fusion":
+            from torl_env.sandbox.fusion import FusionSandbox
+
+            return FusionSandbox(**options)
         case "unsafe":
             from torl_env.sandbox.unsafe import UnsafeSandbox
 

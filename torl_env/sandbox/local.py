@@ -87,9 +87,11 @@ class LocalSandbox:
         """Run one program in a fresh interpreter and wait for it."""
         return self.submit(code, limits).result()
 
-    def submit(self, code: str, limits: Limits | None = None) -> Future[Execution]:
+    def submit(
+        self, code: str, limits: Limits | None = None, *, stdin: str = ""
+    ) -> Future[Execution]:
         """Start one program and return at once; cancelling the future kills it."""
-        call = ProgramCall(code, self.limits if limits is None else limits)
+        call = ProgramCall(code, self.limits if limits is None else limits, stdin=stdin)
         pool = self._started()
         call.on_cancel = pool.kill
         pool.submit(self._tier_of(code), call)
@@ -204,12 +206,14 @@ class LocalSandbox:
         serious = [item for item in missing if item not in self._config["off"]]
         if serious and not _warned:
             _warned.append(True)
-            warnings.warn(
-                f"the sandbox runs without {', '.join(serious)} on this machine; "
-                "`torl sandbox check` says what that means",
-                RuntimeWarning,
-                stacklevel=2,
+            text = (
+                f"the sandbox runs without these layers on this machine: {', '.join(serious)}; "
+                "`torl sandbox check` says what that means"
             )
+            try:
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
+            except RuntimeWarning as error:
+                raise SandboxError(text) from error
 
     def _abandon(self) -> None:
         """In a forked child: the parent's servers are not ours."""

@@ -154,22 +154,27 @@ class ServerPool:
         with self._lock:
             if self._closed:
                 return
-            self._closed = True
-            servers = [server for tier in self._tiers.values() for server in tier.servers]
-            lost = [exchange for server in servers for exchange in server.in_flight.values()]
-            lost += [item.exchange for tier in self._tiers.values() for item in tier.queue]
-            for tier in self._tiers.values():
-                tier.servers.clear()
-                tier.queue.clear()
-            for server in servers:
-                self._selector.unregister(server)
-        os.write(self._wake_write, b"x")
+            servers, lost = self._take_all()
+            os.write(self._wake_write, b"x")
         for server in servers:
             server.end(grace=2.0)
         for exchange in lost:
             exchange.fail(SandboxError("the sandbox was closed while a program ran"))
         if threading.current_thread() is not self._reader:
             self._reader.join(5.0)
+
+    def _take_all(self) -> tuple[list[ServerProcess], list[Exchange]]:
+        """Close for new work; all servers, and all exchanges that still wait for something."""
+        self._closed = True
+        servers = [server for tier in self._tiers.values() for server in tier.servers]
+        lost = [exchange for server in servers for exchange in server.in_flight.values()]
+        lost += [item.exchange for tier in self._tiers.values() for item in tier.queue]
+        for tier in self._tiers.values():
+            tier.servers.clear()
+            tier.queue.clear()
+        for server in servers:
+            self._selector.unregister(server)
+        return servers, lost
 
     def abandon(self) -> None:
         """In a forked child: forget the parent's servers."""
@@ -245,26 +250,40 @@ class ServerPool:
         return []
 
     def _read(self) -> None:
-        while not self._closed:
-            try:
-                events = self._selector.select(_TICK_SECONDS)
-            except OSError:
+        try:
+            while not self._closed:
+                self._read_once()
+        except Exception as error:
+            # Whoever waits for a result must hear of it: a dead reader would hang them all.
+            self._fail_everything(SandboxError(f"the sandbox client failed: {error!r}"))
+            raise
+        finally:
+            self._selector.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+
+    def _read_once(self) -> None:
+        events = self._selector.select(_TICK_SECONDS)
+        completions: list[Completion] = []
+        with self._lock:
+            if self._closed:
                 return
-            completions: list[Completion] = []
-            with self._lock:
-                if self._closed:
-                    break
-                for key, _ in events:
-                    if key.data is None:
-                        _drain(self._wake_read)
-                        continue
-                    completions += self._serve(*key.data)
-                completions += self._end_late_servers()
-                completions += self._pump()
-            _complete(completions)
-        self._selector.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+            for key, _ in events:
+                if key.data is None:
+                    _drain(self._wake_read)
+                    continue
+                completions += self._serve(*key.data)
+            completions += self._end_late_servers()
+            completions += self._pump()
+        _complete(completions)
+
+    def _fail_everything(self, error: SandboxError) -> None:
+        with self._lock:
+            servers, lost = self._take_all()
+        for server in servers:
+            server.end()
+        for exchange in lost:
+            exchange.fail(error)
 
     def _serve(self, tier: Tier, server: ServerProcess) -> list[Completion]:
         was_ready = server.ready

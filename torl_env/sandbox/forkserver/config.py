@@ -12,7 +12,7 @@ class Layer(StrEnum):
 
     NAMESPACES = "namespaces"
     """Own process ids, network, mounts, System V objects and host name."""
-    ROOT = "root"
+    ROOT = "filesystem"
     """An empty file system that shows only the Python installation, read-only."""
     LANDLOCK = "landlock"
     """The kernel denies every file but the Python installation, and sockets."""

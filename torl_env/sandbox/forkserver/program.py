@@ -24,7 +24,7 @@ from typing import Any, Final, NoReturn
 
 from torl_env.sandbox.forkserver import kernel, warm
 from torl_env.sandbox.forkserver.isolation import Isolation
-from torl_env.sandbox.forkserver.wire import Job
+from torl_env.sandbox.forkserver.wire import REPORT, Job
 
 _exit: Final = os._exit
 """A program may replace the name in its own copy of the module."""
@@ -101,21 +101,22 @@ def set_limits(job: Job, baseline: int, *, own_user: bool, session: bool = False
         limit(resource.RLIMIT_NPROC, job.processes, job.processes)
 
 
-def take_source() -> str:
-    """Read the program from standard input's memory file and leave that empty."""
-    size = os.fstat(0).st_size
-    data = os.pread(0, size, 0)
+def take_source(length: int) -> str:
+    """Read the program from standard input's memory file and leave what follows it."""
+    data = os.pread(0, os.fstat(0).st_size, 0)
     os.ftruncate(0, 0)
+    if len(data) > length:
+        os.pwrite(0, data[length:], 0)
     os.lseek(0, 0, os.SEEK_SET)
-    return data.decode("utf-8", "surrogatepass")
+    return data[:length].decode("utf-8", "surrogatepass")
 
 
 def report(text: str, *, memory: bool = False) -> None:
     """Leave the last line of the traceback where the client finds it."""
-    line = ("M" if memory else "E") + " ".join(text.split())[:_REPORT_CHARS]
+    line = " ".join(text.split())[:_REPORT_CHARS].encode("utf-8", "backslashreplace")
     try:
         os.ftruncate(0, 0)
-        os.pwrite(0, line.encode("utf-8", "backslashreplace"), 0)
+        os.pwrite(0, REPORT + (b"M" if memory else b"E") + line, 0)
     except OSError:
         return
 
@@ -263,8 +264,7 @@ class Child:
             namespace = new_main()
             # The random module draws a new seed in every forked child.
             random.seed(self.seed)
-            job = self._take_job()
-            source = take_source()
+            job, source = self._take_job()
             self.phases[slot] = COMPILING
         except BaseException as error:  # noqa: BLE001 - the server reads the phase
             os.write(2, f"sandbox: cannot prepare a program: {error!r}\n".encode())
@@ -278,7 +278,7 @@ class Child:
         self.phases.close()
         finish(run(code, namespace, job.output_bytes // 16))
 
-    def _take_job(self) -> Job:
+    def _take_job(self) -> tuple[Job, str]:
         with socket.socket(fileno=CONTROL) as control:
             data, files, _, _ = socket.recv_fds(control, 64, 3)
             if len(files) < 3:
@@ -287,5 +287,6 @@ class Child:
                 os.dup2(file, number)
         kernel.close_from(CONTROL)
         job = Job.unpack(data)
+        source = take_source(job.source_bytes)
         set_limits(job, self.baseline, own_user=bool(self.isolation.first_uid))
-        return job
+        return job, source

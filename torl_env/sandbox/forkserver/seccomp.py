@@ -34,6 +34,7 @@ NOTIFY_RECEIVE: Final = 0xC0502100
 NOTIFY_SEND: Final = 0xC0182101
 _FCNTL: Final = (0, 1, 2, 3, 4, 5, 6, 7, 1030, 36, 37, 38)
 _PRCTL: Final = (15, 16, 3, 0x53564D41, 39, 21)
+_PRCTL_SESSION: Final = (*_PRCTL, kernel.PR_SET_PDEATHSIG)
 _PRCTL_SERVER: Final = (*_PRCTL, kernel.PR_SET_PDEATHSIG, kernel.PR_SET_DUMPABLE)
 
 _PLAIN: Final = """
@@ -143,7 +144,7 @@ def _child_program(*, session: bool) -> list[Instruction]:
         "kill": signals,
         "tgkill": signals,
         "clone": clone,
-        "prctl": _one_of(0, _PRCTL, _DENY),
+        "prctl": _one_of(0, _PRCTL_SESSION if session else _PRCTL, _DENY),
     }
     bodies |= {name: [_DENY] for name in _SERVER_ONLY}
     program = [_LOAD_NUMBER]

@@ -126,7 +126,7 @@ class Interpreter:
             os.dup2(file, number)
             os.close(file)
         set_limits(job, child.baseline, own_user=bool(child.isolation.first_uid), session=True)
-        code = prepare_source(take_source(), FILENAME)
+        code = prepare_source(take_source(job.source_bytes), FILENAME)
         exit_code = 1 if code is None else run(code, self._namespace, job.output_bytes // 16)
         try:
             sys.stdout.flush()

@@ -50,14 +50,18 @@ class Mark(IntFlag):
     """The session ended with this call."""
 
 
-_REQUEST: Final = struct.Struct("<B7xQQQIIIIII")
+_REQUEST: Final = struct.Struct("<B7xQQQIIIIIII")
 _REPLY: Final = struct.Struct("<BBB5xQiIQQ")
-_JOB: Final = struct.Struct("<IIIII")
+_JOB: Final = struct.Struct("<IIIIII")
 
 READY: Final = b"ready "
 """Starts the one JSON packet that a server sends when it has warmed up."""
 
 PACKET_BYTES: Final = 65_536
+
+REPORT: Final = b"\0torl "
+"""Starts the line about its error that a program's interpreter leaves in its input file; an `M` for
+a memory error or an `E` follows, then the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +75,25 @@ class Job:
     """Per stream; past it the program is ended."""
     processes: int
     open_files: int
+    source_bytes: int = 0
+    """Length of the program; what follows it in its file is the standard input."""
 
     def pack(self) -> bytes:
         """The part that a child needs."""
         return _JOB.pack(
-            self.cpu_ms, self.memory_mb, self.output_bytes, self.processes, self.open_files
+            self.cpu_ms,
+            self.memory_mb,
+            self.output_bytes,
+            self.processes,
+            self.open_files,
+            self.source_bytes,
         )
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
         """Inverse of `pack`; the wall limit is the server's business and comes out as 0."""
-        cpu_ms, memory_mb, output_bytes, processes, open_files = _JOB.unpack(data)
-        return cls(cpu_ms, 0, memory_mb, output_bytes, processes, open_files)
+        cpu_ms, *rest = _JOB.unpack(data)
+        return cls(cpu_ms, 0, *rest)
 
 
 NO_JOB: Final = Job(0, 0, 0, 0, 0, 0)
@@ -112,6 +123,7 @@ class Request:
             job.output_bytes,
             job.processes,
             job.open_files,
+            job.source_bytes,
         )
 
     @classmethod

@@ -1,0 +1,186 @@
+"""`torl sandbox serve`: Sandbox Fusion's form from the outside, with plain HTTP."""
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from torl_env.sandbox import LocalSandbox
+from torl_env.sandbox.serve import ServeOptions
+
+
+def ask(
+    url: str, body: object, *, path: str = "/run_code", method: str = "POST", token: str = ""
+) -> tuple[int, Any]:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    connection.request(method, path, data, headers)
+    response = connection.getresponse()
+    answer = json.loads(response.read())
+    connection.close()
+    return response.status, answer
+
+
+@pytest.fixture(scope="module")
+def url(serve: Callable[..., str]) -> str:
+    return serve()
+
+
+def test_ping(url: str) -> None:
+    assert ask(url, b"", path="/v1/ping", method="GET") == (200, "pong")
+
+
+def test_success_has_the_recorded_form(url: str) -> None:
+    status, answer = ask(url, {"code": "print('hi')", "language": "python"})
+    assert status == 200
+    assert answer["run_result"].pop("execution_time") > 0
+    assert answer == {
+        "status": "Success",
+        "message": "",
+        "compile_result": None,
+        "run_result": {"status": "Finished", "return_code": 0, "stdout": "hi\n", "stderr": ""},
+        "executor_pod_name": None,
+        "files": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "run_status", "code", "stdout"),
+    [
+        ({"code": "1/0"}, "Failed", "Finished", 1, ""),
+        ({"code": "import sys; sys.exit(3)"}, "Failed", "Finished", 3, ""),
+        ({"code": "import ctypes; ctypes.string_at(0)"}, "Failed", "Finished", -11, ""),
+        (
+            {"code": "print('before')\nwhile 1: pass", "run_timeout": 0.3},
+            "Failed",
+            "TimeLimitExceeded",
+            None,
+            "before\n",
+        ),
+        ({"code": "print(input())", "stdin": "abc\n"}, "Success", "Finished", 0, "abc\n"),
+        ({"code": "print(input())"}, "Failed", "Finished", 1, ""),
+        ({"code": "x=("}, "Failed", "Finished", 1, ""),
+        ({"code": ""}, "Success", "Finished", 0, ""),
+        ({"code": "print(1)", "foo": 1}, "Success", "Finished", 0, "1\n"),
+        ({"code": "print(1)", "run_timeout": -1}, "Failed", "TimeLimitExceeded", None, ""),
+        (
+            {"code": "x=bytearray(500*1024*1024)", "memory_limit_MB": 256},
+            "Failed",
+            "Finished",
+            1,
+            "",
+        ),
+        ({"code": "print('a\\x00b')"}, "Success", "Finished", 0, "a\x00b\n"),
+        ({"code": "print('x'*1000000)", "run_timeout": 3}, "Success", "Finished", 0, None),
+    ],
+)
+def test_results(
+    url: str, body: dict[str, Any], status: str, run_status: str, code: int, stdout: str | None
+) -> None:
+    http_status, answer = ask(url, {"language": "python", **body})
+    assert http_status == 200
+    run = answer["run_result"]
+    assert (answer["status"], run["status"], run["return_code"]) == (status, run_status, code)
+    assert stdout is None or run["stdout"] == stdout
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "place"),
+    [
+        (b"{", "json_invalid", ["body"]),
+        (b"[1]", "model_type", ["body"]),
+        ({"language": "python"}, "missing", ["body", "code"]),
+        ({"code": "1"}, "missing", ["body", "language"]),
+        ({"code": "1", "language": "python3"}, "literal_error", ["body", "language"]),
+        ({"code": 1, "language": "python"}, "string_type", ["body", "code"]),
+        (
+            {"code": "1", "language": "python", "run_timeout": "x"},
+            "number_type",
+            ["body", "run_timeout"],
+        ),
+        (
+            {"code": "1", "language": "python", "files": {"a": "eA=="}},
+            "value_error",
+            ["body", "files"],
+        ),
+        (
+            {"code": "1", "language": "python", "torl": {"cpu_seconds": -1}},
+            "greater_than",
+            ["body", "torl", "cpu_seconds"],
+        ),
+    ],
+)
+def test_invalid_requests(url: str, body: object, kind: str, place: list[str]) -> None:
+    status, answer = ask(url, body)
+    assert status == 422
+    assert (answer["detail"][0]["type"], answer["detail"][0]["loc"]) == (kind, place)
+
+
+def test_other_paths_and_methods(url: str) -> None:
+    assert ask(url, b"", path="/secret")[0] == 404
+    assert ask(url, b"", method="PUT")[0] == 405
+
+
+def test_what_is_not_http(url: str) -> None:
+    parts = urlsplit(url)
+    for data, status in (
+        (b"hello\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n" + b"a" * 40000, b"431"),
+    ):
+        with socket.create_connection((parts.hostname, parts.port), 10) as connection:
+            connection.sendall(data)
+            assert status in connection.recv(100)
+
+
+def test_token(serve: Callable[..., str]) -> None:
+    url = serve(token="secret")
+    body = {"code": "print(1)", "language": "python"}
+    assert ask(url, body)[0] == 401
+    assert ask(url, body, token="wrong")[0] == 401
+    assert ask(url, body, token="secret")[0] == 200
+
+
+def test_a_public_server_needs_a_token() -> None:
+    with pytest.raises(ValueError, match="token"):
+        ServeOptions(host="0.0.0.0")
+    ServeOptions(host="0.0.0.0", token="x")
+
+
+def test_large_bodies_are_refused(serve: Callable[..., str]) -> None:
+    url = serve(body_bytes=1000)
+    assert ask(url, {"code": "#" * 2000, "language": "python"})[0] == 413
+
+
+def test_a_full_queue_says_so(serve: Callable[..., str], local: LocalSandbox) -> None:
+    url = serve(queue=1)
+    parts = urlsplit(url)
+    slow = json.dumps({"code": "while 1: pass", "language": "python", "run_timeout": 30})
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        head = f"POST /run_code HTTP/1.1\r\nContent-Length: {len(slow)}\r\n\r\n"
+        connection.sendall((head + slow).encode())
+        body = {"code": "print(1)", "language": "python"}
+        deadline = time.monotonic() + 10
+        while ask(url, body)[0] != 503:
+            assert time.monotonic() < deadline
+    # The client has hung up, so its program is killed and the place is free.
+    deadline = time.monotonic() + 10
+    while ask(url, body)[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert local._pool is not None
+    assert local._pool.running == 0
+
+
+def test_the_rate_is_bounded(serve: Callable[..., str]) -> None:
+    url = serve(rate=2)
+    body = {"code": "", "language": "python"}
+    statuses = [ask(url, body)[0] for _ in range(6)]
+    assert 429 in statuses
+    assert statuses[0] == 200
