@@ -81,23 +81,24 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         RecordError: If there is no such file, or a line before the last is not a JSON object.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        file = path.open("rb")
     except FileNotFoundError:
         raise RecordError(f"expected records at {path}, found no such file") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                return
-            raise RecordError(
-                f"{path}, line {number} is not JSON ({error}); remove that line and run again"
-            ) from None
-        if not isinstance(value, dict):
-            raise RecordError(f"{path}, line {number}: expected a JSON object, got {value!r:.40}")
-        yield value
+    with file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                if not line.endswith(b"\n"):
+                    return
+                raise RecordError(
+                    f"{path}, line {number} is not JSON ({error}); remove that line and run again"
+                ) from None
+            if not isinstance(value, dict):
+                raise RecordError(f"{path}, line {number}: expected a JSON object: {value!r:.40}")
+            yield value
 
 
 def drop_torn_line(path: Path) -> None:
