@@ -2,12 +2,11 @@
 
 from rewards.errors import ReferenceError
 from rewards.extraction import Extraction, Style, extract
-from rewards.grader import Reference, grade, grade_answer
+from rewards.grader import Reference, grade, grade_answer, grade_batch
 from rewards.policy import Bases, Boxes, Degrees, Percent, Policy, Units
 from rewards.presets import presets, register, reward
 from rewards.terms import Reward, Term
 from rewards.types import Attempt, Grade, Scored, Verdict
-from rewards.workers.batch import grade_batch
 
 __all__ = [
     "Attempt",

@@ -4,27 +4,31 @@ Every function here is safe to call from any thread, from asyncio and from forke
 an answer is ever evaluated as code, and no signal or timer is set: work is bounded, not timed.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from rewards.equality import (
-    Finding,
-    Outcome,
-    Parsed,
-    compare,
-    is_readable,
-    read,
-    sole_expression,
-)
 from rewards.errors import LimitHitError, ReferenceError, UnreadableError
 from rewards.extraction import Extraction, extract
 from rewards.policy import DEFAULT, Boxes, Policy
 from rewards.types import Grade, Verdict
 
+if TYPE_CHECKING:
+    from rewards.equality import Finding, Parsed
+
 _CACHED_REFERENCES = 8_192
 _CACHED_VERDICTS = 16_384
 _CACHED_LENGTH = 256
 """Longer answers are not remembered: they rarely come twice, and would fill the memory."""
+
+_VERDICTS = {
+    "equal": Verdict.CORRECT,
+    "different": Verdict.WRONG,
+    "undecided": Verdict.UNGRADABLE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,11 @@ class Reference:
     """A reference answer, read once and compared often."""
 
     text: str
-    policy: Policy = field(default=DEFAULT)
-    parsed: Parsed | None = field(default=None, compare=False, repr=False)
+    policy: Policy
+    parsed: Parsed = field(compare=False, repr=False)
 
     @staticmethod
-    def compile(text: str, policy: Policy = DEFAULT) -> "Reference":
+    def compile(text: str, policy: Policy = DEFAULT) -> Reference:
         r"""Read a reference; the result is cached.
 
         Args:
@@ -58,15 +62,14 @@ class Reference:
     @property
     def readable(self) -> bool:
         """Whether our grammar reads all of it; else only an identical spelling can be CORRECT."""
-        return self.parsed is not None and is_readable(self.parsed.value)
+        from rewards.equality import is_readable
+
+        return is_readable(self.parsed.value)
 
     @property
     def kind(self) -> str:
         """`quantity`, `group`, `row`, `chain`, `text`, ...: what sort of value it is."""
-        return type(self._parsed().value).__name__.lower()
-
-    def _parsed(self) -> Parsed:
-        return read(self.text, self.policy) if self.parsed is None else self.parsed
+        return type(self.parsed.value).__name__.lower()
 
     def __reduce__(self) -> tuple[object, ...]:
         return Reference.compile, (self.text, self.policy)
@@ -74,6 +77,8 @@ class Reference:
 
 @lru_cache(maxsize=_CACHED_REFERENCES)
 def _compile(text: str, policy: Policy) -> Reference:
+    from rewards.equality import read
+
     try:
         parsed = read(text, policy)
         _ = parsed.value
@@ -166,6 +171,8 @@ def _quick(answer: str, reference: str) -> Grade | None:
 
 
 def _decide(answer: str, text: str, policy: Policy) -> Grade:
+    from rewards.equality import Outcome, compare, read
+
     try:
         reference = _compile(text, policy)
     except ReferenceError as error:
@@ -173,7 +180,7 @@ def _decide(answer: str, text: str, policy: Policy) -> Grade:
     if not answer.strip():
         return Grade(Verdict.NO_ANSWER, answer, "empty")
     try:
-        found = compare(reference._parsed(), read(answer, policy), policy)
+        found = compare(reference.parsed, read(answer, policy), policy)
     except UnreadableError as error:
         return Grade(Verdict.WRONG, answer, error.code, str(error))
     except LimitHitError as error:
@@ -186,25 +193,24 @@ def _decide(answer: str, text: str, policy: Policy) -> Grade:
 
 def _ask_residue(reference: Reference, answer: str, policy: Policy, found: Finding) -> Finding:
     """Two single quantities that our rules left open, put to sympy."""
-    ours = sole_expression(reference._parsed().value, policy)
+    from rewards.equality import Outcome, read, sole_expression
+    from rewards.equality.findings import Finding as Found
+    from rewards.workers import residue
+
+    ours = sole_expression(reference.parsed.value, policy)
     theirs = sole_expression(read(answer, policy).value, policy)
     if ours is None or theirs is None:
         return found
-    from rewards.workers import residue
-
     same = residue.ask(ours, theirs)
     if same is None:
         return found
     outcome = Outcome.EQUAL if same else Outcome.DIFFERENT
-    return Finding(outcome, "residue", "decided by computer algebra")
+    return Found(outcome, "residue", "decided by computer algebra")
 
 
 def _verdict(answer: str, found: Finding) -> Grade:
-    if found.outcome is Outcome.EQUAL:
-        return Grade(Verdict.CORRECT, answer, found.rule, found.detail)
-    if found.outcome is Outcome.DIFFERENT:
-        return Grade(Verdict.WRONG, answer, found.rule, found.detail)
-    return Grade(Verdict.UNGRADABLE, answer, found.rule, found.detail)
+    verdict = _VERDICTS[found.outcome.value]
+    return Grade(verdict, answer, found.rule, found.detail)
 
 
 _graded = lru_cache(maxsize=_CACHED_VERDICTS)(_decide)
@@ -214,3 +220,24 @@ def forget() -> None:
     """Empty the caches of references and verdicts, as a benchmark wants it."""
     _compile.cache_clear()
     _graded.cache_clear()
+
+
+def grade_batch(
+    pairs: Sequence[tuple[str, str | Reference]],
+    policy: Policy = DEFAULT,
+    workers: int | None = None,
+) -> list[Grade]:
+    """Grade many (response, reference) pairs on all cores.
+
+    Args:
+        pairs: Responses with their references; a compiled reference brings its own policy.
+        policy: For the references that are plain text.
+        workers: Child processes; as many as this process may use cores by default, and none for
+            short batches. Children stay for the next batch and end with this process.
+
+    Returns:
+        Grades in the order of the pairs; the same as `grade` gives one by one.
+    """
+    from rewards.workers.batch import grade_all
+
+    return grade_all(pairs, policy, workers)

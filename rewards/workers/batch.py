@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rewards.grader import Reference, grade
-from rewards.policy import DEFAULT, Policy
+from rewards.policy import Policy
 from rewards.types import Grade, Verdict
 from rewards.workers.process import Worker, WorkerError
 
@@ -34,22 +34,10 @@ class _Crew:
 _crew = _Crew()
 
 
-def grade_batch(
-    pairs: Sequence[tuple[str, str | Reference]],
-    policy: Policy = DEFAULT,
-    workers: int | None = None,
+def grade_all(
+    pairs: Sequence[tuple[str, str | Reference]], policy: Policy, workers: int | None
 ) -> list[Grade]:
-    """Grade many (response, reference) pairs on all cores.
-
-    Args:
-        pairs: Responses with their references; a compiled reference brings its own policy.
-        policy: For the references that are plain text.
-        workers: Child processes; as many as this process may use cores by default, and none for
-            short batches. Children stay for the next batch and end with this process.
-
-    Returns:
-        Grades in the order of the pairs; the same as `grade` gives one by one.
-    """
+    """What `rewards.grade_batch` does."""
     count = len(os.sched_getaffinity(0)) if workers is None else workers
     count = min(count, len(pairs) // CHUNK)
     if count < 2:
@@ -95,7 +83,7 @@ def _request(pairs: Sequence[tuple[str, str | Reference]], policy: Policy) -> di
 
 
 def grade_chunk(request: dict[str, Any]) -> list[tuple[str, str | None, str, str]]:
-    """What a child does with one request of `grade_batch`."""
+    """What a child does with one request of `grade_all`."""
     policies = [Policy(**one) for one in request["policies"]]
     out = list[tuple[str, str | None, str, str]]()
     for response, reference, index in request["rows"]:
