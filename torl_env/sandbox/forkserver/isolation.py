@@ -151,6 +151,8 @@ def seal(config: ServerConfig, isolation: Isolation, packages: list[str]) -> Non
         # A change of user clears it, so it is set last.
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     _seal_calls(config, isolation)
+    counted = "threads counted" if isolation.first_uid else "threads not counted"
+    isolation.note(Layer.RLIMITS, True, f"CPU, memory, output, descriptors; {counted}")
 
 
 def _seal_files(config: ServerConfig, isolation: Isolation, packages: list[str]) -> None:

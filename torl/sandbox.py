@@ -1,0 +1,181 @@
+"""`torl sandbox`: what isolation this machine gives, run a file, serve over HTTP, measure."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from torl_env.sandbox import Execution, Limits, LocalSandbox, Status
+from torl_env.sandbox.check import examine, findings, verdict
+from torl_env.sandbox.local import missing_layers
+from torl_env.sandbox.serve import ServeOptions, serve
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """Print which layers of isolation hold here and what that means; exit 1 if one is missing."""
+
+    json: bool = False
+    """Print the server's report as JSON."""
+    off: tuple[str, ...] = ()
+    """Layers to leave out, to see what would remain."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Run a Python file in the sandbox; the exit code is the program's."""
+
+    file: Annotated[str, tyro.conf.Positional]
+    """A path, or `-` for standard input."""
+    json: bool = False
+    """Print the whole execution as JSON instead of its output."""
+    cpu_seconds: float = 2.0
+    wall_seconds: float = 10.0
+    memory_mb: int = 1024
+    output_bytes: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class ServeCommand:
+    """Offer the sandbox over HTTP in Sandbox Fusion's form (POST /run_code, GET /v1/ping)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    token: str | None = None
+    """Clients send it as `Authorization: Bearer`; required off loopback."""
+    concurrency: int = 64
+    """Programs at once."""
+    queue: int = 1024
+    """Requests that may run or wait; more are answered 503."""
+    rate: float = 0.0
+    """Requests a second, 0 for no limit."""
+    body_bytes: int = 4_194_304
+    limits: Limits = field(default_factory=Limits)
+    """For requests that give none."""
+    strict: bool = False
+    """Do not start where a layer of isolation is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """Measure this machine: calls per second and latency of the sandbox and its rivals."""
+
+    seconds: float = 2.0
+    """For each figure."""
+    json: bool = False
+    url: str | None = None
+    """Also measure a Sandbox Fusion server at this URL."""
+
+
+SandboxOptions = (
+    Annotated[CheckOptions, tyro.conf.subcommand("check")]
+    | Annotated[RunOptions, tyro.conf.subcommand("run")]
+    | Annotated[ServeCommand, tyro.conf.subcommand("serve")]
+    | Annotated[BenchOptions, tyro.conf.subcommand("bench")]
+)
+"""For tyro: one subcommand each."""
+
+
+def main(options: CheckOptions | RunOptions | ServeCommand | BenchOptions) -> int:
+    """Do what was asked; returns the exit code."""
+    match options:
+        case CheckOptions():
+            return check(options)
+        case RunOptions():
+            return run(options)
+        case ServeCommand():
+            return serve_forever(options)
+        case BenchOptions():
+            return bench(options)
+
+
+def check(options: CheckOptions) -> int:
+    """Print the layers that hold; 1 where one is missing."""
+    import warnings
+
+    with warnings.catch_warnings():
+        # The warning names this very command.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with LocalSandbox(off=options.off) as sandbox:
+            report = examine(sandbox)
+    if options.json:
+        print(report.to_json())
+    else:
+        found = findings(report)
+        for finding in found:
+            mark = "holds  " if finding.holds else "MISSING"
+            print(f"{mark} {finding.layer:13} {finding.meaning} ({finding.detail})")
+        print(verdict(found))
+    return 1 if missing_layers(report) else 0
+
+
+def run(options: RunOptions) -> int:
+    """Run one file and pass on its output and exit code."""
+    code = sys.stdin.read() if options.file == "-" else Path(options.file).read_text("utf-8")
+    limits = Limits(
+        cpu_seconds=options.cpu_seconds,
+        wall_seconds=options.wall_seconds,
+        memory_mb=options.memory_mb,
+        output_bytes=options.output_bytes,
+    )
+    with LocalSandbox(limits) as sandbox:
+        result = sandbox.run(code)
+    if options.json:
+        print(json.dumps(asdict(result)))
+    else:
+        show(result)
+    return exit_code(result)
+
+
+def show(result: Execution) -> None:
+    """Print what a program printed, where it printed it."""
+    sys.stdout.write(result.stdout)
+    sys.stdout.flush()
+    sys.stderr.write(result.stderr)
+    if result.status not in (Status.OK, Status.ERROR, Status.SYNTAX_ERROR):
+        print(f"torl: {result.status}: {result.error}", file=sys.stderr)
+
+
+def exit_code(result: Execution) -> int:
+    """As a shell would give it."""
+    if result.status is Status.TIMEOUT:
+        return 124
+    return result.exit_code if result.exit_code >= 0 else 128 - result.exit_code
+
+
+def serve_forever(options: ServeCommand) -> int:
+    """Serve until interrupted."""
+    serving = ServeOptions(
+        host=options.host,
+        port=options.port,
+        token=options.token,
+        body_bytes=options.body_bytes,
+        queue=options.queue,
+        rate=options.rate,
+        limits=options.limits,
+    )
+    with LocalSandbox(
+        options.limits, concurrency=options.concurrency, strict=options.strict
+    ) as sandbox:
+        sandbox.warm()
+        print(f"serving on http://{options.host}:{options.port} (POST /run_code, GET /v1/ping)")
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(serve(sandbox, serving))
+    return 0
+
+
+def bench(options: BenchOptions) -> int:
+    """Run the benchmark and print its table."""
+    from benchmarks.performance.sandbox import measure_all, table
+
+    figures = measure_all(seconds=options.seconds, url=options.url)
+    if options.json:
+        print(json.dumps([asdict(figure) for figure in figures]))
+    else:
+        print(table(figures))
+    return 0

@@ -1,0 +1,82 @@
+"""What isolation this machine gives, in words."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from torl_env.sandbox.forkserver.config import Layer, ServerReport
+from torl_env.sandbox.local import LocalSandbox
+
+MEANING: Final[Mapping[Layer, tuple[str, str]]] = {
+    Layer.NAMESPACES: (
+        "programs see no process, network or shared object but their own",
+        "programs are kept from other processes and the network by the other layers only",
+    ),
+    Layer.ROOT: (
+        "programs see no file but Python's, and can write none",
+        "files are hidden by Landlock only, or not at all where that is missing too",
+    ),
+    Layer.LANDLOCK: (
+        "the kernel refuses every other file a second time",
+        "files are hidden by the private file system only, or not at all where that is missing too",
+    ),
+    Layer.SECCOMP: (
+        "programs cannot start processes, open sockets, signal others or reach rare kernel code",
+        "programs can start processes and reach the whole kernel interface",
+    ),
+    Layer.USER: (
+        "each program runs as a user of its own, and its threads are counted exactly",
+        "programs share a user, and threads are bounded by memory instead of counted",
+    ),
+    Layer.CAPABILITIES: (
+        "no program has or gains a privilege",
+        "programs may keep privileges of this process",
+    ),
+    Layer.RLIMITS: (
+        "CPU, memory, output and descriptors of each program are bounded",
+        "programs are not bounded",
+    ),
+}
+"""Of a layer that holds, and of one that does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One layer on this machine."""
+
+    layer: Layer
+    holds: bool
+    detail: str
+    meaning: str
+
+
+def findings(report: ServerReport) -> list[Finding]:
+    """A server's report, layer by layer, in the order of their weight."""
+    return [
+        Finding(layer, held.holds, held.detail, MEANING[layer][0 if held.holds else 1])
+        for layer in MEANING
+        if (held := report.layers.get(layer)) is not None
+    ]
+
+
+def verdict(found: list[Finding]) -> str:
+    """One sentence on all of them."""
+    if sys.platform != "linux":
+        return "This is not Linux: programs run as plain processes with resource limits only."
+    missing = {finding.layer for finding in found if not finding.holds}
+    hidden = not {Layer.ROOT, Layer.LANDLOCK} <= missing
+    if Layer.SECCOMP not in missing and hidden and Layer.CAPABILITIES not in missing:
+        few = f", though without {', '.join(sorted(missing))}" if missing else ""
+        return f"Programs are contained{few}: fit for untrusted code."
+    if not hidden:
+        return (
+            "Programs can read this machine's files: use it only for code you would run yourself."
+        )
+    return "Programs are contained in part: see what is missing, or run the sandbox in a container."
+
+
+def examine(sandbox: LocalSandbox) -> ServerReport:
+    """Start a server and return what it says of itself."""
+    sandbox.run("")
+    return sandbox.reports()[0]
