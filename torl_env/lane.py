@@ -63,6 +63,7 @@ class Lane:
         self._reward = rewards.reward(config.reward)
         self._grader = config.grader or rewards.grade
         self._running: Future[Any] | None = None
+        self._closed = False
 
     @property
     def live(self) -> bool:
@@ -70,8 +71,13 @@ class Lane:
         return self.episode is not None and self.episode.ending is None
 
     def reset(self, problem: Problem) -> StepResult:
-        """Begin an episode."""
-        self.close()
+        """Begin an episode.
+
+        Raises:
+            ClosedEnvironmentError: After `close`.
+        """
+        self._check_open()
+        self._release()
         prompt = self.config.prompt.replace("{question}", problem.question)
         self.problem, self.episode = problem, Episode(self.config, prompt)
         if self.config.stateful:
@@ -80,7 +86,7 @@ class Lane:
 
     def vacate(self) -> None:
         """End the episode without an outcome."""
-        self.close()
+        self._release()
         self.episode = self.problem = None
 
     def open_session(self, log: tuple[str, ...] = ()) -> CodeSession:
@@ -93,7 +99,9 @@ class Lane:
         Raises:
             ResetNeeded: There is no running episode.
             InvalidAction: The action is not text.
+            ClosedEnvironmentError: After `close`.
         """
+        self._check_open()
         if not self.live:
             what = "there is no episode yet" if self.episode is None else "the episode is over"
             raise gym.error.ResetNeeded(f"env {self.env_id}: {what}; call reset() before step()")
@@ -108,8 +116,8 @@ class Lane:
 
         Raises:
             ResetNeeded: There is no running episode.
-                InvalidAction: The action is not text.
-            ClosedEnvironmentError: `close` was called meanwhile.
+            InvalidAction: The action is not text.
+            ClosedEnvironmentError: `close` was called, before or meanwhile.
         """
         self.check(action)
         episode, _ = self._present()
@@ -196,8 +204,16 @@ class Lane:
         if running is not None:
             running.cancel()
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise gym.error.ClosedEnvironmentError(f"env {self.env_id} is closed: make a new one")
+
     def close(self) -> None:
-        """End what runs; idempotent. The sandbox belongs to someone else."""
+        """End what runs, for good; idempotent. The sandbox belongs to someone else."""
+        self._closed = True
+        self._release()
+
+    def _release(self) -> None:
         self._cancel()
         session, self.session = self.session, None
         if session is not None:

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torl_env.errors import SandboxError
 from torl_env.sandbox import NAMES, Sandbox, make_sandbox
 
 DEFAULT = "local"
@@ -52,13 +53,16 @@ class SandboxLease:
         self._make = make or _make
         self._held: Sandbox | None = None if isinstance(self._spec, str) else self._spec
         self._release: Callable[[], object] | None = None
+        self._closed = False
 
     def get(self) -> Sandbox:
         """The sandbox.
 
         Raises:
-            SandboxError: It cannot be opened.
+            SandboxError: It cannot be opened, or this lease is closed.
         """
+        if self._closed:
+            raise SandboxError("the env has given its sandbox back: make a new env")
         if self._held is None:
             assert isinstance(self._spec, str)
             self._held = _take(self._spec, self._make)
@@ -71,6 +75,7 @@ class SandboxLease:
 
     def close(self) -> None:
         """Let go; idempotent."""
+        self._closed = True
         release, self._release = self._release, None
         if release is not None:
             self._held = None

@@ -51,8 +51,9 @@ def test_branches_are_independent(env: ToRLMathEnv) -> None:
         seen = branch.step("\\boxed{0}")
         assert seen[2]
         assert seen[4]["tool_calls"] == 2
-        branch.close()
     assert env.reset()[0] == branches[0].reset()[0] == branches[1].reset()[0]
+    for branch in branches:
+        branch.close()
 
 
 def test_a_state_brings_everything_back(env: ToRLMathEnv) -> None:

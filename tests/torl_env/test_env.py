@@ -1,6 +1,7 @@
 """The scalar environment: transitions, info, rewards, seeds, truth about failures."""
 
 import asyncio
+import gc
 import random
 import subprocess
 import sys
@@ -380,11 +381,41 @@ def test_closing_during_a_step_ends_it() -> None:
         assert time.monotonic() - started < 0.9
 
 
-def test_closing_twice_and_using_after() -> None:
-    env = make(SubprocessSandbox())
+def test_closing_twice_and_using_after(box: Sandbox) -> None:
+    env = make(box)
+    env.reset(seed=0)
     env.close()
     env.close()
+    for use in (lambda: env.step(CALL), lambda: env.step("\\boxed{1}"), env.reset):
+        with pytest.raises(gym.error.ClosedEnvironmentError, match="closed: make a new one"):
+            use()
     ToRLMathEnv.__new__(ToRLMathEnv).close()
+
+
+def test_the_shared_sandbox_is_closed_with_the_last_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[SubprocessSandbox] = []
+
+    def open_one(name: str) -> SubprocessSandbox:
+        opened.append(SubprocessSandbox())
+        return opened[-1]
+
+    monkeypatch.setattr("torl_env.lease._make", open_one)
+    envs = [ToRLMathEnv(PROBLEMS, sandbox="unsafe") for _ in range(2)]
+    assert opened == []
+    for env in envs:
+        env.reset(seed=0)
+        assert "42" in env.step(CALL)[0]
+    (branch,) = envs[0].branch(1)
+    assert branch.step(CALL)[4]["continue_generation"]
+    assert len(opened) == 1
+    envs[0].close()
+    del branch
+    gc.collect()
+    envs[1].reset()
+    assert "42" in envs[1].step(CALL)[0]
+    envs[1].close()
+    with pytest.raises(SandboxError, match="closed"):
+        opened[0].run("1")
 
 
 def test_the_spec_of_a_made_env_can_be_read(box: Sandbox) -> None:
