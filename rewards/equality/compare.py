@@ -20,7 +20,7 @@ from rewards.equality.regions import (
 )
 from rewards.equality.relations import answer_of, equal_equations, is_contradiction
 from rewards.equality.scalars import equal_scalars
-from rewards.equality.structure import ORDERINGS
+from rewards.equality.slices import ORDERINGS
 from rewards.equality.units import Unit
 from rewards.equality.values import (
     Chain,

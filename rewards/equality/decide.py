@@ -6,8 +6,9 @@ from rewards.equality.compare import Comparer
 from rewards.equality.expressions import Apply, Constant, Expression, Symbol, rename, symbols, walk
 from rewards.equality.findings import Finding, Outcome, different, equal, undecided
 from rewards.equality.normal_form import normalise
+from rewards.equality.quantities import bare_unit_reading
 from rewards.equality.relations import answer_of
-from rewards.equality.structure import Reading, bare_unit_reading, read_value
+from rewards.equality.structure import Reading, read_value
 from rewards.equality.tokens import Token, same_tokens, tokenize
 from rewards.equality.traverse import children, expressions_of, free_symbols, mapped
 from rewards.equality.values import Chain, Opaque, Quantity, Value

@@ -4,6 +4,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from rewards.equality.arithmetic import (
+    COMPLEX,
+    DIGITS,
+    REAL,
+    ImpreciseError,
+    NoValueError,
+    long_arithmetic,
+)
 from rewards.equality.canonical import NoFormError, canonical, is_pure
 from rewards.equality.exact import UndefinedError, exact
 from rewards.equality.expressions import (
@@ -19,15 +27,9 @@ from rewards.equality.expressions import (
 from rewards.equality.findings import Finding, Outcome, different, equal, undecided
 from rewards.equality.magnitude import surely_differ
 from rewards.equality.numeric import (
-    COMPLEX,
-    DIGITS,
     POINTS,
-    REAL,
     Evaluator,
-    ImpreciseError,
-    NoValueError,
     is_complex,
-    long_arithmetic,
     probe,
 )
 from rewards.errors import LimitHitError, UnreadableError

@@ -10,10 +10,9 @@ Division and juxtaposition bind from the left, so `1/3p` is p/3 and `3/2(y+5)` i
 from collections.abc import Sequence
 from fractions import Fraction
 
-from rewards.equality import limits
+from rewards.equality.calculus import Calculus
 from rewards.equality.expressions import (
     HALF,
-    ONE,
     TWO,
     Apply,
     Constant,
@@ -23,6 +22,7 @@ from rewards.equality.expressions import (
     negate,
     quotient,
 )
+from rewards.equality.functions import apply_function
 from rewards.equality.tokens import (
     COMMAND,
     CONSTANT,
@@ -34,9 +34,8 @@ from rewards.equality.tokens import (
     Token,
 )
 from rewards.equality.vocabulary import names
-from rewards.errors import LimitHitError, UnreadableError
+from rewards.errors import UnreadableError
 
-_END = Token("end", "")
 _CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
 _SIGNS = ("+", "-", "±", "∓")
 _MARKS = {"bar", "vec", "hat", "tilde", "dot", "ddot", "overline", "mathbf", "underline", "widehat"}
@@ -44,7 +43,6 @@ _BRACKET_COMMANDS = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
 _BINOMIALS = ("binom", "frac")
 _CALLABLE = frozenset("fghFGH") | {"phi", "Phi", "varphi", "psi", "Psi"}
 _CALLABLE_IF_PLAIN = frozenset("pqrstuvwyPQRSTUVWNAM")
-_TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh")
 PYTHON_NUMBERS = names("Rational Fraction Integer Float Decimal")
 _BIG_OPERATORS = {"sum": "sum", "prod": "product"}
 
@@ -65,36 +63,7 @@ def parse(tokens: Sequence[Token]) -> Expression:
     return node
 
 
-class _Parser:
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        self.tokens = tokens
-        self.position = 0
-        self.depth = 0
-        self.bars = 0
-
-    def peek(self, ahead: int = 0) -> Token:
-        index = self.position + ahead
-        return self.tokens[index] if index < len(self.tokens) else _END
-
-    def next(self) -> Token:
-        token = self.peek()
-        self.position += 1
-        return token
-
-    def at(self, *texts: str) -> bool:
-        token = self.peek()
-        return token.kind == OPERATOR and token.text in texts
-
-    def expect(self, text: str) -> None:
-        token = self.next()
-        if token.text != text:
-            raise UnreadableError("syntax", f"expected {text!r}, found {token.text!r}")
-
-    def descend(self) -> None:
-        self.depth += 1
-        if self.depth > limits.DEPTH:
-            raise LimitHitError("limit_depth", f"nested more than {limits.DEPTH} deep")
-
+class _Parser(Calculus):
     def sum(self) -> Expression:
         self.descend()
         while self.at(" "):
@@ -228,20 +197,6 @@ class _Parser:
         if type(node) is Constant and node.name in ("e", "i"):
             return Symbol(f"{node.name}_{index}")
         raise UnreadableError("syntax", "a subscript under something that is no symbol")
-
-    def raw(self) -> str:
-        """The text of one group, as a name."""
-        if not self.at("{"):
-            return self.next().text
-        depth, out = 0, list[str]()
-        while self.position < len(self.tokens):
-            text = self.next().text
-            depth += (text == "{") - (text == "}")
-            if depth == 0:
-                return "".join(out)
-            if not (text == "{" and depth == 1):
-                out.append(text)
-        raise UnreadableError("unbalanced", "a brace never closes")
 
     def argument(self, exponent: bool = False) -> Expression:
         if self.at("{"):
@@ -395,86 +350,6 @@ class _Parser:
             return self.limit()
         raise UnreadableError("syntax", f"no rule for \\{name}")
 
-    def big_operator(self, operation: str) -> Expression:
-        """A sum or product over one variable from a lower to an upper bound."""
-        self.expect("_")
-        self.expect("{")
-        variable = self.next()
-        if variable.kind not in (NAME, CONSTANT):
-            raise UnreadableError("syntax", "no summation variable")
-        self.expect("=")
-        low = self.sum()
-        self.expect("}")
-        self.expect("^")
-        high = self.argument(exponent=True)
-        return Apply(operation, (Symbol(variable.text), low, high, self.product()))
-
-    def integral(self) -> Expression:
-        """A definite integral; its variable is the one behind the last d."""
-        bounds = list[Expression]()
-        for mark in ("_", "^"):
-            self.expect(mark)
-            bounds.append(self.argument() if self.at("{") else self.signed_atom())
-        end, inside = self.position, 1
-        while end < len(self.tokens):
-            inside += self.tokens[end].kind == COMMAND and self.tokens[end].text == "int"
-            inside -= self.is_differential(end)
-            if inside == 0:
-                break
-            end += 1
-        if end >= len(self.tokens):
-            raise UnreadableError("syntax", "an integral without its variable")
-        variable = Symbol(self.tokens[end + 1].text)
-        inner = _Parser(self.tokens[self.position : end])
-        inner.depth = self.depth
-        body = inner.sum() if end > self.position else ONE
-        if inner.position < end - self.position:
-            raise UnreadableError("syntax", "an integrand that does not end at its variable")
-        self.position = end + 2
-        return Apply("integral", (variable, *bounds, body))
-
-    def signed_atom(self) -> Expression:
-        if self.at("-"):
-            self.next()
-            return negate(self.atom())
-        return self.atom()
-
-    def is_differential(self, index: int) -> bool:
-        following = self.tokens[index + 1] if index + 1 < len(self.tokens) else _END
-        return self.tokens[index].text == "d" and following.kind == NAME
-
-    def limit(self) -> Expression:
-        r"""A limit; `\to` stands between the variable and the point."""
-        self.expect("_")
-        self.expect("{")
-        variable = self.next()
-        arrow = self.next()
-        if variable.kind != NAME or arrow.text not in ("to", "rightarrow", "->"):
-            raise UnreadableError("syntax", "a limit without a variable and a point")
-        point = self.sum()
-        if self.at("^"):
-            raise UnreadableError("syntax", "a one-sided limit")
-        self.expect("}")
-        return Apply("limit", (Symbol(variable.text), point, point, self.product()))
-
-    def determinant(self, environment: str) -> Expression:
-        """The value of a small matrix between bars."""
-        if environment not in ("vmatrix", "Vmatrix"):
-            raise UnreadableError("syntax", "a matrix inside an expression")
-        rows: list[list[Expression]] = [[]]
-        while True:
-            rows[-1].append(self.sum())
-            text = self.next().text
-            if text == "newline":
-                rows.append([])
-            elif text != "&":
-                break
-        if text != f"end {environment}" or any(len(row) != len(rows) for row in rows):
-            raise UnreadableError("syntax", "a determinant that is not square")
-        if len(rows) > 4:
-            raise LimitHitError("limit_determinant", "a determinant larger than four by four")
-        return _expand(rows)
-
     def function(self, name: str) -> Expression:
         if name == "sqrt":
             return self.root()
@@ -488,7 +363,7 @@ class _Parser:
             arguments = self.bracketed_arguments()
         else:
             arguments = (self.bare_argument(),)
-        return _apply(name, arguments, base, exponent)
+        return apply_function(name, arguments, base, exponent)
 
     def root(self) -> Expression:
         index: Expression = TWO
@@ -515,50 +390,3 @@ class _Parser:
             parts.append(self.power())
         self.depth -= 1
         return parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
-
-
-def _apply(
-    name: str,
-    arguments: tuple[Expression, ...],
-    base: Expression | None,
-    exponent: Expression | None,
-) -> Expression:
-    first = arguments[0]
-    node: Expression
-    if name == "exp":
-        node = Apply("pow", (Constant("e"), first))
-    elif name == "cbrt":
-        node = Apply("pow", (first, Number(Fraction(1, 3))))
-    elif name in ("log", "ln", "lg", "log2"):
-        node = _logarithm(name, arguments, base)
-    elif base is not None:
-        raise UnreadableError("syntax", f"a subscript under {name}")
-    else:
-        node = Apply(name, arguments)
-    if exponent is None:
-        return node
-    if exponent == Number(Fraction(-1)) and name in _TRIGONOMETRIC:
-        return Apply("arc" + name, arguments)
-    return Apply("pow", (node, exponent))
-
-
-def _logarithm(name: str, arguments: tuple[Expression, ...], base: Expression | None) -> Expression:
-    if base is None and len(arguments) == 2:
-        base = arguments[1]
-    if base is None and name in ("lg", "log2"):
-        base = Number(Fraction(10 if name == "lg" else 2))
-    if base is None and name == "log":
-        return Apply("log", arguments)
-    node = Apply("ln", arguments[:1])
-    return node if base is None else quotient(node, Apply("ln", (base,)))
-
-
-def _expand(rows: list[list[Expression]]) -> Expression:
-    if len(rows) == 1:
-        return rows[0][0]
-    terms: list[Expression] = []
-    for column, entry in enumerate(rows[0]):
-        minor = [row[:column] + row[column + 1 :] for row in rows[1:]]
-        term: Expression = Apply("mul", (entry, _expand(minor)))
-        terms.append(negate(term) if column % 2 else term)
-    return Apply("add", tuple(terms))

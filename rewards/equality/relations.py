@@ -13,6 +13,11 @@ r"""Equations, assignments, chains of equalities, inequalities in several variab
 from dataclasses import dataclass
 from typing import Any
 
+from rewards.equality.arithmetic import (
+    ImpreciseError,
+    NoValueError,
+    long_arithmetic,
+)
 from rewards.equality.expressions import (
     Apply,
     Expression,
@@ -27,9 +32,6 @@ from rewards.equality.identity import AGREEMENTS, same
 from rewards.equality.numeric import (
     POINTS,
     Evaluator,
-    ImpreciseError,
-    NoValueError,
-    long_arithmetic,
     probe,
 )
 from rewards.equality.scalars import equal_scalars, number

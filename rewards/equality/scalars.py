@@ -15,6 +15,13 @@ r"""Equality of single quantities, with the policies on percent, degrees and dec
 from fractions import Fraction
 from typing import Any
 
+from rewards.equality.arithmetic import (
+    COMPLEX,
+    REAL,
+    ImpreciseError,
+    NoValueError,
+    long_arithmetic,
+)
 from rewards.equality.exact import exact
 from rewards.equality.expressions import (
     Apply,
@@ -28,14 +35,9 @@ from rewards.equality.expressions import (
 from rewards.equality.findings import Finding, any_of, different, equal
 from rewards.equality.identity import same
 from rewards.equality.numeric import (
-    COMPLEX,
     POINTS,
-    REAL,
     Evaluator,
-    ImpreciseError,
-    NoValueError,
     is_complex,
-    long_arithmetic,
     probe,
 )
 from rewards.errors import LimitHitError, UnreadableError

@@ -4,31 +4,38 @@ Separators bind in this order, weakest first: `;`, "and" and "or", commas, relat
 A structure is only split where no bracket is open.
 """
 
-from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 from rewards.equality import limits
 from rewards.equality.expressions import (
-    Apply,
     Expression,
-    Number,
-    symbols,
 )
-from rewards.equality.parser import PYTHON_NUMBERS, parse
 from rewards.equality.python_forms import PYTHON_FORMS, python_form
+from rewards.equality.quantities import quantity, ratio, words
+from rewards.equality.slices import (
+    ORDERINGS,
+    RELATIONS,
+    Tokens,
+    builder_bar,
+    closes,
+    looks_like_union,
+    opening_of_last,
+    relates,
+    resumed,
+    says_mathematics,
+    split,
+    split_relations,
+    step,
+    trim,
+)
 from rewards.equality.tokens import (
     COMMAND,
-    CONSTANT,
-    FUNCTION,
     NAME,
     NUMBER,
     OPERATOR,
     WORD,
-    Token,
 )
-from rewards.equality.units import BARE_UNITS, read_unit
 from rewards.equality.values import (
     Chain,
     Group,
@@ -36,36 +43,26 @@ from rewards.equality.values import (
     Matrix,
     Opaque,
     Quantity,
-    Ratio,
     Reals,
     Row,
     SetOperation,
     Text,
     Value,
 )
-from rewards.equality.vocabulary import NUMERALS
-from rewards.errors import LimitHitError, UnreadableError
+from rewards.errors import LimitHitError
 
-Tokens = Sequence[Token]
-RELATIONS = frozenset({"=", "≈", "!=", "<", ">", "<=", ">="})
-ORDERINGS = frozenset({"<", ">", "<=", ">="})
-_OPENING = frozenset({"(", "[", "{", "\\{", "langle", "lfloor", "lceil"})
-_CLOSING = frozenset({")", "]", "}", "\\}", "rangle", "rfloor", "rceil"})
 _PAIRS = {"(": ")]", "[": ")]", "{": "}", "\\{": ("\\}",), "langle": ("rangle",)}
 _OTHER_MARKS = frozenset(
     {",", ";", ":", "∈", "∪", "∩", "setminus", "\\{", "langle", "U", "&", "to"}
 )
 _QUALIFIERS = frozenset({"for", "where", "with", "when", "whenever", "forall"})
 _CONJUNCTIONS = frozenset({"and", "or", "And", "Or", "AND", "OR"})
-_CURRENCIES = frozenset({"dollar", "euro", "sterling", "yen"})
-_LEADING = frozenset({",", ".", '"', "=", "≈"})
 _STRUCTURAL = RELATIONS | _QUALIFIERS | _CONJUNCTIONS | _OTHER_MARKS
 """Without any of these an answer is one quantity, or words."""
 _INTEGERS = frozenset({"mathbbZ", "mathbbN", "Z", "integer", "integers"})
 _MATRICES = frozenset(["pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array"])
 _LINES = frozenset(["cases", "aligned", "align", "gathered", "split"])
 _COPULAS = frozenset({"is", "are", "equals", "was"})
-_ARTICLES = frozenset({"a", "an", "the"})
 
 
 @dataclass(slots=True)
@@ -81,7 +78,7 @@ def read_value(tokens: Tokens, reading: Reading) -> Value:
     """The value of an answer. Never raises but for limits; what has no rule is `Text` or `Opaque`."""
     depth = 0
     for token in tokens:
-        depth += _step(token)
+        depth += step(token)
         if depth > limits.DEPTH:
             raise LimitHitError("limit_depth", f"nested more than {limits.DEPTH} deep")
     return _Structure(reading).statement(tokens)
@@ -96,9 +93,9 @@ class _Structure:
         if self.reading.depth > limits.DEPTH:
             raise LimitHitError("limit_depth", f"nested more than {limits.DEPTH} deep")
         try:
-            tokens = _trim(tokens)
+            tokens = trim(tokens)
             if _is_plain(tokens):
-                return self.quantity(tokens)
+                return quantity(tokens)
             return self.vector(tokens) or self.split(self.without_qualifiers(tokens))
         finally:
             self.reading.depth -= 1
@@ -107,33 +104,33 @@ class _Structure:
         """Cuts `for all x`, `where k is an integer`; notes which names are integers."""
         depth = 0
         for index, token in enumerate(tokens):
-            depth += _step(token)
+            depth += step(token)
             word = token.text.lower() if token.kind in (WORD, COMMAND) else ""
             if depth == 0 and word in _QUALIFIERS and index > 0:
-                resumed = _resumed(tokens, index) if word in ("for", "forall") else len(tokens)
-                tail = tokens[index:resumed]
+                end = resumed(tokens, index) if word in ("for", "forall") else len(tokens)
+                tail = tokens[index:end]
                 if any(part.text in _INTEGERS for part in tail):
                     self.reading.parameters |= {t.text for t in tail if t.kind == NAME} - _INTEGERS
-                kept = _trim([*_trim(tokens[:index]), *tokens[resumed:]])
-                return self.without_qualifiers(kept) if resumed < len(tokens) else kept
+                kept = trim([*trim(tokens[:index]), *tokens[end:]])
+                return self.without_qualifiers(kept) if end < len(tokens) else kept
         return tokens
 
     def split(self, tokens: Tokens) -> Value:
         if not tokens:
             return Text(())
-        groups = _split(tokens, {";"})
+        groups = split(tokens, {";"})
         if len(groups) > 1:
             return self.semicolons(groups)
-        groups = _split(tokens, _CONJUNCTIONS, words=True)
+        groups = split(tokens, _CONJUNCTIONS, words=True)
         if len(groups) > 1:
             return self.conjunction(tokens, groups)
-        groups = _split(tokens, {","})
+        groups = split(tokens, {","})
         if len(groups) > 1:
             return self.commas(groups)
         return self.element(groups[0])
 
     def semicolons(self, groups: list[Tokens]) -> Value:
-        inner = [_split(group, {","}) for group in groups]
+        inner = [split(group, {","}) for group in groups]
         width = len(inner[0])
         if width > 1 and all(len(parts) == width for parts in inner):
             return Group(
@@ -142,7 +139,7 @@ class _Structure:
         return _group(self.statement(group) for group in groups)
 
     def conjunction(self, tokens: Tokens, groups: list[Tokens]) -> Value:
-        parts = [self.statement(_trim(group)) for group in groups if _trim(group)]
+        parts = [self.statement(trim(group)) for group in groups if trim(group)]
         if not parts:
             return words(tokens)
         if len(parts) == 1:
@@ -157,7 +154,7 @@ class _Structure:
     def commas(self, groups: list[Tokens]) -> Value:
         parts = list[Value]()
         for group in groups:
-            group = _trim(group)
+            group = trim(group)
             if not group or self.declares(group):
                 continue
             parts.append(self.statement(group))
@@ -167,7 +164,7 @@ class _Structure:
 
     def declares(self, tokens: Tokens) -> bool:
         r"""Whether this is `k \in \mathbb{Z}` and no part of the answer."""
-        if tokens[0].text == "(" and _closes(tokens):
+        if tokens[0].text == "(" and closes(tokens):
             tokens = tokens[1:-1]
         index = next((i for i, token in enumerate(tokens) if token.text == "∈"), -1)
         if index < 1 or not any(token.text in _INTEGERS for token in tokens[index:]):
@@ -177,13 +174,13 @@ class _Structure:
         return bool(names)
 
     def element(self, tokens: Tokens) -> Value:
-        tokens = _trim(tokens)
+        tokens = trim(tokens)
         if not tokens:
             return Text(())
         if tokens[-1].text == ")" and len(tokens) > 4:
-            start = _opening_of_last(tokens)
+            start = opening_of_last(tokens)
             if start > 0 and self.declares(tokens[start:]):
-                tokens = _trim(tokens[:start])
+                tokens = trim(tokens[:start])
         for rule in (
             self.announced,
             self.relation,
@@ -193,12 +190,12 @@ class _Structure:
             self.enclosed,
             self.side_by_side,
             self.special,
-            self.ratio,
+            ratio,
         ):
             value = rule(tokens)
             if value is not None:
                 return value
-        return self.quantity(tokens)
+        return quantity(tokens)
 
     def announced(self, tokens: Tokens) -> Value | None:
         """`Minimum: 1`, `Answer = 5`, `Paolo: 18`: words, a colon, a value."""
@@ -212,7 +209,7 @@ class _Structure:
             if (
                 token.kind == WORD
                 and token.text in _COPULAS
-                and _says_mathematics(tokens[index + 1 :])
+                and says_mathematics(tokens[index + 1 :])
             ):
                 return Labelled("", self.statement(tokens[index + 1 :]))
             if token.kind not in (WORD, NAME, NUMBER):
@@ -222,51 +219,49 @@ class _Structure:
     def vector(self, tokens: Tokens) -> Value | None:
         """`<1, 2, 3>`."""
         if tokens and tokens[0].text == "<" and tokens[-1].text == ">" and len(tokens) > 4:
-            parts = _split(tokens[1:-1], {","})
-            if len(parts) > 1 and all(parts) and not any(_relates(part) for part in parts):
+            parts = split(tokens[1:-1], {","})
+            if len(parts) > 1 and all(parts) and not any(relates(part) for part in parts):
                 return Row(tuple(self.statement(part) for part in parts))
         return None
 
     def relation(self, tokens: Tokens) -> Value | None:
-        parts, operators = _split_relations(tokens, RELATIONS)
+        parts, operators = split_relations(tokens, RELATIONS)
         if operators and all(parts):
             return Chain(tuple(self.statement(part) for part in parts), tuple(operators))
-        parts, operators = _split_relations(tokens, {"∈"})
+        parts, operators = split_relations(tokens, {"∈"})
         if len(operators) == 1 and all(parts):
             return self.statement(parts[1])
         return None
 
     def set_operation(self, tokens: Tokens) -> Value | None:
         for operator in ("∪", "∩", "setminus"):
-            parts = _split(tokens, {operator, "U"} if operator == "∪" else {operator})
+            parts = split(tokens, {operator, "U"} if operator == "∪" else {operator})
             if len(parts) > 1 and all(parts):
-                if operator == "∪" and not _looks_like_union(tokens):
+                if operator == "∪" and not looks_like_union(tokens):
                     return None
                 return SetOperation(operator, tuple(self.statement(part) for part in parts))
         for operator, sign in (("∪", "|"), ("∩", "&")):
-            parts = _split(tokens, {sign})
-            if len(parts) > 1 and all(_closes(part) and _relates(part) for part in parts):
+            parts = split(tokens, {sign})
+            if len(parts) > 1 and all(closes(part) and relates(part) for part in parts):
                 return SetOperation(operator, tuple(self.statement(part) for part in parts))
-        parts = _split(tokens, {"-"})
-        if len(parts) == 2 and all(_closes(part) and part[0].text == "\\{" for part in parts):
+        parts = split(tokens, {"-"})
+        if len(parts) == 2 and all(closes(part) and part[0].text == "\\{" for part in parts):
             return SetOperation("setminus", tuple(self.statement(part) for part in parts))
-        if len(parts) == 2 and parts[0] and parts[0][0].text == "mathbbR" and _closes(parts[1]):
+        if len(parts) == 2 and parts[0] and parts[0][0].text == "mathbbR" and closes(parts[1]):
             return SetOperation("setminus", tuple(self.statement(part) for part in parts))
         return None
 
     def environment(self, tokens: Tokens) -> Value | None:
         first, last = tokens[0].text, tokens[-1].text
         if first in ("(", "[") and len(tokens) > 3 and tokens[1].text.startswith("begin "):
-            if tokens[-2].text == "end" + tokens[1].text[5:] and _closes(tokens):
+            if tokens[-2].text == "end" + tokens[1].text[5:] and closes(tokens):
                 return self.environment(tokens[1:-1])
         if not first.startswith("begin ") or last != "end" + first[5:]:
             return None
-        rows = _split(tokens[1:-1], {"newline"})
+        rows = split(tokens[1:-1], {"newline"})
         rows = [row for row in rows if row]
         if first[6:] in _MATRICES and rows:
-            cells = tuple(
-                tuple(self.statement(cell) for cell in _split(row, {"&"})) for row in rows
-            )
+            cells = tuple(tuple(self.statement(cell) for cell in split(row, {"&"})) for row in rows)
             if all(len(row) == len(cells[0]) for row in cells):
                 return Matrix(cells)
         if first[6:] in _LINES:
@@ -282,13 +277,13 @@ class _Structure:
 
     def enclosed(self, tokens: Tokens) -> Value | None:
         opening, closing = tokens[0].text, tokens[-1].text
-        if opening not in _PAIRS or closing not in _PAIRS[opening] or not _closes(tokens):
+        if opening not in _PAIRS or closing not in _PAIRS[opening] or not closes(tokens):
             return None
-        inner = _trim(tokens[1:-1])
+        inner = trim(tokens[1:-1])
         if opening in ("\\{", "{"):
             return self.braces(inner, opening == "\\{")
-        separator = "," if len(_split(inner, {","})) > 1 else ";"
-        parts = _split(inner, {separator})
+        separator = "," if len(split(inner, {","})) > 1 else ";"
+        parts = split(inner, {separator})
         if len(parts) == 1:
             single = self.statement(inner) if inner else Group((), braces=True)
             return None if isinstance(single, Quantity | Opaque | Text) else single
@@ -306,34 +301,32 @@ class _Structure:
         pieces = list[Tokens]()
         depth = start = 0
         for index, token in enumerate(tokens):
-            depth += _step(token)
+            depth += step(token)
             if depth == 0:
                 pieces.append(tokens[start : index + 1])
                 start = index + 1
-        if len(pieces) < 2 or not all(
-            _closes(p) and len(_split(p[1:-1], {","})) > 1 for p in pieces
-        ):
+        if len(pieces) < 2 or not all(closes(p) and len(split(p[1:-1], {","})) > 1 for p in pieces):
             return None
         return _group(self.statement(piece) for piece in pieces)
 
     def braces(self, inner: Tokens, is_set: bool) -> Value | None:
         if not inner:
             return Group((), braces=True)
-        bar = _builder_bar(inner)
+        bar = builder_bar(inner)
         if bar > 0 and is_set:
             return self.statement(inner[bar + 1 :])
-        parts = _split(inner, {",", ";"})
+        parts = split(inner, {",", ";"})
         if not is_set and len(parts) == 1:
             value = self.statement(inner)
             return None if isinstance(value, Quantity | Opaque) else value
-        mapped = [_split(part, {":"}) for part in parts]
+        mapped = [split(part, {":"}) for part in parts]
         if not is_set and all(len(pair) == 2 and all(pair) for pair in mapped):
             chains = [
                 Chain((self.statement(name), self.statement(value)), ("=",))
                 for name, value in mapped
             ]
             return _group(chains)
-        value = _group(self.statement(part) for part in parts if _trim(part))
+        value = _group(self.statement(part) for part in parts if trim(part))
         items = value.items if isinstance(value, Group) else (value,)
         return Group(items, braces=True)
 
@@ -346,67 +339,6 @@ class _Structure:
                 return Group((), braces=True)
         return None
 
-    def ratio(self, tokens: Tokens) -> Value | None:
-        parts = _split(tokens, {":"})
-        if len(parts) < 2:
-            parts = _split(tokens, {"to"}, words=True)
-        if len(parts) < 2 or not all(parts):
-            return None
-        if len(parts) == 2 and len(parts[1]) == 1 and parts[1][0].text[:1] == "0":
-            return None  # a time of day
-        try:
-            return Ratio(tuple(parse(part) for part in parts))
-        except UnreadableError:
-            return None
-
-    def quantity(self, tokens: Tokens) -> Value:
-        reason = ""
-        if len(tokens) == 1 and tokens[0].text.lower() in NUMERALS:
-            return Quantity(Number(Fraction(NUMERALS[tokens[0].text.lower()])))
-        cut = _unit_start(tokens)
-        if cut:
-            unit = read_unit(tokens[cut:])
-            if unit is not None:
-                try:
-                    return Quantity(_with_marks(parse(tokens[:cut]), tokens[cut:]), unit)
-                except UnreadableError as error:
-                    reason = str(error)
-        if all(token.kind != WORD or token.text in PYTHON_NUMBERS for token in tokens):
-            try:
-                return Quantity(parse(tokens))
-            except UnreadableError as error:
-                reason = str(error)
-        if len(tokens) > 1 and tokens[0].text in _CURRENCIES and tokens[1].kind != WORD:
-            value = self.quantity([*tokens[1:], tokens[0]])
-            if isinstance(value, Quantity):
-                return value
-        return words(tokens, reason)
-
-
-def words(tokens: Tokens, reason: str = "") -> Value:
-    """Tokens as words; as opaque mathematics where there are none."""
-    if any(token.kind == WORD or token.prose for token in tokens):
-        said = tuple(
-            token.text.lower()
-            for token in tokens
-            if token.kind in (WORD, NAME, NUMBER, CONSTANT, FUNCTION)
-            or token.text in ("+", "-", "=", "<", ">", "/", "^")
-        )
-        return Text(said[1:] if len(said) > 1 and said[0] in _ARTICLES else said)
-    return Opaque("".join(token.text for token in tokens), reason or "no rule reads it")
-
-
-def bare_unit_reading(tokens: Tokens) -> Quantity | None:
-    """`5 m` as five metres: a number, a space and one letter that is a unit."""
-    if len(tokens) < 2 or not tokens[-1].spaced or tokens[-1].text not in BARE_UNITS:
-        return None
-    unit = read_unit(tokens[-1:])
-    try:
-        value = parse(tokens[:-1])
-    except UnreadableError:
-        return None
-    return None if symbols(value) or unit is None else Quantity(value, unit)
-
 
 def as_interval(value: Value) -> tuple[Expression, Expression, bool, bool] | None:
     """The ends of an interval in brackets and whether they belong to it."""
@@ -418,23 +350,6 @@ def as_interval(value: Value) -> tuple[Expression, Expression, bool, bool] | Non
     return low.expression, high.expression, value.opening == "[", value.closing == "]"
 
 
-def _with_marks(node: Expression, tail: Tokens) -> Expression:
-    words_said = {token.text.lower() for token in tail if token.kind == WORD}
-    if words_said & {"percent", "pct", "percentage"}:
-        return Apply("percent", (node,))
-    if words_said & {"degree", "degrees", "deg"} and not words_said & {"celsius", "fahrenheit"}:
-        return Apply("degree", (node,))
-    return node
-
-
-def _unit_start(tokens: Tokens) -> int:
-    """Index of the first token of the words at the end, 0 if there are none."""
-    for index, token in enumerate(tokens):
-        if token.kind == WORD or (token.kind == NAME and token.prose):
-            return 0 if token.text in PYTHON_NUMBERS else index
-    return 0
-
-
 def _is_plain(tokens: Tokens) -> bool:
     """Whether no rule but that for quantities can apply: true of most answers, and cheap to see."""
     if not tokens or tokens[0].kind == WORD or tokens[0].text in ("{", "emptyset", "mathbbR"):
@@ -442,16 +357,6 @@ def _is_plain(tokens: Tokens) -> bool:
     return all(
         token.text not in _STRUCTURAL and not token.text.startswith("begin ") for token in tokens
     )
-
-
-def _resumed(tokens: Tokens, start: int) -> int:
-    """Where an answer goes on after a "for all ...": at an "and" before another equation."""
-    for index in range(start, len(tokens)):
-        if tokens[index].kind == WORD and tokens[index].text.lower() in ("and", "or"):
-            rest = tokens[index + 1 :]
-            if len(rest) > 2 and any(token.text == "=" for token in rest):
-                return index
-    return len(tokens)
 
 
 def _group(values: Iterable[Value]) -> Value:
@@ -486,116 +391,3 @@ def _is_open_pair(value: Value) -> bool:
 
 def _closing(text: str) -> str:
     return ")" if text in (")", "rangle") else "]"
-
-
-def _step(token: Token) -> int:
-    if token.kind == OPERATOR or token.kind == COMMAND:
-        if token.text in _OPENING or token.text.startswith("begin "):
-            return 1
-        if token.text in _CLOSING or token.text.startswith("end "):
-            return -1
-    return 0
-
-
-def _closes(tokens: Tokens) -> bool:
-    """Whether the first token is a bracket that the last one closes."""
-    if len(tokens) < 2 or _step(tokens[0]) != 1:
-        return False
-    depth = 0
-    for index, token in enumerate(tokens):
-        depth += _step(token)
-        if depth == 0:
-            return index == len(tokens) - 1
-    return False
-
-
-def _opening_of_last(tokens: Tokens) -> int:
-    depth = 0
-    for index in range(len(tokens) - 1, -1, -1):
-        depth -= _step(tokens[index])
-        if depth == 0:
-            return index
-    return -1
-
-
-def _split(tokens: Tokens, separators: AbstractSet[str], words: bool = False) -> list[Tokens]:
-    """Pieces between separators outside brackets."""
-    out: list[Tokens] = []
-    if not any(token.text in separators for token in tokens):
-        return [tokens]
-    depth = start = 0
-    for index, token in enumerate(tokens):
-        depth += _step(token)
-        if depth == 0 and token.text in separators and (token.kind == WORD) == words:
-            out.append(tokens[start:index])
-            start = index + 1
-    if not out:
-        return [tokens]
-    out.append(tokens[start:])
-    return out
-
-
-def _split_relations(tokens: Tokens, relations: Iterable[str]) -> tuple[list[Tokens], list[str]]:
-    parts: list[Tokens] = []
-    operators: list[str] = []
-    depth = start = 0
-    for index, token in enumerate(tokens):
-        depth += _step(token)
-        if depth == 0 and token.kind == OPERATOR and token.text in relations:
-            parts.append(tokens[start:index])
-            operators.append(token.text)
-            start = index + 1
-    parts.append(tokens[start:])
-    return parts, operators
-
-
-def _looks_like_union(tokens: Tokens) -> bool:
-    """Whether a letter U stands between brackets; a real union sign needs no looks."""
-    if any(token.text == "∪" for token in tokens):
-        return True
-    return all(
-        0 < index < len(tokens) - 1
-        and tokens[index - 1].text in _CLOSING
-        and tokens[index + 1].text in _OPENING
-        for index, token in enumerate(tokens)
-        if token.text == "U"
-    )
-
-
-def _relates(tokens: Tokens) -> bool:
-    return any(token.text in RELATIONS for token in tokens)
-
-
-def _says_mathematics(tokens: Tokens) -> bool:
-    return bool(tokens) and all(token.kind != WORD for token in tokens)
-
-
-def _builder_bar(tokens: Tokens) -> int:
-    """Index of the bar or colon in `{x | x > 2}`, or -1."""
-    depth = 0
-    for index, token in enumerate(tokens):
-        depth += _step(token)
-        if depth == 0 and token.text in ("|", ":"):
-            named = any(part.kind == NAME for part in tokens[:index])
-            stated = any(part.text in RELATIONS or part.text == "∈" for part in tokens[index:])
-            return index if named and stated and index <= 8 else -1
-    return -1
-
-
-def _trim(tokens: Tokens) -> Tokens:
-    start, end = 0, len(tokens)
-    while start < end and tokens[start].kind == OPERATOR and tokens[start].text in _LEADING:
-        start += 1
-    while (
-        end > start
-        and tokens[end - 1].kind == OPERATOR
-        and tokens[end - 1].text
-        in (
-            ",",
-            ".",
-            ";",
-            '"',
-        )
-    ):
-        end -= 1
-    return tokens[start:end] if (start or end < len(tokens)) else tokens
