@@ -4,13 +4,13 @@
 class ReferenceError(ValueError):
     """A reference answer cannot be read, so nothing can be graded against it.
 
-    Raised when the reference is compiled, that is when a data set is loaded and not in the middle of
-    training; the message quotes the reference and says what is wrong with it.
+    Raised when the reference is compiled, that is when a data set is loaded and not in the middle
+    of training; the message quotes the reference and says what is wrong with it.
     """
 
 
 class UnreadableError(Exception):
-    """Text that is no answer in any notation we read; `code` is stable, the message is for people."""
+    """Text that is no answer in any notation we read; `code` is stable, the message for people."""
 
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(message or code)
@@ -18,7 +18,7 @@ class UnreadableError(Exception):
 
 
 class LimitHitError(Exception):
-    """Reading or comparing an answer would take more work than is allowed; `code` names the limit."""
+    """Reading or comparing would take more work than is allowed; `code` names the limit."""
 
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(message or code)

@@ -3,15 +3,15 @@ r"""Find the final answer in a model's response: where it stands, and what it sa
 The answer is the last `\boxed{...}` or `\fbox{...}` outside code and tool output. Braces balance at
 any depth. The rules, all of them bounded and linear in the text:
 
-| response                                            | extracted                                  |
-|-----------------------------------------------------|--------------------------------------------|
-| several boxes, a blank line before the last          | the last one                               |
-| several boxes in the paragraph of the last           | the last one, the others in `others`       |
-| the last box is unclosed or empty                    | nothing: an earlier box is never taken     |
-| a box inside a box                                   | the outer one; its inner box is unwrapped  |
-| a box in a fenced block of code or output            | not seen, closed or not                    |
-| a box in a block fenced as latex, math, text, ...    | seen: that is a way to typeset, not code   |
-| `\boxed 57`, `\boxed x`                              | the number, the letter                     |
+| response                                          | extracted                                 |
+| ------------------------------------------------- | ----------------------------------------- |
+| several boxes, a blank line before the last       | the last one                              |
+| several boxes in the paragraph of the last        | the last one, the others in `others`      |
+| the last box is unclosed or empty                 | nothing: an earlier box is never taken    |
+| a box inside a box                                | the outer one; its inner box is unwrapped |
+| a box in a fenced block of code or output         | not seen, closed or not                   |
+| a box in a block fenced as latex, math, text, ... | seen: that is a way to typeset, not code  |
+| `\boxed 57`, `\boxed x`                           | the number, the letter                    |
 """
 
 import re
@@ -113,7 +113,7 @@ def _mask_code(text: str) -> str:
 
 
 def _code_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Spans of fenced code. A fence line inside a block closes it; one with a label opens the next."""
+    """Spans of fenced code. A fence in a block closes it; one with a label opens the next."""
     opened: int | None = None
     typeset = False
     for match in _FENCE.finditer(text):
@@ -201,11 +201,10 @@ def _closing(prose: str, brace: int) -> int:
 def _find_last(
     pattern: re.Pattern[str], style: Style, prose: str, offset: int
 ) -> Extraction | None:
-    final = None
-    for final in pattern.finditer(prose):
-        pass
-    if final is None:
+    found = list(pattern.finditer(prose))
+    if not found:
         return None
+    final = found[-1]
     start, end = final.start(1) + offset, final.end(1) + offset
     if style is Style.TAG and final[2] is None:
         return Extraction(None, style, start, -1, problem="unclosed_tag")

@@ -1,7 +1,7 @@
 r"""Grade answers: extraction, then equality, then a verdict with its reason.
 
-Every function here is safe to call from any thread, from asyncio and from forked workers. Nothing of
-an answer is ever evaluated as code, and no signal or timer is set: work is bounded, not timed.
+Every function here is safe to call from any thread, from asyncio and from forked workers. Nothing
+of an answer is ever evaluated as code, and no signal or timer is set: work is bounded, not timed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Reference:
         'quantity'
         >>> Reference.compile("")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        rewards.errors.ReferenceError: the reference answer '' cannot be read: nothing but ...; drop ...
+        rewards.errors.ReferenceError: the reference answer '' cannot be read: ...
         """
         return _compile(text, policy)
 
@@ -99,8 +99,8 @@ def grade(response: str, reference: str | Reference, policy: Policy = DEFAULT) -
         reference: The right answer. A compiled one brings its own policy.
         policy: How to judge where sources disagree.
 
-    >>> grade(r"... so it is $\boxed{\dfrac{2}{4}}$.", "0.5")
-    Grade(verdict=<Verdict.CORRECT: 'correct'>, answer='\\dfrac{2}{4}', rule='value_exact', detail='')
+    >>> grade(r"... so it is $\boxed{\dfrac{2}{4}}$.", "0.5").answer
+    '\\dfrac{2}{4}'
     >>> grade("I do not know", "0.5").rule
     'no_box'
     """

@@ -1,4 +1,4 @@
-"""Where public graders and data sets disagree: one named switch each, with the default we defend."""
+"""Where public graders and data sets disagree: one named switch each, and the default we defend."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -46,20 +46,20 @@ class Boxes(StrEnum):
     """Which boxes of a response are its answer."""
 
     PARAGRAPH = "paragraph"
-    """The last; others in its paragraph must agree with it, or all together be a list that is asked for."""
+    """The last; others in its paragraph agree with it, or all together are the list asked for."""
     LAST = "last"
     """The last, whatever stands beside it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How to judge where sources disagree. Hashable; part of what a compiled reference remembers."""
+    """How to judge where sources disagree; a compiled reference remembers it."""
 
     percent: Percent = Percent.EITHER
     degrees: Degrees = Degrees.EITHER
     units: Units = Units.OPTIONAL
     round_to_reference: bool = True
-    """A decimal reference accepts an exact value that rounds to it at the digits it is written with."""
+    """A decimal reference accepts an exact value that rounds to it at its own digits."""
     decimal_tolerance: float = 1e-7
     """Relative error that a decimal answer may have against an exact reference."""
     decimal_comma: bool = False

@@ -30,7 +30,7 @@ _PRESETS: dict[str, Reward] = {
         Reward(
             "step_execution",
             {"executed": executed},
-            source="THOR, arXiv:2509.13761, equations 6 to 9: one step, rewarded by execution alone",
+            source="THOR, arXiv:2509.13761, equations 6 to 9: one step, paid for execution alone",
         ),
     )
 }

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from rewards.types import Attempt, Scored, Verdict
 
 Term = Callable[[Attempt], float]
-"""Looks at one finished attempt and says a number; pure, so that the same attempt scores the same."""
+"""Looks at one finished attempt and says a number; pure, so that equal attempts score alike."""
 
 
 def correct(attempt: Attempt) -> float:
@@ -50,7 +50,8 @@ class Reward:
     """A weighted sum of named terms.
 
     >>> from rewards.types import Attempt, Verdict
-    >>> mine = Reward("mine", {"correct": correct, "failed_call": failed_call}, {"failed_call": -0.1})
+    >>> terms = {"correct": correct, "failed_call": failed_call}
+    >>> mine = Reward("mine", terms, {"failed_call": -0.1})
     >>> mine.score(Attempt(Verdict.CORRECT, tool_calls=3, tool_errors=1))
     Scored(total=0.9, terms={'correct': 1.0, 'failed_call': -0.1})
     """

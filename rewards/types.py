@@ -13,7 +13,7 @@ class Verdict(StrEnum):
     NO_ANSWER = "no_answer"
     """The response holds no final answer, or an empty or unclosed one."""
     UNGRADABLE = "ungradable"
-    """The grader could not decide (a limit was hit, or the reference cannot be read): never a reward."""
+    """The grader could not decide (a limit was hit, the reference is unreadable): no reward."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The kinds of number in which expressions are evaluated, and the value of every function in them."""
+"""The kinds of number that expressions are evaluated in, and every function's value in them."""
 
 import cmath
 import math

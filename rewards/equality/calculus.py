@@ -67,6 +67,7 @@ class Calculus(Reader, ABC):
         return Apply("integral", (variable, *bounds, body))
 
     def is_differential(self, index: int) -> bool:
+        """Whether `dx` stands at this index."""
         following = self.tokens[index + 1] if index + 1 < len(self.tokens) else END
         return self.tokens[index].text == "d" and following.kind == NAME
 
@@ -103,6 +104,7 @@ class Calculus(Reader, ABC):
         return determinant(rows)
 
     def signed_atom(self) -> Expression:
+        """A bound that is not in braces."""
         if self.at("-"):
             self.next()
             return negate(self.atom())

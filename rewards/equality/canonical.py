@@ -1,12 +1,13 @@
 r"""Sums of monomials over the rationals: an exact proof of equality for most answers.
 
-Every rewriting is an identity, so equal forms are equal values. `\sqrt{12}` becomes 2 times the atom
-3 to the power 1/2, `(x+1)^2` is expanded, `(1/3)^x` is the atom 3^x to the power -1; what has no rule
-becomes an opaque atom named after the canonical form of its arguments.
+Every rewriting is an identity, so equal forms are equal values. `\sqrt{12}` becomes 2 times the
+atom 3 to the power 1/2, `(x+1)^2` is expanded, `(1/3)^x` is the atom 3^x to the power -1; what has
+no rule becomes an opaque atom named after the canonical form of its arguments.
 """
 
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import reduce
 from typing import TypeAlias
 
 from rewards.equality import limits
@@ -20,6 +21,10 @@ Form: TypeAlias = dict[Monomial, Fraction]
 """Coefficients by monomial; no zero is kept."""
 
 _ONE: Monomial = ()
+_MARKS: dict[str, Form] = {
+    "percent": {_ONE: Fraction(1, 100)},
+    "degree": {(("c:pi", Fraction(1)),): Fraction(1, 180)},
+}
 _MAX_EXPANSION = 12
 _MAX_PRIME = 1_000
 
@@ -39,7 +44,7 @@ def canonical(node: Expression, real_odd_roots: bool = True) -> Form:
 
 
 def is_pure(form: Form) -> bool:
-    """Whether distinct forms of this kind are distinct values: polynomials with algebraic numbers."""
+    """Whether distinct forms of this kind differ in value: polynomials over algebraic numbers."""
     return all(
         (atom[0] == "s" and exponent.denominator == 1 and exponent > 0)
         or atom[0] == "p"
@@ -63,23 +68,19 @@ class _Reader:
         if type(node) is Symbol:
             return {(("s:" + node.name, Fraction(1)),): Fraction(1)}
         assert type(node) is Apply
-        operation, arguments = node.operation, node.arguments
+        return self.applied(node, node.operation, node.arguments)
+
+    def applied(self, node: Apply, operation: str, arguments: tuple[Expression, ...]) -> Form:
         if operation == "add":
             return _added(self.form(child) for child in arguments)
         if operation == "neg":
             return _scaled(self.form(arguments[0]), Fraction(-1))
         if operation == "mul":
-            total = self.form(arguments[0])
-            for child in arguments[1:]:
-                total = self.product(total, self.form(child))
-            return total
+            return reduce(self.product, [self.form(child) for child in arguments])
         if operation == "inv":
             return self.power(self.form(arguments[0]), Fraction(-1))
-        if operation == "percent":
-            return _scaled(self.form(arguments[0]), Fraction(1, 100))
-        if operation == "degree":
-            angle: Form = {(("c:pi", Fraction(1)),): Fraction(1, 180)}
-            return self.product(self.form(arguments[0]), angle)
+        if operation in _MARKS:
+            return self.product(self.form(arguments[0]), _MARKS[operation])
         if operation == "log":
             return self.opaque(Apply("ln", arguments))
         if operation == "pow":

@@ -1,4 +1,4 @@
-"""Compare two values by their types; what has no rule is different, what cannot be told undecided."""
+"""Compare two values by their types; what has no rule differs, what cannot be told is undecided."""
 
 from dataclasses import dataclass
 
@@ -74,6 +74,7 @@ class Comparer:
         return self.structures(reference, answer)
 
     def labelled(self, reference: Value, answer: Value) -> Finding:
+        """Values announced by words; two announcements must be alike."""
         if isinstance(reference, Labelled) and isinstance(answer, Labelled):
             ours, theirs = reference.label, answer.label
             if not (ours.startswith(theirs) or theirs.startswith(ours)):
@@ -84,6 +85,7 @@ class Comparer:
         )
 
     def texts(self, reference: Value, answer: Value) -> Finding:
+        """Words against words, or words that mean a set."""
         if isinstance(reference, Text) and isinstance(answer, Text):
             return equal_texts(reference, answer)
         for ours, theirs in ((reference, answer), (answer, reference)):
@@ -99,6 +101,7 @@ class Comparer:
         return different("type_differs", "words against mathematics")
 
     def quantities(self, reference: Quantity, answer: Quantity) -> Finding:
+        """Two scalars, or what their sign pairs stand for."""
         ours, theirs = expand(reference), expand(answer)
         if len(ours) > 1 or len(theirs) > 1:
             return equal_groups(self, tuple(ours), tuple(theirs))
@@ -110,6 +113,7 @@ class Comparer:
     def measured(
         self, a: Expression, b: Expression, ours: Unit | None, theirs: Unit | None
     ) -> Finding:
+        """Two amounts with their units, if they have any."""
         known = ours is not None and ours.dimension is not None
         if theirs is None or theirs.dimension is None or not known:
             if known and self.policy.units is Units.REQUIRED:
@@ -123,6 +127,7 @@ class Comparer:
         return equal_scalars(a, ours.convert(b, theirs), self.policy)
 
     def chains(self, reference: Value, answer: Value) -> Finding:
+        """Equations and named values."""
         ordered = any(
             isinstance(value, Chain) and (set(value.operators) & (ORDERINGS | {"!="}))
             for value in (reference, answer)
@@ -146,6 +151,7 @@ class Comparer:
         return None if answer is None else answer.value
 
     def orderings(self, reference: Value, answer: Value) -> Finding:
+        """Inequalities, as sets of numbers or as statements."""
         variables = [ordering_variable(value) for value in (reference, answer)]
         if all(v is not None for v in variables) and variables[0] != variables[1]:
             names = [symbols(v) for v in variables if v is not None]
@@ -169,6 +175,7 @@ class Comparer:
         return different("type_differs", "an inequality against something else")
 
     def structures(self, reference: Value, answer: Value) -> Finding:
+        """Everything that has members."""
         if isinstance(reference, Matrix) or isinstance(answer, Matrix):
             return self.matrices(reference, answer)
         if isinstance(reference, Ratio) or isinstance(answer, Ratio):
@@ -207,6 +214,7 @@ class Comparer:
         return all_of((self.compare(a, b) for a, b in pairs), "tuple")
 
     def matrices(self, reference: Value, answer: Value) -> Finding:
+        """Matrices cell by cell; a single row or column is also a vector."""
         if isinstance(reference, Matrix) and isinstance(answer, Matrix):
             ours, theirs = reference.rows, answer.rows
             if (len(ours), len(ours[0])) != (len(theirs), len(theirs[0])):
@@ -223,6 +231,7 @@ class Comparer:
         return all_of((self.compare(a, b) for a, b in zip(first, second, strict=True)), "vector")
 
     def ratios(self, reference: Value, answer: Value) -> Finding:
+        """Ratios by their quotients."""
         if isinstance(reference, Ratio) and isinstance(answer, Ratio):
             if len(reference.parts) != len(answer.parts):
                 return different("count_differs")
@@ -241,6 +250,7 @@ class Comparer:
         return equal_scalars(ours, theirs, self.policy)
 
     def sets(self, reference: Value, answer: Value) -> Finding:
+        """Unions, intersections and differences."""
         ours, theirs = region(reference), region(answer)
         if ours is not None and theirs is not None:
             return equal_regions(ours, theirs, self.policy)

@@ -121,9 +121,8 @@ def _other_readings(reference: Parsed, answer: Parsed) -> list[tuple[Value, Valu
     ours, theirs = free_symbols(value), free_symbols(answer.value)
     if ("E" in ours) != ("E" in theirs):
         out.append((mapped(value, _with_eulers_number), mapped(answer.value, _with_eulers_number)))
-    if isinstance(value, Quantity) and not symbols(value.expression):
-        if answer.letter and 1 < answer.letter_size < len(answer.tokens):
-            out.append((value, read_value(answer.tokens[answer.letter_size :], Reading())))
+    if answer.letter and 1 < answer.letter_size < len(answer.tokens):
+        out.append((value, read_value(answer.tokens[answer.letter_size :], Reading())))
     return out
 
 

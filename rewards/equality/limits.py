@@ -1,4 +1,4 @@
-"""How much work one answer may cause. Work is bounded, not timed: a limit strikes alike everywhere."""
+"""How much work one answer may cause. Work is bounded and not timed, so limits strike alike."""
 
 LENGTH = 4_096
 """Characters of an answer, after white space around it."""

@@ -1,7 +1,7 @@
 r"""One spelling for what is written in many: Unicode, over-escaping, digit groups, markup.
 
-Works on the string, before any token is cut. Everything that only needs to be skipped (`\left`, `$`,
-thin spaces) is left to the tokenizer.
+Works on the string, before any token is cut. What only needs to be skipped (`\left`, `$`, thin
+spaces) is left to the tokenizer.
 """
 
 import re
@@ -21,7 +21,8 @@ _ESCAPED_COMMAND = re.compile(r"\\\\(?=(?:frac|dfrac|sqrt|pi|text|left|right|beg
 _DEGREE = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))")
 _SUPERSCRIPT = re.compile(r"<(sup|sub)>(.*?)</\1>", re.DOTALL)
 _GROUPED = re.compile(
-    r"(?<![\w.,])([1-9]\d{0,2})((?:,\d{3})+|(?:(?:\{,\}|,\\!\s?|\\!|\\[,;: ]| |~)\d{3})+)(?![\d])(?!,\d)"
+    r"(?<![\w.,])([1-9]\d{0,2})"
+    r"((?:,\d{3})+|(?:(?:\{,\}|,\\!\s?|\\!|\\[,;: ]| |~)\d{3})+)(?![\d])(?!,\d)"
 )
 _SPACES = re.compile(r" {2,}")
 _MODULE = re.compile(r"\b(?:np|numpy|math|sp|sympy|cmath)\.(?=[A-Za-z])|\b(?:np\.)?float64(?=\()")
@@ -94,7 +95,6 @@ def _in_list(before: str) -> bool:
 def _join(match: re.Match[str], join_commas: bool) -> str:
     groups = match[2]
     plain = "," in groups and "\\" not in groups and "{" not in groups
-    if plain:
-        if not join_commas or _in_list(match.string[: match.start()]):
-            return match[0]
+    if plain and (not join_commas or _in_list(match.string[: match.start()])):
+        return match[0]
     return match[1] + _GROUP_MARK.sub("", groups)

@@ -8,11 +8,13 @@ same in every process.
 import zlib
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import reduce
+from operator import mul
 from typing import Any
 
 from rewards.equality import limits
 from rewards.equality.arithmetic import Arithmetic, ImpreciseError, NoValueError
-from rewards.equality.expressions import Apply, Constant, Expression, Number, Symbol, walk
+from rewards.equality.expressions import BINDERS, Apply, Constant, Expression, Number, Symbol, walk
 from rewards.errors import LimitHitError, UnreadableError
 
 POINTS = 12
@@ -96,22 +98,19 @@ class Evaluator:
         if type(node) is Constant:
             return self.arithmetic.constant(node.name)
         assert type(node) is Apply
-        operation = node.operation
+        return self._applied(node, node.operation)
+
+    def _applied(self, node: Apply, operation: str) -> Any:
         if operation == "add":
             return self._sum([self._value(child) for child in node.arguments])
         if operation == "mul":
-            total = self._value(node.arguments[0])
-            for child in node.arguments[1:]:
-                total = total * self._value(child)
-            return total
+            return reduce(mul, [self._value(child) for child in node.arguments])
         if operation == "pow":
             return self._power(node.arguments)
         if operation == "call":
             return self._call(node.arguments)
-        if operation in ("sum", "product"):
+        if operation in BINDERS:
             return self._big(node)
-        if operation in ("integral", "limit"):
-            raise UnreadableError("no_value", f"no rule evaluates this {operation}")
         values = [self._value(child) for child in node.arguments]
         result = self.arithmetic.apply(operation, values)
         if operation in _PERIODIC and abs(result) < _LOSS * abs(values[0]):
@@ -145,6 +144,8 @@ class Evaluator:
         return total
 
     def _big(self, node: Apply) -> Any:
+        if node.operation in ("integral", "limit"):
+            raise UnreadableError("no_value", f"no rule evaluates this {node.operation}")
         bound, low, high, body = node.arguments
         assert type(bound) is Symbol
         first, last = self._value(low), self._value(high)

@@ -4,7 +4,7 @@ r"""Read tokens as one scalar expression; LaTeX and Python text share the gramma
     product = signed (("*" | "/" | ":" | mod) signed | power)*        juxtaposition multiplies
     power   = atom ("!" | "'" | "%" | "°" | "^" exponent | "_" subscript)*
 
-Division and juxtaposition bind from the left, so `1/3p` is p/3 and `3/2(y+5)` is three halves of it.
+Division and juxtaposition bind from the left, so `1/3p` is p/3 and `3/2(y+5)` is 3(y+5)/2.
 """
 
 from collections.abc import Sequence
@@ -285,9 +285,10 @@ class _Parser(Calculus):
 
     def name(self, token: Token) -> Expression:
         name = token.text
-        if self.at("(") and not token.prose:
-            if name in _CALLABLE or (name in _CALLABLE_IF_PLAIN and self.plain_call()):
-                return self.call(name)
+        if token.prose or not self.at("("):
+            return Symbol(name)
+        if name in _CALLABLE or (name in _CALLABLE_IF_PLAIN and self.plain_call()):
+            return self.call(name)
         return Symbol(name)
 
     def plain_call(self) -> bool:

@@ -1,4 +1,4 @@
-"""Structures as Python and sympy print them: `Matrix([[1, 2]])`, `Interval.open(0, oo)`, `Eq(x, 2)`."""
+"""Structures as sympy prints them: `Matrix([[1, 2]])`, `Interval.open(0, oo)`, `Eq(x, 2)`."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,13 +1,13 @@
 r"""Equations, assignments, chains of equalities, inequalities in several variables.
 
-| written                   | read as                                                            |
-|---------------------------|--------------------------------------------------------------------|
-| `x = 5`, `f(x) = 2x`      | 5, 2x: the left side is a name                                     |
-| `AB = 4`, `\sin A = 1/2`  | 4, 1/2: names of segments, functions of names                      |
-| `2 + 3 = 5`               | 5: both sides agree                                                |
-| `41 = 42`                 | nothing: an inconsistent chain answers no question                 |
-| `\sqrt2 \approx 1.41`     | the square root; the approximation must be right to two percent    |
-| `2x + 4y = 3`             | an equation: equal to its multiples                                |
+| written                  | read as                                                         |
+| ------------------------ | --------------------------------------------------------------- |
+| `x = 5`, `f(x) = 2x`     | 5, 2x: the left side is a name                                  |
+| `AB = 4`, `\sin A = 1/2` | 4, 1/2: names of segments, functions of names                   |
+| `2 + 3 = 5`              | 5: both sides agree                                             |
+| `41 = 42`                | nothing: an inconsistent chain answers no question              |
+| `\sqrt2 \approx 1.41`    | the square root; the approximation must be right to two percent |
+| `2x + 4y = 3`            | an equation: equal to its multiples                             |
 """
 
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ def _is_name(node: Expression) -> bool:
 
 
 def answer_of(chain: Chain, policy: Policy) -> Answer | None:
-    """The value that a chain of `=` and `≈` gives; `None` if it is an equation or contradicts itself."""
+    """What a chain of `=` and `≈` gives; `None` if it is an equation or contradicts itself."""
     if not policy.assignment or not set(chain.operators) <= {"=", "≈"}:
         return None
     parts, operators = list(chain.parts), list(chain.operators)

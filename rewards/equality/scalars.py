@@ -1,15 +1,15 @@
 r"""Equality of single quantities, with the policies on percent, degrees and decimals.
 
-| reference          | answer              | equal | rule                                               |
-|--------------------|---------------------|-------|----------------------------------------------------|
-| `28\%`             | `28`, `0.28`        | yes   | percent: exactly one side has the sign             |
-| `30^\circ`         | `30`, `\pi/6`       | yes   | degrees                                            |
-| `41.4\%`           | `\sqrt{2}-1`        | yes   | an exact value rounds to the decimal reference     |
-| `30.52`            | `\frac{1587}{52}`   | yes   | the same                                           |
-| `30.52`            | `30.5193`           | no    | two decimals are equal as written                  |
-| `30.52`            | `30.519230769230770`| yes   | a printed double is an exact value                 |
-| `\frac{1}{3}`      | `0.33`              | no    | an exact reference wants seven digits              |
-| `\frac{1}{3}`      | `0.33333333`        | yes   | the same                                           |
+| reference     | answer               | equal | rule                                           |
+| ------------- | -------------------- | ----- | ---------------------------------------------- |
+| `28\%`        | `28`, `0.28`         | yes   | percent: exactly one side has the sign         |
+| `30^\circ`    | `30`, `\pi/6`        | yes   | degrees                                        |
+| `41.4\%`      | `\sqrt{2}-1`         | yes   | an exact value rounds to the decimal reference |
+| `30.52`       | `\frac{1587}{52}`    | yes   | the same                                       |
+| `30.52`       | `30.5193`            | no    | two decimals are equal as written              |
+| `30.52`       | `30.519230769230770` | yes   | a printed double is an exact value             |
+| `\frac{1}{3}` | `0.33`               | no    | an exact reference wants seven digits          |
+| `\frac{1}{3}` | `0.33333333`         | yes   | the same                                       |
 """
 
 from fractions import Fraction
@@ -125,9 +125,8 @@ def _equal_decimals(reference: Expression, answer: Expression, policy: Policy) -
         if not has_decimal(answer) or _is_printed_double(answer):
             return _rounds_to(b, a, reference)
         return False
-    if is_decimal(reference) or (exact(reference) is not None and exact(answer) is not None):
-        if is_decimal(reference) and is_decimal(answer):
-            return False
+    if is_decimal(reference) and is_decimal(answer):
+        return False
     gap = abs(a - b)
     if gap > Fraction(policy.decimal_tolerance) * max(abs(a), abs(b)):
         return False
@@ -144,7 +143,7 @@ def _is_printed_double(node: Expression) -> bool:
 
 
 def _rounds_to(value: Fraction, target: Fraction, written: Expression) -> bool:
-    """Whether a value rounds to the decimal as it is written; a target of one digit is no measure."""
+    """Whether a value rounds to the decimal as written; a target of one digit is no measure."""
     step = Fraction(1, 10 ** decimals(written))
     if type(written) is Apply and _strip(written, "percent") is not None:
         step /= 100

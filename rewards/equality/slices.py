@@ -15,6 +15,7 @@ LEADING = frozenset({",", ".", '"', "=", "≈"})
 
 
 def step(token: Token) -> int:
+    """1 for a token that opens a bracket, -1 for one that closes it, else 0."""
     if token.kind == OPERATOR or token.kind == COMMAND:
         if token.text in OPENING or token.text.startswith("begin "):
             return 1
@@ -36,6 +37,7 @@ def closes(tokens: Tokens) -> bool:
 
 
 def opening_of_last(tokens: Tokens) -> int:
+    """Index of the bracket that the last token closes, -1 if it closes none."""
     depth = 0
     for index in range(len(tokens) - 1, -1, -1):
         depth -= step(tokens[index])
@@ -62,6 +64,7 @@ def split(tokens: Tokens, separators: AbstractSet[str], words: bool = False) -> 
 
 
 def split_relations(tokens: Tokens, relations: Iterable[str]) -> tuple[list[Tokens], list[str]]:
+    """Pieces between relation signs outside brackets, and the signs."""
     parts: list[Tokens] = []
     operators: list[str] = []
     depth = start = 0
@@ -101,14 +104,17 @@ def builder_bar(tokens: Tokens) -> int:
 
 
 def relates(tokens: Tokens) -> bool:
+    """Whether any relation sign stands among the tokens."""
     return any(token.text in RELATIONS for token in tokens)
 
 
 def says_mathematics(tokens: Tokens) -> bool:
+    """Whether there are tokens, and none of them is a word."""
     return bool(tokens) and all(token.kind != WORD for token in tokens)
 
 
 def trim(tokens: Tokens) -> Tokens:
+    """The tokens without stray punctuation at either end."""
     start, end = 0, len(tokens)
     while start < end and tokens[start].kind == OPERATOR and tokens[start].text in LEADING:
         start += 1

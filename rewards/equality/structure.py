@@ -1,6 +1,6 @@
 r"""Read tokens as a value: lists, intervals, relations, matrices, ratios, quantities, words.
 
-Separators bind in this order, weakest first: `;`, "and" and "or", commas, relations, set operations.
+Separators bind in this order, weakest first: `;`, "and" and "or", commas, relations, set signs.
 A structure is only split where no bracket is open.
 """
 
@@ -75,7 +75,7 @@ class Reading:
 
 
 def read_value(tokens: Tokens, reading: Reading) -> Value:
-    """The value of an answer. Never raises but for limits; what has no rule is `Text` or `Opaque`."""
+    """The value of an answer; what has no rule is `Text` or `Opaque`. Raises for limits only."""
     depth = 0
     for token in tokens:
         depth += step(token)
@@ -153,8 +153,7 @@ class _Structure:
 
     def commas(self, groups: list[Tokens]) -> Value:
         parts = list[Value]()
-        for group in groups:
-            group = trim(group)
+        for group in map(trim, groups):
             if not group or self.declares(group):
                 continue
             parts.append(self.statement(group))
@@ -253,9 +252,10 @@ class _Structure:
 
     def environment(self, tokens: Tokens) -> Value | None:
         first, last = tokens[0].text, tokens[-1].text
-        if first in ("(", "[") and len(tokens) > 3 and tokens[1].text.startswith("begin "):
-            if tokens[-2].text == "end" + tokens[1].text[5:] and closes(tokens):
-                return self.environment(tokens[1:-1])
+        if first in ("(", "[") and len(tokens) > 3 and closes(tokens):
+            inner = tokens[1:-1]
+            bracketed = inner[0].text.startswith("begin ")
+            return self.environment(inner) if bracketed else None
         if not first.startswith("begin ") or last != "end" + first[5:]:
             return None
         rows = split(tokens[1:-1], {"newline"})

@@ -1,5 +1,6 @@
 """Units of measurement: which words are units, what they measure, and how they convert."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -116,7 +117,8 @@ _UNITS: dict[str, tuple[Dimension, Fraction]] = {
     "kmh": ((("length", 1), ("time", -1)), Fraction("1000/3600")),
     "mps": ((("length", 1), ("time", -1)), Fraction(1)),
 }
-_POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cubed": 3}
+_POWERS = {"square": 2, "sq": 2, "cubic": 3}
+_POWERS_BEHIND = {"squared": 2, "cubed": 3}
 _CASE_MATTERS = names("M C K G T N V W J A")
 
 
@@ -124,32 +126,25 @@ def read_unit(tokens: Sequence[Token]) -> Unit | None:
     """The unit that these tokens spell, `None` if they are no words at the end of a quantity."""
     if not tokens or not all(_is_unit_token(token) for token in tokens):
         return None
-    powers: dict[str, int] = {}
+    powers: Counter[str] = Counter()
     factor = Fraction(1)
     sign, prefix, known, index = 1, 1, False, 0
     while index < len(tokens):
         token = tokens[index]
-        index += 1
         word = token.text.lower()
+        power, index = _exponent(tokens, index + 1)
+        entry = _lookup(token.text) if token.kind in (WORD, NAME) else None
         if word in ("/", "per"):
             sign = -1
-        elif word in ("square", "sq", "cubic"):
-            prefix = _POWERS[word]
         elif word in _POWERS:
-            continue
-        elif token.kind in (WORD, NAME):
-            entry = _lookup(token.text)
-            power, index = _exponent(tokens, index)
-            if entry is None:
-                if known or sign < 0:
-                    continue  # "5 miles away", "60 miles per trip"
-                return Unit(None)
-            known = True
-            power *= prefix * sign
-            prefix = 1
+            prefix = _POWERS[word]
+        elif entry is not None:
+            known, power, prefix = True, power * prefix * sign, 1
             for name, exponent in entry[0]:
-                powers[name] = powers.get(name, 0) + exponent * power
+                powers[name] += exponent * power
             factor *= entry[1] ** power
+        elif token.kind in (WORD, NAME) and not known and sign > 0:
+            return Unit(None)  # behind a unit such words say where or of what
     if not known:
         return Unit(None)
     return Unit(tuple(sorted((name, p) for name, p in powers.items() if p)), factor)
@@ -175,8 +170,8 @@ def _lookup(word: str) -> tuple[Dimension, Fraction] | None:
 
 def _exponent(tokens: Sequence[Token], index: int) -> tuple[int, int]:
     """The power written after a unit, and where it ends."""
-    if index < len(tokens) and tokens[index].text.lower() in ("squared", "cubed"):
-        return _POWERS[tokens[index].text.lower()], index + 1
+    if index < len(tokens) and tokens[index].text.lower() in _POWERS_BEHIND:
+        return _POWERS_BEHIND[tokens[index].text.lower()], index + 1
     if index >= len(tokens) or tokens[index].text != "^":
         return 1, index
     sign, index = 1, index + 1

@@ -25,7 +25,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Ordered members in brackets: a point, a tuple, a Python list, or an interval with two ends."""
+    """Ordered members in brackets: a point, a tuple, a Python list, an interval with two ends."""
 
     items: tuple["Value", ...]
     opening: str = "("
@@ -84,7 +84,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """Mathematics outside our grammar: only an identical spelling is equal, the rest is undecided."""
+    """Mathematics outside our grammar: equal to an identical spelling, else undecided."""
 
     spelling: str
     reason: str

@@ -158,15 +158,11 @@ PYTHON_RELATIONS = {
 }
 """Names under which sympy prints relations."""
 
-NUMERALS = {
-    word: value
-    for value, word in enumerate(
-        (
-            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-            "fifteen sixteen seventeen eighteen nineteen twenty"
-        ).split()
-    )
-}
+_NUMERALS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen twenty"
+)
+NUMERALS = {word: value for value, word in enumerate(_NUMERALS.split())}
 
 UNICODE: dict[str, str] = {
     "π": r"\pi ",
@@ -226,7 +222,7 @@ UNICODE: dict[str, str] = {
     "\u2060": "",
     "\ufeff": "",
 }
-"""What one Unicode character says in LaTeX, before compatibility folding; zero-width ones vanish."""
+"""What one Unicode character says in LaTeX, before compatibility folding; zero-width ones go."""
 
 _GREEK_SPELLED = (
     "α alpha β beta γ gamma δ delta ε epsilon ζ zeta η eta θ theta ι iota κ kappa λ lambda μ mu "

@@ -1,4 +1,4 @@
-"""Decide with sympy, inside a limited child, what our own rules leave open: integrals, limits, series.
+"""Decide with sympy, in a limited child, what our own rules leave open: integrals, limits, series.
 
 sympy objects are built node by node; no text of an answer is ever parsed by it.
 """
@@ -8,6 +8,7 @@ from typing import Any
 import sympy
 
 from rewards.equality.expressions import Apply, Constant, Expression, Number, Symbol
+from rewards.equality.vocabulary import names
 from rewards.workers.trees import from_plain
 
 _DIGITS = 30
@@ -38,7 +39,7 @@ _FUNCTIONS: dict[str, Any] = {
     "im": sympy.im,
     **{
         name: getattr(sympy, name)
-        for name in ("sin cos tan sec csc cot sinh cosh tanh sech csch coth".split())
+        for name in names("sin cos tan sec csc cot sinh cosh tanh sech csch coth")
     },
     **{
         "arc" + name: getattr(sympy, "a" + name)

@@ -98,7 +98,7 @@ def close() -> None:
 
 
 def _renew() -> None:
-    global _crew  # noqa: PLW0603 - the children belong to the process
+    global _crew
     old, _crew = _crew, _Crew()
     for worker in old.workers:
         worker.close()

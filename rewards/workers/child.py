@@ -1,4 +1,4 @@
-"""What runs in a child interpreter: read a request, do the task, write the answer, until the end."""
+"""What runs in a child interpreter: read a request, do the task, write the answer, and again."""
 
 import json
 import os

@@ -1,8 +1,8 @@
 """Ask sympy about the few comparisons that our own rules leave open.
 
 There is at most one worker in a process. It starts with the first question, is limited in CPU and
-memory by the kernel, and is replaced when a question kills it. A reference that has killed it twice is
-not asked about again.
+memory by the kernel, and is replaced when a question kills it. A reference that has killed it
+twice is not asked about again.
 """
 
 import atexit
@@ -69,7 +69,7 @@ def close() -> None:
 
 def _renew() -> None:
     """A forked process must not talk to its parent's worker, nor wait for its locks."""
-    global _desk  # noqa: PLW0603 - the desk belongs to the process
+    global _desk
     old, _desk = _desk, _Desk()
     if old.worker is not None:
         old.worker.close()
