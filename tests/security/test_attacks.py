@@ -69,6 +69,10 @@ class Arena:
         maths += "print(sympy.solve(x**2 - 4), numpy.sum([1, 2]), json.loads('[1]'), math.sqrt(9))"
         result = self.sandbox.run(maths, Limits(cpu_seconds=5))
         assert result.stdout == "[-2, 2] 3 [1] 3.0\n", result
+        late = (
+            "import colorsys, wave, zipfile, encodings.idna, mpmath.calculus.odes; print('found')"
+        )
+        assert self.sandbox.run(late).stdout == "found\n"
 
     def nothing_is_left(self) -> None:
         assert self.sandbox._pool is not None

@@ -1,5 +1,6 @@
 """Sandboxes by name."""
 
+import importlib.util
 from typing import Any, Final
 
 from torl_env.sandbox.types import Sandbox
@@ -32,6 +33,12 @@ def make_sandbox(name: str | None = None, **options: Any) -> Sandbox:
             from torl_env.sandbox.fusion import FusionSandbox
 
             return FusionSandbox(**options)
+        case "ray":
+            if importlib.util.find_spec("ray") is None:
+                raise ModuleNotFoundError("the sandbox 'ray' needs Ray: pip install torl-gym[ray]")
+            from torl_env.sandbox.ray import RaySandbox
+
+            return RaySandbox(**options)
         case "unsafe":
             from torl_env.sandbox.unsafe import UnsafeSandbox
 

@@ -110,10 +110,11 @@ def _wait_outside(inner: int, parent: int) -> None:
 
 def enter_root(config: ServerConfig, isolation: Isolation, packages: list[str]) -> None:
     """Hide the file system; needs namespaces."""
-    if os.geteuid() == 0 and not {Layer.USER, "unprivileged"} & set(config.off):
-        isolation.first_uid = _first_uid()
+    _choose_user(config, isolation)
     if not isolation.private_pids:
-        isolation.proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if Layer.LANDLOCK in config.off or landlock.abi() < 1:
+            # Landlock could not tell the server from its programs, which share this /proc.
+            isolation.proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return
     if Layer.ROOT in config.off:
         isolation.note(Layer.ROOT, False, "switched off")
@@ -145,7 +146,7 @@ def seal(config: ServerConfig, isolation: Isolation, packages: list[str]) -> Non
     """Build the layers that come after warming up; the server itself lives below them."""
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     _seal_files(config, isolation, packages)
-    _seal_user(config, isolation)
+    _seal_user(config, isolation, packages)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     if isolation.private_pids:
         # A change of user clears it, so it is set last.
@@ -160,24 +161,34 @@ def _seal_files(config: ServerConfig, isolation: Isolation, packages: list[str])
         isolation.note(Layer.LANDLOCK, False, "switched off")
         return
     readable = [*rootfs.visible(packages), "/dev/urandom", "/dev/random"]
+    listed: list[str] = []
     if not isolation.private_root:
-        readable = _without_third_party(readable)
+        readable, listed = _without_third_party(readable)
+    rules = landlock.Rules(readable, listed, ("/dev/null", "/dev/zero"), isolation.proc)
     try:
-        version = landlock.restrict(readable, ("/dev/null", "/dev/zero"), isolation.proc)
+        version = landlock.restrict(rules)
     except OSError as error:
         isolation.note(Layer.LANDLOCK, False, str(error.strerror or error))
     else:
         isolation.note(Layer.LANDLOCK, True, f"version {version}")
 
 
-def _without_third_party(paths: list[str]) -> list[str]:
-    """Landlock cannot take back what lies below an allowed directory: list its entries instead."""
+def _without_third_party(paths: list[str]) -> tuple[list[str], list[str]]:
+    """Landlock cannot take back what lies below an allowed directory: allow its entries instead.
+
+    Returns:
+        What may be read, and the directories of which only the list may be: imports need it.
+    """
     covered = set(rootfs.hidden(paths))
     kept: list[str] = []
+    listed: list[str] = []
     for path in paths:
-        inside = [place for place in covered if place.startswith(f"{path}/")]
-        kept += [path] if not inside else _entries(Path(path), covered)
-    return kept
+        if any(place.startswith(f"{path}/") for place in covered):
+            kept += _entries(Path(path), covered)
+            listed.append(path)
+        else:
+            kept.append(path)
+    return kept, listed
 
 
 def _entries(directory: Path, covered: set[str]) -> list[str]:
@@ -193,6 +204,21 @@ def _entries(directory: Path, covered: set[str]) -> list[str]:
     return kept
 
 
+def _choose_user(config: ServerConfig, isolation: Isolation) -> None:
+    if Layer.USER in config.off:
+        isolation.note(Layer.USER, False, "switched off")
+    elif os.geteuid() != 0 or "unprivileged" in config.off:
+        isolation.note(Layer.USER, False, f"all as user {os.geteuid()}")
+    else:
+        isolation.first_uid = _first_uid()
+
+
+def _public(places: list[str]) -> bool:
+    """Whether every user can reach these directories."""
+    parents = {parent for place in places for parent in (Path(place), *Path(place).parents)}
+    return all(parent.stat().st_mode & 0o001 for parent in parents if parent.is_dir())
+
+
 def _first_uid() -> int:
     """A range of ids that nobody uses and that this user namespace maps."""
     lines = Path("/proc/self/uid_map").read_text(encoding="ascii").split("\n")
@@ -206,8 +232,15 @@ def _first_uid() -> int:
     return 0
 
 
-def _seal_user(config: ServerConfig, isolation: Isolation) -> None:
+def _seal_user(config: ServerConfig, isolation: Isolation, packages: list[str]) -> None:
     kept: tuple[int, ...] = ()
+    if (
+        isolation.first_uid
+        and not isolation.private_root
+        and not _public([*rootfs.stdlib(), *packages])
+    ):
+        isolation.first_uid = 0
+        isolation.note(Layer.USER, False, "only this user can read Python's files here")
     first = isolation.first_uid
     if first:
         try:
@@ -221,9 +254,6 @@ def _seal_user(config: ServerConfig, isolation: Isolation) -> None:
         else:
             kept = (kernel.CAP_KILL, kernel.CAP_SETGID, kernel.CAP_SETUID)
             isolation.note(Layer.USER, True, f"a user id for each program, from {first}")
-    else:
-        why = "switched off" if Layer.USER in config.off else f"all as user {os.geteuid()}"
-        isolation.note(Layer.USER, False, why)
     if Layer.CAPABILITIES in config.off:
         isolation.note(Layer.CAPABILITIES, False, "switched off")
         return

@@ -3,7 +3,8 @@
 import ctypes
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from torl_env.sandbox.forkserver import kernel
@@ -32,13 +33,22 @@ def _handled(version: int) -> tuple[int, int, int]:
     return files, 3 if version >= 4 else 0, 3 if version >= 6 else 0
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str] = (), proc: int = -1) -> int:
-    """Deny this process and its future children everything but reading below `readable`.
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What stays allowed."""
 
-    Args:
-        readable: Files and directories; missing ones are skipped.
-        writable: Device files that may also be written.
-        proc: An open directory that stays readable; children cannot reach it by any path.
+    readable: Sequence[str]
+    """Files and directories with all below; missing ones are skipped."""
+    listed: Sequence[str] = ()
+    """Directories whose names below may be listed, but not read."""
+    writable: Sequence[str] = ()
+    """Device files that may also be written."""
+    proc: int = -1
+    """An open directory that stays readable; children cannot reach it by any path."""
+
+
+def restrict(rules: Rules) -> int:
+    """Deny this process and its future children everything but `rules`.
 
     Returns:
         The version in force.
@@ -57,12 +67,14 @@ def restrict(readable: Iterable[str], writable: Iterable[str] = (), proc: int = 
         "landlock_create_ruleset",
     )
     try:
-        for path in readable:
+        for path in rules.readable:
             _allow(ruleset, path, _READ_FILE | _READ_DIR)
-        for path in writable:
+        for path in rules.listed:
+            _allow(ruleset, path, _READ_DIR)
+        for path in rules.writable:
             _allow(ruleset, path, _READ_FILE | _WRITE_FILE)
-        if proc >= 0:
-            _add(ruleset, proc, _READ_FILE | _READ_DIR)
+        if rules.proc >= 0:
+            _add(ruleset, rules.proc, _READ_FILE | _READ_DIR)
         kernel.checked(
             kernel.syscall(_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0)),
             "landlock_restrict_self",

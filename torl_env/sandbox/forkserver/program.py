@@ -131,6 +131,10 @@ def describe(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
+def _clip(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: room // 2]}\n[...]\n{text[-room // 2 :]}"
+
+
 def show_traceback(error: BaseException, room: int) -> None:
     """Write the traceback without this file's frames, at most `room` characters of it."""
     own = error.__traceback__
@@ -140,10 +144,7 @@ def show_traceback(error: BaseException, room: int) -> None:
         return
     summary = traceback.TracebackException(type(error), error, frames, limit=-40, compact=True)
     _hide_places(summary)
-    text = "".join(summary.format())
-    if len(text) > room:
-        text = f"{text[: room // 2]}\n[...]\n{text[-room // 2 :]}"
-    sys.stderr.write(text)
+    sys.stderr.write(_clip("".join(summary.format()), room))
 
 
 def _hide_places(summary: traceback.TracebackException | None) -> None:
@@ -193,21 +194,17 @@ def _fail(error: BaseException, room: int) -> None:
         report(type(error).__name__, memory=memory)
 
 
-def prepare_source(source: str, filename: str) -> types.CodeType | None:
+def prepare_source(source: str, filename: str, room: int) -> types.CodeType | None:
     """Compile, or say why that is not possible."""
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     try:
         return compile(source, filename, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
-        _fail_to_compile(error)
+        report(describe(error))
+        sys.stderr.write(_clip("".join(traceback.format_exception_only(error)), room))
     except MemoryError as error:
-        _fail(error, _REPORT_CHARS)
+        _fail(error, room)
     return None
-
-
-def _fail_to_compile(error: Exception) -> None:
-    report(describe(error))
-    sys.stderr.write("".join(traceback.format_exception_only(error)))
 
 
 def finish(code: int) -> NoReturn:
@@ -270,7 +267,7 @@ class Child:
             os.write(2, f"sandbox: cannot prepare a program: {error!r}\n".encode())
             _exit(1)
         gc.enable()
-        code = prepare_source(source, FILENAME)
+        code = prepare_source(source, FILENAME, job.output_bytes // 16)
         if code is None:
             _exit(1)
         self.phases[slot] = COMPILED

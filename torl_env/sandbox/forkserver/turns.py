@@ -126,8 +126,9 @@ class Interpreter:
             os.dup2(file, number)
             os.close(file)
         set_limits(job, child.baseline, own_user=bool(child.isolation.first_uid), session=True)
-        code = prepare_source(take_source(job.source_bytes), FILENAME)
-        exit_code = 1 if code is None else run(code, self._namespace, job.output_bytes // 16)
+        room = job.output_bytes // 16
+        code = prepare_source(take_source(job.source_bytes), FILENAME, room)
+        exit_code = 1 if code is None else run(code, self._namespace, room)
         try:
             sys.stdout.flush()
             sys.stderr.flush()
