@@ -12,8 +12,8 @@ class Command(NamedTuple):
     """Where a subcommand lives; its module is imported only when it is used."""
 
     module: str
-    options: str | Mapping[str, str]
-    """Name of the options class, or word -> class for a command with words of its own."""
+    options: str
+    """Name of its options: a dataclass, or a union of them for a command with words of its own."""
     summary: str
 
 
@@ -24,28 +24,17 @@ COMMANDS: Mapping[str, Command] = {
     "report": Command("torl.report", "ReportOptions", "one HTML page of one or more runs"),
     "watch": Command("torl.watch", "WatchOptions", "follow a running training"),
     "compare": Command("torl.compare", "CompareOptions", "which differences of two runs are real"),
+    "analyse": Command(
+        "torl.analyse", "AnalyseOptions", "behaviour behind the numbers, with cases"
+    ),
     "regrade": Command("torl.regrade", "RegradeOptions", "grade records again, without a model"),
     "leaderboard": Command("torl.leaderboard", "LeaderboardOptions", "a table over evaluations"),
     "data": Command(
-        "torl.data",
-        {
-            "list": "ListOptions",
-            "show": "ShowOptions",
-            "check": "CheckOptions",
-            "build": "BuildOptions",
-        },
-        "problems: list, show, check, build a training set",
+        "torl.data", "DataOptions", "problems: list, show, check, build a training set"
     ),
     "grade": Command("torl.grade", "GradeOptions", "explain a verdict, or measure a grader"),
     "sandbox": Command(
-        "torl.sandbox",
-        {
-            "check": "CheckOptions",
-            "run": "RunOptions",
-            "serve": "ServeOptions",
-            "bench": "BenchOptions",
-        },
-        "what isolates programs here; run, serve, measure",
+        "torl.sandbox", "SandboxOptions", "what isolates programs here; check, run, serve, bench"
     ),
 }
 
@@ -60,19 +49,6 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"torl: unknown command {name!r}\n{_usage()}", file=sys.stderr)
         return 2
-    command, program = COMMANDS[name], f"torl {name}"
-    options_class = command.options
-    if not isinstance(options_class, str):
-        if not rest or rest[0] not in options_class:
-            wants_help = rest[:1] in (["-h"], ["--help"])
-            choices = ", ".join(options_class)
-            print(
-                f"usage: {program} {{{choices}}} [OPTIONS]: {command.summary}",
-                file=sys.stdout if wants_help else sys.stderr,
-            )
-            return 0 if wants_help else 2
-        program = f"{program} {rest[0]}"
-        options_class, rest = options_class[rest[0]], rest[1:]
     # A thread that spins at a barrier takes the core that the slower one needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _check_agents()
@@ -80,8 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     from torl.console import guarded
 
+    command = COMMANDS[name]
     module = importlib.import_module(command.module)
-    options: Any = tyro.cli(getattr(module, options_class), prog=program, args=rest)
+    options: Any = tyro.cli(getattr(module, command.options), prog=f"torl {name}", args=rest)
     return guarded(module.main, options)
 
 
