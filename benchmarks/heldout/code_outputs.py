@@ -1,7 +1,8 @@
 """What a program under test returned: run, encoded as JSON, compared with what was expected.
 
 JSON knows neither tuples nor sets nor large integers, so every value carries its type. Outputs of
-more than 20,000 characters are compared by a hash, with floats rounded to six digits.
+more than 20,000 characters are compared by a hash with floats rounded to six digits, those of more
+than a million by a hash of their `repr`.
 """
 
 import json
@@ -36,15 +37,19 @@ def _rounded(code):
     if type(code) is list and type(code[1]) is list:
         return [code[0], [_rounded(item) for item in code[1]]]
     return code
-def _short(code):
-    if len(_json.dumps(code)) < 20000:
+def _outcome(value):
+    text = repr(value)
+    if len(text) > 1000000:
+        return ["long", _hash(text.encode()).hexdigest()]
+    code = _encode(value)
+    if len(text) < 20000:
         return code
     return ["long", _hash(_json.dumps(_rounded(code)).encode()).hexdigest()]
 def _run(function, inputs):
     found = []
     for arguments in inputs:
         try:
-            found.append(_short(_encode(function(*_copy.deepcopy(arguments)))))
+            found.append(_outcome(function(*_copy.deepcopy(arguments))))
         except Exception as error:
             found.append(["error", f"{type(error).__name__}: {error}"[:200]])
     return found
