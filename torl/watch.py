@@ -124,7 +124,8 @@ def _seconds(run: Run) -> list[float]:
         return []
     last = run.stages[-1] if run.stages else ""
     lines = [line for line in read_lines(path) if line.get("stage", last) == last]
-    return [float(line["total"]) for line in lines if line.get("total") is not None]
+    found = (line.get("seconds", line.get("total")) for line in lines)
+    return [float(seconds) for seconds in found if seconds is not None]
 
 
 def _serve(options: WatchOptions) -> int:
