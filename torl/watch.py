@@ -101,7 +101,7 @@ def spark(values: list[float], width: int = 48) -> str:
 def _headline(run: Run) -> str:
     stage = run.stages[-1] if run.stages else "evaluation"
     done = len(run.stage(stage))
-    total = _total(run.config, stage)
+    total = _total(run.options, stage)
     text = f"{run.name}: {stage}, {done}" + (f" of {total}" if total else "") + " steps"
     seconds = _seconds(run)
     if seconds:
@@ -112,8 +112,8 @@ def _headline(run: Run) -> str:
     return text
 
 
-def _total(config: Mapping[str, Any], stage: str) -> int:
-    steps = config.get("steps")
+def _total(options: Mapping[str, Any], stage: str) -> int:
+    steps = options.get("steps")
     return steps if stage != "sft" and isinstance(steps, int) else 0
 
 

@@ -93,8 +93,9 @@ def mean(
 ) -> Estimate:
     """Mean over groups of the mean within the group (avg@k for 0/1 values grouped by problem).
 
-    Where all values are equal and a share is meant (0 or 1), the bootstrap would claim certainty;
-    the Wilson interval over the groups is given instead.
+    Where every group is wholly 0 or 1, as with one answer to a problem, it is a plain share and
+    gets the Wilson interval: a bootstrap would claim certainty at 0 and 1, and of few problems it
+    reaches values that the data exclude.
 
     >>> print(mean([1, 0, 1, 1], groups=["a", "a", "b", "b"]))
     0.750 [0.396, 1.000]
@@ -103,6 +104,8 @@ def mean(
         return UNKNOWN
     counts = _by_group(np.ones(len(values)).tolist(), groups)
     means = _by_group(values, groups) / counts
+    if bool(np.all((means == 0) | (means == 1))):
+        return wilson(float(means.sum()), len(means), level)
     draws = _resample(means[None], seed)[0] / len(means)
     shares = bool(np.all((means >= 0) & (means <= 1)))
     return _interval(float(means.mean()), draws, len(means), level, bounded=shares)

@@ -184,7 +184,10 @@ def _viewer(runs: Sequence[Run], shown: Sequence[Shown], total: int) -> str:
 def _about(runs: Sequence[Run]) -> str:
     parts = []
     for run in runs:
-        rows = [(name, json.dumps(value)) for name, value in sorted(run.config.items())]
+        rows = [(name, json.dumps(value)) for name, value in run.options.items()]
+        if "options" in run.config:
+            others = {name: value for name, value in run.config.items() if name != "options"}
+            rows += [(name, json.dumps(value)) for name, value in others.items()]
         for name, summary in run.evaluations.items():
             made = summary.header
             rows += [

@@ -197,6 +197,6 @@ def _mark_evaluations(axes: "Axes", run: Run, metric: str) -> None:
 
 
 def _title(run: Run) -> str:
-    model = str(run.config.get("model", "")).rstrip("/").rpartition("/")[2]
+    model = str(run.options.get("model", "")).rstrip("/").rpartition("/")[2]
     parts = [run.name, model, f"{len(run.learning)} steps"]
     return "  ·  ".join(part for part in parts if part)

@@ -27,6 +27,12 @@ class Run:
     evaluations: Mapping[str, Summary]
     """By name, `before` first."""
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options of the training command, from `config.json`."""
+        found = self.config.get("options", self.config)
+        return found if isinstance(found, Mapping) else {}
+
     def stage(self, name: str) -> tuple[Mapping[str, Any], ...]:
         """The metrics of one stage (`sft`, `rl`)."""
         return tuple(step for step in self.metrics if step.get("stage", "rl") == name)

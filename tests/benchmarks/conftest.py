@@ -115,7 +115,9 @@ def build_run(path, steps=16, seed=0, name="run"):
     rng = random.Random(seed)
     run = path / name
     (run / "transcripts").mkdir(parents=True)
-    (run / "config.json").write_text(json.dumps({"model": "models/SmolLM2-135M", "lr": 1e-5}))
+    (run / "config.json").write_text(
+        json.dumps({"options": {"model": "models/SmolLM2-135M", "steps": steps}})
+    )
     problems = [
         Problem(
             f"q{i}", f"What is ${i} + {i}$?", str(2 * i), "procedural:easy", "train", str(1 + i % 3)

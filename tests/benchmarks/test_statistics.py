@@ -64,6 +64,11 @@ def test_mean_of_equal_answers_does_not_claim_certainty():
     assert found.high > 0.2
 
 
+def test_one_answer_to_a_problem_is_a_plain_share():
+    assert stats.mean([1] * 3 + [0] * 13) == stats.wilson(3, 16)
+    assert stats.mean([1, 1, 0, 0], groups=["a", "a", "b", "b"]) == stats.wilson(1, 2)
+
+
 def test_answers_to_one_problem_are_not_independent():
     random = np.random.default_rng(0)
     solved = random.integers(0, 2, 25)
@@ -72,6 +77,7 @@ def test_answers_to_one_problem_are_not_independent():
     single = stats.mean(values)
     assert clustered.value == pytest.approx(single.value)
     assert clustered.high - clustered.low > 3 * (single.high - single.low)
+    assert clustered == stats.wilson(float(solved.sum()), 25)
 
 
 def test_problems_weigh_the_same_whatever_their_number_of_answers():

@@ -23,7 +23,7 @@ def run_dir(tmp_path):
     (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     times = [{"step": i, "stage": "rl", "total": 30.0} for i in range(10)]
     (path / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in times))
-    (path / "config.json").write_text('{"steps": 16}')
+    (path / "config.json").write_text('{"options": {"steps": 16}}')
     return path
 
 
