@@ -1,13 +1,31 @@
 """Acting with a copy of the weights that are being trained, in the sampler's own dtype."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
+from agents.core.branching import Brancher, Point
 from agents.core.rollout import Rollout
 from agents.core.types import Trajectory
+from torl_env import EnvState, StepResult
 from torl_env.problems.types import Problem
+
+
+class Actor(Protocol):
+    """Acts with the weights that are being trained."""
+
+    def sync(self, model: Any) -> None:
+        """Take over the weights of `model` before a rollout."""
+        ...
+
+    def collect(self, problems: Sequence[Problem], group_size: int, seed: int) -> list[Trajectory]:
+        """`group_size` trajectories of each problem, grouped by problem."""
+        ...
+
+
+class BranchingActor(Actor, Brancher, Protocol):
+    """Acts, and goes on from inside the episodes it has acted in."""
 
 
 class CopyActor:
@@ -29,6 +47,7 @@ class CopyActor:
     @torch.no_grad()
     def sync(self, model: Any) -> None:
         """Overwrite the copy's parameters with those of `model`, cast to the copy's dtype."""
+        self._rollout.forget()
         for mine, theirs in zip(self._copy.parameters(), model.parameters(), strict=True):
             mine.copy_(theirs)
 
@@ -37,3 +56,15 @@ class CopyActor:
         return self._rollout.collect(
             problems, group_size, seed, on_end=lambda _: self._on_episode()
         )
+
+    def states(self, trajectory: Trajectory) -> Sequence[EnvState]:
+        """The environment before each turn of a trajectory since the last `sync`."""
+        return self._rollout.states(trajectory)
+
+    def branch(self, points: Sequence[Point], samples: int, seed: int) -> list[Trajectory]:
+        """All continuations in one batch."""
+        return self._rollout.go_on(points, samples, seed, until=_turn_is_over)
+
+
+def _turn_is_over(result: StepResult) -> bool:
+    return not result.info["continue_generation"]

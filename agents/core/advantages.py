@@ -32,3 +32,23 @@ def group_relative(
     std = sqrt(sum((r - mean) ** 2 for r in known) / (len(known) - 1))
     scale = std + epsilon if scale_by_std else 1.0
     return [0.0 if r is None else (r - mean) / scale for r in rewards]
+
+
+def leave_one_out(rewards: Sequence[float | None]) -> list[float]:
+    """Reward minus the mean of the other samples (RLOO, arXiv 2402.14740).
+
+    The baseline does not depend on the sample's own reward, so the gradient is unbiased. It is
+    `group_relative` without scaling, times G / (G - 1).
+
+    Args:
+        rewards: As in `group_relative`.
+
+    Example:
+        >>> leave_one_out([1.0, 0.0, None, 0.0])
+        [1.0, -0.5, 0.0, -0.5]
+    """
+    known = [r for r in rewards if r is not None]
+    if len(known) < 2 or min(known) == max(known):
+        return [0.0] * len(rewards)
+    total = sum(known)
+    return [0.0 if r is None else r - (total - r) / (len(known) - 1) for r in rewards]

@@ -1,13 +1,24 @@
 """What an RL algorithm is here: how credit is assigned, and which loss turns it into a gradient."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
 from agents.core.types import Trajectory
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from agents.core.batch import Batch
+    from agents.core.branching import Brancher
+
 Group = Sequence[Trajectory]
 """The trajectories of one problem."""
+
+
+class AlgorithmError(Exception):
+    """An algorithm cannot be found or used; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,9 @@ class Loss:
     """Mean over all sampled tokens of the batch (ToRL, DAPO), or of per-response means (GRPO)."""
     ratio: Literal["token", "sequence"] = "token"
     """Importance ratio per token, or per response (GSPO, arXiv 2507.18071)."""
+    nll: float = 0.0
+    """Weight of the mean negative log-likelihood of the tokens of responses with a positive
+    advantage (VAPO, arXiv 2504.05118, eq. 9; THOR, arXiv 2509.13761, eq. 5: 0.01)."""
 
     def __post_init__(self) -> None:
         if not (0 < self.clip_low <= 1 and self.clip_high > 0):
@@ -33,17 +47,34 @@ class Loss:
                 "clip_low must be in (0, 1] and clip_high positive, got "
                 f"{self.clip_low} and {self.clip_high}"
             )
-        if self.kl < 0:
-            raise ValueError(f"kl must be >= 0, got {self.kl}")
+        for name in ("kl", "nll"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        if self.dual_clip is not None and self.dual_clip <= 1 + self.clip_high:
+            raise ValueError(
+                f"dual_clip bounds the ratio beyond 1 + clip_high = {1 + self.clip_high}, "
+                f"got {self.dual_clip}"
+            )
 
 
-class Algorithm(Protocol):
-    """Credit and loss; sampling, batching, stepping, saving and logging are the trainer's."""
+class Algorithm:
+    """Credit and loss; sampling, batching, stepping, saving and logging are the trainer's.
+
+    Most algorithms say only `assign_credit`. The other methods are for those that learn a critic,
+    sample more, or add terms to the loss; what they leave out costs nothing.
+    """
+
+    __slots__ = ()
 
     @property
     def loss(self) -> Loss:
-        """The loss that the trainer computes from the advantages."""
-        ...
+        """The clipped loss that the trainer computes from the advantages."""
+        return Loss()
+
+    @property
+    def resample(self) -> int:
+        """How often groups that teach nothing may be replaced by groups of other problems."""
+        return 0
 
     def assign_credit(self, groups: Sequence[Group]) -> list[list[float]]:
         """Advantages of a batch.
@@ -56,4 +87,86 @@ class Algorithm(Protocol):
             policy did not sample are ignored. A trajectory that is not `scorable` gets zeros and
             counts in nobody's baseline.
         """
-        ...
+        raise NotImplementedError(f"{type(self).__name__} must say how it assigns credit")
+
+    def report(self, groups: Sequence[Group]) -> Mapping[str, float]:
+        """Numbers of a batch worth a line in the metrics, beside the usual ones."""
+        return {}
+
+    def branch(self, groups: Sequence[Group], brancher: "Brancher", seed: int) -> Sequence[Group]:
+        """Sample more groups from inside these episodes; they add a loss term of their own.
+
+        Args:
+            groups: The batch of this step.
+            brancher: Samples continuations.
+            seed: Of this step.
+
+        Returns:
+            Groups whose credit `assign_credit_to_branches` assigns; their loss is a mean over
+            their own tokens and is added to that of the episodes.
+        """
+        return ()
+
+    def assign_credit_to_branches(self, groups: Sequence[Group]) -> list[list[float]]:
+        """As `assign_credit`, for the groups that `branch` returned."""
+        return self.assign_credit(groups)
+
+    @property
+    def branches(self) -> bool:
+        """Whether `branch` is to be called; the actor then keeps the states to branch from."""
+        return False
+
+    def own_module(self, model: Any) -> "nn.Module | None":
+        """Weights of the algorithm's own, such as a critic, that are trained beside the policy.
+
+        Args:
+            model: The policy before its first step.
+        """
+        return None
+
+    @property
+    def own_learning_rate(self) -> float:
+        """Of the weights that `own_module` returned."""
+        return 1e-3
+
+    def prepare(self, batch: "Batch") -> "Mapping[str, Tensor]":
+        """Work on the whole batch before its first update, without gradient.
+
+        Returns:
+            Tensors of shape (B, T) by name. `advantages` replaces what `assign_credit` said; all
+            others are found in `Batch.prepared` by `extra_loss`.
+        """
+        return {}
+
+    def extra_loss(self, batch: "Batch") -> "Mapping[str, Tensor]":
+        """Terms to add to the clipped loss, by name; each is logged.
+
+        Args:
+            batch: The rows of one forward pass. Take means with `Batch.mean`, so that no term
+                depends on how a batch is cut into passes.
+        """
+        return {}
+
+
+def load_algorithm(path: str) -> type[Algorithm]:
+    """The class of `module:Class`.
+
+    Raises:
+        AlgorithmError: It cannot be imported, or is no `Algorithm`.
+
+    Example:
+        >>> load_algorithm("agents.grpo:GRPO").__name__
+        'GRPO'
+    """
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise AlgorithmError(
+            f"expected module:Class that can be imported here, got {path!r} ({error})"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Algorithm)):
+        raise AlgorithmError(
+            f"{path} is {found!r}: expected a subclass of agents.core.algorithm.Algorithm"
+        )
+    return found

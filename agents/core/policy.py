@@ -31,8 +31,25 @@ class Policy(Protocol):
         """Between text and ids, both ways."""
         ...
 
-    def open(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Sampling) -> None:
-        """Start one row per prompt; row i draws from a random stream fixed by `seeds[i]` alone."""
+    def open(
+        self,
+        prompts: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        how: Sampling,
+        *,
+        heads: Sequence[int] | None = None,
+        rooms: Sequence[int] | None = None,
+    ) -> None:
+        """Start one row per prompt; row i draws from a random stream fixed by `seeds[i]` alone.
+
+        Args:
+            prompts: Ids that each row begins with.
+            seeds: Of each row's random stream.
+            how: How to sample.
+            heads: How many ids at the end of each prompt are the beginning of the row's first turn,
+                where an episode goes on from inside a turn; none by default.
+            rooms: Tokens left for each row; `how.max_tokens` by default.
+        """
         ...
 
     def advance(self) -> list[Completion]:

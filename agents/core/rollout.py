@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.core.branching import Point
 from agents.core.policy import Policy
 from agents.core.prompts import Prompt, decode
 from agents.core.types import Completion, FinishReason, Sampling, Trajectory, Turn
-from torl_env import StepResult, ToRLMathVectorEnv, is_scorable
+from torl_env import EnvState, StepResult, ToRLMathVectorEnv, is_scorable
 from torl_env.problems.types import Problem
 
 MakeEnvs = Callable[[Sequence[Problem], int], ToRLMathVectorEnv]
 """Builds an environment over these problems, each `group_size` times in a row."""
+Until = Callable[[StepResult], bool]
+"""Whether to leave an episode after this step, which did not end it."""
 
 
 @dataclass(slots=True)
@@ -33,8 +36,12 @@ class _Episode:
     loss_mask: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
-    pending: tuple[str, int] = ("", 0)
-    """Text and first index of the turn that the environment is looking at."""
+    turn_start: int = 0
+    """Index of the first id of the turn that is being written."""
+    pending: str = ""
+    """Text of the turn that the environment is looking at."""
+    states: list[EnvState] = field(default_factory=list)
+    """The environment before each turn, where these are kept."""
 
     def add_sampled(self, completion: Completion) -> None:
         self.ids += completion.ids
@@ -47,6 +54,7 @@ class _Episode:
         self.logprobs += [0.0] * len(ids)
         self.loss_mask += [0] * len(ids)
         self.room -= len(ids)
+        self.turn_start = len(self.ids)
 
 
 class Rollout:
@@ -58,6 +66,7 @@ class Rollout:
         make_envs: Builds the vector environment for a batch of problems.
         sampling: How to sample.
         overlap: See the module's first lines.
+        keep_states: Keep the environment before each turn, so that episodes can be left there.
     """
 
     def __init__(
@@ -68,12 +77,15 @@ class Rollout:
         sampling: Sampling,
         *,
         overlap: bool = False,
+        keep_states: bool = False,
     ) -> None:
         self.policy = policy
         self.prompt = prompt
         self.make_envs = make_envs
         self.sampling = sampling
         self.overlap = overlap
+        self.keep_states = keep_states
+        self._states: dict[int, tuple[Trajectory, Sequence[EnvState]]] = {}
 
     def collect(
         self,
@@ -81,6 +93,7 @@ class Rollout:
         group_size: int,
         seed: int,
         on_end: Callable[[Trajectory], None] | None = None,
+        until: Until | None = None,
     ) -> list[Trajectory]:
         """Run every problem `group_size` times, all rows in one batch.
 
@@ -89,27 +102,87 @@ class Rollout:
             group_size: G samples of each.
             seed: With the problem's id and the sample's index it fixes the random stream of a row.
             on_end: Called with each trajectory when its episode ends.
+            until: Leave an episode after a step of which this is true.
 
         Returns:
             P x G trajectories, grouped by problem. A fault of the machine is a trajectory with
-            `scorable=False`; its siblings are unaffected.
+            `scorable=False`; its siblings are unaffected. The `stop_reason` of an episode that
+            `until` has left is empty.
         """
         envs = self.make_envs(problems, group_size)
         try:
             envs.reset(options={"problem_ids": [p.id for p in problems], "group_size": group_size})
-            return self._run(envs, problems, group_size, seed, on_end or (lambda _: None))
+            episodes: list[_Episode] = []
+            for problem in problems:
+                prompt_ids = self.prompt.question_ids(problem.question)
+                room = self.sampling.max_tokens
+                for sample in range(group_size):
+                    episodes.append(_Episode(problem, sample, prompt_ids, room))
+            seeds = [row_seed(seed, e.problem.id, e.sample) for e in episodes]
+            return self._run(envs, episodes, seeds, on_end or _ignore, until or _never)
         finally:
             envs.close()
+
+    def go_on(
+        self,
+        points: Sequence[Point],
+        samples: int,
+        seed: int,
+        on_end: Callable[[Trajectory], None] | None = None,
+        until: Until | None = None,
+    ) -> list[Trajectory]:
+        """Continue episodes from inside, `samples` times each, all rows in one batch.
+
+        Args:
+            points: Where to leave the episodes of an earlier batch.
+            samples: Continuations of each point.
+            seed: Of this batch.
+            on_end: As in `collect`.
+            until: As in `collect`.
+
+        Returns:
+            Whole trajectories, grouped by point: what was kept and what was written after it.
+        """
+        envs = self.make_envs([point.problem for point in points], samples)
+        try:
+            episodes: list[_Episode] = []
+            seeds: list[int] = []
+            for place, point in enumerate(points):
+                for sample in range(samples):
+                    envs.set_state(len(episodes), point.state)
+                    episodes.append(_resumed(point, self.sampling.max_tokens, self.keep_states))
+                    name = f"{point.trajectory.sample}/{point.turn}/{place}/{sample}"
+                    seeds.append(row_seed(seed, point.problem.id, name))
+            return self._run(envs, episodes, seeds, on_end or _ignore, until or _never)
+        finally:
+            envs.close()
+
+    def states(self, trajectory: Trajectory) -> Sequence[EnvState]:
+        """The environment before each turn, and after the last where `until` left the episode.
+
+        Raises:
+            ValueError: None were kept of this trajectory.
+        """
+        if id(trajectory) not in self._states:
+            raise ValueError(
+                "no states of this trajectory: make the rollout with keep_states=True and ask "
+                "before forget() is called"
+            )
+        return self._states[id(trajectory)][1]
+
+    def forget(self) -> None:
+        """Let go of all states."""
+        self._states = {}
 
     def _run(
         self,
         envs: ToRLMathVectorEnv,
-        problems: Sequence[Problem],
-        group_size: int,
-        seed: int,
+        episodes: Sequence[_Episode],
+        seeds: Sequence[int],
         on_end: Callable[[Trajectory], None],
+        until: Until,
     ) -> list[Trajectory]:
-        episodes = self._open(problems, group_size, seed)
+        self._open(episodes, seeds)
         done: dict[int, Trajectory] = {}
         in_flight = 0
         while len(done) < len(episodes):
@@ -118,51 +191,52 @@ class Rollout:
             waiting = int(in_flight == live) if self.overlap else in_flight
             for result in envs.recv(min_ready=waiting):
                 in_flight -= 1
-                trajectory = self._receive(envs, episodes, result)
-                if trajectory is None:
-                    in_flight += self._continue(envs, episodes, result)
+                episode = episodes[result.env_id]
+                forced = self._book(episode, result)
+                fits = len(forced) < episode.room
+                if result.done or (fits and until(result)):
+                    done[result.env_id] = self._close(envs, episode, result, forced)
+                    on_end(done[result.env_id])
+                elif fits:
+                    episode.add_forced(forced)
+                    self.policy.resume(result.env_id, forced)
                 else:
-                    done[result.env_id] = trajectory
-                    on_end(trajectory)
+                    self._keep_state(envs, episode, result.env_id)
+                    envs.send([""], [result.env_id], cut=[True])
+                    in_flight += 1
             for completion in ended:
                 self._send(envs, episodes[completion.row], completion)
             in_flight += len(ended)
         return [done[row] for row in range(len(episodes))]
 
-    def _open(self, problems: Sequence[Problem], group_size: int, seed: int) -> list[_Episode]:
-        episodes = []
-        for problem in problems:
-            prompt_ids = self.prompt.question_ids(problem.question)
-            for sample in range(group_size):
-                room = self.sampling.max_tokens
-                episodes.append(_Episode(problem, sample, prompt_ids, room))
+    def _open(self, episodes: Sequence[_Episode], seeds: Sequence[int]) -> None:
         self.policy.open(
-            [e.prompt_ids for e in episodes],
-            [row_seed(seed, e.problem.id, e.sample) for e in episodes],
+            [[*e.prompt_ids, *e.ids] for e in episodes],
+            seeds,
             self.sampling,
+            heads=[len(e.ids) - e.turn_start for e in episodes],
+            rooms=[e.room for e in episodes],
         )
-        return episodes
 
     def _send(self, envs: ToRLMathVectorEnv, episode: _Episode, completion: Completion) -> None:
-        start = len(episode.ids)
+        self._keep_state(envs, episode, completion.row)
         episode.add_sampled(completion)
-        text = decode(self.policy.tokenizer, completion.ids)
-        episode.pending = (text, start)
+        episode.pending = decode(self.policy.tokenizer, episode.ids[episode.turn_start :])
         cut = completion.finish is FinishReason.LENGTH
-        envs.send([text], [completion.row], cut=[cut])
+        envs.send([episode.pending], [completion.row], cut=[cut])
 
-    def _receive(
-        self, envs: ToRLMathVectorEnv, episodes: Sequence[_Episode], result: StepResult
-    ) -> Trajectory | None:
-        """Book what came back; the trajectory if the episode is over."""
-        episode = episodes[result.env_id]
-        text, start = episode.pending
+    def _keep_state(self, envs: ToRLMathVectorEnv, episode: _Episode, row: int) -> None:
+        if self.keep_states:
+            episode.states.append(envs.get_state(row))
+
+    def _book(self, episode: _Episode, result: StepResult) -> list[int]:
+        """Note the turn that ended; the ids of what came back."""
         info = result.info
         episode.turns.append(
             Turn(
-                text=text,
+                text=episode.pending,
                 observation=result.observation,
-                start=start,
+                start=episode.turn_start,
                 end=len(episode.ids),
                 action_kind=str(info["action_kind"]),
                 tool_status=str(info["tool_status"]),
@@ -170,27 +244,48 @@ class Rollout:
                 reward=result.reward,
             )
         )
-        if not (result.terminated or result.truncated):
-            return None
+        episode.turn_start, episode.pending = len(episode.ids), ""
+        return [] if result.done else self.prompt.observation_ids(result.observation)
+
+    def _close(
+        self,
+        envs: ToRLMathVectorEnv,
+        episode: _Episode,
+        result: StepResult,
+        forced: Sequence[int],
+    ) -> Trajectory:
+        """The trajectory of an episode that is over, or that `until` leaves here."""
         self.policy.release(result.env_id)
-        return _trajectory(episode, result)
-
-    def _continue(
-        self, envs: ToRLMathVectorEnv, episodes: Sequence[_Episode], result: StepResult
-    ) -> int:
-        """Let the row write on; 1 if instead it had to be cut because the output does not fit."""
-        episode = episodes[result.env_id]
-        ids = self.prompt.observation_ids(result.observation)
-        if len(ids) < episode.room:
-            episode.add_forced(ids)
-            self.policy.resume(result.env_id, ids)
-            return 0
-        episode.pending = ("", len(episode.ids))
-        envs.send([""], [result.env_id], cut=[True])
-        return 1
+        episode.add_forced(forced)
+        trajectory = _trajectory(episode, result)
+        if not result.done:
+            self._keep_state(envs, episode, result.env_id)
+        if self.keep_states:
+            self._states[id(trajectory)] = (trajectory, tuple(episode.states))
+        return trajectory
 
 
-def row_seed(seed: int, problem_id: str, sample: int) -> int:
+def _resumed(point: Point, max_tokens: int, keep_states: bool) -> _Episode:
+    """An episode as it was at a point; its turn goes on after the ids that are kept."""
+    left, keep = point.trajectory, point.keep
+    episode = _Episode(point.problem, left.sample, list(left.prompt_ids), max_tokens - keep)
+    episode.ids, episode.loss_mask = list(left.ids[:keep]), list(left.loss_mask[:keep])
+    episode.logprobs, episode.turns = list(left.logprobs[:keep]), list(left.turns[: point.turn])
+    episode.turn_start = point.turn_start
+    if keep_states:
+        episode.states = list(point.before)
+    return episode
+
+
+def _ignore(trajectory: Trajectory) -> None:
+    """Nobody waits for this one."""
+
+
+def _never(result: StepResult) -> bool:
+    return False
+
+
+def row_seed(seed: int, problem_id: str, sample: int | str) -> int:
     """The seed of one row: the same whatever else is in the batch and in whatever process."""
     digest = hashlib.sha256(f"{seed}/{problem_id}/{sample}".encode()).digest()
     return int.from_bytes(digest[:16], "big")

@@ -37,6 +37,18 @@ def score(
     return _spread(chosen, wanted_BL), _spread(entropy, wanted_BL)
 
 
+def score_responses(
+    model: Any, ids_BL: Tensor, mask_BL: Tensor, length: int, rows: int, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """`score` of the last `length` columns, `rows` rows a pass; shapes (B, length)."""
+    wanted = mask_BL.clone()
+    wanted[:, :-length] = 0
+    cuts = [slice(start, start + rows) for start in range(0, len(ids_BL), rows)]
+    parts = [score(model, ids_BL[c], mask_BL[c], wanted[c], temperature) for c in cuts]
+    logps, entropies = (torch.cat(part)[:, -length:] for part in zip(*parts, strict=True))
+    return logps, entropies
+
+
 def _spread(values: Tensor, wanted_BL: Tensor) -> Tensor:
     """Values back at their places; stays part of the graph when nothing was wanted."""
     wanted = wanted_BL.bool().clone()

@@ -69,16 +69,30 @@ class ScriptedPolicy:
         closes_call: Callable[[str], bool],
     ) -> None:
         self.tokenizer = tokenizer
+        self.heads: list[str] = []
+        """What each row's first turn began with before it was asked to write."""
         self._script = script
         self._closes_call = closes_call
         self._turns: dict[int, int] = {}
         self._room: dict[int, int] = {}
         self._ready: list[int] = []
 
-    def open(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Sampling) -> None:
+    def open(
+        self,
+        prompts: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        how: Sampling,
+        *,
+        heads: Sequence[int] | None = None,
+        rooms: Sequence[int] | None = None,
+    ) -> None:
         """Start one row per prompt."""
+        self.heads = [
+            self.tokenizer.decode(list(prompt[len(prompt) - head :]))
+            for prompt, head in zip(prompts, heads or [0] * len(prompts), strict=True)
+        ]
         self._turns = dict.fromkeys(range(len(prompts)), 0)
-        self._room = dict.fromkeys(range(len(prompts)), how.max_tokens)
+        self._room = dict(enumerate(rooms or [how.max_tokens] * len(prompts)))
         self._ready = list(self._turns)
 
     def advance(self) -> list[Completion]:
@@ -88,10 +102,11 @@ class ScriptedPolicy:
 
     def _write(self, row: int) -> Completion:
         text = self._script(row, self._turns[row])
+        head = "" if self._turns[row] else self.heads[row]
         self._turns[row] += 1
         ids = self.tokenizer.encode(text, add_special_tokens=False)
         finish = FinishReason.STOP
-        if not self._closes_call(text):
+        if not self._closes_call(head + text):
             ids, finish = [*ids, self.tokenizer.eos_token_id], FinishReason.EOS
         if len(ids) > self._room[row] or (
             len(ids) == self._room[row] and finish is FinishReason.STOP

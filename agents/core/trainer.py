@@ -5,9 +5,10 @@ four of its methods are replaced, all in this file, written against trl 1.16:
 
 - rollouts come from `Rollout.collect` through TRL's `rollout_func`;
 - advantages come from the `Algorithm`, one number a token, in place of TRL's;
-- where each batch is used for a single update, rows that cannot move the policy are left out of the
-  forward pass and the rest is sorted by length, which changes no gradient;
-- on a CPU only the response goes through the language-model head.
+- rows that cannot move the policy are left out of the forward pass and the rest is sorted by
+  length, which changes no gradient;
+- on a CPU only the response goes through the language-model head;
+- terms that the algorithm adds join the loss.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, cast
 
 import torch
 
@@ -23,29 +24,24 @@ os.environ.setdefault(
     "TRL_EXPERIMENTAL_SILENCE", "1"
 )  # rollout_func is experimental; trl is pinned
 
-from transformers import PrinterCallback, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from transformers import PrinterCallback
+from trl import GRPOTrainer
 
+from agents.core.acting import Actor, BranchingActor
 from agents.core.algorithm import Algorithm
+from agents.core.batch import PREPARED, Batch, append_rows, joined, nll_weights, split, to_tensors
 from agents.core.behaviour import behaviour
+from agents.core.callbacks import Checkpoints, OwnSteps, Steps
+from agents.core.losses import clipped
+from agents.core.own_weights import OwnWeights
 from agents.core.progress import Progress, Silent
-from agents.core.runs import COMPLETE, Run
-from agents.core.scoring import score
-from agents.core.training import Training
+from agents.core.resampling import resampled
+from agents.core.runs import Run
+from agents.core.scoring import score_responses
+from agents.core.trainer_config import trl_config
+from agents.core.training import Training, TrainingError, check_finite, check_scorable
 from agents.core.types import Trajectory
 from torl_env.problems.types import Problem
-
-
-class Actor(Protocol):
-    """Acts with the weights that are being trained."""
-
-    def sync(self, model: Any) -> None:
-        """Take over the weights of `model` before a rollout."""
-        ...
-
-    def collect(self, problems: Sequence[Problem], group_size: int, seed: int) -> list[Trajectory]:
-        """`group_size` trajectories of each problem, grouped by problem."""
-        ...
 
 
 class RLTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -84,22 +80,54 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._trajectories: list[Trajectory] = []
         self._seconds: dict[str, float] = {}
         self._parts: list[dict[str, Any]] = []
+        self._told: dict[str, float] = {}
+        self._hidden: torch.Tensor | None = None
         rows = [{"prompt": p.question, "index": i} for i, p in enumerate(problems)]
         super().__init__(
             model=model,
-            args=_trl_config(algorithm, training, run.path),
+            args=trl_config(algorithm, training, run.path),
             train_dataset=Dataset.from_list(rows),
             reward_funcs=_env_reward,
             processing_class=tokenizer,
             rollout_func=self._rollout,
-            callbacks=[_Checkpoints(), _Steps(progress or Silent())],
+            callbacks=[
+                Checkpoints(),
+                Steps(progress or Silent(), training.optimizer_steps),
+                OwnSteps(self),
+            ],
         )
         self.remove_callback(PrinterCallback)
+        self.own_weights = self._make_own_weights()
+
+    def _make_own_weights(self) -> OwnWeights | None:
+        model = self.accelerator.unwrap_model(self.model)
+        module = self._algorithm.own_module(model)
+        if module is None:
+            return None
+        model.base_model.register_forward_hook(self._keep_hidden)
+        rate = self._algorithm.own_learning_rate
+        module.to(self.accelerator.device)
+        return OwnWeights(module, rate, self._training.max_grad_norm)
+
+    def _keep_hidden(self, module: Any, args: Any, output: Any) -> None:
+        self._hidden = output.last_hidden_state
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._rows = [row["index"] for row in inputs]
+        self._told = {}
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        output["advantages"] = self._credit(output["completion_ids"].shape, self._trajectories)
+        rows = self._trajectories
+        output["advantages"] = self._credit(output["completion_ids"].shape, rows)
+        self._told |= self._algorithm.report(self._groups(rows))
+        if self._algorithm.branches:
+            output = self._branch(output)
+        with torch.no_grad(), self.accelerator.autocast():
+            prepared = self._algorithm.prepare(self._view(output, trajectories=rows))
+        for name, value in prepared.items():
+            output["advantages" if name == "advantages" else PREPARED + name] = value
+        if self._algorithm.loss.nll:
+            output["nll_weights"] = nll_weights(output, self.accelerator.gather)
+        self._hidden = None
         return output
 
     def _rollout(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
@@ -115,8 +143,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             )
         start = time.perf_counter()
         self._actor.sync(self.accelerator.unwrap_model(self.model))
-        seed = self._training.seed * 1_000_003 + self.state.global_step
-        rows = self._actor.collect(problems, size, seed)
+        rows = self._actor.collect(problems, size, self._seed())
+        rows = self._resampled(rows, problems)
+        check_scorable(rows, self._batch_number())
         self._trajectories = rows
         self._seconds = {"rollout": time.perf_counter() - start}
         return {
@@ -127,54 +156,215 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             "env_reward": [t.reward if t.scorable else None for t in rows],
         }
 
+    def _seed(self) -> int:
+        return self._training.seed * 1_000_003 + int(self.state.global_step)
+
+    def _batch_number(self) -> int:
+        """Number of the batch that is being sampled or was last used, from 1."""
+        return int(self.state.global_step) // self._training.optimizer_steps + 1
+
+    def _groups(self, rows: Sequence[Trajectory]) -> list[Sequence[Trajectory]]:
+        size = self._training.group_size
+        return [rows[i : i + size] for i in range(0, len(rows), size)]
+
+    def _resampled(self, rows: list[Trajectory], problems: Sequence[Problem]) -> list[Trajectory]:
+        """Dynamic sampling: groups of other problems in place of those that teach nothing."""
+        if not self._algorithm.resample:
+            return rows
+        after, seen = max(self._rows) + 1, {p.id for p in problems}
+        ahead = {p.id: p for p in (*self._problems[after:], *self._problems[:after])}
+        found = resampled(
+            self._groups(rows),
+            self._teaches,
+            lambda some: self._groups(
+                self._actor.collect(some, self._training.group_size, self._seed())
+            ),
+            [p for p in ahead.values() if p.id not in seen],
+            self._algorithm.resample,
+        )
+        self._told |= {"groups_replaced": found.replaced, "groups_silent": found.silent}
+        return [t for group in found.groups for t in group]
+
+    def _teaches(self, group: Sequence[Trajectory]) -> bool:
+        return any(any(credit) for credit in self._algorithm.assign_credit([group]))
+
     def _credit(self, shape: tuple[int, int], rows: Sequence[Trajectory]) -> torch.Tensor:
         """The algorithm's advantages, padded to (B, T)."""
-        size = self._training.group_size
-        groups = [rows[i : i + size] for i in range(0, len(rows), size)]
         advantages = torch.zeros(shape, device=self.accelerator.device)
-        for i, credit in enumerate(self._algorithm.assign_credit(groups)):
+        for i, credit in enumerate(self._algorithm.assign_credit(self._groups(rows))):
             advantages[i, : len(credit)] = torch.tensor(credit)
         return advantages
+
+    def _branch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Add the rows of the algorithm's branches, weighted to a mean over their own tokens."""
+        actor = cast(BranchingActor, self._actor)
+        groups = self._algorithm.branch(self._groups(self._trajectories), actor, self._seed())
+        rows = [t for group in groups for t in group]
+        credit = self._algorithm.assign_credit_to_branches(groups)
+        sampled = sum(sum(t.loss_mask) for t in rows if t.scorable)
+        device = self.accelerator.device
+        total = self.accelerator.gather(torch.tensor(float(sampled), device=device)).sum()
+        batch["branch"] = torch.zeros_like(batch["advantages"])
+        self._told |= {
+            "branches": len(groups),
+            "branch_reward": _mean([t.reward for t in rows if t.scorable]),
+        }
+        if not rows:
+            return batch
+        pad = self.processing_class.pad_token_id
+        more = to_tensors(rows, credit, pad)
+        more["advantages"] *= (batch["num_items_in_batch"] / total.clamp(min=1)).cpu()
+        more["branch"] = torch.ones_like(more["advantages"])
+        if "old_per_token_logps" in batch:
+            ids, attention = joined(more)
+            with torch.no_grad():
+                more["old_per_token_logps"], _, _ = self._get_per_token_logps_and_entropies(
+                    self.model,
+                    ids.to(device),
+                    attention.to(device),
+                    more["advantages"].shape[1],
+                    batch_size=self._training.micro_batch,
+                )
+        return append_rows(batch, more, pad)
+
+    def _view(self, batch: dict[str, Any], **more: Any) -> Batch:
+        ids, attention = joined(batch)
+        return Batch(
+            input_ids=ids,
+            attention=attention,
+            mask=(batch["completion_mask"] * batch["tool_mask"]).float(),
+            advantages=batch["advantages"],
+            tokens=self._share() * float(batch["num_items_in_batch"].clamp(min=1)),
+            prepared={
+                name.removeprefix(PREPARED): value
+                for name, value in batch.items()
+                if name.startswith(PREPARED)
+            },
+            own=self.own_weights.module if self.own_weights else None,
+            model=self.accelerator.unwrap_model(self.model),
+            micro_batch=self._training.micro_batch,
+            **more,
+        )
+
+    def _share(self) -> float:
+        """Of a batch, what one update of one process works on."""
+        processes: int = self.accelerator.num_processes
+        return 1 / (self._training.updates * processes)
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        for name, value in self._terms(inputs).items():
+            loss = loss + value
+            self._tell(f"loss_{name}", value)
+        if "branch" in inputs:
+            self._tell("loss_branches", self._branch_loss(inputs))
+        self._hidden = None
+        check_finite(loss.item(), self._batch_number())
+        return loss
+
+    def _terms(self, inputs: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """What is added to the clipped loss."""
+        terms = {}
+        if "nll_weights" in inputs:
+            likelihood = -(self._scored * inputs["nll_weights"]).sum() / self._share()
+            terms["nll"] = self._algorithm.loss.nll * likelihood
+        if _overrides(self._algorithm, "extra_loss"):
+            length = inputs["completion_ids"].shape[1]
+            hidden = None if self._hidden is None else self._hidden[:, -length - 1 : -1]
+            view = self._view(inputs, logprobs=self._scored, hidden=hidden)
+            terms |= self._algorithm.extra_loss(view)
+        return terms
+
+    @torch.no_grad()
+    def _branch_loss(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """The part of the clipped loss that comes from branches."""
+        mask = inputs["completion_mask"] * inputs["tool_mask"] * inputs["branch"]
+        old = inputs.get("old_per_token_logps", self._scored)
+        surrogate = clipped(self._scored - old, inputs["advantages"], self._algorithm.loss)
+        part: torch.Tensor = (surrogate * mask).sum() / self._share()
+        return part / float(inputs["num_items_in_batch"])
+
+    def _tell(self, name: str, value: torch.Tensor) -> None:
+        mean = float(self.accelerator.reduce(value.detach(), "mean"))
+        self._told[name] = self._told.get(name, 0.0) + mean / self._training.optimizer_steps
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, **options: Any
     ) -> Any:
         """On a CPU, score the response alone; TRL's fused head scores the prompt too there."""
-        if input_ids.device.type != "cpu":
-            return super()._get_per_token_logps_and_entropies(
+        if input_ids.device.type != "cpu" or self.accelerator.num_processes > 1:
+            scored = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, **options
             )
-        wanted = attention_mask.clone()
-        wanted[:, :-logits_to_keep] = 0
-        size = options.get("batch_size") or len(input_ids)
-        chunks = (t.split(size) for t in (input_ids, attention_mask, wanted))
-        with self.accelerator.autocast():
-            parts = [
-                score(model, ids, mask, want, self.temperature)
-                for ids, mask, want in zip(*chunks, strict=True)
-            ]
-        logps, entropies = (
-            torch.cat(part)[:, -logits_to_keep:] for part in zip(*parts, strict=True)
-        )
-        return logps, entropies, None
+        else:
+            size = options.get("batch_size") or len(input_ids)
+            with self.accelerator.autocast():
+                scored = (
+                    *score_responses(
+                        model, input_ids, attention_mask, logits_to_keep, size, self.temperature
+                    ),
+                    None,
+                )
+        self._scored = scored[0]
+        return scored
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
-        once = self.args.steps_per_generation == self.args.gradient_accumulation_steps
-        if not (self.model.training and once and self.num_iterations == 1):
+        if not self.model.training:
             return super()._prepare_inputs(generation_batch)
         count = self.args.steps_per_generation
-        if self._step % count == 0 or not self._parts:
+        if self._step % (count * self.num_iterations) == 0 or not self._parts:
             batch = self._generate_and_score_completions(generation_batch)
-            self._parts = micro_batches(batch, count, keep_all=self.beta != 0.0)
+            updates = self._training.updates
+            self._parts = split(
+                batch,
+                updates=updates,
+                passes=count // updates,
+                keep_all=self._keeps_all(),
+                order=self._shuffled(len(batch["advantages"])),
+            )
         return self._parts[self._step % count]
 
+    def _keeps_all(self) -> bool:
+        per_row = self._algorithm.loss.mean == "sequence"
+        return self.beta != 0.0 or per_row or _overrides(self._algorithm, "extra_loss")
+
+    def _shuffled(self, rows: int) -> torch.Tensor:
+        random = torch.Generator().manual_seed(self._seed())
+        return torch.randperm(rows, generator=random)
+
+    def training_step(self, *args: Any, **options: Any) -> Any:
+        """One forward and backward pass.
+
+        Raises:
+            TrainingError: There is not enough memory for it.
+        """
+        try:
+            return super().training_step(*args, **options)
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"out of memory in step {self._batch_number()} with {self._training.micro_batch} "
+                "rows a pass: lower --micro-batch, which changes no gradient"
+            ) from error
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.own_weights is not None and self.args.should_save:
+            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            self.own_weights.save(folder)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.own_weights is not None and checkpoint is not None:
+            self.own_weights.load(Path(checkpoint))
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Write one line of metrics for each step: TRL's numbers and ToRL's behaviour metrics."""
+        """Write one line of metrics for each batch: TRL's numbers and ToRL's behaviour metrics."""
         super().log(logs, start_time)
-        if "loss" not in logs or not self._trajectories:
+        per_batch = self._training.optimizer_steps
+        if "loss" not in logs or not self._trajectories or self.state.global_step % per_batch:
             return
         told = self.state.log_history[-1]
-        step = self.state.global_step
+        step = self.state.global_step // per_batch
         rows = self._trajectories
         numbers = {
             **dataclasses.asdict(behaviour(rows)),
@@ -182,6 +372,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             **{name: told[name] for name in _KEPT if name in told},
             "equal_groups": told.get("frac_reward_zero_std", float("nan")),
             "clip_ratio": told.get("clip_ratio/region_mean", float("nan")),
+            **self._told,
         }
         self._run.add_metrics(step, "rl", numbers)
         self._run.add_timing(step, "rl", {**self._seconds, "step": told.get("step_time", 0.0)})
@@ -191,38 +382,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
 _KEPT = ("loss", "grad_norm", "entropy", "kl", "learning_rate", "num_tokens")
 
 
-def micro_batches(batch: dict[str, Any], count: int, keep_all: bool) -> list[dict[str, Any]]:
-    """Split a batch into `count` parts of similar length, without padding columns.
-
-    Args:
-        batch: Tensors of shape (B, P) and (B, T) under TRL's names, and `num_items_in_batch`.
-        count: Parts; each gets at least one row.
-        keep_all: Keep rows whose advantages are all zero. They add nothing to the policy gradient,
-            but they do to a KL term.
-
-    Returns:
-        The parts; `num_items_in_batch` still counts every row, so that leaving rows out changes no
-        gradient.
-    """
-    lengths = batch["completion_mask"].sum(1)
-    moves = (batch["advantages"] * batch.get("tool_mask", 1)).abs().sum(1) > 0
-    order = torch.argsort(lengths + (lengths.max() + 1) * moves, stable=True)
-    kept = order if keep_all else order[-max(int(moves.sum()), count) :]
-    kept = kept[torch.argsort(lengths[kept], stable=True)]
-    return [_narrow(batch, rows) for rows in torch.tensor_split(kept, count)]
-
-
-def _narrow(batch: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
-    """The given rows without columns in which all of them are padding."""
-    prompt = batch["prompt_mask"][rows].any(0)
-    completion = batch["completion_mask"][rows].any(0)
-    part: dict[str, Any] = {}
-    for name, value in batch.items():
-        if not isinstance(value, torch.Tensor) or value.dim() < 2:
-            part[name] = value
-        else:
-            part[name] = value[rows][:, prompt if name.startswith("prompt") else completion]
-    return part
+def _overrides(algorithm: Algorithm, method: str) -> bool:
+    return getattr(type(algorithm), method) is not getattr(Algorithm, method)
 
 
 def _env_reward(env_reward: list[float | None], **_: object) -> list[float | None]:
@@ -232,64 +393,3 @@ def _env_reward(env_reward: list[float | None], **_: object) -> list[float | Non
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else float("nan")
-
-
-def _trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOConfig:
-    rows = training.prompts_per_step * training.group_size
-    loss = algorithm.loss
-    on_cpu = not torch.cuda.is_available()
-    return GRPOConfig(
-        output_dir=str(output),
-        max_steps=training.steps,
-        per_device_train_batch_size=training.micro_batch,
-        gradient_accumulation_steps=rows // training.micro_batch,
-        num_generations=training.group_size,
-        max_completion_length=training.max_tokens,
-        learning_rate=training.learning_rate,
-        lr_scheduler_type="constant",
-        adam_beta2=training.adam_beta2,
-        max_grad_norm=training.max_grad_norm,
-        epsilon=loss.clip_low,
-        epsilon_high=loss.clip_high,
-        delta=loss.dual_clip,
-        beta=loss.kl,
-        loss_type="dapo" if loss.mean == "token" else "grpo",
-        importance_sampling_level=loss.ratio,
-        seed=training.seed,
-        shuffle_dataset=False,
-        bf16=training.bf16,
-        use_cpu=on_cpu,
-        dataloader_pin_memory=not on_cpu,
-        activation_checkpointing=False,
-        logging_steps=1,
-        save_steps=training.save_every,
-        save_total_limit=2,
-        disable_tqdm=True,
-        report_to=[],
-    )
-
-
-class _Checkpoints(TrainerCallback):  # type: ignore[misc]
-    """Saves after the last step and marks whole checkpoints: a resume never reads half of one."""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: object) -> None:
-        if state.global_step >= state.max_steps:
-            control.should_save = True
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: object) -> None:
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
-
-
-class _Steps(TrainerCallback):  # type: ignore[misc]
-    """Tells the progress display of each step and stops after the running one when asked to."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: object) -> None:
-        if logs and "loss" in logs:
-            self._progress.advance(1, reward=logs.get("reward", float("nan")))
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: object) -> None:
-        if self._progress.interrupted:
-            control.should_save = control.should_training_stop = True

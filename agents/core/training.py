@@ -1,6 +1,14 @@
 """How long and how hard to train; needs no torch to be read or checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
+
+from agents.core.types import Trajectory
+
+
+class TrainingError(Exception):
+    """Training cannot go on; the message says why and what to do. Checkpoints stay usable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -8,7 +16,7 @@ class Training:
     """How long and how hard to train, apart from the algorithm."""
 
     steps: int = 16
-    """Optimiser steps; each samples and uses a fresh batch."""
+    """Batches; each is sampled afresh."""
     prompts_per_step: int = 8
     group_size: int = 8
     learning_rate: float = 1e-5
@@ -16,6 +24,11 @@ class Training:
     max_grad_norm: float = 1.0
     micro_batch: int = 16
     """Rows per forward and backward pass, on each process."""
+    updates: int = 1
+    """Optimiser steps that a batch is divided among; above 1 the later ones are off-policy, which
+    is what ratio and clipping are for (THOR's release: 40)."""
+    epochs: int = 1
+    """Passes over each batch (PPO)."""
     max_tokens: int = 110
     """Tokens of one response; only for TRL's own bookkeeping here."""
     save_every: int = 4
@@ -26,8 +39,49 @@ class Training:
 
     def __post_init__(self) -> None:
         rows = self.prompts_per_step * self.group_size
+        if min(self.updates, self.epochs) < 1:
+            raise ValueError(
+                f"updates and epochs must be at least 1, got {self.updates} and {self.epochs}"
+            )
         if rows % self.micro_batch:
             raise ValueError(
                 f"prompts_per_step x group_size = {rows} rows must be a multiple of "
                 f"micro_batch = {self.micro_batch}"
             )
+        if rows % (self.micro_batch * self.updates):
+            raise ValueError(
+                f"{rows} rows cannot be divided among {self.updates} updates of whole "
+                f"micro-batches of {self.micro_batch}"
+            )
+
+    @property
+    def optimizer_steps(self) -> int:
+        """Optimiser steps of one batch."""
+        return self.updates * self.epochs
+
+
+def check_finite(loss: float, step: int) -> None:
+    """Stop before a loss that is no number spoils the weights.
+
+    Raises:
+        TrainingError: It is not finite.
+    """
+    if not isfinite(loss):
+        raise TrainingError(
+            f"the loss of step {step} is {loss}: expected a finite number. Lower the learning "
+            "rate; --resume goes on from the last checkpoint"
+        )
+
+
+def check_scorable(trajectories: Sequence[Trajectory], step: int) -> None:
+    """Stop when the machine has failed everywhere: such a step would silently teach nothing.
+
+    Raises:
+        TrainingError: No trajectory can be scored.
+    """
+    if not any(t.scorable for t in trajectories):
+        raise TrainingError(
+            f"all {len(trajectories)} episodes of step {step} were lost: "
+            f"{trajectories[0].infra_error or 'no answer could be graded'}. Look at the sandbox "
+            "with `torl sandbox check`; --resume goes on from the last checkpoint"
+        )

@@ -1,5 +1,5 @@
 """GRPO with ToRL's settings."""
 
-from agents.grpo.algorithm import GRPO
+from agents.grpo.algorithm import DAPO, GRPO, GSPO
 
-__all__ = ["GRPO"]
+__all__ = ["DAPO", "GRPO", "GSPO"]

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-from agents.core.advantages import group_relative
-from agents.core.algorithm import Group, Loss
+from agents.core.advantages import group_relative, leave_one_out
+from agents.core.algorithm import Algorithm, Group, Loss
 
 
 @dataclass(frozen=True, slots=True)
-class GRPO:
+class GRPO(Algorithm):
     """Group-relative policy optimisation (arXiv 2402.03300) with ToRL's settings as defaults.
 
     Sources: ToRL (arXiv 2503.23383, section 3.1) and its released 1.5B training script. Where the
@@ -37,7 +38,13 @@ class GRPO:
     max_grad_norm: float = 1.0
     """Gradient clipping (ToRL: 1)."""
     scale_by_std: bool = True
-    """Divide by the group's standard deviation (ToRL: yes)."""
+    """Divide by the group's standard deviation (ToRL: yes; Dr. GRPO, arXiv 2503.20783: no)."""
+    baseline: Literal["group", "leave_one_out"] = "group"
+    """What a reward is compared with: its group's mean, or the mean of the others (RLOO, arXiv
+    2402.14740, which does not scale)."""
+    resample: int = 0
+    """Rounds in which groups without signal are replaced by groups of other problems (dynamic
+    sampling of DAPO, arXiv 2503.14476, section 3.2); 0 keeps them, as ToRL does."""
     loss: Loss = field(default_factory=Loss)
     """Clip 0.2, no KL, token mean (ToRL)."""
 
@@ -47,14 +54,27 @@ class GRPO:
                 f"group_size must be at least 2, got {self.group_size}: "
                 "a group of one has no baseline"
             )
+        if self.baseline not in ("group", "leave_one_out"):
+            raise ValueError(f"baseline must be group or leave_one_out, got {self.baseline!r}")
+        if self.resample < 0:
+            raise ValueError(f"resample must be >= 0, got {self.resample}")
 
     def assign_credit(self, groups: Sequence[Group]) -> list[list[float]]:
         """The group-relative reward of each trajectory, spread over its ids."""
-        credit = []
-        for group in groups:
-            rewards = [t.reward if t.scorable else None for t in group]
-            advantages = group_relative(rewards, scale_by_std=self.scale_by_std)
-            credit += [
-                [advantage] * len(t.ids) for advantage, t in zip(advantages, group, strict=True)
-            ]
-        return credit
+        return [
+            [advantage] * len(t.ids)
+            for group in groups
+            for advantage, t in zip(self._advantages(group), group, strict=True)
+        ]
+
+    def _advantages(self, group: Group) -> list[float]:
+        rewards = [t.reward if t.scorable else None for t in group]
+        if self.baseline == "leave_one_out":
+            return leave_one_out(rewards)
+        return group_relative(rewards, scale_by_std=self.scale_by_std)
+
+
+DAPO = Loss(clip_low=0.2, clip_high=0.28)
+"""Clip-higher and token mean (DAPO, arXiv 2503.14476, section 3.1); with `GRPO(resample=...)`."""
+GSPO = Loss(clip_low=3e-4, clip_high=4e-4, mean="sequence", ratio="sequence")
+"""One ratio a response, with the narrow clip it needs (GSPO, arXiv 2507.18071, section 5.1)."""

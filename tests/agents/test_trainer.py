@@ -1,14 +1,17 @@
 """The trainer's own parts: micro-batches change no gradient, observations get none."""
 
 import copy
+import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from agents.core.algorithm import Loss
+from agents.core.batch import micro_batches
 from agents.core.runs import Run
-from agents.core.trainer import RLTrainer, micro_batches
-from agents.core.training import Training
+from agents.core.trainer import RLTrainer
+from agents.core.training import Training, TrainingError
 from agents.core.types import Trajectory, Turn
 from agents.grpo import GRPO
 from torl_env.problems.types import Problem
@@ -59,8 +62,8 @@ class FixedActor:
         return self.rows
 
 
-def one_step(model, tokenizer, path, rows=BATCH, micro_batch=8, algorithm=None):
-    """Weights after one step from `model`, which stays as it is."""
+def one_step(model, tokenizer, path, rows=BATCH, micro_batch=8, algorithm=None, actor=None, **how):
+    """Weights after one step from `model`, which stays as it is, and the norm of its gradient."""
     trained = copy.deepcopy(model)
     trainer = RLTrainer(
         model=trained,
@@ -73,9 +76,10 @@ def one_step(model, tokenizer, path, rows=BATCH, micro_batch=8, algorithm=None):
             learning_rate=1e-2,
             micro_batch=micro_batch,
             bf16=False,
+            **how,
         ),
         problems=PROBLEMS,
-        actor=FixedActor(rows),
+        actor=actor or FixedActor(rows),
         run=Run(path),
     )
     trainer.train()
@@ -171,10 +175,148 @@ def test_micro_batches_keep_every_row_that_moves_the_policy():
     assert sum(len(part["advantages"]) for part in micro_batches(batch, 2, keep_all=True)) == 8
 
 
+def mean_of_responses(model, rows, advantages):
+    """The gradient norm of -mean over responses of the mean over their ids, by hand."""
+    loss = 0.0
+    for t, advantage in zip(rows, advantages, strict=True):
+        logp = log_likelihood(model, t)
+        mask = torch.tensor(t.loss_mask)
+        loss = loss - advantage * (logp * mask).sum() / mask.sum() / len(rows)
+    return norm_of(model, loss)
+
+
+def log_likelihood(model, t):
+    logits = model(torch.tensor([[*t.prompt_ids, *t.ids]])).logits[0, len(t.prompt_ids) - 1 : -1]
+    return torch.log_softmax(logits, -1).gather(-1, torch.tensor(t.ids)[:, None]).squeeze(-1)
+
+
+def norm_of(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9).item()
+
+
+@pytest.mark.parametrize("micro_batch", [8, 2])
+def test_the_mean_over_responses_is_the_hand_made_one(model, tokenizer, tmp_path, micro_batch):
+    """Rows without advantage are part of that mean, and so is a row of one id."""
+    algorithm = GRPO(group_size=4, loss=Loss(mean="sequence"))
+    _, norm = one_step(model, tokenizer, tmp_path, micro_batch=micro_batch, algorithm=algorithm)
+    advantages = [t.reward / (4 / 3) ** 0.5 for t in BATCH[:4]] + [0.0] * 4
+    assert norm == pytest.approx(mean_of_responses(model, BATCH, advantages), rel=1e-3)
+
+
+@pytest.mark.parametrize("micro_batch", [8, 2])
+def test_likelihood_of_positive_samples_is_the_hand_made_one(
+    model, tokenizer, tmp_path, micro_batch
+):
+    algorithm = GRPO(group_size=4, loss=Loss(nll=0.5))
+    _, norm = one_step(model, tokenizer, tmp_path, micro_batch=micro_batch, algorithm=algorithm)
+    positive = [t for t in BATCH[:4] if t.reward > 0]
+    count = sum(sum(t.loss_mask) for t in positive)
+    tokens = sum(sum(t.loss_mask) for t in BATCH)
+    loss = 0.0
+    for t in BATCH[:4]:
+        logp = (log_likelihood(model, t) * torch.tensor(t.loss_mask)).sum()
+        loss = loss - t.reward / (4 / 3) ** 0.5 * logp / tokens
+        loss = loss - (0.5 * logp / count if t.reward > 0 else 0.0)
+    assert norm == pytest.approx(norm_of(model, loss), rel=1e-3)
+    row = json.loads((tmp_path / "metrics.jsonl").read_text())
+    nll = -sum((log_likelihood(model, t) * torch.tensor(t.loss_mask)).sum() for t in positive)
+    assert row["loss_nll"] == pytest.approx((0.5 * nll / count).item(), rel=1e-3)
+
+
+def test_the_divided_batch_takes_as_many_steps_and_writes_one_line(model, tokenizer, tmp_path):
+    options = {"updates": 2, "epochs": 2, "micro_batch": 2}
+    divided, _ = one_step(model, tokenizer, tmp_path / "a", **options)
+    whole, _ = one_step(model, tokenizer, tmp_path / "b")
+    assert not same(divided, whole)
+    assert len((tmp_path / "a" / "metrics.jsonl").read_text().splitlines()) == 1
+    assert (tmp_path / "a" / "checkpoint-4" / "complete").exists()
+    row = json.loads((tmp_path / "a" / "metrics.jsonl").read_text())
+    assert row["step"] == 1
+    assert row["clip_ratio"] > 0
+
+
+def test_groups_without_signal_are_replaced(model, tokenizer, tmp_path):
+    """Of the two groups the second teaches nothing; the one problem left is tried in its place."""
+
+    class Actor(FixedActor):
+        asked = ()
+
+        def collect(self, problems, group_size, seed):
+            self.asked = (*self.asked, [p.id for p in problems])
+            return BATCH if len(problems) == 2 else [replace(t, problem_id="p2") for t in BATCH[:4]]
+
+    actor = Actor(BATCH)
+    problems = [*PROBLEMS, Problem("p2", "Q2", "2")]
+    trainer = RLTrainer(
+        model=copy.deepcopy(model),
+        tokenizer=tokenizer,
+        algorithm=GRPO(group_size=4, resample=3),
+        training=Training(1, 2, 4, micro_batch=8, bf16=False),
+        problems=problems,
+        actor=actor,
+        run=Run(tmp_path),
+    )
+    trainer.train()
+    assert actor.asked == (["p0", "p1"], ["p2"])
+    row = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert (row["groups_replaced"], row["groups_silent"], row["equal_groups"]) == (1, 0, 0.0)
+
+
+def test_extra_terms_add_up_over_micro_batches(model, tokenizer, tmp_path):
+    """A user's own term, here the entropy-like mean of the log-probabilities."""
+
+    class Mine(GRPO):
+        def prepare(self, batch):
+            assert batch.input_ids.shape[0] == len(batch.trajectories) == 8
+            return {"twice": 2 * batch.mask}
+
+        def extra_loss(self, batch):
+            assert torch.equal(batch.prepared["twice"], 2 * batch.mask)
+            return {"mine": batch.mean(batch.logprobs)}
+
+    norms = []
+    for micro_batch in (8, 2):
+        path = tmp_path / str(micro_batch)
+        _, norm = one_step(
+            model, tokenizer, path, micro_batch=micro_batch, algorithm=Mine(group_size=4)
+        )
+        norms.append((norm, json.loads((path / "metrics.jsonl").read_text())["loss_mine"]))
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    tokens = sum(sum(t.loss_mask) for t in BATCH)
+    total = sum((log_likelihood(model, t) * torch.tensor(t.loss_mask)).sum() for t in BATCH)
+    assert norms[0][1] == pytest.approx((total / tokens).item(), rel=1e-4)
+
+
+def test_a_step_in_which_everything_was_lost_stops_the_run(model, tokenizer, tmp_path):
+    lost = [replace(t, scorable=False, infra_error="the machine is on fire") for t in BATCH]
+    with pytest.raises(TrainingError, match="all 8 episodes of step 1 were lost: the machine"):
+        one_step(model, tokenizer, tmp_path, lost)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(model, tokenizer, tmp_path):
+    class Broken(GRPO):
+        def extra_loss(self, batch):
+            return {"broken": batch.mean(batch.logprobs * float("nan"))}
+
+    with pytest.raises(TrainingError, match="the loss of step 1 is nan: expected a finite number"):
+        one_step(model, tokenizer, tmp_path, algorithm=Broken(group_size=4))
+
+
+def test_too_little_memory_names_the_option(model, tokenizer, tmp_path):
+    class Greedy(GRPO):
+        def extra_loss(self, batch):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(TrainingError, match="in step 1 with 8 rows a pass: lower --micro-batch"):
+        one_step(model, tokenizer, tmp_path, algorithm=Greedy(group_size=4))
+
+
 def test_bad_settings_are_named():
     with pytest.raises(ValueError, match="9 rows must be a multiple of micro_batch = 2"):
         Training(prompts_per_step=3, group_size=3, micro_batch=2)
-    with pytest.raises(ValueError, match="clip_low"):
-        Loss(clip_low=0.0)
-    with pytest.raises(ValueError, match="group of one"):
-        GRPO(group_size=1)
+    with pytest.raises(ValueError, match="divided among 2 updates of whole micro-batches of 16"):
+        Training(prompts_per_step=2, group_size=8, micro_batch=16, updates=2)
+    with pytest.raises(ValueError, match="updates and epochs must be at least 1"):
+        Training(epochs=0)

@@ -33,6 +33,8 @@ class _Row:
     logprobs: list[float] = field(default_factory=list)
     writing: bool = True
     """False while a tool runs for this row."""
+    head: Sequence[int] = ()
+    """Ids of the prompt that the present turn begins with."""
 
 
 class TransformersPolicy:
@@ -65,13 +67,34 @@ class TransformersPolicy:
         self._slots: list[int] = []
 
     @torch.inference_mode()
-    def open(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Sampling) -> None:
-        """Read all prompts, equal neighbours once (the rows of one group share their prompt)."""
+    def open(
+        self,
+        prompts: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        how: Sampling,
+        *,
+        heads: Sequence[int] | None = None,
+        rooms: Sequence[int] | None = None,
+    ) -> None:
+        """Read all prompts, equal neighbours once (the rows of one group share their prompt).
+
+        Raises:
+            RuntimeError: Rows of the last batch were never released.
+            ValueError: A prompt and the room after it exceed the model's window.
+        """
         if self._rows:
             raise RuntimeError(f"{len(self._rows)} rows of the last batch were never released")
         self._how = how
+        heads = heads or [0] * len(prompts)
+        rooms = rooms or [how.max_tokens] * len(prompts)
+        self._check_window(prompts, rooms)
         self._rows = {
-            i: _Row(i, np.random.Generator(np.random.Philox(seed)), how.max_tokens)
+            i: _Row(
+                i,
+                np.random.Generator(np.random.Philox(seed)),
+                rooms[i],
+                head=tuple(prompts[i][len(prompts[i]) - heads[i] :]),
+            )
             for i, seed in enumerate(seeds)
         }
         self._slots = list(range(len(prompts)))
@@ -99,6 +122,16 @@ class TransformersPolicy:
         self._mask = mask[index]
         self._next = positions[index, -1:] + 1
 
+    def _check_window(self, prompts: Sequence[Sequence[int]], rooms: Sequence[int]) -> None:
+        window = getattr(self.model.config, "max_position_embeddings", None)
+        longest = max(len(p) + room for p, room in zip(prompts, rooms, strict=True))
+        if window is not None and longest > window:
+            prompt = max(map(len, prompts))
+            raise ValueError(
+                f"a prompt of up to {prompt} tokens and its response take {longest} tokens, the "
+                f"model's window is {window}: lower --max-tokens or leave long problems out"
+            )
+
     @torch.inference_mode()
     def advance(self) -> list[Completion]:
         """Sample an id for every writing row, then run one forward pass over what is to be read."""
@@ -116,7 +149,7 @@ class TransformersPolicy:
             raise ValueError(f"{len(ids)} ids do not fit into the {state.room} left of row {row}")
         state.feed.extend(ids)
         state.room -= len(ids)
-        state.ids, state.logprobs, state.writing = [], [], True
+        state.ids, state.logprobs, state.writing, state.head = [], [], True, ()
 
     def release(self, row: int) -> None:
         """Forget the row; its place in the batch goes when enough others have gone."""
@@ -156,7 +189,9 @@ class TransformersPolicy:
     def _finish(self, row: _Row, token: int) -> FinishReason | None:
         if token == self._eos:
             return FinishReason.EOS
-        if token in self._marked and self._closes_call(decode(self.tokenizer, row.ids)):
+        if token in self._marked and self._closes_call(
+            decode(self.tokenizer, [*row.head, *row.ids])
+        ):
             return FinishReason.STOP
         return FinishReason.LENGTH if row.room == 0 else None
 

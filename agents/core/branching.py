@@ -1,0 +1,88 @@
+"""Going on from inside an episode: where to, and who samples it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from agents.core.types import Trajectory
+from torl_env import EnvState
+from torl_env.problems.types import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place in an episode to go on from: the ids kept, and the environment as it was there.
+
+    The environment stands before the turn that is being written; the ids may hold the beginning of
+    that turn, so that it goes on in its middle.
+    """
+
+    trajectory: Trajectory
+    """The episode that is left here."""
+    turn: int
+    """Index of the turn that is written anew; one past the last for a turn of its own."""
+    keep: int
+    """How many of the trajectory's ids stay; at least those before the turn."""
+    before: Sequence[EnvState]
+    """The environment before each earlier turn; empty where nobody needs them again."""
+    state: EnvState
+    """The environment before this turn."""
+
+    def __post_init__(self) -> None:
+        turns = self.trajectory.turns
+        end = turns[self.turn].end if self.turn < len(turns) else len(self.trajectory.ids)
+        if not self.turn_start <= self.keep <= end:
+            raise ValueError(
+                f"a cut lies inside its own turn, ids {self.turn_start} to {end}, never inside "
+                f"tool output: got {self.keep}"
+            )
+
+    @property
+    def turn_start(self) -> int:
+        """Index of the first id of the turn."""
+        turns = self.trajectory.turns
+        return turns[self.turn].start if self.turn < len(turns) else len(self.trajectory.ids)
+
+    @property
+    def problem(self) -> Problem:
+        """The problem of the episode.
+
+        Raises:
+            ValueError: The state was read from JSON, which holds no problem.
+        """
+        if self.state.problem is None:
+            raise ValueError("a state to go on from holds its problem: take it from a rollout")
+        return self.state.problem
+
+
+class Brancher(Protocol):
+    """Samples continuations."""
+
+    def states(self, trajectory: Trajectory) -> Sequence[EnvState]:
+        """The environment before each turn of a trajectory of this step."""
+        ...
+
+    def branch(self, points: Sequence[Point], samples: int, seed: int) -> list[Trajectory]:
+        """`samples` continuations of each point, of one turn each, grouped by point.
+
+        Returns:
+            Whole trajectories, left after that turn.
+        """
+        ...
+
+
+def last_turn(trajectory: Trajectory, keep: int) -> Trajectory:
+    """The last turn as a row of its own: everything before id `keep` becomes its prompt.
+
+    Nothing before `keep` can then be trained on, nor the tool output after the turn.
+    """
+    turn = trajectory.turns[-1]
+    kept = slice(keep, turn.end)
+    return replace(
+        trajectory,
+        prompt_ids=(*trajectory.prompt_ids, *trajectory.ids[:keep]),
+        ids=trajectory.ids[kept],
+        loss_mask=trajectory.loss_mask[kept],
+        logprobs=trajectory.logprobs[kept],
+        turns=(replace(turn, start=0, end=turn.end - keep),),
+    )

@@ -1,0 +1,52 @@
+"""What happens between the trainer's steps: checkpoints, progress, an algorithm's own weights."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from agents.core.progress import Progress
+from agents.core.runs import COMPLETE
+
+
+class Checkpoints(TrainerCallback):  # type: ignore[misc]
+    """Saves after the last step and marks whole checkpoints: a resume never reads half of one."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: object) -> None:
+        """Ask for a save after the last step."""
+        if state.global_step >= state.max_steps:
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: object) -> None:
+        """Mark the checkpoint as whole."""
+        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+
+class Steps(TrainerCallback):  # type: ignore[misc]
+    """Tells the progress display of each batch and stops after the running one when asked to."""
+
+    def __init__(self, progress: Progress, per_batch: int) -> None:
+        self._progress = progress
+        self._per_batch = per_batch
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: object) -> None:
+        """Move the display."""
+        if logs and "loss" in logs and state.global_step % self._per_batch == 0:
+            self._progress.advance(1, reward=logs.get("reward", float("nan")))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: object) -> None:
+        """Save and stop when asked to."""
+        if self._progress.interrupted and state.global_step % self._per_batch == 0:
+            control.should_save = control.should_training_stop = True
+
+
+class OwnSteps(TrainerCallback):  # type: ignore[misc]
+    """Steps the algorithm's own weights together with the policy."""
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: object) -> None:
+        """Step."""
+        if self._trainer.own_weights is not None:
+            self._trainer.own_weights.step(self._trainer.accelerator)

@@ -1,0 +1,59 @@
+"""Losses as pure tensor functions, for algorithms' own terms and for checks by hand."""
+
+import torch
+from torch import Tensor
+
+from agents.core.algorithm import Loss
+
+
+def clipped(log_ratio_BT: Tensor, advantages_BT: Tensor, loss: Loss) -> Tensor:
+    """The clipped surrogate of each id, before any mean (PPO, arXiv 1707.06347, eq. 7).
+
+    Args:
+        log_ratio_BT: Log-probability now minus at sampling time, per id.
+        advantages_BT: Advantages.
+        loss: Where to clip.
+
+    Example:
+        A ratio of 1.5 earns nothing beyond 1.2; DAPO's clip-higher lets it earn up to 1.28.
+
+        >>> ratio, advantage = torch.tensor([[1.5]]).log(), torch.tensor([[1.0]])
+        >>> [round(-clipped(ratio, advantage, Loss(clip_high=c)).item(), 2) for c in (0.2, 0.28)]
+        [1.2, 1.28]
+
+        A negative advantage is held back by the dual clip alone (arXiv 1912.09729, eq. 5).
+
+        >>> ratio = torch.tensor([[10.0]]).log()
+        >>> [round(clipped(ratio, -advantage, Loss(dual_clip=c)).item(), 2) for c in (None, 3.0)]
+        [10.0, 3.0]
+    """
+    ratio = log_ratio_BT.exp()
+    bounded = ratio.clamp(1 - loss.clip_low, 1 + loss.clip_high)
+    if loss.dual_clip is not None:
+        ratio = ratio.clamp(max=loss.dual_clip)
+    return -torch.min(ratio * advantages_BT, bounded * advantages_BT)
+
+
+def clipped_value_error(
+    values_BT: Tensor, old_values_BT: Tensor, returns_BT: Tensor, clip: float | None
+) -> Tensor:
+    """Half the squared error of each value, not below that of the value held near the old one.
+
+    Args:
+        values_BT: Of the critic now.
+        old_values_BT: Of the critic when the batch was sampled.
+        returns_BT: Targets.
+        clip: How far a value may profit from moving away; `None` is the plain error (verl: 0.5).
+
+    Example:
+        >>> new, old, target = (torch.tensor([[x]]) for x in (1.0, 0.0, 1.0))
+        >>> clipped_value_error(new, old, target, None).item()
+        0.0
+        >>> clipped_value_error(new, old, target, 0.5).item()
+        0.125
+    """
+    error = (values_BT - returns_BT) ** 2
+    if clip is not None:
+        held = old_values_BT + (values_BT - old_values_BT).clamp(-clip, clip)
+        error = torch.max(error, (held - returns_BT) ** 2)
+    return error / 2

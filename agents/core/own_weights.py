@@ -1,0 +1,52 @@
+"""Weights that are trained beside the policy: a critic and its optimiser."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+FILE = "own_weights.pt"
+
+
+class OwnWeights:
+    """A module of the algorithm's own, stepped together with the policy.
+
+    It stays outside the policy, so that a checkpoint of the policy is an ordinary model.
+
+    Args:
+        module: The module; its gradients come from the terms of `Algorithm.extra_loss`.
+        learning_rate: Of AdamW, without weight decay.
+        max_grad_norm: Its gradients are clipped apart from those of the policy.
+    """
+
+    def __init__(self, module: nn.Module, learning_rate: float, max_grad_norm: float) -> None:
+        self.module = module
+        self._max_grad_norm = max_grad_norm
+        self._weights = [p for p in module.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.AdamW(self._weights, learning_rate, weight_decay=0.0)
+
+    def step(self, accelerator: Any) -> None:
+        """One optimiser step with the gradients gathered since the last."""
+        if accelerator.num_processes > 1:
+            for weight in self._weights:
+                if weight.grad is not None:
+                    weight.grad = accelerator.reduce(weight.grad, "mean")
+        nn.utils.clip_grad_norm_(self._weights, self._max_grad_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+
+    def save(self, folder: Path) -> None:
+        """Write weights and optimiser into a checkpoint."""
+        state = {"module": self.module.state_dict(), "optimizer": self._optimizer.state_dict()}
+        torch.save(state, folder / FILE)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: The checkpoint was written by an algorithm without such weights.
+        """
+        state = torch.load(folder / FILE, weights_only=True)
+        self.module.load_state_dict(state["module"])
+        self._optimizer.load_state_dict(state["optimizer"])
