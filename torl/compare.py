@@ -8,6 +8,7 @@ import tyro
 
 from benchmarks.heldout import records
 from benchmarks.heldout.compare import Comparison, compare
+from benchmarks.heldout.statistics import Estimate
 from benchmarks.report.plots import draw_differences
 from benchmarks.report.tables import Table
 from torl.console import print_table, say
@@ -47,14 +48,13 @@ def comparison_table(found: Comparison) -> Table:
     rows = []
     for line in found.lines:
         gap = line.difference
-        interval = f"{100 * gap.difference.low:+.1f}, {100 * gap.difference.high:+.1f}"
         rows.append(
             (
                 line.name,
                 str(gap.difference.count),
                 f"{100 * gap.a:.1f}",
                 f"{100 * gap.b:.1f}",
-                f"{100 * gap.difference.value:+.1f} [{interval}]",
+                _points(gap.difference),
                 f"{gap.wins}:{gap.losses}",
                 f"{line.adjusted:.4f}",
                 "yes" if line.real else "no",
@@ -63,3 +63,9 @@ def comparison_table(found: Comparison) -> Table:
     columns = ("", "problems", "A %", "B %", "B - A", "better:worse", "p", "real")
     title = "Accuracy; p by sign flips over problems, Holm's correction over the parts"
     return Table(title, columns, tuple(rows))
+
+
+def _points(gap: Estimate) -> str:
+    """A difference in points; its interval where the bootstrap has one (not of one problem)."""
+    text = f"{100 * gap.value:+.1f}"
+    return text + (f" [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]" if gap.low < gap.high else "")
