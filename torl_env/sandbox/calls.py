@@ -3,12 +3,15 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Final, Protocol
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import output, verdict
 from torl_env.sandbox.forkserver.wire import REPORT, Ending, Job, Mark, Op, Reply, Request
 from torl_env.sandbox.types import Execution, Limits
+
+_MOST: Final = 2**31 - 1
+"""Of any limit on the wire."""
 
 
 class Exchange(Protocol):
@@ -35,15 +38,19 @@ class Exchange(Protocol):
         ...
 
 
+def _bounded(amount: float) -> int:
+    return max(int(min(amount, _MOST)), 1)
+
+
 def job_of(limits: Limits, source_bytes: int) -> Job:
     """Limits in the units of the wire."""
     return Job(
-        cpu_ms=max(int(limits.cpu_seconds * 1000), 1),
-        wall_ms=max(int(limits.wall_seconds * 1000), 1),
-        memory_mb=limits.memory_mb,
-        output_bytes=limits.output_bytes * output.HARD_LIMIT_FACTOR,
-        processes=limits.processes,
-        open_files=limits.open_files,
+        cpu_ms=_bounded(limits.cpu_seconds * 1000),
+        wall_ms=_bounded(limits.wall_seconds * 1000),
+        memory_mb=_bounded(limits.memory_mb),
+        output_bytes=_bounded(limits.output_bytes * output.HARD_LIMIT_FACTOR),
+        processes=_bounded(limits.processes),
+        open_files=_bounded(limits.open_files),
         source_bytes=source_bytes,
     )
 
@@ -96,6 +103,8 @@ class ProgramCall(Future[Execution]):
         self, code: str, limits: Limits, op: Op = Op.RUN, session: int = 0, stdin: str = ""
     ) -> None:
         super().__init__()
+        if not isinstance(code, str):
+            raise TypeError(f"a program is text, got {type(code).__name__}")
         self._stdin = stdin
         self.limits = limits
         self.op = op

@@ -38,6 +38,7 @@ class LocalSandbox:
         off: Layers to leave out, and `unprivileged` to act as an ordinary user would.
         python: Interpreter of the programs.
         sessions: Most sessions open at once.
+        nice: Added to the priority number of programs: the trainer beside them goes first.
 
     Example:
         >>> with LocalSandbox() as sandbox:
@@ -58,6 +59,7 @@ class LocalSandbox:
         off: Sequence[Layer | str] = (),
         python: str = sys.executable,
         sessions: int = 1024,
+        nice: int = 2,
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, got {concurrency}")
@@ -72,6 +74,7 @@ class LocalSandbox:
             "off": tuple(str(item) for item in off),
             "python": python,
             "sessions": sessions,
+            "nice": nice,
         }
         self._begin()
         _instances.add(self)
@@ -184,6 +187,7 @@ class LocalSandbox:
             idle=config["idle"],
             slots=config["concurrency"],
             sessions=config["sessions"],
+            nice=config["nice"],
             off=config["off"],
         )
         configs = {tier: replace(common, tier=tier) for tier in self._tiers()}

@@ -20,6 +20,7 @@ _START_ATTEMPTS: Final = 2
 _BUSY: Final = 8
 """Programs in flight on every server of a tier before a further server is started."""
 _TICK_SECONDS: Final = 5.0
+_CANCELLED: Final = SandboxError("the call was cancelled before it ran")
 
 Completion = Callable[[], None]
 
@@ -123,6 +124,7 @@ class ServerPool:
                 for waiting in tier.queue:
                     if waiting.exchange is exchange:
                         tier.queue.remove(waiting)
+                        exchange.fail(_CANCELLED)
                         return
                 for server in tier.servers:
                     if exchange in server.in_flight.values():
@@ -202,7 +204,9 @@ class ServerPool:
                 break
             tier, server = best
             waiting = tier.queue.popleft()
-            if not waiting.exchange.cancelled_early:
+            if waiting.exchange.cancelled_early:
+                completions.append(_failure(waiting.exchange, _CANCELLED))
+            else:
                 completions += self._send(waiting, server)
         return completions
 
@@ -241,12 +245,14 @@ class ServerPool:
         waiting.exchange.server = server
         try:
             server.send(waiting.exchange)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - only this one program can suffer from it
             self._flying -= 1
             for call, exchange in list(server.in_flight.items()):
                 if exchange is waiting.exchange:
                     del server.in_flight[call]
-            return [_failure(waiting.exchange, SandboxError(f"a program cannot be sent: {error}"))]
+            return [
+                _failure(waiting.exchange, SandboxError(f"a program cannot be sent: {error!r}"))
+            ]
         return []
 
     def _read(self) -> None:

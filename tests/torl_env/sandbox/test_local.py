@@ -312,3 +312,76 @@ def test_names_are_checked() -> None:
     with pytest.raises(ValueError, match="local, fusion, ray, unsafe"):
         make_sandbox("docker")
     make_sandbox(None).close()
+
+
+def test_cancelled_calls_count_as_done() -> None:
+    with LocalSandbox(Limits(cpu_seconds=30, wall_seconds=30), concurrency=1) as sandbox:
+        futures = [sandbox.submit("while True: pass") for _ in range(4)]
+        time.sleep(0.1)
+        assert all(future.cancel() for future in futures)
+        done, _ = concurrent.futures.wait(futures, timeout=20)
+        assert len(done) == 4
+        assert sandbox.run("print(1)").ok
+
+
+def test_odd_arguments_hurt_nobody_else(sandbox: LocalSandbox) -> None:
+    with pytest.raises(TypeError, match="text"):
+        sandbox.run(b"print(1)")  # type: ignore[arg-type]
+    huge = Limits(cpu_seconds=1e12, wall_seconds=1e12, memory_mb=10**9, output_bytes=10**12)
+    assert sandbox.run("print(1)", huge).stdout == "1\n"
+
+
+def test_a_hundred_branches_of_one_session() -> None:
+    with LocalSandbox(Limits(processes=8)) as sandbox:
+        trunk = sandbox.open_session(tier="bare")
+        trunk.run("x = 1")
+        twigs = [trunk.branch() for _ in range(100)]
+        assert {twig.run("x += 1; print(x)").stdout for twig in twigs} == {"2\n"}
+        assert trunk.run("print(x)").stdout == "1\n"
+        for twig in twigs:
+            twig.close()
+        assert trunk.run("x = 3").ok
+
+
+HOSTILE_SESSION = """
+import os, socket, threading, time
+def spam():
+    while True:
+        for data in (b"D", b"H", b"Z" * 200, b"L", b"D\\x01\\x00\\x00\\x00\\x00"):
+            try: socket.socket(fileno=os.dup(3)).send(data)
+            except OSError: return
+threading.Thread(target=spam, daemon=True).start()
+"""
+
+
+def test_a_lying_session_hurts_only_itself(sandbox: LocalSandbox) -> None:
+    liar, honest = sandbox.open_session(tier="bare"), sandbox.open_session(tier="bare")
+    honest.run("x = 1")
+    pids = server_pids(sandbox)
+    try:
+        liar.run(HOSTILE_SESSION + "time.sleep(0.2)")
+        liar.run("time.sleep(0.2)")
+    except SandboxError:
+        pass
+    assert honest.run("print(x)").stdout == "1\n"
+    assert sandbox.run("print(2)").stdout == "2\n"
+    assert server_pids(sandbox) == pids
+    honest.close()
+
+
+def test_the_wall_guard_without_proc_scales_with_load() -> None:
+    code = (
+        "from torl_env.sandbox.forkserver.watch import WaitMeter\n"
+        "busy = WaitMeter(-1, lambda: 10_000)\n"
+        "assert not busy.exact and 8.0 < busy.left(1, 10.0, 10.0) <= 10.0"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_crowd_never_turns_a_right_program_into_a_timeout() -> None:
+    limits = Limits(cpu_seconds=5, wall_seconds=0.6)
+    work = "import time\nbegan = time.process_time()\nwhile time.process_time() - began < 0.2: pass"
+    with LocalSandbox(limits, concurrency=32) as sandbox:
+        results = [call.result(120) for call in [sandbox.submit(work) for _ in range(32)]]
+    assert max(result.wall_seconds for result in results) > 0.6
+    assert all(result.ok for result in results), results

@@ -47,6 +47,8 @@ class ServerConfig:
     """Layers to leave out; `unprivileged` makes a server of root behave as an ordinary user's."""
     cgroup: str = ""
     """Directory of a delegated control group, if any."""
+    nice: int = 2
+    """Added to the priority number of programs: a trainer on the same machine goes first."""
     seed: int = 0
     """Of the random generators of every program."""
 

@@ -140,7 +140,7 @@ def main(control: int, text: str) -> NoReturn:
     loaded = _warm(config, names, search)
     walls.seal(config, isolation, places)
     reactor = Reactor()
-    child = Child(isolation, new_phases(config.slots + config.idle), null, config.seed)
+    child = Child(isolation, new_phases(config.slots + config.idle), null, config)
     own_modules = _forget_own_modules()
     pages = _compact(maps)
     child.baseline = int(os.pread(statm, 200, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")

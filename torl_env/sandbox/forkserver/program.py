@@ -23,6 +23,7 @@ import types
 from typing import Any, Final, NoReturn
 
 from torl_env.sandbox.forkserver import kernel, warm
+from torl_env.sandbox.forkserver.config import ServerConfig
 from torl_env.sandbox.forkserver.isolation import Isolation
 from torl_env.sandbox.forkserver.wire import REPORT, Job
 
@@ -35,7 +36,6 @@ CONTROL: Final = 3
 """The child's descriptor to the server, until the program starts."""
 NULL: Final = 4
 """/dev/null, likewise; a session keeps both."""
-_NICE: Final = 5
 _REPORT_CHARS: Final = 2_000
 _SPARE_BYTES: Final = 32 << 20
 """Address space kept back from the program, to word a memory error."""
@@ -62,7 +62,7 @@ def reset_signals() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 
 
-def drop_identity(isolation: Isolation, offset: int) -> None:
+def drop_identity(isolation: Isolation, offset: int, nice: int) -> None:
     """Become a user of one's own, without the few rights the server has."""
     if isolation.first_uid:
         uid = isolation.first_uid + offset
@@ -72,7 +72,7 @@ def drop_identity(isolation: Isolation, offset: int) -> None:
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     if not isolation.private_pids:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.nice(_NICE)
+    os.nice(nice)
 
 
 def set_limits(job: Job, baseline: int, *, own_user: bool, session: bool = False) -> None:
@@ -231,13 +231,16 @@ def new_main() -> dict[str, object]:
 class Child:
     """What every forked child shares with the server that made it."""
 
-    def __init__(self, isolation: Isolation, phases: mmap.mmap, null: int, seed: int) -> None:
+    def __init__(
+        self, isolation: Isolation, phases: mmap.mmap, null: int, config: ServerConfig
+    ) -> None:
         self.isolation = isolation
         self.phases = phases
         self.baseline = 0
         """Bytes of address space that the server occupies."""
         self.null = null
-        self.seed = seed
+        self.seed = config.seed
+        self.nice = config.nice
 
     def settle(self, channel: int, offset: int) -> None:
         """Do everything that does not depend on the job; only descriptors 0 to 4 stay open.
@@ -245,7 +248,7 @@ class Child:
         Standard error is still the server's log, so that a failure here is heard of.
         """
         reset_signals()
-        drop_identity(self.isolation, offset)
+        drop_identity(self.isolation, offset, self.nice)
         os.dup2(channel, CONTROL)
         os.dup2(self.null, NULL)
         os.dup2(self.null, 0)

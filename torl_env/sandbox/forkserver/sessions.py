@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from torl_env.sandbox.forkserver import kernel, seccomp
@@ -155,6 +155,7 @@ class Sessions:
         channel = session.channel
 
         def opened() -> None:
+            self._reactor.forget(channel.fileno())
             data, files = _receive(channel)
             if data != LISTENER:
                 self._send(Reply(request.call, Ending.FAILED, code=errno.ECHILD))
@@ -168,12 +169,22 @@ class Sessions:
 
         self._reactor.watch(channel.fileno(), opened)
 
+    def _guarded(self, session: Session, handle: Callable[[], None]) -> None:
+        """Whatever a session says, only that session can suffer from it."""
+        try:
+            handle()
+        except Exception:  # noqa: BLE001 - the server serves everybody else
+            self._break(session)
+
     def _watch_head(self, session: Session) -> None:
         """From now on a word from the session, outside a turn, is its end."""
         if session.channel is None:
             return
         self._reactor.forget(session.channel.fileno())
-        self._reactor.watch(session.channel.fileno(), lambda: self._on_head(session))
+        self._reactor.watch(
+            session.channel.fileno(),
+            lambda: self._guarded(session, lambda: self._on_head(session)),
+        )
         self._freeze(session)
 
     def _adopt_head(self, session: Session) -> None:
@@ -201,8 +212,14 @@ class Sessions:
         ours.setblocking(False)
         turn = session.turn = Turn(request, time.monotonic(), ours)
         session.may_fork = True
-        self._reactor.watch(ours.fileno(), lambda: self._on_fork(session, turn))
-        word = FORK if request.op is Op.BRANCH else TURN + request.job.pack()
+        self._reactor.watch(
+            ours.fileno(), lambda: self._guarded(session, lambda: self._on_fork(session, turn))
+        )
+        # Threads are counted for the user id that the whole family shares.
+        job = replace(
+            request.job, processes=request.job.processes + 2 * len(session.family.members)
+        )
+        word = FORK if request.op is Op.BRANCH else TURN + job.pack()
         self._tell(session, word, [theirs.fileno(), *files])
         theirs.close()
         for file in files:

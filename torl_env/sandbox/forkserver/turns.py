@@ -7,6 +7,7 @@ thrown away when it fails. The forks are the server's children, so that it sees 
 import gc
 import os
 import random
+import resource
 import socket
 import struct
 import sys
@@ -36,6 +37,7 @@ LISTENER: Final = b"L"
 """Session to server: here I am; the attached descriptor tells you when I want to fork."""
 HELLO: Final = b"H"
 """Fork to server: here I am, with my process id as the kernel vouches for it."""
+CANNOT_FORK: Final = b"X"
 _DONE: Final = struct.Struct("<cBi")
 _CREDENTIALS: Final = struct.Struct("3i")
 
@@ -103,10 +105,16 @@ class Interpreter:
     def _become_fork(self, files: list[int]) -> bool:
         """Fork; `True` in the fork, which then answers on its own channel."""
         state = random.getstate()
-        forked = self._fork() == 0
-        if not forked:
+        if self._child.isolation.first_uid:
+            # A turn's limit is for its threads; the family's processes are the server's business.
+            most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+            resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+        pid = self._fork()
+        if pid != 0:
             for file in files:
                 os.close(file)
+            if pid < 0:
+                self._control.send(CANNOT_FORK)
             return False
         # The random module draws a new seed in every forked child.
         random.setstate(state)

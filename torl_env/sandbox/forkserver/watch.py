@@ -13,6 +13,8 @@ from torl_env.sandbox.forkserver.wire import Ending, Job
 _CPU_SLACK: Final = 0.001
 _SHORTEST: Final = 0.002
 _PROCESSORS: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+_AGAIN: Final = 0.02
+"""Seconds until a look at a program that was waiting for a processor."""
 _PATIENCE: Final = 100
 """No program outlives this many times its wall limit, however busy the machine."""
 
@@ -23,34 +25,45 @@ class WaitMeter:
     def __init__(self, proc: int, running: Callable[[], int]) -> None:
         self._proc = proc
         self._running = running
-        self.exact = self._delay(os.getpid()) is not None
+        self.exact = self._look(os.getpid()) is not None
 
-    def _delay(self, pid: int) -> float | None:
-        """Seconds on the run queue, of the thread that waited most."""
+    def _look(self, pid: int) -> tuple[float, bool] | None:
+        """Seconds on the run queue, of the thread that waited most, and whether one waits now."""
         if self._proc < 0:
             return None
-        longest = 0
+        longest, runnable = 0, False
         try:
             tasks = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._proc)
-            try:
-                for task in os.listdir(tasks):  # noqa: PTH208 - of a descriptor
-                    file = os.open(f"{task}/schedstat", os.O_RDONLY, dir_fd=tasks)
-                    try:
-                        longest = max(longest, int(os.read(file, 128).split()[1]))
-                    finally:
-                        os.close(file)
-            finally:
-                os.close(tasks)
+        except OSError:
+            return None
+        try:
+            for task in os.listdir(tasks):  # noqa: PTH208 - of a descriptor
+                longest = max(longest, int(_read_at(tasks, f"{task}/schedstat").split()[1]))
+                runnable |= b") R " in _read_at(tasks, f"{task}/stat")
         except (OSError, IndexError, ValueError):
             return None
-        return longest / 1e9
+        finally:
+            os.close(tasks)
+        return longest / 1e9, runnable
 
-    def charged(self, pid: int, wall: float) -> float:
-        """Of `wall` seconds since the start, those that the program is answerable for."""
-        delay = self._delay(pid) if self.exact else None
-        if delay is None:
-            return wall / max(1.0, self._running() / _PROCESSORS, os.getloadavg()[0] / _PROCESSORS)
-        return wall - delay
+    def left(self, pid: int, wall: float, limit: float) -> float:
+        """Seconds of its wall limit that a program still has, `wall` seconds after its start."""
+        seen = self._look(pid) if self.exact else None
+        if seen is None:
+            crowd = max(self._running(), kernel.load_average()) / _PROCESSORS
+            return limit - wall / max(1.0, crowd)
+        waited, runnable = seen
+        # The kernel counts a wait when it ends, so one that goes on now is not in the sum yet; a
+        # program that is always ready to run ends by its CPU limit.
+        return max(limit - wall + waited, _AGAIN if runnable else 0.0)
+
+
+def _read_at(directory: int, name: str) -> bytes:
+    file = os.open(name, os.O_RDONLY, dir_fd=directory)
+    try:
+        return os.read(file, 1024)
+    finally:
+        os.close(file)
 
 
 class Watch:
@@ -103,7 +116,7 @@ class Watch:
             return
         wall_left = wall_limit - wall
         if wall_left <= 0:
-            wall_left = wall_limit - self._meter.charged(self.pid, wall)
+            wall_left = self._meter.left(self.pid, wall, wall_limit)
             if wall_left <= 0 or wall > _PATIENCE * wall_limit:
                 self.kill(Ending.WALL)
                 return
