@@ -68,6 +68,8 @@ class Run:
 
     def add_timing(self, step: int, stage: str, seconds: Mapping[str, float]) -> None:
         """Append one line of wall-clock seconds to `timing.jsonl`."""
+        if seconds.keys() & {"step", "stage"}:
+            raise ValueError("'step' and 'stage' name the line, not a time")
         rounded = {name: round(value, 3) for name, value in seconds.items()}
         self._append("timing.jsonl", {"step": step, "stage": stage, **rounded})
 

@@ -375,7 +375,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             **self._told,
         }
         self._run.add_metrics(step, "rl", numbers)
-        self._run.add_timing(step, "rl", {**self._seconds, "step": told.get("step_time", 0.0)})
+        self._run.add_timing(step, "rl", {**self._seconds, "seconds": told.get("step_time", 0.0)})
         self._run.write_transcripts(step, rows)
 
 

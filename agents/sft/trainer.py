@@ -118,7 +118,7 @@ def _reporting(run: Run, progress: Progress) -> Any:
             kept = {k: logs[k] for k in ("loss", "grad_norm", "learning_rate") if k in logs}
             run.add_metrics(state.global_step, "sft", kept)
             now = time.perf_counter()
-            run.add_timing(state.global_step, "sft", {"step": now - self.started})
+            run.add_timing(state.global_step, "sft", {"seconds": now - self.started})
             self.started = now
             progress.advance(1, loss=logs["loss"])
 

@@ -31,3 +31,16 @@ def test_half_a_checkpoint_is_no_checkpoint(tmp_path):
 def test_a_folder_without_config_is_no_run(tmp_path):
     with pytest.raises(RunError, match="expected a config"):
         Run(tmp_path).read_config()
+
+
+def test_times_keep_the_number_of_their_step(tmp_path):
+    run = Run(tmp_path)
+    run.add_timing(7, "rl", {"rollout": 1.23456, "seconds": 2.0})
+    assert json.loads((tmp_path / "timing.jsonl").read_text()) == {
+        "step": 7,
+        "stage": "rl",
+        "rollout": 1.235,
+        "seconds": 2.0,
+    }
+    with pytest.raises(ValueError, match="step"):
+        run.add_timing(7, "rl", {"step": 2.0})
