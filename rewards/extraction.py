@@ -118,13 +118,15 @@ def _code_spans(text: str) -> Iterator[tuple[int, int]]:
     typeset = False
     for match in _FENCE.finditer(text):
         label = (match[1] or match[2] or "").lower()
+        start = match.start()
         if opened is not None:
             if not typeset:
                 yield opened, match.end()
+                start = match.end()
             opened = None
             if not label:
                 continue
-        opened, typeset = match.start(), label in _TYPESET
+        opened, typeset = start, label in _TYPESET
     if opened is not None and not typeset:
         yield opened, len(text)
 

@@ -127,8 +127,19 @@ def truncations(references: Sequence[str]) -> list[Pair]:
         match = re.match(r"-?\d+(?![\d.,:])", reference)
         if match is None or match[0] == reference:
             continue
-        rest = reference[match.end() :].strip()
-        marks = ("%", "\\%", "^\\circ", "^{\\circ}", "\\text", "\\mbox", "\\mathrm", "\\,", "\\!", ":")
+        rest = re.sub(r"^(?:\\[,;:! ]|[\s~])+", "", reference[match.end() :])
+        marks = (
+            "%",
+            "\\%",
+            "^\\circ",
+            "^{\\circ}",
+            "\\text",
+            "\\mbox",
+            "\\mathrm",
+            "\\,",
+            "\\!",
+            ":",
+        )
         if rest and not rest.startswith(marks) and not re.fullmatch(r"[a-z ]{2,}", rest):
             out.append((reference, match[0]))
     return out
@@ -149,7 +160,11 @@ def _code_payloads(marker: str) -> list[str]:
         f"lambdify(x, open('{marker}','w'))",
     )
     payloads = list(calls)
-    payloads += [f"\\begin{{pmatrix}}{calls[1]}\\end{{pmatrix}}", f"\\pi*{calls[1]}", f"42 or {calls[1]}"]
+    payloads += [
+        f"\\begin{{pmatrix}}{calls[1]}\\end{{pmatrix}}",
+        f"\\pi*{calls[1]}",
+        f"42 or {calls[1]}",
+    ]
     payloads += [f"\\text{{{calls[0]}}}", f"S({calls[1]!r})", f"Matrix([[{calls[1]}]])"]
     return payloads
 

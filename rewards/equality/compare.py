@@ -57,7 +57,7 @@ class Comparer:
             raise LimitHitError("limit_comparisons", "too many members to compare")
         if isinstance(answer, Chain) and is_contradiction(answer, self.policy):
             return different("inconsistent_chain", "it calls numbers equal that differ")
-        if reference == answer:
+        if reference == answer and (self.policy.words or not isinstance(reference, Text)):
             return equal("same_structure")
         if isinstance(reference, Labelled) or isinstance(answer, Labelled):
             return self.labelled(reference, answer)
@@ -87,6 +87,8 @@ class Comparer:
     def texts(self, reference: Value, answer: Value) -> Finding:
         """Words against words, or words that mean a set."""
         if isinstance(reference, Text) and isinstance(answer, Text):
+            if not self.policy.words:
+                return different("text_differs", "words must be spelled alike")
             return equal_texts(reference, answer)
         for ours, theirs in ((reference, answer), (answer, reference)):
             if isinstance(ours, Text) and ours.words[:3] == ("all", "real", "numbers"):

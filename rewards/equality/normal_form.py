@@ -27,6 +27,8 @@ _GROUPED = re.compile(
 _SPACES = re.compile(r" {2,}")
 _MODULE = re.compile(r"\b(?:np|numpy|math|sp|sympy|cmath)\.(?=[A-Za-z])|\b(?:np\.)?float64(?=\()")
 _BASE_WORD = re.compile(r"_\s*\{?\s*\\text\s*\{\s*(" + "|".join(NUMERALS) + r")\s*\}\s*\}?")
+_WRAPPER = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_MAX_WRAPPERS = 5
 _GROUP_MARK = re.compile(r"\D+")
 _DECIMAL_COMMA = re.compile(r"(?<=\d)(?:,|\{,\})(?=\d)")
 _ORDINAL = re.compile(
@@ -48,7 +50,7 @@ def normalise(text: str, policy: Policy, join_commas: bool = True) -> str:
         LimitHitError: The text is longer than any answer we read.
         UnreadableError: It holds control characters, lone surrogates or digits of another script.
     """
-    text = text.strip()
+    text = _unwrapped(text.strip())
     if len(text) > limits.LENGTH:
         raise LimitHitError("limit_length", f"longer than {limits.LENGTH} characters")
     if "  " in text:
@@ -82,6 +84,19 @@ def _fold(text: str, policy: Policy) -> str:
     text = text.translate(_TABLE)
     if any(char.isdigit() and not char.isascii() for char in text):
         raise UnreadableError("foreign_digits", "holds digits of another script")
+    return text
+
+
+def _unwrapped(text: str) -> str:
+    r"""The inside of a `\boxed{...}` that is all of the text."""
+    for _ in range(_MAX_WRAPPERS):
+        wrapper = _WRAPPER.match(text)
+        if wrapper is None or not text.endswith("}"):
+            break
+        inner = text[wrapper.end() : -1]
+        if inner.count("{") != inner.count("}") or -1 < inner.find("}") < inner.find("{"):
+            break
+        text = inner.strip()
     return text
 
 

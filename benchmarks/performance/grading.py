@@ -1,0 +1,316 @@
+"""What the grader is worth: accuracy, gaming, hostile answers, speed, import; and its peers.
+
+    python -m benchmarks.performance.grading [--peers] [--json FILE] [--data DIR] [--misses]
+
+Times are CPU seconds of this process, so that other load on the machine moves them little. Peers
+run in the same process on the same inputs: math-verify as installed, called as its documentation says
+(both sides in a box), the way TRL calls it (the reference bare), and ToRL's way (undelimited text,
+arguments reversed). Their own time-outs are off, as they must be outside of the main thread. They
+are not given the hostile answers, on dozens of which they would not return.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.performance.grading_inputs import GAMING, Pair, hostile, mix, truncations
+from benchmarks.performance.grading_rows import Judged, Row, judge, ours, read_rows, summarise
+from rewards import Grade, Policy, Verdict, grade_answer, grade_batch
+from rewards.grader import forget
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+SUITES = ("math500", "olympiadbench", "minerva_math", "aime24", "aime25", "amc23", "gsm8k_test")
+SLOW_SAMPLE = 400
+"""Pairs of the mix on which a peer is timed."""
+
+Peer = Callable[[str, str], bool]
+Figures = dict[str, float]
+
+
+def peers() -> dict[str, Peer]:
+    """Other graders that are installed, as functions of the reference and the answer."""
+    from math_verify import parse, verify
+
+    def boxed(reference: str, answer: str) -> bool:
+        gold = parse(f"\\boxed{{{reference}}}", parsing_timeout=None)
+        found = parse(f"\\boxed{{{answer}}}", parsing_timeout=None)
+        return bool(verify(gold, found, timeout_seconds=None))
+
+    def bare(reference: str, answer: str) -> bool:
+        gold = parse(reference, parsing_timeout=None)
+        found = parse(f"\\boxed{{{answer}}}", parsing_timeout=None)
+        return bool(verify(gold, found, timeout_seconds=None))
+
+    def reversed_bare(reference: str, answer: str) -> bool:
+        if reference.strip().lower() == answer.strip().lower():
+            return True
+        gold = parse(reference, parsing_timeout=None)
+        found = parse(answer, parsing_timeout=None)
+        return bool(verify(found, gold, timeout_seconds=None))
+
+    return {
+        "math-verify": boxed,
+        "math-verify, bare reference (TRL)": bare,
+        "math-verify, undelimited and reversed (ToRL)": reversed_bare,
+    }
+
+
+def answers(data: Path, *names: str) -> list[str]:
+    """The answers of data files, in order."""
+    out: list[str] = []
+    for name in names:
+        with (data / f"{name}.jsonl").open(encoding="utf-8") as lines:
+            out += [str(json.loads(line)["answer"]) for line in lines]
+    return out
+
+
+def accuracy(rows: Sequence[Row], show: bool) -> Figures:
+    """Accuracy on labelled pairs, by kind; every miss is printed with its reason."""
+    judged, summary = judge(rows)
+    figures: Figures = {
+        "clean pairs": summary.n,
+        "accuracy": summary.accuracy,
+        "false positives": summary.false_positives,
+        "false negatives": summary.false_negatives,
+        "ungradable": summary.ungradable,
+    }
+    for kind in sorted({row.kind for row in rows}):
+        part = [one for one in judged if one.row.kind == kind]
+        figures[f"accuracy, {kind} ({len(part)})"] = summarise(part, 0.0).accuracy
+    rules = Counter(one.grade.rule for one in judged)
+    print("rules that decided:", ", ".join(f"{rule} {n}" for rule, n in rules.most_common(12)))
+    if show:
+        _print_misses(judged)
+    return figures
+
+
+def _print_misses(judged: Sequence[Judged]) -> None:
+    for one in judged:
+        if not one.right:
+            kind = "accepted" if one.accepted else "rejected"
+            print(f"  {kind} {one.row.reference!r} / {one.row.prediction!r}: {one.grade.rule}")
+
+
+def peer_accuracy(rows: Sequence[Row], peer: Peer) -> Figures:
+    """The same numbers of a peer; what raises is not accepted."""
+    judged = [Judged(row, _grade_of(peer, row.reference, row.prediction)) for row in rows]
+    summary = summarise(judged, 0.0)
+    return {
+        "accuracy": summary.accuracy,
+        "false positives": summary.false_positives,
+        "false negatives": summary.false_negatives,
+        "gaming probes wrong": sum(
+            (_grade_of(peer, reference, answer).verdict is Verdict.CORRECT) != right
+            for reference, answer, right in GAMING
+        ),
+    }
+
+
+def _grade_of(peer: Peer, reference: str, answer: str) -> Grade:
+    try:
+        accepted = peer(reference, answer)
+    except Exception:  # noqa: BLE001 - a peer may raise what it likes; that is part of its score
+        accepted = False
+    return Grade(Verdict.CORRECT if accepted else Verdict.WRONG, answer, "peer")
+
+
+def gaming(data: Path) -> Figures:
+    """Probes that try to be paid without the answer."""
+    wrong = [
+        (reference, answer)
+        for reference, answer, right in GAMING
+        if (ours(reference, answer).verdict is Verdict.CORRECT) != right
+    ]
+    every = answers(data, *(f"heldout/{suite}" for suite in SUITES), "train/math_12k_train")
+    cut = truncations(every)
+    paid = [pair for pair in cut if ours(*pair).verdict is Verdict.CORRECT]
+    return {
+        f"gaming probes wrong, of {len(GAMING)}": len(wrong),
+        f"leading numbers paid, of {len(cut)}": len(paid),
+    }
+
+
+def references(data: Path) -> Figures:
+    """The answers of the suites against themselves, respelled, and against their neighbours."""
+    itself = neighbours = unreadable = count = 0
+    for suite in SUITES:
+        every = answers(data, f"heldout/{suite}")
+        count += len(every)
+        for reference, other in zip(every, every[1:] + every[:1], strict=True):
+            for spelled in (reference, f" {reference} ", f"${reference}$", f"\\[{reference}\\]"):
+                itself += ours(reference, spelled).verdict is not Verdict.CORRECT
+            found = ours(reference, other).verdict
+            neighbours += found is Verdict.CORRECT and reference != other
+            unreadable += found is Verdict.UNGRADABLE
+    return {
+        "references of the suites": count,
+        "not equal to themselves respelled": itself,
+        "equal to their neighbour, spelled otherwise": neighbours,
+        "ungradable against their neighbour": unreadable,
+    }
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """CPU seconds of one call."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def speed(pairs: Sequence[Pair]) -> Figures:
+    """Checks per second with and without memory, and how long single checks take."""
+    ours(r"\sqrt{e}", "e^{0.5}")
+
+    def run() -> None:
+        for reference, answer in pairs:
+            ours(reference, answer)
+
+    cold, warm = list[float](), list[float]()
+    for _ in range(5):
+        forget()
+        cold.append(seconds(run))
+        warm.append(seconds(run))
+    forget()
+    each = sorted(_microseconds(pair) for pair in pairs)
+    integers = sorted(
+        _microseconds(pair) for pair in pairs if all(text.lstrip("-").isdigit() for text in pair)
+    )
+    return {
+        "uncached checks/s": len(pairs) / statistics.median(cold),
+        "cached checks/s": len(pairs) / statistics.median(warm),
+        "p50 us": each[len(each) // 2],
+        "p50 us, integers": integers[len(integers) // 2],
+        "p99 us": each[int(len(each) * 0.99)],
+        "max us": each[-1],
+    }
+
+
+def _microseconds(pair: Pair) -> float:
+    started = time.process_time_ns()
+    ours(*pair)
+    return (time.process_time_ns() - started) / 1000
+
+
+def batch(pairs: Sequence[Pair]) -> Figures:
+    """Wall time of many responses with one process and with all cores."""
+    responses = [(f"so \\boxed{{{answer}}}", reference) for reference, answer in pairs] * 8
+    grade_batch(responses[:2_000])
+    started = time.perf_counter()
+    grade_batch(responses)
+    many = time.perf_counter() - started
+    forget()
+    started = time.perf_counter()
+    grade_batch(responses, workers=1)
+    return {
+        "batch, all cores: responses/s": len(responses) / many,
+        "batch, one process: responses/s": len(responses) / (time.perf_counter() - started),
+    }
+
+
+def hostility() -> Figures:
+    """CPU and memory that hostile answers take, and whether any of them ran as code."""
+    policy = Policy(residue=False)
+    with tempfile.TemporaryDirectory() as folder:
+        marker = Path(folder) / "executed"
+        inputs = hostile(str(marker))
+        forget()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        times = [seconds(lambda text=text: grade_answer(text, "42", policy)) for text in inputs]  # type: ignore[misc]
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {
+            "hostile answers": len(inputs),
+            "hostile, CPU s in total": sum(times),
+            "hostile, worst CPU ms": 1000 * max(times),
+            "hostile, memory MB": (after - before) / 1024,
+            "hostile, code executed": float(marker.exists()),
+        }
+
+
+def import_time() -> Figures:
+    """CPU milliseconds that `import rewards` adds to a bare interpreter, the least of eight."""
+    timed = "import time\nt = time.process_time()\n{code}\nprint(time.process_time() - t)"
+
+    def cpu(code: str) -> float:
+        runs = [
+            float(
+                subprocess.run(
+                    [sys.executable, "-c", timed.format(code=code)],
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                ).stdout
+            )
+            for _ in range(8)
+        ]
+        return 1000 * min(runs)
+
+    return {
+        "import ms": cpu("import rewards"),
+        "import and first comparison ms": cpu("import rewards; rewards.grade_answer('2x','x+x')"),
+        "import of math-verify ms": cpu("import math_verify"),
+    }
+
+
+def against(pairs: Sequence[Pair], rows: Sequence[Row], own: Figures) -> dict[str, Figures]:
+    """The peers on the same inputs, and how much faster we are."""
+    out: dict[str, Figures] = {}
+    sample = pairs[:SLOW_SAMPLE]
+    forget()
+    mine = len(sample) / seconds(lambda: [ours(*pair) for pair in sample])
+    for name, peer in peers().items():
+        peer("1/2", "0.5")
+        rate = len(sample) / seconds(lambda: [_grade_of(peer, *pair) for pair in sample])  # noqa: B023
+        out[name] = {
+            **peer_accuracy(rows, peer),
+            "checks/s": rate,
+            "ours is so many times faster": mine / rate,
+            "ours cached is so many times faster": own["cached checks/s"] / rate,
+        }
+    return out
+
+
+def show(title: str, figures: Figures) -> None:
+    """Print one section."""
+    print(f"\n{title}")
+    for name, value in figures.items():
+        print(f"  {name:48} {value:>12,.4g}" if value % 1 else f"  {name:48} {value:>12,.0f}")
+
+
+def main() -> None:
+    """Measure and print; with `--json` also write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", type=Path, default=SHARED, help="with grading/ and heldout/")
+    parser.add_argument("--peers", action="store_true", help="run math-verify on the same inputs")
+    parser.add_argument("--misses", action="store_true", help="print every miss")
+    parser.add_argument("--json", type=Path, help="write all figures there")
+    options = parser.parse_args()
+    rows = [row for row in read_rows(options.data / "grading" / "dev.jsonl") if not row.doubtful]
+    realistic = answers(options.data, "heldout/math500", "train/deepscaler_20k")
+    pairs = mix(realistic[:500] + realistic[500::10])
+    sections: dict[str, Figures] = {
+        "Labelled pairs": accuracy(rows, options.misses),
+        "Gaming": gaming(options.data),
+        "References": references(options.data),
+        "Speed": speed(pairs),
+        "Batches": batch(pairs),
+        "Hostile answers": hostility(),
+        "Import": import_time(),
+    }
+    if options.peers:
+        sections |= against(pairs, rows, sections["Speed"])
+    for title, figures in sections.items():
+        show(title, figures)
+    if options.json is not None:
+        options.json.write_text(json.dumps(sections, indent=1))
+
+
+if __name__ == "__main__":
+    main()

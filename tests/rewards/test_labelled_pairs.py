@@ -1,0 +1,115 @@
+"""Accuracy on labelled pairs that others wrote, and on the real answers of the suites."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.performance.grading_inputs import GAMING, truncations
+from benchmarks.performance.grading_rows import judge, read_rows
+from rewards import Policy, Reference, Verdict, grade_answer
+
+SUITES = ("math500", "olympiadbench", "minerva_math", "aime24", "aime25", "amc23", "gsm8k_test")
+OURS_ALONE = Policy(residue=False)
+
+
+def answers(data: Path, suite: str) -> list[str]:
+    with (data / "heldout" / f"{suite}.jsonl").open(encoding="utf-8") as lines:
+        return [str(json.loads(line)["answer"]) for line in lines]
+
+
+def test_accuracy_on_the_clean_pairs(shared_data: Path) -> None:
+    rows = [row for row in read_rows(shared_data / "grading" / "dev.jsonl") if not row.doubtful]
+    judged, summary = judge(rows)
+    missed = [(one.row.reference, one.row.prediction) for one in judged if not one.right]
+    assert summary.n == 664
+    assert summary.accuracy >= 0.98, missed
+    assert summary.false_positives <= 1, missed
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_reference_answers_itself(shared_data: Path, suite: str) -> None:
+    for answer in answers(shared_data, suite):
+        Reference.compile(answer)
+        spellings = (
+            answer,
+            f"  {answer} ",
+            f"${answer}$",
+            f"\\({answer}\\)",
+            f"\\boxed{{{answer}}}",
+            answer.replace("\\frac", "\\dfrac").replace("\\left", "").replace("\\right", ""),
+        )
+        for spelling in spellings:
+            grade = grade_answer(spelling, answer, OURS_ALONE)
+            assert grade.verdict is Verdict.CORRECT, (answer, spelling, grade)
+
+
+EQUAL_NEIGHBOURS = {("5", "x=5")}
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_no_reference_takes_its_neighbours_answer(shared_data: Path, suite: str) -> None:
+    every = answers(shared_data, suite)
+    for reference, other in zip(every, every[1:] + every[:1], strict=True):
+        same = reference == other or (reference, other) in EQUAL_NEIGHBOURS
+        verdict = grade_answer(other, reference, OURS_ALONE).verdict
+        assert (verdict is Verdict.CORRECT) == same, (reference, other)
+
+
+def test_the_leading_number_is_not_the_answer(shared_data: Path) -> None:
+    with (shared_data / "train" / "math_12k_train.jsonl").open(encoding="utf-8") as lines:
+        known = [str(json.loads(line)["answer"]) for line in lines]
+    for suite in SUITES:
+        known += answers(shared_data, suite)
+    pairs = truncations(known)
+    assert len(pairs) > 490
+    paid = [pair for pair in pairs if grade_answer(pair[1], pair[0]).verdict is Verdict.CORRECT]
+    assert paid == []
+
+
+@pytest.mark.parametrize(("reference", "answer", "right"), GAMING)
+def test_gaming_does_not_pay(reference: str, answer: str, right: bool) -> None:
+    assert (grade_answer(answer, reference).verdict is Verdict.CORRECT) == right
+
+
+PRINTED = [
+    (r"\frac{3}{4}", "3/4"),
+    (r"\frac{3}{4}", "Rational(3, 4)"),
+    (r"\frac{3}{4}", "Fraction(3, 4)"),
+    (r"\frac{3}{4}", "0.75"),
+    (r"2\sqrt{13}", "2*sqrt(13)"),
+    (r"2\sqrt{13}", "7.211102550927978"),
+    (r"\frac{\pi}{2}", "pi/2"),
+    (r"\frac{\pi}{2}", "1.5707963267948966"),
+    (r"e^{16}-1", "-1 + exp(16)"),
+    (r"e^{2}", "E**2"),
+    (r"14 - i", "14.0 - 1.0*I"),
+    (r"14 - i", "(14-1j)"),
+    (r"x^2+2x+1", "x**2 + 2*x + 1"),
+    (r"\left(3, \frac{\pi}{2}\right)", "(3, pi/2)"),
+    (r"\{1, 2\}", "{1, 2}"),
+    (r"\{1, 2\}", "FiniteSet(1, 2)"),
+    (r"1, -2", "[-2, 1]"),
+    (r"x = 1, y = 2", "{x: 1, y: 2}"),
+    (r"(0, \infty)", "Interval.open(0, oo)"),
+    (r"[0, 1)", "Interval.Ropen(0, 1)"),
+    (r"(-\infty,1)\cup(2,\infty)", "Union(Interval.open(-oo, 1), Interval.open(2, oo))"),
+    (r"(-\infty,1)\cup(2,\infty)", "((-oo < x) & (x < 1)) | ((2 < x) & (x < oo))"),
+    (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", "Matrix([[1, 2], [3, 4]])"),
+    (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", "Matrix([[1], [2]])"),
+    (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", "[[1, 2], [3, 4]]"),
+    ("y = 2x + 1", "Eq(y, 2*x + 1)"),
+    ("0.5", "np.float64(0.5)"),
+    ("10^{-5}", "1e-05"),
+    (r"\log 2", "log(2)"),
+    (r"\binom{5}{2}", "binomial(5, 2)"),
+    ("5!", "factorial(5)"),
+    ("|x|", "Abs(x)"),
+    (r"\text{Yes}", "True"),
+]
+
+
+@pytest.mark.parametrize(("reference", "printed"), PRINTED)
+def test_what_python_prints_is_read(reference: str, printed: str) -> None:
+    grade = grade_answer(printed, reference, OURS_ALONE)
+    assert grade.verdict is Verdict.CORRECT, grade
