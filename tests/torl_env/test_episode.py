@@ -1,7 +1,7 @@
 """The state machine: moves, budgets, observations, endings."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torl_env import Continue, EnvConfig, Episode, Finish, RunTool, StopReason
@@ -184,6 +184,7 @@ def test_options_that_make_no_sense(options: dict[str, object], said: str) -> No
         EnvConfig(**options)  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200), st.integers(16, 64))
 def test_shortening_keeps_head_and_tail(text: str, limit: int) -> None:
     short = shorten(text, limit)
@@ -212,6 +213,7 @@ TURNS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(
     turns=TURNS,
     budget=st.integers(0, 3),

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torl_env.protocol import (
@@ -121,12 +121,14 @@ def test_the_frame_completes_what_the_turn_left_open(turn: str, added: str) -> N
     assert (turn + added).endswith("```output\n1\n```\n")
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("`python \n\r>xλ")), st.integers(0, 60))
 def test_the_predicate_agrees_with_the_parser(text: str, cut: int) -> None:
     for piece in (text, text[:cut]):
         assert closes_tool_call(piece) == isinstance(FENCED.parse(piece), ToolCall)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["```python\n", "```\n", "x\n", "```output\n", "\\boxed{1}\n"])))
 def test_prose_leaves_out_and_adds_nothing(lines: list[str]) -> None:
     turn = "".join(lines)

@@ -4,12 +4,13 @@ import copy
 import pickle
 
 from gymnasium.vector.utils import batch_space
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torl_env import Unicode
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_every_string_is_in_it(text: str) -> None:
     assert text in Unicode()
