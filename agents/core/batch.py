@@ -46,6 +46,8 @@ class Batch:
     """The rows, in order; only in `prepare`."""
     micro_batch: int = 16
     """Rows that fit into one forward pass."""
+    temperature: float = 1.0
+    """Of sampling; log-probabilities are those of the tempered policy."""
 
     def mean(self, values_BT: Tensor) -> Tensor:
         """Mean over sampled ids: this part's share of it, so that the parts add up."""

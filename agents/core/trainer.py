@@ -243,6 +243,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             own=self.own_weights.module if self.own_weights else None,
             model=self.accelerator.unwrap_model(self.model),
             micro_batch=self._training.micro_batch,
+            temperature=self._training.temperature,
             **more,
         )
 

@@ -24,6 +24,7 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
         num_iterations=training.epochs,
         num_generations=training.group_size,
         max_completion_length=training.max_tokens,
+        temperature=training.temperature,
         learning_rate=training.learning_rate,
         lr_scheduler_type="constant",
         adam_beta2=training.adam_beta2,

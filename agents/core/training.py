@@ -29,6 +29,8 @@ class Training:
     is what ratio and clipping are for (THOR's release: 40)."""
     epochs: int = 1
     """Passes over each batch (PPO)."""
+    temperature: float = 1.0
+    """Of sampling, which is also that of the log-probabilities in the loss."""
     max_tokens: int = 110
     """Tokens of one response; only for TRL's own bookkeeping here."""
     save_every: int = 4
@@ -42,6 +44,11 @@ class Training:
         if min(self.updates, self.epochs) < 1:
             raise ValueError(
                 f"updates and epochs must be at least 1, got {self.updates} and {self.epochs}"
+            )
+        if self.temperature <= 0:
+            raise ValueError(
+                f"temperature must be positive to train, got {self.temperature}: greedy samples "
+                "of a group are all the same"
             )
         if rows % self.micro_batch:
             raise ValueError(

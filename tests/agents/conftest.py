@@ -1,7 +1,13 @@
 """Small real parts for the agents' tests: a tokenizer of bytes and a random language model."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+
+# For `one_step`, which several test modules share.
+sys.path.append(str(Path(__file__).parent))
 
 # Tiny models lose more than they gain by threads, and everything on a busy machine.
 torch.set_num_threads(1)

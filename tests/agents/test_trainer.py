@@ -1,94 +1,26 @@
 """The trainer's own parts: micro-batches change no gradient, observations get none."""
 
-import copy
 import json
 from dataclasses import replace
 
 import pytest
 import torch
+from one_step import (
+    BATCH,
+    PROBLEMS,
+    FixedActor,
+    log_likelihood,
+    norm_of,
+    one_step,
+    same,
+    trajectory,
+)
 
 from agents.core.algorithm import Loss
 from agents.core.batch import micro_batches
-from agents.core.runs import Run
-from agents.core.trainer import RLTrainer
 from agents.core.training import Training, TrainingError
-from agents.core.types import Trajectory, Turn
 from agents.grpo import GRPO
 from torl_env.problems.types import Problem
-
-PROBLEMS = [Problem(f"p{i}", f"Q{i}", str(i)) for i in range(2)]
-
-
-def trajectory(prompt, ids, mask, reward, *, scorable=True):
-    turn = Turn("x", "", 0, len(ids), "final", "", "", reward)
-    return Trajectory(
-        problem_id="p",
-        prompt_ids=prompt,
-        ids=ids,
-        loss_mask=mask,
-        logprobs=[0.0] * len(ids),
-        turns=(turn,),
-        reward=reward,
-        verdict="correct" if reward > 0 else "wrong",
-        answer="",
-        tool_calls=0,
-        tool_errors=0,
-        stop_reason="final",
-        truncated=False,
-        scorable=scorable,
-    )
-
-
-BATCH = [
-    trajectory((5, 6, 7), (10, 11, 12, 13, 0), (1, 1, 0, 0, 1), 1.0),
-    trajectory((5, 6, 7), (14, 15, 0), (1, 1, 1), -1.0),
-    trajectory((5, 6, 7), (16, 17, 18, 19, 20, 21, 0), (1, 0, 0, 1, 1, 1, 1), -1.0),
-    trajectory((5, 6, 7), (22, 0), (1, 1), 1.0),
-    trajectory((8,), (23, 24, 0), (1, 1, 1), 1.0),
-    trajectory((8,), (25, 26, 27, 0), (1, 1, 1, 1), 1.0),
-    trajectory((8,), (28, 0), (1, 1), 1.0),
-    trajectory((8,), (29, 30, 0), (1, 1, 1), 1.0),
-]
-
-
-class FixedActor:
-    def __init__(self, rows):
-        self.rows = rows
-
-    def sync(self, model):
-        pass
-
-    def collect(self, problems, group_size, seed):
-        return self.rows
-
-
-def one_step(model, tokenizer, path, rows=BATCH, micro_batch=8, algorithm=None, actor=None, **how):
-    """Weights after one step from `model`, which stays as it is, and the norm of its gradient."""
-    trained = copy.deepcopy(model)
-    trainer = RLTrainer(
-        model=trained,
-        tokenizer=tokenizer,
-        algorithm=algorithm or GRPO(group_size=4),
-        training=Training(
-            steps=1,
-            prompts_per_step=2,
-            group_size=4,
-            learning_rate=1e-2,
-            micro_batch=micro_batch,
-            bf16=False,
-            **how,
-        ),
-        problems=PROBLEMS,
-        actor=actor or FixedActor(rows),
-        run=Run(path),
-    )
-    trainer.train()
-    grad_norm = trainer.state.log_history[0]["grad_norm"]
-    return {n: p.detach().clone() for n, p in trained.named_parameters()}, grad_norm
-
-
-def same(a, b, tolerance=2e-4):
-    return all(torch.allclose(a[name], b[name], atol=tolerance) for name in a)
 
 
 def test_packing_and_order_change_no_update(model, tokenizer, tmp_path):
@@ -185,17 +117,6 @@ def mean_of_responses(model, rows, advantages):
     return norm_of(model, loss)
 
 
-def log_likelihood(model, t):
-    logits = model(torch.tensor([[*t.prompt_ids, *t.ids]])).logits[0, len(t.prompt_ids) - 1 : -1]
-    return torch.log_softmax(logits, -1).gather(-1, torch.tensor(t.ids)[:, None]).squeeze(-1)
-
-
-def norm_of(model, loss):
-    model.zero_grad()
-    loss.backward()
-    return torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9).item()
-
-
 @pytest.mark.parametrize("micro_batch", [8, 2])
 def test_the_mean_over_responses_is_the_hand_made_one(model, tokenizer, tmp_path, micro_batch):
     """Rows without advantage are part of that mean, and so is a row of one id."""
@@ -249,16 +170,8 @@ def test_groups_without_signal_are_replaced(model, tokenizer, tmp_path):
 
     actor = Actor(BATCH)
     problems = [*PROBLEMS, Problem("p2", "Q2", "2")]
-    trainer = RLTrainer(
-        model=copy.deepcopy(model),
-        tokenizer=tokenizer,
-        algorithm=GRPO(group_size=4, resample=3),
-        training=Training(1, 2, 4, micro_batch=8, bf16=False),
-        problems=problems,
-        actor=actor,
-        run=Run(tmp_path),
-    )
-    trainer.train()
+    algorithm = GRPO(group_size=4, resample=3)
+    one_step(model, tokenizer, tmp_path, actor=actor, algorithm=algorithm, problems=problems)
     assert actor.asked == (["p0", "p1"], ["p2"])
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert (row["groups_replaced"], row["groups_silent"], row["equal_groups"]) == (1, 0, 0.0)

@@ -1,0 +1,191 @@
+"""PPO: its advantages against a slow loop of their definition, its critic inside the trainer."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from one_step import BATCH, FixedActor, log_likelihood, one_step, same, trainer_of, trajectory
+
+from agents.core.losses import clipped_value_error
+from agents.core.types import Turn
+from agents.ppo import PPO
+from agents.ppo.critic import Critic
+from agents.ppo.gae import gae, lambdas, step_rewards, whitened
+
+
+def slow_gae(rewards, values, gamma, lam):
+    """sum over l of (gamma lam)^l delta_{t+l} along a list, straight from the definition."""
+    deltas = []
+    for t, (reward, value) in enumerate(zip(rewards, values, strict=True)):
+        after = values[t + 1] if t + 1 < len(values) else 0.0
+        deltas.append(reward + gamma * after - value)
+    return [
+        sum((gamma * lam) ** (k - t) * deltas[k] for k in range(t, len(deltas)))
+        for t in range(len(deltas))
+    ]
+
+
+numbers = st.floats(-2, 2, width=32)
+unit = st.floats(0, 1, width=32)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(numbers, numbers, st.booleans()), min_size=1, max_size=12), unit, unit)
+def test_advantages_are_those_of_the_sampled_ids_alone(row, gamma, lam):
+    rewards, values, sampled = zip(*row, strict=True)
+    told = gae(
+        torch.tensor([rewards]),
+        torch.tensor([values]),
+        torch.tensor([sampled]).float(),
+        gamma,
+        torch.tensor([lam]),
+    )[0].tolist()
+    kept = [i for i, is_sampled in enumerate(sampled) if is_sampled]
+    expected = slow_gae([rewards[i] for i in kept], [values[i] for i in kept], gamma, lam)
+    assert [told[i] for i in kept] == pytest.approx(expected, abs=1e-4)
+    assert all(told[i] == 0 for i in range(len(row)) if i not in kept)
+
+
+def test_a_worked_example():
+    """One reward of 1 at the end, values 1/2, 1/4: deltas -1/4, 3/4; lambda 1/2 gives 1/8, 3/4."""
+    told = gae(
+        torch.tensor([[0.0, 1.0]]),
+        torch.tensor([[0.5, 0.25]]),
+        torch.ones(1, 2),
+        1.0,
+        torch.tensor([0.5]),
+    )
+    assert told.tolist() == [[0.125, 0.75]]
+
+
+def test_lambda_grows_with_the_sampled_length_only():
+    mask = torch.zeros(2, 50)
+    mask[0, :40] = 1
+    mask[1, ::5] = 1
+    assert lambdas(mask, 0.9, 0.05).tolist() == pytest.approx([0.5, 0.0])
+    assert lambdas(mask, 0.9, None).tolist() == pytest.approx([0.9, 0.9])
+
+
+def test_the_reward_of_a_step_is_paid_at_its_last_sampled_id():
+    turns = (
+        Turn("a", "obs", 0, 2, "tool", "ok", "", 0.5),
+        Turn("b", "", 4, 5, "final", "", "", 1.0),
+        Turn("", "", 5, 5, "cut", "", "", -0.25),
+    )
+    row = trajectory((1,), (2, 3, 4, 5, 0), (1, 1, 0, 0, 1), 0.0, turns=turns)
+    assert step_rewards([row], torch.zeros(1, 6)).tolist() == [[0, 0.5, 0, 0, 0.75, 0]]
+
+
+def test_whitening_sees_sampled_ids_only():
+    mask = torch.tensor([[1.0, 0.0, 1.0, 1.0]])
+    told = whitened(torch.tensor([[1.0, 99.0, 2.0, 3.0]]), mask)
+    assert told.tolist() == [pytest.approx([-1.0, 0.0, 0.0, 1.0])]
+
+
+def test_a_clipped_value_profits_no_more():
+    value = torch.tensor([[0.9]], requires_grad=True)
+    clipped_value_error(value, torch.tensor([[0.0]]), torch.tensor([[1.0]]), 0.5).sum().backward()
+    assert value.grad.item() == 0.0
+
+
+def test_the_first_step_by_hand(model, tokenizer, tmp_path):
+    """Values start at 0, so with lambda 1 the advantage of each id is the reward to come."""
+    _, norm = one_step(model, tokenizer, tmp_path, algorithm=PPO(whiten=False, value_weight=0.0))
+    tokens = sum(sum(t.loss_mask) for t in BATCH)
+    loss = 0.0
+    for t in BATCH:
+        loss = loss - t.reward * (log_likelihood(model, t) * torch.tensor(t.loss_mask)).sum()
+    (loss / tokens).backward()
+    expected = torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9).item()
+    assert norm == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("critic", ["head", "model"])
+def test_packing_changes_no_update(model, tokenizer, tmp_path, critic):
+    algorithm = PPO(critic=critic, value_clip=None)
+    whole, norm = one_step(model, tokenizer, tmp_path / "a", algorithm=algorithm)
+    split, other = one_step(model, tokenizer, tmp_path / "b", algorithm=algorithm, micro_batch=2)
+    assert norm == pytest.approx(other, rel=1e-3)
+    assert same(whole, split)
+    told = [json.loads((tmp_path / x / "metrics.jsonl").read_text())["loss_value"] for x in "ab"]
+    assert told[0] == pytest.approx(told[1], rel=1e-4)
+
+
+def test_the_critic_learns_and_is_saved(model, tokenizer, tmp_path):
+    algorithm = PPO(value_clip=None, critic_learning_rate=0.05)
+    trainer = trainer_of(model, tokenizer, tmp_path, algorithm=algorithm, steps=8)
+    trainer.train()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["loss_value"] < 0.5 * rows[0]["loss_value"]
+    again = trainer_of(model, tokenizer, tmp_path, algorithm=algorithm, steps=8)
+    head = trainer.own_weights.module.head.weight
+    assert not torch.equal(again.own_weights.module.head.weight, head)
+    again.own_weights.load(tmp_path / "checkpoint-8")
+    assert torch.equal(again.own_weights.module.head.weight, head)
+
+
+def test_a_policy_checkpoint_holds_no_critic(model, tokenizer, tmp_path):
+    from safetensors import safe_open
+
+    one_step(model, tokenizer, tmp_path, algorithm=PPO(critic="model", kl_penalty=0.1))
+    with safe_open(tmp_path / "checkpoint-1" / "model.safetensors", "pt") as file:
+        assert not [key for key in file.keys() if not key.startswith("model.")]  # noqa: SIM118
+    saved = torch.load(tmp_path / "checkpoint-1" / "own_weights.pt", weights_only=True)
+    assert {name.split(".")[0] for name in saved["module"]} == {"head", "trunk"}
+
+
+def test_the_penalty_is_paid_per_token_for_moving_away(model, tokenizer):
+    """The rows claim to be sampled with log-probability 0; the reference says what it says."""
+    from agents.core.batch import Batch, joined, to_tensors
+
+    critic = Critic(model, own_trunk=False, keep_reference=True)
+    rows = BATCH[:2]
+    tensors = to_tensors(rows, [[0.0] * len(t.ids) for t in rows], tokenizer.pad_token_id)
+    ids, attention = joined(tensors)
+    mask = (tensors["completion_mask"] * tensors["tool_mask"]).float()
+    batch = Batch(ids, attention, mask, mask * 0, 1.0, own=critic, model=model, trajectories=rows)
+    with torch.no_grad():
+        told = PPO(kl_penalty=0.5, whiten=False, policy_lambda=0.0).prepare(batch)["advantages"]
+        for row, t in enumerate(rows):
+            expected = 0.5 * log_likelihood(model, t) * torch.tensor(t.loss_mask)
+            expected[-1] += t.reward
+            assert told[row, : len(t.ids)].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+BAD = {
+    "gamma": ({"gamma": 1.5}, "gamma must be in \\[0, 1\\], got 1.5"),
+    "lambda": ({"policy_lambda": -0.1}, "policy_lambda must be in"),
+    "alpha": ({"length_alpha": 0.0}, "length_alpha must be positive or None, got 0.0"),
+    "clip": ({"value_clip": -1.0}, "value_clip must be positive or None"),
+    "penalty": ({"kl_penalty": -1.0}, "kl_penalty must be >= 0"),
+    "critic": ({"critic": "oracle"}, "critic must be head or model, got 'oracle'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_settings_say_what_is_expected(case):
+    options, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        PPO(**options)
+
+
+def test_the_actor_is_asked_once_for_all_passes_over_a_batch(model, tokenizer, tmp_path):
+    class Counting(FixedActor):
+        asked = 0
+
+        def collect(self, problems, group_size, seed):
+            self.asked += 1
+            return self.rows
+
+    actor = Counting(BATCH)
+    one_step(
+        *(model, tokenizer, tmp_path),
+        algorithm=PPO(),
+        actor=actor,
+        updates=2,
+        epochs=2,
+        micro_batch=4,
+    )
+    assert actor.asked == 1
