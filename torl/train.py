@@ -191,6 +191,7 @@ def _training(options: TrainOptions) -> Training:
         group_size=options.group,
         learning_rate=options.learning_rate,
         micro_batch=min(options.micro_batch, options.prompts * options.group),
+        temperature=options.temperature,
         max_tokens=options.max_tokens,
         save_every=options.save_every,
         seed=options.seed,
