@@ -355,13 +355,13 @@ def test_a_cancelled_await_leaves_the_episode_as_it_was(box: Sandbox, stateful: 
         env = make(box, stateful=stateful, tool_budget=2)
         env.reset(options={"problem_id": "list-1"})
         before = env.get_state()
-        sleep = asyncio.create_task(env.astep("```python\nimport time; time.sleep(2)\n```"))
+        sleep = asyncio.create_task(env.astep("```python\nimport time; time.sleep(4)\n```"))
         await asyncio.sleep(0.1)
         sleep.cancel()
         cancelled = time.monotonic()
         with pytest.raises(asyncio.CancelledError):
             await sleep
-        assert time.monotonic() - cancelled < 1
+        assert time.monotonic() - cancelled < 2
         assert env.get_state().episode == before.episode
         assert (await env.astep(CALL))[0] == "\n```output\n42\n```\n"
         env.close()
@@ -371,14 +371,14 @@ def test_a_cancelled_await_leaves_the_episode_as_it_was(box: Sandbox, stateful: 
 
 def test_closing_during_a_step_ends_it() -> None:
     with SubprocessSandbox(workers=1) as sandbox:
-        sandbox.submit("import time; time.sleep(1)")
+        sandbox.submit("import time; time.sleep(9)")
         env = make(sandbox)
         env.reset()
         threading.Timer(0.2, env.close).start()
         started = time.monotonic()
         with pytest.raises(gym.error.ClosedEnvironmentError, match="closed while its step ran"):
             env.step(CALL)
-        assert time.monotonic() - started < 0.9
+        assert time.monotonic() - started < 6
 
 
 def test_closing_twice_and_using_after(box: Sandbox) -> None:

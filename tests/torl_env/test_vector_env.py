@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -200,14 +200,20 @@ def test_cut_turns(box: Sandbox) -> None:
     assert not results[1].done
 
 
+STAMPED = "```python\nimport time; print(time.time()); time.sleep({})\n```"
+
+
+def spread(observations: Iterable[str]) -> float:
+    """Seconds between the first and the last start of programs that print theirs."""
+    starts = [float(observation.split("\n")[2]) for observation in observations]
+    return max(starts) - min(starts)
+
+
 def test_all_calls_of_a_step_run_at_once() -> None:
     with SubprocessSandbox(workers=8) as sandbox:
         envs = make(sandbox, 8)
         envs.reset(seed=0)
-        started = time.monotonic()
-        observations, *_ = envs.step([sleep(0.5)] * 8)
-        assert time.monotonic() - started < 2.5
-        assert set(observations) == {"\n```output\nawake\n```\n"}
+        assert spread(envs.step([STAMPED.format(1)] * 8)[0]) < 1
 
 
 def test_a_machine_fault_harms_one_episode_only() -> None:
@@ -298,30 +304,31 @@ def test_a_cancelled_wait_loses_nothing(box: Sandbox) -> None:
 
 
 def test_many_sleepers_hold_up_nobody(box: Sandbox) -> None:
+    """More sessions than asyncio has threads of its own on a small machine."""
+
     async def play() -> float:
         envs = [ToRLMathEnv(PROBLEMS, sandbox=box, stateful=True, tool_budget=2) for _ in range(12)]
         for env in envs:
             env.reset(seed=0)
         await asyncio.gather(*(env.astep(CALL) for env in envs))
-        started = time.monotonic()
-        await asyncio.gather(*(env.astep(sleep(0.5)) for env in envs))
+        seen = await asyncio.gather(*(env.astep(STAMPED.format(1.5)) for env in envs))
         for env in envs:
             env.close()
-        return time.monotonic() - started
+        return spread(step[0] for step in seen)
 
-    assert asyncio.run(play()) < 3
+    assert asyncio.run(play()) < 1.5
 
 
 def test_closing_wakes_up_who_waits() -> None:
     with SubprocessSandbox() as sandbox:
         envs = make(sandbox, 2)
         envs.reset(seed=0)
-        envs.send([sleep(3)], [0])
+        envs.send([sleep(9)], [0])
         threading.Timer(0.2, envs.close).start()
         started = time.monotonic()
         with pytest.raises(gym.error.ClosedEnvironmentError, match="closed"):
             envs.recv(1)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 6
         envs.close()
         with pytest.raises(gym.error.ClosedEnvironmentError):
             envs.send([CALL], [1])
