@@ -9,6 +9,7 @@ import contextlib
 import math
 import os
 import queue
+import resource
 import shutil
 import statistics
 import subprocess
@@ -208,6 +209,31 @@ def floor(work: Workload, count: int = 100) -> Figure:
     )
     p50, p99 = map(float, done.stdout.split())
     return Figure("floor: fork and wait", work.name, 1, count, 1e3 / p50, p50, p99, 0)
+
+
+def _used() -> float:
+    """CPU seconds of this process and of all children that have ended."""
+    own, children = (
+        resource.getrusage(resource.RUSAGE_SELF),
+        resource.getrusage(resource.RUSAGE_CHILDREN),
+    )
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def cpu_per_call(opened: Contender, work: Workload, calls: int) -> float:
+    """CPU milliseconds of client, server and program together for one call.
+
+    Unlike the clock this does not depend on what else the machine does. Starting and stopping are
+    measured by themselves and taken off.
+    """
+    spent: list[float] = []
+    for count in (1, 1 + calls):
+        before = _used()
+        with opened() as submit:
+            for future in [submit(work.code) for _ in range(count)]:
+                future.result()
+        spent.append(_used() - before)
+    return (spent[1] - spent[0]) / calls * 1e3
 
 
 def contenders(url: str | None) -> dict[str, Contender]:

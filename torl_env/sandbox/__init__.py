@@ -2,6 +2,7 @@
 
 from torl_env.sandbox.choose import NAMES, make_sandbox
 from torl_env.sandbox.local import LocalSandbox
+from torl_env.sandbox.plain import SubprocessSandbox
 from torl_env.sandbox.types import Execution, Limits, Sandbox, Session, Status
 from torl_env.sandbox.unsafe import UnsafeSandbox
 
@@ -13,6 +14,7 @@ __all__ = [
     "Sandbox",
     "Session",
     "Status",
+    "SubprocessSandbox",
     "UnsafeSandbox",
     "make_sandbox",
 ]

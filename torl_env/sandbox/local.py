@@ -15,6 +15,7 @@ from torl_env.errors import SandboxError
 from torl_env.sandbox.calls import ProgramCall
 from torl_env.sandbox.forkserver.config import Layer, ServerConfig, ServerReport
 from torl_env.sandbox.live import LocalSession, SessionBook
+from torl_env.sandbox.plain import SubprocessSandbox
 from torl_env.sandbox.pool import ServerPool
 from torl_env.sandbox.process import search_path
 from torl_env.sandbox.tiers import ALL, TIERS, tier_of
@@ -84,6 +85,7 @@ class LocalSandbox:
         self._lock = threading.Lock()
         self._pool: ServerPool | None = None
         self._closed = False
+        self._plain = None if sys.platform == "linux" else self._fall_back()
         self._book = SessionBook(self._started, self._config["sessions"])
 
     def run(self, code: str, limits: Limits | None = None) -> Execution:
@@ -94,6 +96,8 @@ class LocalSandbox:
         self, code: str, limits: Limits | None = None, *, stdin: str = ""
     ) -> Future[Execution]:
         """Start one program and return at once; cancelling the future kills it."""
+        if self._plain is not None:
+            return self._plain.submit(code, limits)
         call = ProgramCall(code, self.limits if limits is None else limits, stdin=stdin)
         pool = self._started()
         call.on_cancel = pool.kill
@@ -108,6 +112,8 @@ class LocalSandbox:
 
     def session(self, limits: Limits | None = None) -> Session:
         """Open an interpreter that keeps its variables; it has all libraries loaded."""
+        if self._plain is not None:
+            return self._plain.session(limits)
         return self.open_session(limits)
 
     def open_session(
@@ -132,6 +138,8 @@ class LocalSandbox:
 
     def warm(self) -> list[ServerReport]:
         """Start the servers of every tier and wait until they are ready."""
+        if self._plain is not None:
+            return []
         calls = [self._call_in(tier) for tier in self._tiers()]
         for call in calls:
             call.result()
@@ -141,6 +149,8 @@ class LocalSandbox:
         """Kill what still runs and release everything; idempotent."""
         with self._lock:
             self._closed = True
+            if self._plain is not None:
+                self._plain.close()
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
@@ -194,6 +204,21 @@ class LocalSandbox:
         servers = config["servers"] or max(1, processors // 8)
         return ServerPool(
             configs, config["python"], config["concurrency"], servers, self._check_layers
+        )
+
+    def _fall_back(self) -> SubprocessSandbox:
+        """Without Linux there are no fork servers."""
+        if self._config["strict"]:
+            raise SandboxError(f"strict isolation needs Linux, and this is {sys.platform}")
+        warnings.warn(
+            f"on {sys.platform} programs run as plain processes with resource limits only",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        return SubprocessSandbox(
+            self._config["limits"],
+            concurrency=min(self._config["concurrency"], 2 * (os.cpu_count() or 1)),
+            python=self._config["python"],
         )
 
     def _check_layers(self, report: ServerReport) -> None:

@@ -9,6 +9,7 @@ import time
 import traceback
 import types
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, Final, Self
 
 from torl_env.errors import SandboxError
@@ -104,7 +105,7 @@ class _Program:
                 continue
             if self._cpu_of(thread) >= self._limits.cpu_seconds:
                 self._timed_out = "cpu"
-            elif now - began >= self._limits.wall_seconds:
+            elif now - began - _waited(thread) >= self._limits.wall_seconds:
                 self._timed_out = "wall"
             if self._timed_out:
                 _interrupt(thread)
@@ -151,6 +152,18 @@ class _Program:
             lines = traceback.format_exception(type(error), error, frames)
         with contextlib.suppress(_Stopped):
             self._err.write("".join(lines))
+
+
+def _waited(thread: threading.Thread) -> float:
+    """Seconds that a thread was ready and had no processor, where the kernel tells."""
+    place = Path(f"/proc/self/task/{thread.native_id}")
+    try:
+        if ") R " in (place / "stat").read_text(encoding="ascii", errors="replace"):
+            # The present wait is not counted yet, and a loop ends by its CPU limit.
+            return float("inf")
+        return int((place / "schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _interrupt(thread: threading.Thread) -> None:

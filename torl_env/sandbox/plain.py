@@ -1,0 +1,227 @@
+"""A process for each program, with resource limits and nothing else: where there is no Linux."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from typing import IO, Final, Self
+
+from torl_env.errors import SandboxError
+from torl_env.sandbox import output, verdict
+from torl_env.sandbox.replay import ReplaySession
+from torl_env.sandbox.types import Execution, Limits, Session
+
+# Runs in the child: sets the limits, takes the program from standard input, leaves a report.
+_RUNNER: Final = r"""
+import json, os, resource, signal, sys, traceback
+limits, report = json.loads(sys.argv[1]), int(sys.argv[2])
+sys.argv[:] = ["<program>"]
+source = sys.stdin.buffer.read().decode("utf-8", "surrogatepass")
+null = os.open(os.devnull, os.O_RDONLY)
+os.dup2(null, 0); os.close(null)
+def limit(what, soft):
+    try: resource.setrlimit(what, (soft, soft))
+    except (ValueError, OSError): pass
+def leave(phase, error):
+    words = "" if error is None else "".join(traceback.format_exception_only(error)).strip()
+    memory = isinstance(error, MemoryError)
+    last = words.splitlines()[-1] if words else ""
+    os.pwrite(report, json.dumps([phase, memory, last]).encode(), 0)
+limit(resource.RLIMIT_CORE, 0)
+limit(resource.RLIMIT_FSIZE, limits["output_bytes"] * 16)
+limit(resource.RLIMIT_NOFILE, limits["open_files"])
+limit(resource.RLIMIT_CPU, int(limits["cpu_seconds"]) + 2)
+limit(resource.RLIMIT_AS, (limits["memory_mb"] << 20) + (64 << 20))
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+signal.setitimer(signal.ITIMER_PROF, limits["cpu_seconds"])
+try:
+    code = compile(source, "<program>", "exec", dont_inherit=True)
+except (SyntaxError, ValueError, RecursionError) as error:
+    leave("syntax", error)
+    sys.stderr.write("".join(traceback.format_exception_only(error)))
+    os._exit(1)
+try:
+    exec(code, {"__name__": "__main__", "__builtins__": __builtins__})
+except SystemExit as leaving:
+    if leaving.code is not None and leaving.code != 0:
+        leave("run", leaving)
+    raise
+except BaseException as error:
+    leave("run", error)
+    traceback.print_exception(type(error), error, error.__traceback__.tb_next)
+    sys.exit(1)
+"""
+_POLL_SECONDS: Final = 0.002
+_TIME_SIGNALS: Final = ("SIGPROF", "SIGXCPU")
+
+
+class _PlainCall(Future[Execution]):
+    """The future of one program; cancelling it kills the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def cancel(self) -> bool:
+        """Kill the program."""
+        if not super().cancel():
+            return False
+        if self.process is not None:
+            self.process.kill()
+        return True
+
+
+class SubprocessSandbox:
+    """Starts an interpreter for each program and bounds it by resource limits.
+
+    Programs can read files, use the network and signal this user's processes: this keeps accidents
+    apart, not malice. `LocalSandbox` falls back to it, with a warning, where there is no Linux.
+
+    Args:
+        limits: For calls that give none.
+        concurrency: Programs at once.
+        python: Their interpreter.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        concurrency: int = 8,
+        python: str = sys.executable,
+    ) -> None:
+        self.limits = limits if limits is not None else Limits()
+        self._python = python
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="torl-subprocess")
+        self._closed = threading.Event()
+
+    def run(self, code: str, limits: Limits | None = None) -> Execution:
+        """Run one program and wait for it."""
+        return self.submit(code, limits).result()
+
+    def submit(self, code: str, limits: Limits | None = None) -> Future[Execution]:
+        """Start one program and return at once; cancelling the future kills it."""
+        if self._closed.is_set():
+            raise SandboxError("the sandbox is closed; make a new one")
+        call = _PlainCall()
+        self._threads.submit(self._work, call, code, self.limits if limits is None else limits)
+        return call
+
+    async def arun(self, code: str, limits: Limits | None = None) -> Execution:
+        """`run` for asyncio; cancelling the task kills the program."""
+        import asyncio
+
+        return await asyncio.wrap_future(self.submit(code, limits))
+
+    def session(self, limits: Limits | None = None) -> Session:
+        """A session by replay."""
+        if self._closed.is_set():
+            raise SandboxError("the sandbox is closed; make a new one")
+        return ReplaySession(self.run, self.limits if limits is None else limits)
+
+    def close(self) -> None:
+        """Refuse further calls and wait for running ones; idempotent."""
+        self._closed.set()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _work(self, call: _PlainCall, code: str, limits: Limits) -> None:
+        try:
+            outcome: Execution | Exception = self._execute(call, code, limits)
+        except OSError as error:
+            outcome = SandboxError(f"a program cannot be started: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it
+            outcome = error
+        if not call.set_running_or_notify_cancel():
+            return
+        if isinstance(outcome, Exception):
+            call.set_exception(outcome)
+        else:
+            call.set_result(outcome)
+
+    def _execute(self, call: _PlainCall, code: str, limits: Limits) -> Execution:
+        began = time.monotonic()
+        with (
+            tempfile.TemporaryFile() as source,
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as err,
+            tempfile.TemporaryFile() as report,
+        ):
+            source.write(code.encode("utf-8", "surrogatepass"))
+            source.seek(0)
+            words = [self._python, "-I", "-X", "utf8", "-u", "-c", _RUNNER]
+            process = call.process = subprocess.Popen(
+                [*words, json.dumps(asdict(limits)), str(report.fileno())],
+                stdin=source,
+                stdout=out,
+                stderr=err,
+                pass_fds=[report.fileno()],
+                env={"PATH": os.defpath, "PYTHONHASHSEED": "0", "TZ": "UTC", "LANG": "C.UTF-8"},
+                start_new_session=True,
+            )
+            timed_out = self._wait(call, process, began + limits.wall_seconds)
+            wall = time.monotonic() - began
+            return _result(process.returncode, timed_out, (out, err, report), limits, wall)
+
+    def _wait(self, call: _PlainCall, process: "subprocess.Popen[bytes]", deadline: float) -> str:
+        """Wait for the end, or bring it about; returns `wall` if the deadline did."""
+        timed_out = ""
+        while process.poll() is None:
+            if time.monotonic() > deadline:
+                timed_out = "wall"
+            if timed_out or call.cancelled() or self._closed.is_set():
+                process.kill()
+                process.wait()
+                break
+            time.sleep(_POLL_SECONDS)
+        return timed_out
+
+
+def _result(
+    code: int,
+    timed_out: str,
+    files: tuple[IO[bytes], IO[bytes], IO[bytes]],
+    limits: Limits,
+    wall: float,
+) -> Execution:
+    out, out_cut, out_size = output.shorten_file(files[0].fileno(), limits.output_bytes)
+    err, err_cut, err_size = output.shorten_file(files[1].fileno(), limits.output_bytes)
+    phase, memory, error = _read_report(files[2])
+    if code < 0 and verdict.signal_name(-code) in _TIME_SIGNALS:
+        timed_out = "cpu"
+    full = max(out_size, err_size) >= limits.output_bytes * output.HARD_LIMIT_FACTOR
+    ended = verdict.Ended(
+        exit_code=code,
+        timed_out=timed_out,
+        compiled=phase != "syntax",
+        memory_error=memory,
+        error=error,
+        output_full=full or code == -signal.SIGXFSZ,
+    )
+    streams = verdict.Streams(out, err, out_cut or err_cut)
+    return verdict.execution(ended, streams, limits, _cpu(timed_out, limits), wall)
+
+
+def _cpu(timed_out: str, limits: Limits) -> float:
+    """The usage of one child among threads is not known everywhere; the limit is."""
+    return limits.cpu_seconds if timed_out == "cpu" else 0.0
+
+
+def _read_report(file: IO[bytes]) -> tuple[str, bool, str]:
+    file.seek(0)
+    try:
+        phase, memory, error = json.loads(file.read(65_536))
+    except ValueError:
+        return "", False, ""
+    return str(phase), bool(memory), str(error)
