@@ -16,6 +16,7 @@ from rewards.equality.words import choice, names_subject
 from rewards.errors import LimitHitError, UnreadableError
 from rewards.policy import Policy
 
+_PRINTED_CONSTANTS = {"E": Constant("e"), "I": Constant("i")}
 _INDICES = frozenset(["k", "n", "m", "l", "j", "t"])
 
 
@@ -119,8 +120,8 @@ def _other_readings(reference: Parsed, answer: Parsed) -> list[tuple[Value, Valu
         if unit is not None:
             out.append((unit, answer.value))
     ours, theirs = free_symbols(value), free_symbols(answer.value)
-    if ("E" in ours) != ("E" in theirs):
-        out.append((mapped(value, _with_eulers_number), mapped(answer.value, _with_eulers_number)))
+    if (ours ^ theirs) & _PRINTED_CONSTANTS.keys():
+        out.append((mapped(value, _as_printed), mapped(answer.value, _as_printed)))
     if answer.letter and 1 < answer.letter_size < len(answer.tokens):
         out.append((value, read_value(answer.tokens[answer.letter_size :], Reading())))
     return out
@@ -158,12 +159,12 @@ def _has_pi(value: Value) -> bool:
     return any(part == Constant("pi") for node in expressions_of(value) for part in walk(node))
 
 
-def _with_eulers_number(node: Expression) -> Expression:
-    """E as sympy prints e."""
-    if node == Symbol("E"):
-        return Constant("e")
+def _as_printed(node: Expression) -> Expression:
+    """E and I as sympy prints e and i."""
+    if isinstance(node, Symbol):
+        return _PRINTED_CONSTANTS.get(node.name, node)
     if isinstance(node, Apply):
-        return Apply(node.operation, tuple(_with_eulers_number(part) for part in node.arguments))
+        return Apply(node.operation, tuple(_as_printed(part) for part in node.arguments))
     return node
 
 

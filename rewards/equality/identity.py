@@ -30,6 +30,7 @@ from rewards.equality.numeric import (
     POINTS,
     Evaluator,
     is_complex,
+    points,
     probe,
 )
 from rewards.errors import LimitHitError, UnreadableError
@@ -111,7 +112,7 @@ class _Comparison:
         if form is not None:
             return form
         if self.names:
-            for index in range(1, POINTS):
+            for index in range(1, points(self.ours, self.theirs)):
                 if self.doubles(index) is False:
                     return different("value_differs")
         return self.long()

@@ -89,6 +89,8 @@ def _fold(text: str, policy: Policy) -> str:
 
 def _unwrapped(text: str) -> str:
     r"""The inside of a `\boxed{...}` that is all of the text."""
+    if text[:1] in ("`", "*") or text[-1:] in ("`", "*"):
+        text = text.strip("`").removeprefix("**").removesuffix("**").strip()
     for _ in range(_MAX_WRAPPERS):
         wrapper = _WRAPPER.match(text)
         if wrapper is None or not text.endswith("}"):

@@ -18,6 +18,8 @@ from rewards.equality.expressions import BINDERS, Apply, Constant, Expression, N
 from rewards.errors import LimitHitError, UnreadableError
 
 POINTS = 12
+STEPPED_POINTS = 30
+_STEPS = frozenset({"floor", "ceil", "mod", "gcd", "lcm", "sgn", "max", "min"})
 _INTEGER_POINTS = 8
 """From this point on every variable is a whole number."""
 
@@ -36,7 +38,7 @@ def probe(names: frozenset[str], index: int) -> dict[str, Fraction]:
     for name in sorted(names):
         mix = zlib.crc32(f"{name}/{index}".encode("utf-8", "replace"))
         if index >= _INTEGER_POINTS:
-            value = Fraction(2 + mix % 11)
+            value = Fraction(2 + mix % (11 if index < POINTS else 60))
             while value in taken:
                 value += 1
         else:
@@ -51,6 +53,14 @@ def probe(names: frozenset[str], index: int) -> dict[str, Fraction]:
 def is_complex(node: Expression) -> bool:
     """Whether values must be complex: the answer names `i`."""
     return any(type(part) is Constant and part.name == "i" for part in walk(node))
+
+
+def points(*nodes: Expression) -> int:
+    """How many points must agree: more where a function jumps and is constant in between."""
+    stepped = any(
+        type(part) is Apply and part.operation in _STEPS for node in nodes for part in walk(node)
+    )
+    return STEPPED_POINTS if stepped else POINTS
 
 
 class Evaluator:

@@ -42,7 +42,7 @@ _MARKS = {"bar", "vec", "hat", "tilde", "dot", "ddot", "overline", "mathbf", "un
 _BRACKET_COMMANDS = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
 _BINOMIALS = ("binom", "frac")
 _CALLABLE = frozenset("fghFGH") | {"phi", "Phi", "varphi", "psi", "Psi"}
-_CALLABLE_IF_PLAIN = frozenset("pqrstuvwyPQRSTUVWNAM")
+_CALLABLE_IF_PLAIN = frozenset("pqrstuvwyPQRSTUVWNAMI")
 PYTHON_NUMBERS = names("Rational Fraction Integer Float Decimal")
 _BIG_OPERATORS = {"sum": "sum", "prod": "product"}
 
@@ -285,11 +285,29 @@ class _Parser(Calculus):
 
     def name(self, token: Token) -> Expression:
         name = token.text
+        if name in _CALLABLE and not token.prose:
+            mark = self.derived()
+            if mark:
+                return self.call(name + mark)
         if token.prose or not self.at("("):
             return Symbol(name)
         if name in _CALLABLE or (name in _CALLABLE_IF_PLAIN and self.plain_call()):
             return self.call(name)
         return Symbol(name)
+
+    def derived(self) -> str:
+        """The mark of a derivative or inverse that is called here; the place moves on behind it."""
+        inverse = tuple(self.peek(ahead).text for ahead in range(6))
+        if inverse == ("^", "{", "-", "1", "}", "("):
+            self.position += 5
+            return "^-1"
+        primes = 0
+        while self.peek(primes).text == "'":
+            primes += 1
+        if primes and self.peek(primes).text == "(":
+            self.position += primes
+            return "'" * primes
+        return ""
 
     def plain_call(self) -> bool:
         """Whether the bracket here holds symbols or numbers only, as in P(A) or T(10)."""

@@ -18,6 +18,8 @@ _ARTICLES = frozenset({"a", "an", "the"})
 def quantity(tokens: Tokens) -> Value:
     """One expression with its unit; words or opaque mathematics where there is none."""
     reason = ""
+    if len(tokens) == 1 and tokens[0].text == "…":
+        return Text(("…",))
     if len(tokens) == 1 and tokens[0].text.lower() in NUMERALS:
         return Quantity(Number(Fraction(NUMERALS[tokens[0].text.lower()])))
     cut = unit_start(tokens)

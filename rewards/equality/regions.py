@@ -12,6 +12,7 @@ from rewards.equality.expressions import (
     symbols,
 )
 from rewards.equality.findings import Finding, all_of, different
+from rewards.equality.members import expand
 from rewards.equality.scalars import equal_scalars, number
 from rewards.equality.slices import ORDERINGS
 from rewards.equality.structure import as_interval
@@ -145,7 +146,7 @@ def _inequality(value: Chain) -> list[Span] | None:
         return None
     if value.operators == ("!=",):
         bound = value.parts[1 if value.parts[0] == Quantity(variable) else 0]
-        point = _spans(Group((bound,), braces=True))
+        point = _spans(Group(tuple(expand(bound)), braces=True))
         return None if point is None else _complement(point)
     row = inequality_as_row(value)
     if isinstance(row, Row):

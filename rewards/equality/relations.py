@@ -32,6 +32,7 @@ from rewards.equality.identity import AGREEMENTS, same
 from rewards.equality.numeric import (
     POINTS,
     Evaluator,
+    points,
     probe,
 )
 from rewards.equality.scalars import equal_scalars, number
@@ -76,6 +77,8 @@ def _is_name(node: Expression) -> bool:
     if node.operation == "mul":
         if len(node.arguments) == 2 and node.arguments[0] in _CHANGES:
             return isinstance(node.arguments[1], Symbol)
+        if _is_derivative(node):
+            return True
         parts = [
             part.arguments[0] if isinstance(part, Apply) and part.operation == "inv" else part
             for part in node.arguments
@@ -86,6 +89,21 @@ def _is_name(node: Expression) -> bool:
             for part in parts
         )
     return False
+
+
+def _is_derivative(node: Apply) -> bool:
+    """Whether it is dy/dx."""
+    if len(node.arguments) != 2 or not isinstance(node.arguments[1], Apply):
+        return False
+    top, bottom = node.arguments[0], node.arguments[1].arguments[0]
+    return node.arguments[1].operation == "inv" and all(
+        isinstance(part, Apply)
+        and part.operation == "mul"
+        and len(part.arguments) == 2
+        and part.arguments[0] == Symbol("d")
+        and isinstance(part.arguments[1], Symbol)
+        for part in (top, bottom)
+    )
 
 
 def answer_of(chain: Chain, policy: Policy) -> Answer | None:
@@ -179,7 +197,8 @@ def equal_answers(ours: Answer, theirs: Answer, policy: Policy) -> Finding:
     left, right = ours.name, theirs.name
     if left is not None and right is not None and left != right:
         names = _renaming(left, right)
-        if names is None:
+        free = symbols(b)
+        if names is None or any(new in free and new not in names for new in names.values()):
             return different("name_differs", "the two sides name different quantities")
         b = rename(b, names)
     return equal_scalars(a, b, policy)
@@ -189,12 +208,17 @@ def _renaming(left: Expression, right: Expression) -> dict[str, str] | None:
     """How to rename the bound variable of the right function, `None` if the names are unlike."""
     ours, theirs = _arguments(left), _arguments(right)
     if ours and theirs:
-        if len(ours) != len(theirs):
+        if len(ours) != len(theirs) or _head(left) != _head(right):
             return None
         return dict(zip(theirs, ours, strict=True))
-    if (ours or theirs) and all(isinstance(n, Symbol) or _arguments(n) for n in (left, right)):
+    plain = right if ours else left
+    if (ours or theirs) and plain == Symbol("y"):
         return {}  # f(x) = 2x is y = 2x
     return None
+
+
+def _head(node: Expression) -> Expression:
+    return node.arguments[0] if isinstance(node, Apply) else node
 
 
 def _arguments(node: Expression) -> list[str]:
@@ -224,10 +248,11 @@ def _proportional(a: Expression, b: Expression, positive: bool) -> Finding:
     if not names or names != symbols(b):
         return different("symbols_differ")
     ratios = list[Any]()
+    stepped = points(a, b) > POINTS
     field = long_arithmetic(is_complex=False)
     tiny = field.module.mpf(10) ** -20
     try:
-        for index in range(POINTS):
+        for index in range(points(a, b)):
             point = probe(names, index)
             try:
                 x, y = (Evaluator(point, field).value(node) for node in (a, b))
@@ -242,8 +267,8 @@ def _proportional(a: Expression, b: Expression, positive: bool) -> Finding:
                 return different("equation_differs")
             if positive and ratios[-1] < 0:
                 return different("direction_differs")
-            if len(ratios) >= AGREEMENTS:
-                return equal("proportional")
+            if len(ratios) >= AGREEMENTS and not stepped:
+                break
     except UnreadableError as error:
         return undecided(error.code)
-    return undecided("no_value")
+    return equal("proportional") if len(ratios) >= AGREEMENTS else undecided("no_value")

@@ -93,7 +93,7 @@ class _Structure:
         if self.reading.depth > limits.DEPTH:
             raise LimitHitError("limit_depth", f"nested more than {limits.DEPTH} deep")
         try:
-            tokens = trim(tokens)
+            tokens = _without_open_brace(trim(tokens))
             if _is_plain(tokens):
                 return quantity(tokens)
             return self.vector(tokens) or self.split(self.without_qualifiers(tokens))
@@ -262,6 +262,8 @@ class _Structure:
         rows = [row for row in rows if row]
         if first[6:] in _MATRICES and rows:
             cells = tuple(tuple(self.statement(cell) for cell in split(row, {"&"})) for row in rows)
+            if all(len(row) == 1 and isinstance(row[0], Chain) for row in cells):
+                return _group(row[0] for row in cells)
             if all(len(row) == len(cells[0]) for row in cells):
                 return Matrix(cells)
         if first[6:] in _LINES:
@@ -299,6 +301,9 @@ class _Structure:
     def side_by_side(self, tokens: Tokens) -> Value | None:
         """`(1, 2)(3, 4)`: tuples without a comma between them."""
         pieces = list[Tokens]()
+        if tokens[0].kind == NAME and tokens[0].text.isupper() and closes(tokens[1:]):
+            point = self.enclosed(tokens[1:])  # A(2, 3) is a point called A
+            return point if isinstance(point, Row) else None
         depth = start = 0
         for index, token in enumerate(tokens):
             depth += step(token)
@@ -313,7 +318,7 @@ class _Structure:
         if not inner:
             return Group((), braces=True)
         bar = builder_bar(inner)
-        if bar > 0 and is_set:
+        if bar > 0:
             return self.statement(inner[bar + 1 :])
         parts = split(inner, {",", ";"})
         if not is_set and len(parts) == 1:
@@ -348,6 +353,13 @@ def as_interval(value: Value) -> tuple[Expression, Expression, bool, bool] | Non
     if not isinstance(low, Quantity) or not isinstance(high, Quantity):
         return None
     return low.expression, high.expression, value.opening == "[", value.closing == "]"
+
+
+def _without_open_brace(tokens: Tokens) -> Tokens:
+    """Lines behind one tall brace, which only an invisible one closes."""
+    if len(tokens) > 2 and tokens[0].text == "\\{" and tokens[1].text.startswith("begin "):
+        return tokens[1:] if tokens[-1].text == "end" + tokens[1].text[5:] else tokens
+    return tokens
 
 
 def _is_plain(tokens: Tokens) -> bool:

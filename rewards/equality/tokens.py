@@ -167,11 +167,12 @@ class _Cutter:
         kind, name = classify(word)
         if word in _TIMES and following not in ("(", "{", "\\") and self.after_number():
             kind, name = WORD, word
+        if word in _ONLY_CALLED and following != "(":
+            kind, name = WORD, word
         if word in PYTHON_RELATIONS and following == "(":
             self.tokens.append(Token(WORD, word, spaced=spaced))
             return
-        if word in _SCALES and self.tokens and self.tokens[-1].text == "°":
-            self.tokens[-1] = Token(WORD, _SCALES[word], spaced=True, prose=True)
+        if self.is_scale(word):
             return
         if kind == NAME and len(word) == 1 and prose:
             self.tokens.append(Token(NAME, word, spaced=spaced, prose=True))
@@ -187,9 +188,16 @@ class _Cutter:
                 self.tokens.append(Token(kind, name, spaced=spaced))
                 spaced = False
 
+    def is_scale(self, word: str) -> bool:
+        """Whether the degrees before were of temperature; they then become a unit."""
+        if word not in _SCALES or not self.tokens or self.tokens[-1].text != "°":
+            return False
+        self.tokens[-1] = Token(WORD, _SCALES[word], spaced=True, prose=True)
+        return True
+
     def is_word(self, word: str) -> bool:
         """Whether a run of letters is a word here and not a product of symbols."""
-        if len(word) > _SHORT or word.lower() in _WORDS:
+        if len(word) > _SHORT or word.lower() in _WORDS or (self.speaks and len(word) == _SHORT):
             return True
         if word.lower() in _PROSE:
             return self.speaks
@@ -222,7 +230,7 @@ class _Cutter:
             if match:
                 self.tokens.append(Token(NAME, f"{name}{match[1]}", spaced=spaced))
                 return match.end()
-        if name in ("hspace", "vspace", "mspace", "phantom", "label", "tag"):
+        if name in ("hspace", "vspace", "mspace", "phantom", "label", "tag", "color", "textcolor"):
             match = _SPACE_COMMAND.match(text, position)
             return match.end() if match else position
         if name in ("begin", "end"):
@@ -246,6 +254,8 @@ class _Cutter:
             raise LimitHitError("limit_tokens", f"more than {limits.TOKENS} tokens")
         stripped = inner.strip()
         kind, canonical = classify(stripped)
+        if self.is_scale(stripped):
+            return end + 1
         if stripped in _TIMES and self.after_number():
             self.tokens.append(Token(WORD, stripped, spaced=True, prose=True))
         elif kind in (FUNCTION, CONSTANT) or (kind == NAME and len(stripped) == 1):
@@ -276,7 +286,7 @@ def classify(word: str) -> tuple[str, str]:
     if len(word) == 1:
         if word == "e":
             return CONSTANT, "e"
-        if word in "iI":
+        if word == "i":
             return CONSTANT, "i"
         return NAME, word
     if word in CONSTANTS:
@@ -326,6 +336,7 @@ _UNITS = names(
 """The same, behind a number."""
 _DANGLING = frozenset({".", ",", "newline", "^", ";", "…"})
 """Marks that say nothing at the end of an answer; dots only behind a decimal."""
+_ONLY_CALLED = names("re im")
 _SCALES = {"C": "celsius", "F": "fahrenheit"}
 _TIMES = names("min sec")
 """Functions that behind a number are minutes and seconds."""
