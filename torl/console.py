@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from agents.core.models import ModelError
+from agents.core.storage import RecordError
 from benchmarks.report.tables import Table
-from benchmarks.storage import RecordError
 from torl_env.errors import TorlError
 
 Options = TypeVar("Options")

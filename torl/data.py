@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from agents.core.storage import dump_line, replacing, write_json
 from benchmarks.heldout.contamination import LEAKS, Contamination, Overlap, contamination
 from benchmarks.heldout.suites import SUITES, open_suite
 from benchmarks.report.tables import Table
-from benchmarks.storage import dump_line, replacing, write_json
 from torl.console import CommandError, print_table, progress, say
 from torl_env.errors import ProblemError
 from torl_env.problems import Listed, Problem, ProblemSource, limr_scores, load, read_solve_rates

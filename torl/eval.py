@@ -7,11 +7,12 @@ from importlib import import_module
 from pathlib import Path
 
 from agents.core.models import DEFAULT_MODEL
+from agents.core.provenance import commit, versions
 from agents.core.types import Sampling
 from benchmarks.heldout import Header, Summary, fingerprint, summary_path
 from benchmarks.heldout.code_suites import GRADER, Task, grading, load_tasks
 from benchmarks.heldout.evaluate import Collect, evaluate, start
-from benchmarks.heldout.records import commit, grader_name, versions, weights_hash
+from benchmarks.heldout.records import grader_name, weights_hash
 from benchmarks.heldout.suites import CODE, code_file, names, open_suite
 from benchmarks.report.leaderboard import leaderboard
 from benchmarks.report.tables import details, results

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from agents.core.storage import RecordError, read_lines
 from benchmarks.report.page import render
 from benchmarks.report.runs import Run, open_run, series
-from benchmarks.storage import RecordError, read_lines
 from torl.console import CommandError, clock, say
 
 if TYPE_CHECKING:

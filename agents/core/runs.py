@@ -6,15 +6,12 @@ own.
 """
 
 import json
-import math
-import os
-import platform
-import subprocess
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from agents.core.provenance import commit, versions
+from agents.core.storage import dump_line, write_json, write_text
 from agents.core.types import Trajectory
 
 COMPLETE = "complete"
@@ -42,10 +39,8 @@ class Run:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write `config.json`: the settings, and versions and commit for the record."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(
-            self.path / "config.json", json.dumps({**config, "made_with": provenance()}, indent=2)
-        )
+        made_with = {"versions": versions(), "commit": commit()}
+        write_json(self.path / "config.json", {**config, "made_with": made_with})
 
     def read_config(self) -> dict[str, Any]:
         """The settings the run was started with.
@@ -63,7 +58,7 @@ class Run:
 
     def add_metrics(self, step: int, stage: str, numbers: Mapping[str, float]) -> None:
         """Append one line to `metrics.jsonl`; numbers that are not finite become null."""
-        row = {"step": step, "stage": stage, **{k: _finite(v) for k, v in numbers.items()}}
+        row = {"step": step, "stage": stage, **numbers}
         self._append("metrics.jsonl", row)
 
     def add_timing(self, step: int, stage: str, seconds: Mapping[str, float]) -> None:
@@ -76,9 +71,8 @@ class Run:
     def write_transcripts(self, step: int, trajectories: Iterable[Trajectory]) -> None:
         """Write all episodes of a step to `transcripts/step-NNNNNN.jsonl`."""
         folder = self.path / "transcripts"
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(t.to_json()) + "\n" for t in trajectories)
-        write_whole(folder / f"step-{step:06d}.jsonl", lines)
+        lines = "".join(dump_line(t.to_json()) for t in trajectories)
+        write_text(folder / f"step-{step:06d}.jsonl", lines)
 
     def checkpoint(self) -> Path | None:
         """The newest checkpoint that was wholly written."""
@@ -98,54 +92,15 @@ class Run:
                     continue
                 if row["stage"] != stage or row["step"] <= step:
                     kept.append(line + "\n")
-            write_whole(file, "".join(kept))
+            write_text(file, "".join(kept))
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / name).open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(dump_line(row))
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest subfolder `checkpoint-N` that was wholly written."""
     complete = [c for c in folder.glob("checkpoint-*") if (c / COMPLETE).is_file()]
     return max(complete, key=lambda c: int(c.name.rsplit("-", 1)[1]), default=None)
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file so that it is either the old one or the new one, never half of it."""
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        scratch.write_text(text)
-        scratch.replace(file)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def provenance() -> dict[str, Any]:
-    """Versions of what computes, and the commit of this repository where there is one."""
-    versions = {}
-    for name in ("torl-gym", "torch", "transformers", "trl", "gymnasium", "numpy", "sympy"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {"python": platform.python_version(), "versions": versions, "commit": _commit()}
-
-
-def _commit() -> str | None:
-    """HEAD of the repository this file is in, `None` for an installed package."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        told = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return told.stdout.strip()
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

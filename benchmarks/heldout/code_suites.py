@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agents.core.storage import read_lines
 from agents.core.types import Trajectory
 from benchmarks.heldout.code_outputs import (
     harness,
@@ -27,7 +28,6 @@ from benchmarks.heldout.code_outputs import (
 )
 from benchmarks.heldout.evaluate import Collect
 from benchmarks.heldout.suites import SuiteError
-from benchmarks.storage import read_lines
 from rewards import Verdict
 from torl_env.problems.types import Problem
 from torl_env.sandbox.types import Limits, Sandbox, Status

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from agents.core.storage import RecordError
 from agents.core.types import Trajectory
 from benchmarks.heldout.records import Records
 from benchmarks.heldout.statistics import Difference, holm, paired
 from benchmarks.heldout.summary import per_problem
-from benchmarks.storage import RecordError
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from agents.core.storage import RecordError, drop_torn_line, dump_line, write_json
 from agents.core.types import Trajectory
 from benchmarks.heldout import records
 from benchmarks.heldout.records import Header, Records
 from benchmarks.heldout.summary import Summary, summarise
-from benchmarks.storage import RecordError, drop_torn_line, dump_line, write_json
 from torl_env.problems.types import Problem
 
 Collect = Callable[[Sequence[Problem], int, int], Iterable[Trajectory]]

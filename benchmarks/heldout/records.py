@@ -5,17 +5,15 @@ cut off anywhere and taken up again, and two complete runs of one seed are equal
 """
 
 import hashlib
-import platform
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from agents.core.provenance import versions
+from agents.core.storage import RecordError, dump_line, read_lines, replacing
 from agents.core.types import Trajectory
-from benchmarks.storage import RecordError, dump_line, read_lines, replacing
 from torl_env.problems.types import Problem
 
 PACKAGES = (
@@ -124,17 +122,6 @@ def weights_hash(model: Path, window: int = 65_536) -> str:
     return digest.hexdigest()[:8] if names else ""
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that shape an answer, where they are installed."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def grader_name() -> str:
     """The grader of this code: package, version, and a hash of its source, which decides verdicts.
 
@@ -146,25 +133,6 @@ def grader_name() -> str:
         digest.update(path.relative_to(root).as_posix().encode() + b"\x00" + path.read_bytes())
     release = versions().get("torl-gym", "uninstalled")
     return f"torl-gym {release} rewards-{digest.hexdigest()[:8]}"
-
-
-def commit() -> str:
-    """Commit of the code that runs, `+` after it when the tree is changed, `""` outside of git."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return ""
-    try:
-        revision = _git(root, "rev-parse", "--short=12", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return revision + ("+" if changed else "")
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=20
-    ).stdout.strip()
 
 
 def read(path: Path) -> Records:

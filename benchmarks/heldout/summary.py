@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, fields
 from math import nan
 from typing import Any
 
+from agents.core.behaviour import Tally, tally
 from agents.core.types import Trajectory
 from benchmarks.heldout.records import Header, Records
 from benchmarks.heldout.statistics import UNKNOWN, Estimate, majority_at_k, mean, pass_at_k, ratio
-from benchmarks.heldout.tally import Tally, tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Summary:
     by_subject: Mapping[str, Estimate]
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dict (`nan` inside; `benchmarks.storage.write_json` makes it null)."""
+        """A JSON-ready dict (`nan` inside; `agents.core.storage.write_json` makes it null)."""
         return asdict(self)
 
     @classmethod

@@ -8,6 +8,7 @@ from itertools import groupby
 from math import nan
 from pathlib import Path
 
+from agents.core.storage import finite, write_text
 from benchmarks.heldout.cases import MEANING, count_cases
 from benchmarks.heldout.statistics import Estimate
 from benchmarks.heldout.summary import batch_estimates
@@ -16,7 +17,6 @@ from benchmarks.report.plots import PANELS, Panel
 from benchmarks.report.runs import Run, series
 from benchmarks.report.tables import Table, details, percent, results
 from benchmarks.report.transcripts import Shown, collect
-from benchmarks.storage import finite, write_text
 
 LIMIT = 4000
 """Transcripts on one page; a browser stays quick with this many."""

@@ -11,9 +11,9 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agents.core.storage import RecordError, replacing
 from benchmarks.heldout.compare import Comparison
 from benchmarks.report.runs import Run, series
-from benchmarks.storage import RecordError, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

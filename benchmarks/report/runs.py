@@ -6,10 +6,10 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+from agents.core.storage import RecordError, read_json, read_lines
 from agents.core.types import Trajectory
 from benchmarks.heldout.records import read
 from benchmarks.heldout.summary import Summary
-from benchmarks.storage import RecordError, read_json, read_lines
 
 FIRST = ("before",)
 """Evaluations that come before training, whatever the alphabet says."""

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from agents.core.storage import RecordError
 from benchmarks.heldout.code_outputs import same
 from benchmarks.heldout.code_suites import Checker, grading, load_tasks, program_of
 from benchmarks.heldout.records import Header, Records
 from benchmarks.heldout.regrade import regrade
 from benchmarks.heldout.suites import SuiteError, code_file
-from benchmarks.storage import RecordError
 from torl_env.sandbox import make_sandbox
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "heldout"

@@ -8,6 +8,7 @@ import pytest
 
 import rewards
 import torl_env
+from agents.core.storage import RecordError
 from agents.core.types import Turn
 from benchmarks.heldout import Header, Records, summarise
 from benchmarks.heldout.compare import compare
@@ -16,7 +17,6 @@ from benchmarks.heldout.regrade import regrade
 from benchmarks.heldout.selectors import Selector, best_of
 from benchmarks.report.leaderboard import find_summaries, leaderboard, macro_average
 from benchmarks.report.published import PAPERS, TORL, published
-from benchmarks.storage import RecordError
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
 

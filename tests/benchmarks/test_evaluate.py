@@ -4,13 +4,14 @@ import json
 
 import pytest
 
+from agents.core import storage
 from agents.core.behaviour import behaviour
+from agents.core.provenance import commit
+from agents.core.storage import RecordError
 from agents.core.types import Trajectory
-from benchmarks import storage
 from benchmarks.heldout import Header, Summary, fingerprint, records, summary_path
 from benchmarks.heldout.evaluate import evaluate
 from benchmarks.heldout.summary import per_problem, summarise
-from benchmarks.storage import RecordError
 
 
 def header_for(problems, k=4, **changes):
@@ -207,7 +208,7 @@ def test_fingerprints_tell_problem_sets_apart(problems):
 
 
 def test_commit_names_this_checkout():
-    assert records.commit() == "" or len(records.commit().rstrip("+")) == 12
+    assert commit() == "" or len(commit().rstrip("+")) == 12
 
 
 def test_nothing_half_written_when_the_disk_is_full(tmp_path):

@@ -8,6 +8,7 @@ from math import isnan, nan
 
 import pytest
 
+from agents.core.storage import RecordError
 from benchmarks.heldout.cases import Case
 from benchmarks.report import figure5, open_run, write_csv
 from benchmarks.report.charts import Curve, line_chart, ticks
@@ -16,7 +17,6 @@ from benchmarks.report.plots import smooth
 from benchmarks.report.runs import series
 from benchmarks.report.tables import Table
 from benchmarks.report.transcripts import collect
-from benchmarks.storage import RecordError
 
 EVIL = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
 
