@@ -233,8 +233,6 @@ EQUAL = [
     (r"\frac{1}{2}, \frac{1}{3}", "1/3,1/2"),
     ("2+2=4", "4"),
     (r"1+\sqrt{3}", r"\sqrt 3 + 1"),
-    ('")[0])', r""),
-    (r"POS=r'''", r""),
     (r"\begin{array}{l} x=1 \\ y=2 \end{array}", r"x=1, y=2"),
     (r"\begin{cases} x=1\\y=2\end{cases}", r"(1,2)"),
     (r"\left\{\begin{array}{l}x=1\\y=2\end{array}\right.", r"x=1,y=2"),
