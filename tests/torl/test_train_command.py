@@ -152,3 +152,31 @@ def test_help_and_unknown_commands():
     unknown = torl("trian")
     assert unknown.returncode == 2
     assert "unknown command 'trian'" in unknown.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_no_free_disk_is_said_before_anything_is_done(tiny, small_disk):
+    done = torl("train", "--model", tiny, "--out", small_disk / "run")
+    assert done.returncode != 0
+    assert "GB free" in done.stderr
+    assert "choose another --out" in done.stderr
+    assert list(small_disk.iterdir()) == []
+
+
+def test_no_network_is_one_message(tmp_path):
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = torl("train", "--model", "org/name", "--out", tmp_path / "run", env=offline)
+    assert done.returncode != 0
+    assert "network" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
