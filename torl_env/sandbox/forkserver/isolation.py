@@ -22,6 +22,7 @@ _SPACES = (
     | kernel.CLONE_NEWNS
 )
 _UID_BLOCK = 8192
+_BY_USER = "made in a user namespace"
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class Isolation:
     private_root: bool = False
     first_uid: int = 0
     """Children take user ids from here on; 0 where they keep the server's."""
+    shared_processes: int = 0
+    """Threads of all programs together, where they share a user that is counted; 0 if not."""
     proc: int = -1
     """Directory of a /proc that shows the children, for the server only."""
     program_filter: seccomp.Filter | None = None
@@ -80,6 +83,9 @@ def enter_namespaces(config: ServerConfig, isolation: Isolation, keep: int) -> N
         _wait_outside(inner, parent)
     os.close(parent)
     isolation.private_pids = True
+    if how == _BY_USER and os.geteuid() != 0:
+        # A user namespace counts the processes in it by themselves (Linux 5.14 and later).
+        isolation.shared_processes = config.sessions + 1024
     kernel.libc.sethostname(b"sandbox", 7)
     isolation.note(Layer.NAMESPACES, True, how)
 
@@ -93,7 +99,7 @@ def _unshare(config: ServerConfig) -> str:
         else:
             return "made by root"
     _new_user_namespace()
-    return "made in a user namespace"
+    return _BY_USER
 
 
 def _wait_outside(inner: int, parent: int) -> None:
@@ -152,7 +158,11 @@ def seal(config: ServerConfig, isolation: Isolation, packages: list[str]) -> Non
         # A change of user clears it, so it is set last.
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     _seal_calls(config, isolation)
-    counted = "threads counted" if isolation.first_uid else "threads not counted"
+    counted = "threads not counted"
+    if isolation.first_uid:
+        counted = "threads counted"
+    elif isolation.shared_processes:
+        counted = f"at most {isolation.shared_processes} threads of all programs together"
     isolation.note(Layer.RLIMITS, True, f"CPU, memory, output, descriptors; {counted}")
 
 

@@ -75,13 +75,12 @@ def drop_identity(isolation: Isolation, offset: int, nice: int) -> None:
     os.nice(nice)
 
 
-def set_limits(job: Job, baseline: int, *, own_user: bool, session: bool = False) -> None:
+def set_limits(job: Job, child: "Child", *, session: bool = False) -> None:
     """Apply a job's limits to this process.
 
     Args:
         job: Of the request.
-        baseline: Bytes of address space that the server occupies already.
-        own_user: The process count is this program's alone, so that it can be bounded.
+        child: What the server shares with its children.
         session: Limits may have to rise again in a later turn.
     """
 
@@ -92,13 +91,14 @@ def set_limits(job: Job, baseline: int, *, own_user: bool, session: bool = False
         resource.setrlimit(what, (soft, hard))
 
     seconds = job.cpu_ms // 1000 + 2
-    memory = baseline + (job.memory_mb << 20)
+    memory = child.baseline + (job.memory_mb << 20)
     limit(resource.RLIMIT_CPU, seconds, seconds + 1)
     limit(resource.RLIMIT_FSIZE, job.output_bytes, job.output_bytes)
     limit(resource.RLIMIT_AS, memory, memory + _SPARE_BYTES)
     limit(resource.RLIMIT_NOFILE, job.open_files, job.open_files)
-    if own_user:
-        limit(resource.RLIMIT_NPROC, job.processes, job.processes)
+    threads = job.processes if child.isolation.first_uid else child.isolation.shared_processes
+    if threads:
+        limit(resource.RLIMIT_NPROC, threads, threads)
 
 
 def take_source(length: int) -> str:
@@ -288,5 +288,5 @@ class Child:
         kernel.close_from(CONTROL)
         job = Job.unpack(data)
         source = take_source(job.source_bytes)
-        set_limits(job, self.baseline, own_user=bool(self.isolation.first_uid))
+        set_limits(job, self)
         return job, source

@@ -133,7 +133,7 @@ class Interpreter:
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)
-        set_limits(job, child.baseline, own_user=bool(child.isolation.first_uid), session=True)
+        set_limits(job, child, session=True)
         room = job.output_bytes // 16
         code = prepare_source(take_source(job.source_bytes), FILENAME, room)
         exit_code = 1 if code is None else run(code, self._namespace, room)
