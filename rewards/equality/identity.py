@@ -47,6 +47,8 @@ def same(ours: Expression, theirs: Expression, real_odd_roots: bool = True) -> F
     Raises:
         LimitHitError: Deciding needs more work than is allowed.
     """
+    if type(ours) is Number and type(theirs) is Number:
+        return equal("value_exact") if ours.value == theirs.value else different("value_differs")
     if ours == theirs:
         return equal("same_expression")
     infinite = (INFINITY, MINUS_INFINITY)

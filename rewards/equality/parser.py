@@ -66,8 +66,6 @@ def parse(tokens: Sequence[Token]) -> Expression:
 class _Parser(Calculus):
     def sum(self) -> Expression:
         self.descend()
-        while self.at(" "):
-            self.next()
         parts = [self.signed_product()]
         while self.at(*_SIGNS):
             parts.append(self.signed_product())
@@ -90,13 +88,14 @@ class _Parser(Calculus):
     def product(self) -> Expression:
         parts = [self.signed()]
         while True:
-            if self.at("*"):
+            text = self.peek().text
+            if text == "*":
                 self.next()
                 parts.append(self.signed())
-            elif self.at("/", ":"):
+            elif text in ("/", ":"):
                 self.next()
                 parts.append(Apply("inv", (self.signed(),)))
-            elif self.at("mod"):
+            elif text == "mod" and self.at("mod"):
                 self.next()
                 left = parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
                 parts = [Apply("mod", (left, self.signed()))]
@@ -106,13 +105,14 @@ class _Parser(Calculus):
                 return parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
 
     def signed(self) -> Expression:
-        if self.at("-"):
+        text = self.peek().text
+        if text == "-":
             self.next()
             self.descend()
             node = negate(self.signed())
             self.depth -= 1
             return node
-        if self.at("+"):
+        if text == "+":
             self.next()
         return self.power()
 

@@ -31,8 +31,10 @@ class Reader:
 
     def at(self, *texts: str) -> bool:
         """Whether one of these operators stands here."""
-        token = self.peek()
-        return token.kind == OPERATOR and token.text in texts
+        if self.position >= len(self.tokens):
+            return False
+        token = self.tokens[self.position]
+        return token[1] in texts and token[0] == OPERATOR  # by index: this is the hottest line
 
     def expect(self, text: str) -> None:
         """Goes over a token that must be there. Raises `UnreadableError`."""

@@ -366,9 +366,10 @@ def _is_plain(tokens: Tokens) -> bool:
     """Whether no rule but that for quantities can apply: true of most answers, and cheap to see."""
     if not tokens or tokens[0].kind == WORD or tokens[0].text in ("{", "emptyset", "mathbbR"):
         return False
-    return all(
-        token.text not in _STRUCTURAL and not token.text.startswith("begin ") for token in tokens
-    )
+    for token in tokens:
+        if token.text in _STRUCTURAL or token.text.startswith("begin "):
+            return False
+    return True
 
 
 def _group(values: Iterable[Value]) -> Value:
