@@ -189,6 +189,8 @@ class _Connection:
             with self._lock:
                 self._process.stdin.write(line + "\n")
         except (OSError, ValueError) as error:
+            # The reader may not have seen the end yet; a second try must not come back here.
+            self.dead = True
             raise SandboxError(f"the MCP server is gone: {error}") from error
 
     def _read(self) -> None:
