@@ -1,4 +1,4 @@
-"""`torl train`: warm start, GRPO, held-out evaluation before and after, plot and report."""
+"""`torl train`: warm start, RL, held-out evaluation before and after, plot and report."""
 
 import dataclasses
 import shutil
@@ -11,14 +11,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from agents.core.algorithm import Algorithm
 from agents.core.runs import Run
-from agents.core.training import Training
+from agents.core.training import Training, TrainingError
 from agents.core.types import Sampling
-from agents.grpo import GRPO
+from agents.cot import COT
 from benchmarks.heldout import summary_path
 from benchmarks.report.plots import figure5, write_csv
 from benchmarks.report.runs import open_run
 from benchmarks.report.tables import results
+from torl.algorithms import make_algorithm
 from torl.console import CommandError, clock, print_table, progress, say
 from torl.wiring import collector, env_options, make_rollout
 from torl_env.problems import load
@@ -37,6 +39,10 @@ class TrainOptions:
     """Run folder; must be new or empty, unless --resume is given."""
     resume: bool = False
     """Go on with the run in --out from its last checkpoint, with the options of that run."""
+    algorithm: str = "grpo"
+    """grpo, cot (GRPO without a tool), ppo, thor, or module:Class for one of your own."""
+    set: tuple[str, ...] = ()
+    """Settings of the algorithm or its loss: --set clip_high=0.28 nll=0.01 scale_by_std=false."""
     model: str = "smollm2"
     """`smollm2` (embedded default), a folder, or a hub id."""
     problems: str = "procedural:easy:L2-3"
@@ -56,13 +62,17 @@ class TrainOptions:
     warm_start_from: Path | None = None
     """Weights of an earlier SFT stage to start RL from, in place of a stage of its own."""
     steps: int = 16
-    """GRPO steps."""
+    """RL steps: batches that are sampled and learned from."""
     prompts: int = 8
     """Problems per step."""
     group: int = 8
     """Samples per problem."""
     micro_batch: int = 16
     """Rows per forward and backward pass; less needs less memory."""
+    updates: int = 1
+    """Optimiser steps that a batch is divided among."""
+    epochs: int = 1
+    """Passes over each batch."""
     learning_rate: float = 1e-5
     max_tokens: int = 110
     """Tokens of one response, tool output included."""
@@ -117,11 +127,17 @@ def _opened(options: TrainOptions) -> TrainOptions:
         stored["out"], stored["resume"] = options.out, True
         if stored["warm_start_from"]:
             stored["warm_start_from"] = Path(stored["warm_start_from"])
+        stored["set"] = tuple(stored.get("set", ()))
         return TrainOptions(**stored)
     if options.out.exists() and any(options.out.iterdir()):
         raise CommandError(
             f"{options.out} is not empty: choose a new --out, or add --resume to go on with the "
             "run in it"
+        )
+    if options.algorithm == "cot":
+        prompt = COT.prompt if options.prompt == "chat" else options.prompt
+        options = dataclasses.replace(
+            options, tool_budget=COT.tool_budget, warm_start_code=0.0, prompt=prompt
         )
     reward(options.reward)
     _algorithm(options), _training(options), _sampling(options)
@@ -180,8 +196,13 @@ def _take(source: Any, count: int) -> list[Problem]:
     return [have[i % len(have)] for i in range(count)] if have else []
 
 
-def _algorithm(options: TrainOptions) -> GRPO:
-    return GRPO(group_size=options.group, prompts_per_step=options.prompts)
+def _algorithm(options: TrainOptions) -> Algorithm:
+    if options.group < 2:
+        raise CommandError(
+            f"--group {options.group}: a group of one has no baseline; expected at least 2"
+        )
+    sizes = {"group_size": options.group, "prompts_per_step": options.prompts}
+    return make_algorithm(options.algorithm, options.set, sizes)
 
 
 def _training(options: TrainOptions) -> Training:
@@ -191,6 +212,8 @@ def _training(options: TrainOptions) -> Training:
         group_size=options.group,
         learning_rate=options.learning_rate,
         micro_batch=min(options.micro_batch, options.prompts * options.group),
+        updates=options.updates,
+        epochs=options.epochs,
         temperature=options.temperature,
         max_tokens=options.max_tokens,
         save_every=options.save_every,
@@ -287,32 +310,39 @@ class _Job:
         return str(target)
 
     def reinforce(self, start: str, problems: Sequence[Problem]) -> bool:
-        """The GRPO stage; False when the user stopped it."""
+        """The RL stage; False when the user stopped it."""
         options = self.options
         from agents.core import models
         from agents.core.acting import CopyActor
         from agents.core.trainer import RLTrainer
 
         checkpoint = self.run.checkpoint()
-        done = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+        training, algorithm = _training(options), _algorithm(options)
+        per_step = training.optimizer_steps
+        done = int(checkpoint.name.rsplit("-", 1)[1]) // per_step if checkpoint else 0
         self.run.rewind("rl", done)
         if done >= options.steps:
             return True
         model, tokenizer = models.load(start)
         copy, _ = models.load(start, dtype="bfloat16")
-        with progress("GRPO", options.steps, done, unit="step") as move, _stopping() as stop:
+        rollout = self._rollout(copy, tokenizer, _sampling(options), algorithm.branches)
+        name = type(algorithm).__name__
+        with progress(name, options.steps, done, unit="step") as move, _stopping() as stop:
             trainer = RLTrainer(
                 model=model,
                 tokenizer=tokenizer,
-                algorithm=_algorithm(options),
-                training=_training(options),
+                algorithm=algorithm,
+                training=training,
                 problems=problems,
-                actor=CopyActor(self._rollout(copy, tokenizer, _sampling(options)), copy),
+                actor=CopyActor(rollout, copy),
                 run=self.run,
                 progress=_Bar(move, stop),
             )
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        return int(trainer.state.global_step) >= options.steps
+            try:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            except TrainingError as error:
+                raise CommandError(str(error)) from error
+        return int(trainer.state.global_step) >= options.steps * per_step
 
     def evaluate(self, name: str, model: str, problems: Sequence[Problem]) -> None:
         """Evaluate once; the records go to the run's `eval` folder."""
@@ -339,9 +369,13 @@ class _Job:
         rollout = self._rollout(loaded, tokenizer, sampling)
         measure(told, problems, out, collector(rollout, told.rows))
 
-    def _rollout(self, model: Any, tokenizer: Any, sampling: Sampling) -> Any:
+    def _rollout(
+        self, model: Any, tokenizer: Any, sampling: Sampling, keep_states: bool = False
+    ) -> Any:
+        prompt = self.options.prompt
         return make_rollout(
-            model, tokenizer, self.sandbox, self.env_options, sampling, self.options.prompt
+            *(model, tokenizer, self.sandbox, self.env_options, sampling, prompt),
+            keep_states=keep_states,
         )
 
 

@@ -32,7 +32,7 @@ def envs_over(
     def make(problems: Sequence[Problem], group_size: int) -> ToRLMathVectorEnv:
         return ToRLMathVectorEnv(
             num_envs=len(problems) * group_size,
-            problems=Listed("batch", problems),
+            problems=Listed("batch", list({p.id: p for p in problems}.values())),
             sandbox=sandbox,
             autoreset_mode=AutoresetMode.DISABLED,
             **options,
@@ -48,8 +48,10 @@ def make_rollout(
     options: EnvOptions,
     sampling: Sampling,
     prompt: str,
+    *,
+    keep_states: bool = False,
 ) -> Any:
-    """A rollout engine that samples from `model`."""
+    """A rollout engine that samples from `model`; with its states kept it can be branched."""
     from agents.core.policies.transformers import TransformersPolicy
     from agents.core.prompts import make_prompt
     from agents.core.rollout import Rollout
@@ -57,7 +59,8 @@ def make_rollout(
 
     policy = TransformersPolicy(model, tokenizer, closes_tool_call)
     make_envs = envs_over(sandbox, options)
-    return Rollout(policy, make_prompt(prompt, tokenizer), make_envs, sampling)
+    made = make_prompt(prompt, tokenizer)
+    return Rollout(policy, made, make_envs, sampling, keep_states=keep_states)
 
 
 def collector(rollout: Any, rows: int) -> Collector:

@@ -61,6 +61,11 @@ class Run:
         row = {"step": step, "stage": stage, **numbers}
         self._append("metrics.jsonl", row)
 
+    def read_metrics(self, stage: str) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl` of one stage, `sft` or `rl`."""
+        lines = (self.path / "metrics.jsonl").read_text().splitlines()
+        return [row for row in map(json.loads, lines) if row["stage"] == stage]
+
     def add_timing(self, step: int, stage: str, seconds: Mapping[str, float]) -> None:
         """Append one line of wall-clock seconds to `timing.jsonl`."""
         if seconds.keys() & {"step", "stage"}:

@@ -29,6 +29,35 @@ def byte_tokenizer() -> Any:
     return tokenizer
 
 
+PHRASES = (
+    "Let me see. ",
+    "\n```python\nprint(6*7)\n```",
+    "\n```python\nprint(6*7\n```",
+    "\nIt is \\boxed{42}.",
+    "\nIt is \\boxed{41}.",
+)
+"""Enough to reason, to call the tool well or badly, and to answer "What is 6*7?" right or wrong."""
+
+
+def phrase_tokenizer(phrases: Sequence[str] = PHRASES) -> Any:
+    """A tokenizer with one id a phrase, so that a tiny random model writes programs at once.
+
+    Any other text, such as a question or a tool's output, is the one id of `<text>`.
+    """
+    from tokenizers import Tokenizer, decoders, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<|im_end|>", "<text>", *phrases]
+    core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "<text>"))
+    core.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        unk_token="<text>",
+    )
+
+
 def tiny_model(tokenizer: Any, hidden: int = 32, layers: int = 2) -> Any:
     """A random Llama of some ten thousand weights; seed torch before to fix them."""
     from transformers import LlamaConfig, LlamaForCausalLM
