@@ -4,7 +4,6 @@ Whatever a session process says is taken as a claim of untrusted code: it can en
 session and nothing else.
 """
 
-import ctypes
 import errno
 import os
 import resource
@@ -13,10 +12,19 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
-from torl_env.sandbox.forkserver import kernel, seccomp
+from torl_env.sandbox.forkserver import kernel
+from torl_env.sandbox.forkserver.families import (
+    Family,
+    Session,
+    Turn,
+    answer_fork,
+    close_received,
+    kill_undeclared,
+    receive,
+)
 from torl_env.sandbox.forkserver.program import Child
 from torl_env.sandbox.forkserver.reactor import Reactor
 from torl_env.sandbox.forkserver.runs import fork_child, judge
@@ -36,62 +44,6 @@ from torl_env.sandbox.forkserver.wire import Ending, Mark, Op, Reply, Request
 _HELLO_SECONDS: Final = 60.0
 """A session that has not forked by then is hung or hostile."""
 _UID_SPAN: Final = 4096
-
-
-class _Notice(ctypes.Structure):
-    _fields_ = (
-        ("id", ctypes.c_uint64),
-        ("pid", ctypes.c_uint32),
-        ("flags", ctypes.c_uint32),
-        ("data", ctypes.c_uint8 * 64),
-    )
-
-
-class _Answer(ctypes.Structure):
-    _fields_ = (
-        ("id", ctypes.c_uint64),
-        ("value", ctypes.c_int64),
-        ("error", ctypes.c_int32),
-        ("flags", ctypes.c_uint32),
-    )
-
-
-@dataclass(slots=True, eq=False)
-class Family:
-    """A session and its branches: they share a filter, and so the descriptor of its notices."""
-
-    offset: int
-    listener: int = -1
-    members: list["Session"] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class Session:
-    """One live interpreter."""
-
-    number: int
-    family: Family
-    pid: int = 0
-    channel: socket.socket | None = None
-    turn: "Turn | None" = None
-    may_fork: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Turn:
-    """What a session is doing now: a turn, or giving birth to a branch."""
-
-    request: Request
-    began: float
-    channel: socket.socket | None = None
-    """To the fork; `None` for a turn in place."""
-    watch: Watch | None = None
-    over: bool = False
-
-    @property
-    def pid(self) -> int:
-        """Of the process that runs it, 0 before that is known."""
-        return 0 if self.watch is None else self.watch.pid
 
 
 class Sessions:
@@ -156,14 +108,14 @@ class Sessions:
 
         def opened() -> None:
             self._reactor.forget(channel.fileno())
-            data, files = _receive(channel)
+            data, files = receive(channel)
             if data != LISTENER:
                 self._send(Reply(request.call, Ending.FAILED, code=errno.ECHILD))
                 self._end(session)
                 return
             if files:
                 session.family.listener = files[0]
-                self._reactor.watch(files[0], lambda: self._on_notice(session.family))
+                self._reactor.watch(files[0], lambda: answer_fork(session.family))
             self._watch_head(session)
             self._send(Reply(request.call, Ending.DONE))
 
@@ -236,21 +188,6 @@ class Sessions:
         if not turn.over and turn.watch is None:
             self._break(session)
 
-    def _on_notice(self, family: Family) -> None:
-        """A process of the family wants to fork: once, when told to, and no other."""
-        notice = _Notice()
-        receive, send = (
-            ctypes.c_ulong(seccomp.NOTIFY_RECEIVE),
-            ctypes.c_ulong(seccomp.NOTIFY_SEND),
-        )
-        if kernel.libc.ioctl(family.listener, receive, ctypes.byref(notice)) < 0:
-            return
-        asked = [item for item in family.members if item.pid == notice.pid and item.may_fork]
-        for session in asked:
-            session.may_fork = False
-        answer = _Answer(notice.id, 0, 0, 1) if asked else _Answer(notice.id, 0, -errno.EPERM, 0)
-        kernel.libc.ioctl(family.listener, send, ctypes.byref(answer))
-
     def _on_fork(self, session: Session, turn: Turn) -> None:
         channel = turn.channel
         if channel is None or turn.over:
@@ -261,7 +198,7 @@ class Sessions:
             return
         except OSError:
             data, ancillary = b"", []
-        _close_received(ancillary)
+        close_received(ancillary)
         if turn.watch is None:
             self._on_hello(session, turn, data, vouched_pid(ancillary))
         elif (done := Done.unpack(data)) is not None:
@@ -310,7 +247,7 @@ class Sessions:
         if session.channel is None:
             return
         try:
-            data, files = _receive(session.channel)
+            data, files = receive(session.channel)
         except BlockingIOError:
             return
         for file in files:
@@ -437,6 +374,13 @@ class Sessions:
         self._end(session)
         self._sweep()
 
+    def _sweep(self) -> None:
+        if any(item.turn is not None and not item.turn.pid for item in self._sessions.values()):
+            # A fork that has not said hello yet would be taken for an undeclared one.
+            self._reactor.at(time.monotonic() + 1.0, self._sweep)
+            return
+        kill_undeclared(self._child.isolation.proc, set(self._reactor.pids()))
+
     def _end(self, session: Session) -> None:
         if self._sessions.pop(session.number, None) is None:
             return
@@ -454,39 +398,3 @@ class Sessions:
         if not family.members and family.listener >= 0:
             self._reactor.forget(family.listener)
             os.close(family.listener)
-
-    def _sweep(self) -> None:
-        """Kill children that a lying session has made and not declared."""
-        if self._child.isolation.proc < 0:
-            return
-        own = os.getpid()
-        try:
-            file = os.open(
-                f"{own}/task/{own}/children", os.O_RDONLY, dir_fd=self._child.isolation.proc
-            )
-        except OSError:
-            return
-        try:
-            listed = os.read(file, 1 << 20)
-        finally:
-            os.close(file)
-        for pid in set(map(int, listed.split())) - set(self._reactor.pids()):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-
-def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
-    try:
-        data, files, _, _ = socket.recv_fds(channel, 256, 4)
-    except ConnectionError:
-        return b"", []
-    return data, files
-
-
-def _close_received(ancillary: list[tuple[int, int, bytes]]) -> None:
-    """A hostile session may send descriptors nobody asked for."""
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            size = ctypes.sizeof(ctypes.c_int)
-            for start in range(0, len(data) // size * size, size):
-                os.close(int.from_bytes(data[start : start + size], "little"))
