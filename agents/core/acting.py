@@ -57,6 +57,11 @@ class CopyActor:
             problems, group_size, seed, on_end=lambda _: self._on_episode()
         )
 
+    @property
+    def tokenizer(self) -> Any:
+        """The policy's."""
+        return self._rollout.policy.tokenizer
+
     def states(self, trajectory: Trajectory) -> Sequence[EnvState]:
         """The environment before each turn of a trajectory since the last `sync`."""
         return self._rollout.states(trajectory)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from agents.core.types import Trajectory
 from torl_env import EnvState
@@ -27,6 +27,8 @@ class Point:
     """The environment before each earlier turn; empty where nobody needs them again."""
     state: EnvState
     """The environment before this turn."""
+    attempt: int = 0
+    """Which try this is; others sample other ids."""
 
     def __post_init__(self) -> None:
         turns = self.trajectory.turns
@@ -57,6 +59,11 @@ class Point:
 
 class Brancher(Protocol):
     """Samples continuations."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """Between text and ids, of the policy."""
+        ...
 
     def states(self, trajectory: Trajectory) -> Sequence[EnvState]:
         """The environment before each turn of a trajectory of this step."""

@@ -147,11 +147,11 @@ class Rollout:
         try:
             episodes: list[_Episode] = []
             seeds: list[int] = []
-            for place, point in enumerate(points):
+            for point in points:
                 for sample in range(samples):
                     envs.set_state(len(episodes), point.state)
                     episodes.append(_resumed(point, self.sampling.max_tokens, self.keep_states))
-                    name = f"{point.trajectory.sample}/{point.turn}/{place}/{sample}"
+                    name = f"{point.trajectory.sample}/{point.turn}/{point.attempt}/{sample}"
                     seeds.append(row_seed(seed, point.problem.id, name))
             return self._run(envs, episodes, seeds, on_end or _ignore, until or _never)
         finally:

@@ -1,0 +1,139 @@
+"""THOR: GRPO over episodes that ran without failure, and over single steps that failed."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from agents.core.advantages import group_relative
+from agents.core.algorithm import Algorithm, Group, Loss
+from agents.core.branching import Brancher, Point, last_turn
+from agents.core.types import Trajectory
+from agents.thor.cutting import Repair, cut, failed_turns, point_at
+
+
+def thor_loss() -> Loss:
+    """Clip-higher, dual clip and the likelihood of positive samples (THOR, appendix D.2)."""
+    return Loss(clip_low=0.2, clip_high=0.28, dual_clip=3.0, nll=0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class THOR(Algorithm):
+    """Hierarchical reinforcement learning (arXiv 2509.13761, section 2.3) with its settings.
+
+    The loss is that of the episodes plus that of the steps. Episodes are credited as in GRPO with a
+    reward of 1 or 0 (`reward="thor"`). For each failed call a few ids before its program are cut
+    away, the environment is branched there, and G ways to write that one step again are rewarded
+    by whether their program runs. Both losses are means over sampled tokens, as in the release; the
+    paper's formulas average over responses.
+    """
+
+    group_size: int = 16
+    """Samples per problem (THOR: 16)."""
+    prompts_per_step: int = 128
+    """Problems per step (THOR: 128)."""
+    scale_by_std: bool = True
+    """Divide by the group's standard deviation (THOR: yes)."""
+    drop_failed: bool = True
+    """Leave episodes with a failed call out of the episode loss and its baselines (THOR: yes, "to
+    avoid inappropriate penalties"). What that drops is reported: THOR's own table 4 has 139 right
+    answers among 457 such episodes."""
+    step_level: bool = True
+    """Learn from failed steps (THOR: yes)."""
+    suffix_tokens: int = 100
+    """L_suf: ids of the thought that are written again (THOR: 100, for long reasoning 500)."""
+    step_group_size: int = 16
+    """Continuations of each failed step (THOR: 16)."""
+    max_steps: int | None = None
+    """Failed steps to learn from in a batch; by default as many as it has groups (THOR)."""
+    resample: int = 0
+    """Rounds of DAPO's dynamic sampling (THOR filters such groups out)."""
+    loss: Loss = field(default_factory=thor_loss)
+
+    def __post_init__(self) -> None:
+        if min(self.group_size, self.step_group_size) < 2:
+            raise ValueError(
+                "group_size and step_group_size must be at least 2, got "
+                f"{self.group_size} and {self.step_group_size}: a group of one has no baseline"
+            )
+        if self.suffix_tokens < 0:
+            raise ValueError(f"suffix_tokens must be >= 0, got {self.suffix_tokens}")
+        if self.step_level and (self.loss.mean != "token" or self.loss.kl):
+            raise ValueError(
+                "step-level rows need loss.mean='token' and loss.kl=0, as in the paper, got "
+                f"mean={self.loss.mean!r} and kl={self.loss.kl}; or set step_level=False"
+            )
+
+    @property
+    def branches(self) -> bool:
+        """Whether failed steps are learned from."""
+        return self.step_level
+
+    def assign_credit(self, groups: Sequence[Group]) -> list[list[float]]:
+        """Group-relative rewards of the episodes that stay; the loss is a mean over their ids."""
+        rows = [t for group in groups for t in group if t.scorable]
+        whole = sum(sum(t.loss_mask) for t in rows)
+        kept = sum(sum(t.loss_mask) for t in rows if self._keeps(t))
+        weight = whole / kept if kept else 0.0
+        return [
+            [weight * advantage] * len(t.ids)
+            for group in groups
+            for advantage, t in zip(self._advantages(group), group, strict=True)
+        ]
+
+    def _advantages(self, group: Group) -> list[float]:
+        rewards = [t.reward if t.scorable and self._keeps(t) else None for t in group]
+        return group_relative(rewards, scale_by_std=self.scale_by_std)
+
+    def _keeps(self, trajectory: Trajectory) -> bool:
+        return not (self.drop_failed and failed_turns(trajectory))
+
+    def report(self, groups: Sequence[Group]) -> Mapping[str, float]:
+        """What the failed-execution filter drops."""
+        rows = [t for group in groups for t in group if t.scorable]
+        dropped = [t for t in rows if not self._keeps(t)]
+        left = [sum(t.scorable and self._keeps(t) for t in group) for group in groups]
+        return {
+            "dropped": len(dropped),
+            "dropped_correct": sum(t.correct for t in dropped),
+            "dropped_groups": sum(count < 2 for count in left),
+        }
+
+    def branch(self, groups: Sequence[Group], brancher: Brancher, seed: int) -> Sequence[Group]:
+        """Groups of single steps in place of failed ones, rewarded 1 where the program runs."""
+        points = self._points(groups, brancher, seed)
+        if not points:
+            return ()
+        size = self.step_group_size
+        written = brancher.branch(points, size, seed)
+        rows = [_step(t, points[i // size].keep) for i, t in enumerate(written)]
+        return [rows[i : i + size] for i in range(0, len(rows), size)]
+
+    def _points(self, groups: Sequence[Group], brancher: Brancher, seed: int) -> list[Point]:
+        """Failed steps to write again, at most as many as there are groups."""
+        failed = [
+            (t, index) for group in groups for t in group if t.scorable for index in failed_turns(t)
+        ]
+        most = len(groups) if self.max_steps is None else self.max_steps
+        chosen = random.Random(f"steps/{seed}").sample(failed, min(most, len(failed)))
+        points = []
+        for t, index in chosen:
+            turn = t.turns[index]
+            keep = cut(t, turn, brancher.tokenizer, Repair.SUFFIX, self.suffix_tokens)
+            points.append(point_at(t, index, keep, brancher.states(t)))
+        return points
+
+    def assign_credit_to_branches(self, groups: Sequence[Group]) -> list[list[float]]:
+        """Group-relative execution rewards, for every id of the step."""
+        credit = []
+        for group in groups:
+            rewards = [t.reward if t.scorable else None for t in group]
+            advantages = group_relative(rewards, scale_by_std=self.scale_by_std)
+            credit += [[a] * len(t.ids) for a, t in zip(advantages, group, strict=True)]
+        return credit
+
+
+def _step(trajectory: Trajectory, keep: int) -> Trajectory:
+    """The last turn as a row of its own, paid for running."""
+    row = last_turn(trajectory, keep)
+    ran = row.turns[-1].tool_status == "ok"
+    return replace(row, reward=float(ran), scorable=not trajectory.infra_error)

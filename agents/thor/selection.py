@@ -1,0 +1,102 @@
+"""Best of N: which of several answers to one problem to give, from one dump of candidates.
+
+All scores are functions of the same list of trajectories, and `best` takes the first that decides,
+so strategies combine: THOR's self-reward is `best(candidates, executed, votes)`, self-consistency
+is `best(candidates, votes)`, and THOR's hybrid `best(candidates, executed, judged(model))`.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from agents.core.types import Trajectory
+from rewards import ReferenceError, Verdict, grade_answer
+
+Scores = Callable[[Sequence[Trajectory]], Sequence[float]]
+"""A score for each candidate of one problem; higher is better."""
+
+
+def executed(candidates: Sequence[Trajectory]) -> list[float]:
+    """The share of a candidate's programs that ran without error (THOR, section 3.3).
+
+    A candidate without a program has shown nothing and scores 0. (THOR's release casts the share to
+    an integer, so that 3 of 4 counts as 0.)
+    """
+    shares = []
+    for candidate in candidates:
+        statuses = [turn.tool_status for turn in candidate.turns if turn.tool_status]
+        shares.append(statuses.count("ok") / len(statuses) if statuses else 0.0)
+    return shares
+
+
+def same_answer(one: str, other: str) -> bool:
+    """Whether two answers are the same to the grader, which reads one as the reference."""
+    if one.strip() == other.strip():
+        return True
+    try:
+        return grade_answer(other, one).verdict is Verdict.CORRECT
+    except ReferenceError:
+        return False
+
+
+def votes(
+    candidates: Sequence[Trajectory], same: Callable[[str, str], bool] = same_answer
+) -> list[float]:
+    """How many candidates give this answer (self-consistency, arXiv 2203.11171); none has none."""
+    camps: list[list[int]] = []
+    for i, candidate in enumerate(candidates):
+        if not candidate.answer.strip():
+            continue
+        home = next((c for c in camps if same(candidates[c[0]].answer, candidate.answer)), None)
+        if home is None:
+            camps.append(home := [])
+        home.append(i)
+    sizes = {i: float(len(camp)) for camp in camps for i in camp}
+    return [sizes.get(i, 0.0) for i in range(len(candidates))]
+
+
+def judged(model: Callable[[Trajectory], float]) -> Scores:
+    """The scores of a reward model: an outcome model, or a process model's minimum over steps."""
+    return lambda candidates: [model(candidate) for candidate in candidates]
+
+
+def best(candidates: Sequence[Trajectory], *scores: Scores) -> Trajectory:
+    """The candidate with the highest first score; among equals the next score decides.
+
+    What is still equal at the end goes to the earliest candidate. Candidates lost to a fault of the
+    machine are no candidates.
+
+    Raises:
+        ValueError: There is none.
+    """
+    scorable = [c for c in candidates if c.scorable]
+    if not scorable:
+        raise ValueError(f"none of the {len(candidates)} candidates was scorable")
+    told = [score(scorable) for score in scores]
+    ranks = [tuple(score[i] for score in told) for i in range(len(scorable))]
+    return scorable[ranks.index(max(ranks))]
+
+
+def grouped(trajectories: Iterable[Trajectory]) -> list[list[Trajectory]]:
+    """Candidates of each problem, in the order of first appearance."""
+    groups: dict[str, list[Trajectory]] = {}
+    for trajectory in trajectories:
+        groups.setdefault(trajectory.problem_id, []).append(trajectory)
+    return list(groups.values())
+
+
+def read_candidates(file: Path) -> list[list[Trajectory]]:
+    """Candidates from a dump: a transcript of a run, or the records of an evaluation.
+
+    Lines that hold no trajectory, such as the header of records, are passed over.
+
+    Raises:
+        ValueError: The file holds no trajectory at all.
+    """
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    found = grouped(Trajectory.from_json(row) for row in rows if "turns" in row)
+    if not found:
+        raise ValueError(
+            f"{file} holds no trajectories: expected lines as Trajectory.to_json writes them"
+        )
+    return found
