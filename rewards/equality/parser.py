@@ -10,10 +10,8 @@ Division and juxtaposition bind from the left, so `1/3p` is p/3 and `3/2(y+5)` i
 from collections.abc import Sequence
 from fractions import Fraction
 
-from rewards.equality.calculus import Calculus
+from rewards.equality.application import Application
 from rewards.equality.expressions import (
-    HALF,
-    TWO,
     Apply,
     Constant,
     Expression,
@@ -22,7 +20,6 @@ from rewards.equality.expressions import (
     negate,
     quotient,
 )
-from rewards.equality.functions import apply_function
 from rewards.equality.tokens import (
     COMMAND,
     CONSTANT,
@@ -63,7 +60,7 @@ def parse(tokens: Sequence[Token]) -> Expression:
     return node
 
 
-class _Parser(Calculus):
+class _Parser(Application):
     def sum(self) -> Expression:
         self.descend()
         parts = [self.signed_product()]
@@ -368,44 +365,3 @@ class _Parser(Calculus):
         if name == "lim":
             return self.limit()
         raise UnreadableError("syntax", f"no rule for \\{name}")
-
-    def function(self, name: str) -> Expression:
-        if name == "sqrt":
-            return self.root()
-        base = exponent = None
-        while self.at("_", "^"):
-            if self.next().text == "_":
-                base = self.argument()
-            else:
-                exponent = self.argument(exponent=True)
-        if (name in ("max", "min", "gcd", "lcm") and self.at("\\{")) or self.at("(", "[", "{"):
-            arguments = self.bracketed_arguments()
-        else:
-            arguments = (self.bare_argument(),)
-        return apply_function(name, arguments, base, exponent)
-
-    def root(self) -> Expression:
-        index: Expression = TWO
-        if self.at("["):
-            self.next()
-            index = self.sum()
-            self.expect("]")
-        if self.at("("):
-            arguments = self.bracketed_arguments()
-            node = arguments[0]
-            if len(arguments) != 1:
-                raise UnreadableError("syntax", "a root of several numbers")
-        else:
-            node = self.argument()
-        return Apply("pow", (node, HALF if index is TWO else Apply("inv", (index,))))
-
-    def bare_argument(self) -> Expression:
-        r"""What a function without brackets applies to: `\sin 2x\cos x` stops at the cosine."""
-        self.descend()
-        parts = [self.signed()]
-        while self.peek().kind in (NUMBER, NAME, CONSTANT) or (
-            self.peek().kind == COMMAND and self.peek().text == "frac"
-        ):
-            parts.append(self.power())
-        self.depth -= 1
-        return parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))

@@ -14,8 +14,8 @@ from rewards.equality.expressions import (
 from rewards.equality.findings import Finding, all_of, different
 from rewards.equality.members import expand
 from rewards.equality.scalars import equal_scalars, number
+from rewards.equality.shapes import as_interval
 from rewards.equality.slices import ORDERINGS
-from rewards.equality.structure import as_interval
 from rewards.equality.values import Chain, Group, Quantity, Reals, Row, SetOperation, Value
 from rewards.policy import Policy
 

@@ -8,13 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rewards.equality import limits
-from rewards.equality.expressions import (
-    Expression,
-)
 from rewards.equality.python_forms import PYTHON_FORMS, python_form
 from rewards.equality.quantities import quantity, ratio, words
+from rewards.equality.shapes import is_open_pair, is_ordering, is_region
 from rewards.equality.slices import (
-    ORDERINGS,
     RELATIONS,
     Tokens,
     builder_bar,
@@ -145,9 +142,9 @@ class _Structure:
         if len(parts) == 1:
             return parts[0]
         either = any(token.kind == WORD and token.text.lower() == "or" for token in tokens)
-        if all(_is_ordering(part) for part in parts):
+        if all(is_ordering(part) for part in parts):
             return SetOperation("∪" if either else "∩", tuple(parts))
-        if all(_is_region(part) for part in parts) and not all(_is_open_pair(p) for p in parts):
+        if all(is_region(part) for part in parts) and not all(is_open_pair(p) for p in parts):
             return SetOperation("∪", tuple(parts))
         return _group(parts)
 
@@ -345,16 +342,6 @@ class _Structure:
         return None
 
 
-def as_interval(value: Value) -> tuple[Expression, Expression, bool, bool] | None:
-    """The ends of an interval in brackets and whether they belong to it."""
-    if not isinstance(value, Row) or len(value.items) != 2:
-        return None
-    low, high = value.items
-    if not isinstance(low, Quantity) or not isinstance(high, Quantity):
-        return None
-    return low.expression, high.expression, value.opening == "[", value.closing == "]"
-
-
 def _without_open_brace(tokens: Tokens) -> Tokens:
     """Lines behind one tall brace, which only an invisible one closes."""
     if len(tokens) > 2 and tokens[0].text == "\\{" and tokens[1].text.startswith("begin "):
@@ -382,24 +369,6 @@ def _group(values: Iterable[Value]) -> Value:
     if len(items) > limits.ITEMS:
         raise LimitHitError("limit_items", f"more than {limits.ITEMS} members")
     return Group(tuple(items))
-
-
-def _is_ordering(value: Value) -> bool:
-    if isinstance(value, Chain):
-        return all(operator in ORDERINGS or operator == "!=" for operator in value.operators)
-    return isinstance(value, SetOperation) and all(_is_ordering(part) for part in value.parts)
-
-
-def _is_region(value: Value) -> bool:
-    return (
-        isinstance(value, SetOperation | Reals)
-        or as_interval(value) is not None
-        or _is_ordering(value)
-    )
-
-
-def _is_open_pair(value: Value) -> bool:
-    return isinstance(value, Row) and value.opening == "(" and value.closing == ")"
 
 
 def _closing(text: str) -> str:
