@@ -229,5 +229,5 @@ def attempt(episode: Episode, grade: Grade) -> Attempt:
         tool_errors=state.tool_errors,
         turns=state.turn,
         truncated=ending is not None and not ending.terminates,
-        boxed=grade.verdict is not Verdict.NO_ANSWER,
+        boxed=rewards.extract(episode.prose).boxed,
     )

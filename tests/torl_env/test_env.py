@@ -75,6 +75,9 @@ def test_an_episode(box: Sandbox) -> None:
         ("thor", ["\\boxed{41}"], 0.0),
         ("limr", ["\\boxed{41}"], -0.5),
         ("limr", ["41"], -1.0),
+        ("limr", ["\\boxed{}"], -1.0),
+        ("limr", ["\\boxed{41"], -1.0),
+        ("limr", ["\\boxed{41} and \\boxed{42"], -1.0),
     ],
 )
 def test_presets(box: Sandbox, reward: str, turns: list[str], total: float) -> None:
@@ -83,6 +86,13 @@ def test_presets(box: Sandbox, reward: str, turns: list[str], total: float) -> N
     for turn in turns:
         _, last, _, _, info = env.step(turn)
     assert last == total == sum(info["reward_terms"].values())
+
+
+@pytest.mark.parametrize(("turn", "total"), [("It is 41.", -1.0), ("It is \\boxed{41}.", -0.5)])
+def test_a_box_is_a_box_whoever_grades(box: Sandbox, turn: str, total: float) -> None:
+    env = make(box, reward="limr", grader=lambda *_: Grade(Verdict.WRONG, "41", "another"))
+    env.reset(options={"problem_id": "list-1"})
+    assert env.step(turn)[1] == total
 
 
 def test_a_reward_sees_the_whole_attempt(box: Sandbox) -> None:
