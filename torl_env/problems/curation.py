@@ -15,7 +15,7 @@ class Fault(StrEnum):
     """Why a problem is left out of a training set."""
 
     UNGRADABLE = "ungradable"
-    """The grader cannot read the reference answer."""
+    """The grader cannot read the reference answer, or not all of it."""
     PROOF = "proof"
     """It asks for a proof, which no final answer verifies."""
     CHOICE = "choice"
@@ -80,9 +80,11 @@ def unverifiable(problem: Problem) -> Finding | None:
     if len(words) > _MOST_WORDS:
         return Finding(problem, Fault.PROSE, answer)
     try:
-        Reference.compile(problem.answer)
+        reference = Reference.compile(problem.answer)
     except ReferenceError as error:
         return Finding(problem, Fault.UNGRADABLE, str(error))
+    if not reference.readable:
+        return Finding(problem, Fault.UNGRADABLE, f"only the same spelling matches: {answer}")
     return None
 
 

@@ -27,6 +27,8 @@ def problem(answer, question="Find x.", key="p"):
         ("\\text{Softball, Kickball, Picnic}", "In which order?", Fault.PROSE),
         ("1" + "+1" * 70, "Expand.", Fault.LONG),
         ("", "Find x.", Fault.UNGRADABLE),
+        ("\\heartsuit 5", "Which card?", Fault.UNGRADABLE),
+        ("x \\perp y", "How do they meet?", Fault.UNGRADABLE),
     ],
 )
 def test_what_no_answer_verifies(answer, question, fault):
@@ -49,6 +51,11 @@ def test_what_no_answer_verifies(answer, question, fault):
 )
 def test_what_is_verifiable(answer):
     assert unverifiable(problem(answer)) is None
+
+
+def test_what_only_its_own_spelling_matches_is_said_to_be_so():
+    finding = unverifiable(problem("x \\perp y"))
+    assert finding.detail == "only the same spelling matches: x \\perp y"
 
 
 def test_a_question_with_a_proof_and_a_value_is_kept():
