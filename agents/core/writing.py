@@ -1,0 +1,31 @@
+"""Plain writing with a policy: prompts in, texts out, no tool and no environment."""
+
+from collections.abc import Callable, Sequence
+
+from agents.core.policy import Policy
+from agents.core.prompts import decode
+from agents.core.rollout import row_seed
+from agents.core.types import Sampling
+
+
+def write(
+    policy: Policy, prompts: Sequence[Sequence[int]], sampling: Sampling, seed: int
+) -> list[str]:
+    """One text for each prompt; a turn ends as the policy ends it."""
+    texts = [""] * len(prompts)
+    seeds = [row_seed(seed, "writing", row) for row in range(len(prompts))]
+    policy.open(prompts, seeds, sampling)
+    left = len(prompts)
+    while left:
+        for completion in policy.advance():
+            texts[completion.row] = decode(policy.tokenizer, completion.ids)
+            policy.release(completion.row)
+            left -= 1
+    return texts
+
+
+def writer(
+    policy: Policy, encode: Callable[[str], Sequence[int]], sampling: Sampling, seed: int = 0
+) -> Callable[[Sequence[str]], list[str]]:
+    """A function from texts to texts; `encode` makes a prompt's ids, a chat template included."""
+    return lambda texts: write(policy, [encode(text) for text in texts], sampling, seed)
