@@ -1,0 +1,166 @@
+"""Every algorithm beats its start on a toy task, and shuffled rewards teach nothing.
+
+A tiny random model knows seven phrases: a thought, a program that works, one that does not, a
+right and a wrong answer. At the start it is right in about a third of its answers.
+"""
+
+import random
+from dataclasses import replace
+from statistics import mean
+
+import pytest
+import torch
+
+from agents.core.acting import CopyActor
+from agents.core.policies.transformers import TransformersPolicy
+from agents.core.prompts import PlainPrompt
+from agents.core.rollout import Rollout
+from agents.core.runs import Run
+from agents.core.testing import phrase_tokenizer, tiny_model
+from agents.core.trainer import RLTrainer
+from agents.core.training import Training
+from agents.core.types import Sampling
+from agents.grpo import DAPO, GRPO
+from agents.ppo import PPO
+from agents.sft import SFT, Trace, train_sft
+from agents.thor import THOR
+from torl.wiring import env_options, envs_over
+from torl_env import closes_tool_call
+from torl_env.problems.types import Problem
+from torl_env.sandbox import make_sandbox
+
+STEPS, PROMPTS, GROUP = 10, 4, 8
+PROBLEMS = [Problem(f"p{i}", "What is 6*7?", "42") for i in range(STEPS * PROMPTS)]
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    torch.set_num_threads(1)
+    with make_sandbox("local") as opened:
+        yield opened
+
+
+class Shuffling(CopyActor):
+    """Pays each episode what another one has earned."""
+
+    def collect(self, problems, group_size, seed):
+        rows = super().collect(problems, group_size, seed)
+        rewards = [t.reward for t in rows]
+        random.Random(seed).shuffle(rewards)
+        return [paid(t, r) for t, r in zip(rows, rewards, strict=True)]
+
+
+def paid(trajectory, reward):
+    """The trajectory with this reward, paid at its end."""
+    *turns, last = trajectory.turns
+    return replace(trajectory, reward=reward, turns=(*turns, replace(last, reward=reward)))
+
+
+def rollout(model, tokenizer, sandbox, budget=1, **options):
+    return Rollout(
+        TransformersPolicy(model, tokenizer, closes_tool_call),
+        PlainPrompt(tokenizer, "{question}"),
+        envs_over(sandbox, env_options(budget)),
+        Sampling(max_tokens=6),
+        **options,
+    )
+
+
+def train(algorithm, sandbox, folder, budget=1, actor=CopyActor, seed=0, **options):
+    """Accuracy of the first batch and of the last three."""
+    tokenizer = phrase_tokenizer()
+    torch.manual_seed(seed)
+    model, copy = tiny_model(tokenizer), tiny_model(tokenizer)
+    engine = rollout(copy, tokenizer, sandbox, budget, keep_states=algorithm.branches)
+    run = Run(folder)
+    RLTrainer(
+        model=model,
+        tokenizer=tokenizer,
+        algorithm=algorithm,
+        training=Training(
+            **{"steps": STEPS, "learning_rate": 0.02, "seed": seed, "save_every": STEPS, **options},
+            prompts_per_step=PROMPTS,
+            group_size=GROUP,
+            bf16=False,
+        ),
+        problems=PROBLEMS,
+        actor=actor(engine, copy),
+        run=run,
+    ).train()
+    rows = run.read_metrics("rl")
+    return rows[0]["accuracy"], mean(row["accuracy"] for row in rows[-3:]), rows
+
+
+LEARNERS = {
+    "grpo": (GRPO(group_size=GROUP), {}),
+    "grpo, clip-higher, leave one out, likelihood": (
+        GRPO(group_size=GROUP, baseline="leave_one_out", loss=replace(DAPO, nll=0.05), resample=1),
+        {},
+    ),
+    "cot": (GRPO(group_size=GROUP), {"budget": 0}),
+    "ppo": (PPO(critic_learning_rate=0.02), {"updates": 2}),
+    "ppo, critic of its own": (
+        PPO(critic="model", critic_learning_rate=0.005, policy_lambda=0.95),
+        {},
+    ),
+    "thor": (THOR(group_size=GROUP, step_group_size=4, suffix_tokens=2), {}),
+}
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_it_beats_its_start(name, sandbox, tmp_path):
+    algorithm, options = LEARNERS[name]
+    start, end, _ = train(algorithm, sandbox, tmp_path, **options)
+    assert start < 0.6
+    assert end > start + 0.3
+
+
+SHUFFLED = ("grpo", "cot", "ppo", "thor without steps")
+
+
+@pytest.mark.parametrize("name", SHUFFLED)
+def test_shuffled_rewards_teach_nothing(name, sandbox, tmp_path):
+    episodes_only = THOR(group_size=GROUP, step_level=False)
+    algorithm, options = LEARNERS.get(name, (episodes_only, {}))
+    start, end, _ = train(algorithm, sandbox, tmp_path / "a", **options)
+    same_start, astray, _ = train(algorithm, sandbox, tmp_path / "b", actor=Shuffling, **options)
+    assert start == same_start
+    assert end > start + 0.3
+    assert astray < start + 0.2
+
+
+def test_step_level_learning_makes_programs_run(sandbox, tmp_path):
+    """Without any reward for answers, the steps alone raise the share of programs that run."""
+
+    class Unpaid(CopyActor):
+        def collect(self, problems, group_size, seed):
+            rows = super().collect(problems, group_size, seed)
+            self.rows = [replace(t, reward=0.0) for t in rows]
+            self.real = dict(zip(map(id, self.rows), rows, strict=True))
+            return self.rows
+
+        def states(self, trajectory):
+            return super().states(self.real[id(trajectory)])
+
+    algorithm = THOR(group_size=GROUP, step_group_size=4, suffix_tokens=2)
+    _, _, rows = train(algorithm, sandbox, tmp_path, actor=Unpaid)
+    assert rows[0]["pass_ratio"] < 0.7
+    assert rows[-1]["pass_ratio"] > 0.85
+    assert max(row["branches"] for row in rows) <= PROMPTS
+    assert all(row["loss_branches"] is not None for row in rows)
+
+
+def test_imitation_is_learned(sandbox, tmp_path):
+    tokenizer = phrase_tokenizer()
+    torch.manual_seed(0)
+    model = tiny_model(tokenizer)
+    engine = rollout(model, tokenizer, sandbox)
+    before = mean(t.correct for t in engine.collect(PROBLEMS[:4], 8, seed=1))
+    # The program that works, its output (not to be learned), the right answer, the end.
+    trace = Trace((1,), (3, 1, 5, 0), (1, 0, 1, 1), "")
+    sft = SFT(epochs=16, batch=8, micro_batch=8, learning_rate=0.02, bf16=False)
+    train_sft(model, tokenizer, [trace] * 16, sft, Run(tmp_path))
+    model.eval()
+    done = engine.collect(PROBLEMS[:4], 8, seed=1)
+    assert mean(t.correct for t in done) > before + 0.4
+    assert mean(t.tool_calls for t in done) > 0.8
