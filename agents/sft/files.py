@@ -1,0 +1,153 @@
+"""Traces from files and from rollouts: one JSON object a line, in one of three forms.
+
+1. `prompt_ids`, `ids`, `loss_mask`: ids as they are, such as `Trace` and TIRGen write them.
+2. A trajectory (`Trajectory.to_json`): transcripts of a run and records of an evaluation. Only
+   accepted ones are taken, which is rejection sampling.
+3. `question` and `response`: text with real ```` ```output ```` blocks after its programs. What
+   stands in them is context and is not learned.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.core.prompts import Prompt
+from agents.core.types import Trajectory
+from agents.sft.traces import Trace
+
+Accept = Callable[[Trajectory], bool]
+
+_OUTPUT = re.compile(r"(?<=```)\n```output\n.*?\n```(?:\n|\Z)", re.DOTALL)
+"""An output block, from the end of the program's closing fence."""
+
+
+class TraceError(Exception):
+    """A file of traces cannot be used; the message says which line and why."""
+
+
+def accepted(
+    trajectories: Iterable[Trajectory], accept: Accept | None = None, per_problem: int = 4
+) -> list[Trace]:
+    """Rejection sampling: the rollouts worth imitating, ids exactly as sampled.
+
+    Args:
+        trajectories: Rollouts.
+        accept: What to take; by default right answers that came to their own end.
+        per_problem: At most so many for each problem, so that easy ones do not crowd out the rest.
+    """
+    accept = accept or is_good
+    taken: Counter[str] = Counter()
+    traces = []
+    for t in trajectories:
+        if accept(t) and taken[t.problem_id] < per_problem:
+            taken[t.problem_id] += 1
+            traces.append(Trace(t.prompt_ids, t.ids, t.loss_mask, t.response))
+    return traces
+
+
+def is_good(trajectory: Trajectory) -> bool:
+    """Right, not cut off, and nothing in it was lost to the machine."""
+    return trajectory.correct and trajectory.scorable and not trajectory.truncated
+
+
+def ran_clean(trajectory: Trajectory) -> bool:
+    """Good, with at least one program, and no program that failed."""
+    return is_good(trajectory) and trajectory.tool_calls > 0 and trajectory.tool_errors == 0
+
+
+def trace_of_text(question: str, response: str, prompt: Prompt, tokenizer: Any) -> Trace:
+    """A trace of written text; its output blocks are context, masked as in a rollout.
+
+    Text and outputs are tokenised apart, as they are when the policy acts.
+    """
+    ids: list[int] = []
+    mask: list[int] = []
+    at = 0
+    for block in [*_OUTPUT.finditer(response), None]:
+        written = response[at : block.start() if block else len(response)]
+        learned = tokenizer.encode(written, add_special_tokens=False) if written else []
+        ids += learned
+        mask += [1] * len(learned)
+        if block:
+            shown = prompt.observation_ids(block.group())
+            ids += shown
+            mask += [0] * len(shown)
+            at = block.end()
+    end = tokenizer.eos_token_id
+    return Trace(prompt.question_ids(question), (*ids, end), (*mask, 1), response)
+
+
+def read_traces(
+    file: Path, prompt: Prompt, tokenizer: Any, accept: Accept | None = None
+) -> list[Trace]:
+    """Traces from a file; the forms may be mixed.
+
+    Args:
+        file: JSON lines.
+        prompt: The style that questions of the third form are asked in.
+        tokenizer: The policy's tokenizer.
+        accept: As in `accepted`.
+
+    Raises:
+        TraceError: A line is none of the three forms, or nothing in the file is accepted.
+    """
+    traces: list[Trace] = []
+    rollouts: list[Trajectory] = []
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
+        if not line.strip():
+            continue
+        row = _object(line, file, number)
+        if "turns" in row:
+            rollouts.append(Trajectory.from_json(row))
+        elif {"prompt_ids", "ids", "loss_mask"} <= row.keys():
+            traces.append(_from_ids(row, tokenizer, file, number))
+        elif {"question", "response"} <= row.keys():
+            traces.append(trace_of_text(row["question"], row["response"], prompt, tokenizer))
+        elif "header" not in row:
+            raise TraceError(
+                f"{file}, line {number}: expected prompt_ids, ids and loss_mask, or a trajectory, "
+                f"or question and response; got {', '.join(row) or 'nothing'}"
+            )
+    traces += accepted(rollouts, accept)
+    if not traces:
+        raise TraceError(f"{file}: none of its {len(rollouts)} rollouts is accepted as a trace")
+    return traces
+
+
+def write_traces(file: Path, traces: Sequence[Trace]) -> None:
+    """Write traces as ids, the first form."""
+    rows = [
+        {
+            "prompt_ids": list(t.prompt_ids),
+            "ids": list(t.ids),
+            "loss_mask": list(t.loss_mask),
+            "text": t.text,
+        }
+        for t in traces
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _object(line: str, file: Path, number: int) -> Mapping[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise TraceError(f"{file}, line {number}: not JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise TraceError(f"{file}, line {number}: expected an object, got {line[:40]!r}")
+    return row
+
+
+def _from_ids(row: Mapping[str, Any], tokenizer: Any, file: Path, number: int) -> Trace:
+    ids, mask = row["ids"], row["loss_mask"]
+    largest = max([*row["prompt_ids"], *ids], default=-1)
+    if len(ids) != len(mask) or largest >= len(tokenizer):
+        raise TraceError(
+            f"{file}, line {number}: expected as many ids as loss_mask and ids below "
+            f"{len(tokenizer)}, got {len(ids)}, {len(mask)} and an id {largest}: were the traces "
+            "made with another tokenizer?"
+        )
+    return Trace(row["prompt_ids"], ids, mask, row.get("text", ""))

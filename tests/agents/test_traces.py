@@ -1,0 +1,98 @@
+"""Traces from rollouts and from files: what is learned, what is context, what is refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from one_step import trajectory
+
+from agents.core.prompts import PlainPrompt
+from agents.core.rollout import Rollout
+from agents.core.testing import ScriptedPolicy
+from agents.core.types import Sampling
+from agents.sft import Trace, TraceError, accepted, ran_clean, read_traces, write_traces
+from agents.sft.files import trace_of_text
+from torl.wiring import env_options, envs_over
+from torl_env import closes_tool_call
+from torl_env.problems.types import Problem
+
+PROBLEM = Problem("p", "What is 6*7?", "42")
+TEXT = "I see.\n```python\nprint(6*7)\n```\n```output\n42\n```\nSo \\boxed{42}."
+
+
+@pytest.fixture
+def prompt(tokenizer):
+    return PlainPrompt(tokenizer, "{question}\n")
+
+
+def learned(trace, tokenizer):
+    ids = [i for i, m in zip(trace.ids, trace.loss_mask, strict=True) if m]
+    return tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_text_becomes_the_trace_that_a_rollout_would_be(sandbox, tokenizer, prompt):
+    turns = ["I see.\n```python\nprint(6*7)\n```", "So \\boxed{42}."]
+    policy = ScriptedPolicy(tokenizer, lambda row, turn: turns[turn], closes_tool_call)
+    rollout = Rollout(policy, prompt, envs_over(sandbox, env_options(1)), Sampling(max_tokens=500))
+    (done,) = rollout.collect([PROBLEM], 1, seed=0)
+    assert done.response == TEXT
+    trace = trace_of_text(PROBLEM.question, TEXT, prompt, tokenizer)
+    (from_rollout,) = accepted([done])
+    for name in ("prompt_ids", "ids", "loss_mask"):
+        assert list(getattr(trace, name)) == list(getattr(from_rollout, name))
+    assert learned(trace, tokenizer) == "".join(turns)
+
+
+def test_several_outputs_and_code_that_prints_fences(tokenizer, prompt):
+    text = TEXT.replace("So", "Again.\n```python\nprint(1)\n```\n```output\n1\n```\nSo")
+    trace = trace_of_text("Q", text, prompt, tokenizer)
+    assert "output" not in learned(trace, tokenizer)
+    assert "Again." in learned(trace, tokenizer)
+    plain = trace_of_text("Q", "No code: \\boxed{1}", prompt, tokenizer)
+    assert set(plain.loss_mask) == {1}
+
+
+def rollouts():
+    right, wrong = trajectory((1,), (2, 0), (1, 1), 1.0), trajectory((1,), (3, 0), (1, 1), -1.0)
+    cut = replace(right, truncated=True)
+    lost = replace(right, scorable=False)
+    called = replace(right, tool_calls=2)
+    failed = replace(right, tool_calls=2, tool_errors=1)
+    return [right, wrong, cut, lost, called, failed, right, right, right]
+
+
+def test_rejection_sampling_takes_right_answers_and_not_too_many():
+    assert len(accepted(rollouts())) == 4
+    assert len(accepted(rollouts(), per_problem=9)) == 6
+    assert len(accepted(rollouts(), ran_clean)) == 1
+
+
+def test_a_file_may_mix_all_forms(tmp_path, tokenizer, prompt):
+    file = tmp_path / "traces.jsonl"
+    write_traces(file, [Trace((5,), (6, 7, 0), (1, 0, 1), "text")])
+    rows = [t.to_json() for t in rollouts()]
+    rows += [{"question": "Q", "response": TEXT}, {"header": {"model": "m"}}]
+    with file.open("a") as lines:
+        lines.write("\n" + "".join(json.dumps(row) + "\n" for row in rows))
+    traces = read_traces(file, prompt, tokenizer)
+    assert traces[0] == Trace([5], [6, 7, 0], [1, 0, 1], "text")
+    assert len(traces) == 6
+
+
+BAD = {
+    "not JSON": ("{", "line 1: not JSON"),
+    "no object": ("[1]", "line 1: expected an object, got '\\[1\\]'"),
+    "no form": ('{"q": 1, "a": 2}', "line 1: expected prompt_ids, ids and loss_mask.*got q, a"),
+    "lengths": ('{"prompt_ids": [1], "ids": [2, 3], "loss_mask": [1]}', "got 2, 1 and an id 3"),
+    "tokenizer": ('{"prompt_ids": [1], "ids": [9999], "loss_mask": [1]}', "another tokenizer"),
+    "nothing": (json.dumps(rollouts()[1].to_json()), "none of its 1 rollouts is accepted"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_are_named_with_the_line(case, tmp_path, tokenizer, prompt):
+    line, message = BAD[case]
+    file = tmp_path / "traces.jsonl"
+    file.write_text(line)
+    with pytest.raises(TraceError, match=message):
+        read_traces(file, prompt, tokenizer)
