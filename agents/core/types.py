@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from agents.core import export
+
 
 class FinishReason(StrEnum):
     """Why a policy stopped writing a turn."""
@@ -112,6 +114,14 @@ class Trajectory:
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict of all fields (the record format of transcripts and evaluations)."""
         return asdict(self)
+
+    def to_verl(self) -> dict[str, Any]:
+        """The keywords of verl's `AgentLoopOutput`, see `agents.core.export.to_verl`."""
+        return export.to_verl(self)
+
+    def to_trl(self) -> dict[str, Any]:
+        """A row of a `rollout_func` of TRL, see `agents.core.export.to_trl`."""
+        return export.to_trl(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Trajectory":
