@@ -1,4 +1,4 @@
-"""A trajectory in the forms of other training stacks: plain lists and dicts, no import of theirs."""
+"""A trajectory in the forms of other training stacks, as plain lists and dicts."""
 
 from typing import TYPE_CHECKING, Any
 
