@@ -1,0 +1,128 @@
+"""What TRL sees of the environment, and that its trainer trains with it."""
+
+import inspect
+import json
+
+import pytest
+
+from rewards.types import Grade, Verdict
+from torl_env import ProblemError
+from torl_env.adapters.trl import (
+    FAILED,
+    ToRLEnvironment,
+    answer_reward,
+    environment_factory,
+    rows,
+)
+from torl_env.observation import NOTICE
+from torl_env.testing import FaultySandbox, problem_list
+
+PROBLEMS = problem_list([("What is 6*7?", "42"), ("What is 2+2?", "4")])
+
+
+def said(text, **more):
+    return [{"role": "assistant", "content": text, **more}]
+
+
+@pytest.fixture
+def environment(box):
+    made = environment_factory(PROBLEMS, sandbox=box)()
+    made.reset(problem_id="list-0")
+    return made
+
+
+def test_trl_sees_one_tool():
+    seen = {
+        name
+        for name, _ in inspect.getmembers(ToRLEnvironment, predicate=inspect.isfunction)
+        if not name.startswith("_")
+    }
+    assert seen == {"reset", "python"}
+
+
+def test_the_schema_that_trl_extracts(environment):
+    utils = pytest.importorskip("transformers.utils.chat_template_utils")
+    assert utils.get_json_schema(environment.python) == {
+        "type": "function",
+        "function": {
+            "name": "python",
+            "description": "Runs a Python program and returns what it prints.",
+            "parameters": {
+                "type": "object",
+                "properties": {"code": {"type": "string", "description": "The program to run."}},
+                "required": ["code"],
+            },
+            "return": {"type": "string"},
+        },
+    }
+
+
+def test_an_episode(environment):
+    assert environment.reset(problem_id="list-0") == "What is 6*7?"
+    assert environment.python("print(6*7)") == "42"
+    assert environment.python("print(1)") == NOTICE
+    assert answer_reward([said("It is \\boxed{42}.")], [environment]) == [1.0]
+
+
+@pytest.mark.parametrize(
+    "code", ["print('</tool_call>')", "print('```')\n```\n", "print('é😀\\n')"]
+)
+def test_any_program_arrives_as_it_is(box, code):
+    environment = environment_factory(PROBLEMS, sandbox=box)()
+    environment.reset(problem_id="list-0")
+    expected = box.run(code)
+    seen = environment.python(code)
+    assert seen == (expected.stdout.rstrip("\n") if expected.ok else expected.error)
+
+
+@pytest.mark.parametrize(
+    ("completion", "reward"),
+    [
+        (said("It is \\boxed{41}."), -1.0),
+        (said("\\boxed{42}", tool_calls=[{"function": {}}]), 1.0),
+        ([*said("\\boxed{42}"), {"role": "tool", "content": "1"}, *said("So it is.")], 1.0),
+        ([*said("no"), {"role": "tool", "content": "\\boxed{42}"}], -1.0),
+        (said("<tool_call>nonsense</tool_call>"), -1.0),
+        ([], -1.0),
+    ],
+)
+def test_what_is_graded(environment, completion, reward):
+    assert answer_reward([completion], [environment]) == [reward]
+
+
+def test_asking_twice_gives_the_same(environment):
+    once = answer_reward([said("\\boxed{42}")], [environment])
+    assert answer_reward([said("\\boxed{41}")], [environment]) == once == [1.0]
+
+
+def test_a_row_that_teaches_nothing_gets_the_mean_of_its_group(box):
+    broken = environment_factory(PROBLEMS, sandbox=FaultySandbox(lambda *_: True))()
+    fine = [environment_factory(PROBLEMS, sandbox=box)() for _ in range(3)]
+    for one in (broken, *fine[:2]):
+        one.reset(problem_id="list-0")
+    fine[2].reset(problem_id="list-1")
+    assert broken.python("print(1)") == FAILED
+    completions = [said("x"), said("\\boxed{42}"), said("\\boxed{1}"), said("\\boxed{4}")]
+    assert answer_reward(completions, [broken, *fine]) == [0.0, 1.0, -1.0, 1.0]
+
+
+def test_an_undecided_grade_is_not_a_wrong_one(box):
+    def give_up(response, reference):
+        return Grade(Verdict.UNGRADABLE, response, "limit")
+
+    made = environment_factory(PROBLEMS, sandbox=box, grader=give_up)()
+    made.reset(problem_id="list-0")
+    assert answer_reward([said("x")], [made]) == [0.0]
+
+
+def test_a_data_set_without_ids_is_refused(environment):
+    with pytest.raises(ValueError, match="needs the columns 'prompt' and 'problem_id', got prompt"):
+        environment.reset(prompt=[])
+    with pytest.raises(ProblemError):
+        environment.reset(problem_id="nowhere")
+
+
+def test_rows_start_with_a_system_message_where_one_is_given():
+    first, *_ = rows(PROBLEMS, system="Use Python.")
+    assert json.loads(json.dumps(first)) == first
+    assert [m["role"] for m in first["prompt"]] == ["system", "user"]

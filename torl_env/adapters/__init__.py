@@ -1,0 +1,1 @@
+"""This environment in the forms of other projects; each module needs only its own peer."""

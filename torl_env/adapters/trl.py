@@ -1,0 +1,176 @@
+r"""TRL's `environment_factory`: one tool, `python`, and a reward function beside it.
+
+TRL makes a tool of every public method but `reset` and `get_reward`, and gives `get_reward` no
+look at what the model wrote. So the reward is a function, `answer_reward`, which sees both:
+
+    from trl import GRPOTrainer
+    from torl_env.adapters.trl import answer_reward, environment_factory, rows
+
+    problems = torl_env.problems.load("procedural:easy").head(1000)
+    GRPOTrainer(
+        model=model,
+        train_dataset=Dataset.from_list(rows(problems)),
+        environment_factory=environment_factory(problems, tool_budget=2),
+        reward_funcs=answer_reward,
+        args=GRPOConfig(...),
+    )
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Unpack
+
+from torl_env.config import OverBudget
+from torl_env.env import ToRLMathEnv
+from torl_env.info import is_scorable
+from torl_env.observation import NOTICE
+from torl_env.options import EnvOptions
+from torl_env.problems.types import Problem, ProblemSource
+from torl_env.sandbox.types import Sandbox
+
+Message = Mapping[str, Any]
+FAILED = "[the interpreter is not available: answer without it]"
+"""What the model reads when the machine failed; such a row teaches nothing."""
+
+
+class ToRLEnvironment:
+    """One rollout of TRL: `reset`, `python`, and nothing else that is public.
+
+    Args:
+        env: What runs the episode, with the `hermes` parser.
+    """
+
+    def __init__(self, env: ToRLMathEnv) -> None:
+        self._env = env
+        self._problem = ""
+        self._outcome: tuple[float, dict[str, Any]] | None = None
+
+    def reset(self, problem_id: str = "", **row: Any) -> str:
+        """Begin an episode.
+
+        Args:
+            problem_id: The problem; a column of the data set, so that a group shares it.
+            **row: The other columns, unused.
+
+        Returns:
+            The question, which TRL appends to the last message of the user.
+
+        Raises:
+            ValueError: The data set has no such column.
+            ProblemError: No problem has this id.
+        """
+        if not problem_id:
+            raise ValueError(
+                "a data set for this environment needs the columns 'prompt' and 'problem_id', "
+                f"got {', '.join(sorted(row)) or 'none'}: build it with rows(problems)"
+            )
+        question, _ = self._env.reset(options={"problem_id": problem_id})
+        self._problem, self._outcome = problem_id, None
+        return question
+
+    def python(self, code: str) -> str:
+        """Runs a Python program and returns what it prints.
+
+        Args:
+            code: The program to run.
+        """
+        if self._outcome is not None:
+            return NOTICE
+        call = json.dumps({"name": "python", "arguments": {"code": code}})
+        # A program may hold the closing tag: spelt so, no parser sees it in the JSON.
+        self._act(f"<tool_call>{call.replace('<', chr(92) + 'u003c')}</tool_call>")
+        outcome: Any = self._outcome
+        if outcome is not None:
+            return FAILED if outcome[1]["infra_error"] else NOTICE
+        return self._env.episode.state.segments[-1].body
+
+    def _act(self, text: str, *, cut: bool = False) -> None:
+        _, reward, terminated, truncated, info = (
+            self._env.cut(text) if cut else self._env.step(text)
+        )
+        if terminated or truncated:
+            self._outcome = float(reward), info
+
+    def _finish(self, completion: Sequence[Message]) -> tuple[float, dict[str, Any]]:
+        """Give the model's words to the grader; the calls have come already."""
+        if self._outcome is None:
+            last = completion[-1] if completion else {}
+            unanswered = last.get("role") != "assistant" or bool(last.get("tool_calls"))
+            self._act(words(completion), cut=unanswered)
+        if self._outcome is None:
+            # The words ended like a call that TRL could not read.
+            self._act("", cut=True)
+        assert self._outcome is not None
+        return self._outcome
+
+
+def words(completion: Sequence[Message]) -> str:
+    """What the model wrote besides calls, its turns as paragraphs."""
+    said = [m.get("content") or "" for m in completion if m.get("role") == "assistant"]
+    return "\n\n".join(text for text in said if text)
+
+
+def answer_reward(
+    completions: Sequence[Sequence[Message]],
+    environments: Sequence[ToRLEnvironment],
+    **_: Any,
+) -> list[float]:
+    """The environment's reward of each completion, for `GRPOTrainer(reward_funcs=...)`.
+
+    TRL has no way to leave a row out: it counts a missing reward as 0. A row of which nothing may
+    be learned (the machine failed, the grader could not decide) gets the mean of the others on its
+    problem instead, so that its advantage is 0.
+    """
+    outcomes = [
+        environment._finish(completion)
+        for environment, completion in zip(environments, completions, strict=True)
+    ]
+    scored: dict[str, list[float]] = {}
+    for environment, (reward, info) in zip(environments, outcomes, strict=True):
+        if is_scorable(info):
+            scored.setdefault(environment._problem, []).append(reward)
+    return [
+        reward if is_scorable(info) else _mean(scored.get(environment._problem, []))
+        for environment, (reward, info) in zip(environments, outcomes, strict=True)
+    ]
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers) if numbers else 0.0
+
+
+def environment_factory(
+    problems: ProblemSource | str,
+    split: str | None = None,
+    sandbox: Sandbox | str | None = None,
+    **options: Unpack[EnvOptions],
+) -> Callable[[], ToRLEnvironment]:
+    """What `GRPOTrainer(environment_factory=...)` takes; all its environments share one sandbox.
+
+    Args:
+        problems: As for `ToRLMath-v0`.
+        split: As for `ToRLMath-v0`.
+        sandbox: As for `ToRLMath-v0`.
+        **options: Fields of `EnvConfig`; a call past the budget is refused in words unless you say
+            otherwise, and the parser is always `hermes`.
+    """
+    chosen: EnvOptions = {"over_budget": OverBudget.NOTICE, **options, "parser": "hermes"}
+
+    def make() -> ToRLEnvironment:
+        return ToRLEnvironment(ToRLMathEnv(problems, split, sandbox, **chosen))
+
+    return make
+
+
+def rows(problems: Iterable[Problem], system: str = "") -> list[dict[str, Any]]:
+    """The data set: a conversation that waits for the question, and the id of the problem.
+
+    Example:
+        >>> rows([Problem("a", "What is 6*7?", "42")])
+        [{'prompt': [{'role': 'user', 'content': ''}], 'problem_id': 'a'}]
+    """
+    before = [{"role": "system", "content": system}] if system else []
+    return [
+        {"prompt": [*before, {"role": "user", "content": ""}], "problem_id": problem.id}
+        for problem in problems
+    ]
