@@ -58,8 +58,12 @@ def phrase_tokenizer(phrases: Sequence[str] = PHRASES) -> Any:
     )
 
 
-def tiny_model(tokenizer: Any, hidden: int = 32, layers: int = 2) -> Any:
-    """A random Llama of some ten thousand weights; seed torch before to fix them."""
+def tiny_model(tokenizer: Any, hidden: int = 32, layers: int = 2, spread: float = 0.02) -> Any:
+    """A random Llama of some ten thousand weights; seed torch before to fix them.
+
+    With the usual `spread` of its weights what it writes next hardly depends on what came before;
+    with 0.5 it depends on every id and its position.
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
     return LlamaForCausalLM(
@@ -75,6 +79,7 @@ def tiny_model(tokenizer: Any, hidden: int = 32, layers: int = 2) -> Any:
             bos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
             tie_word_embeddings=True,
+            initializer_range=spread,
         )
     ).eval()
 

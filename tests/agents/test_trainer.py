@@ -1,5 +1,6 @@
 """The trainer's own parts: micro-batches change no gradient, observations get none."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -13,11 +14,14 @@ from one_step import (
     norm_of,
     one_step,
     same,
+    trainer_of,
     trajectory,
 )
 
+from agents.core.acting import CopyActor
 from agents.core.algorithm import Loss
 from agents.core.batch import micro_batches
+from agents.core.testing import tiny_model
 from agents.core.training import Training, TrainingError
 from agents.grpo import GRPO
 from torl_env.problems.types import Problem
@@ -233,3 +237,21 @@ def test_bad_settings_are_named():
         Training(prompts_per_step=2, group_size=8, micro_batch=16, updates=2)
     with pytest.raises(ValueError, match="updates and epochs must be at least 1"):
         Training(epochs=0)
+
+
+def test_every_rollout_is_sampled_with_the_weights_of_the_moment(model, tokenizer, tmp_path):
+    seen = []
+
+    class Watching(CopyActor):
+        def collect(self, problems, group_size, seed):
+            seen.append([p.detach().clone() for p in mine.parameters()])
+            return BATCH
+
+    trained, mine = copy.deepcopy(model), tiny_model(tokenizer)
+    actor = Watching(None, mine)
+    trainer_of(trained, tokenizer, tmp_path, actor=actor, problems=PROBLEMS * 2, steps=2).train()
+    first, second = seen
+    assert all(map(torch.equal, first, model.parameters()))
+    assert not all(map(torch.equal, first, second))
+    actor.sync(trained)
+    assert all(map(torch.equal, mine.parameters(), trained.parameters()))

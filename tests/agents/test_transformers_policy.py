@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from agents.core.policies.transformers import TransformersPolicy
+from agents.core.testing import tiny_model
 from agents.core.types import FinishReason, Sampling
 
 PROMPTS = ["What is 2 + 2?", "What is 2 + 2?", "A much longer question than the one before it."]
@@ -47,6 +48,12 @@ def teacher_forced(model, prompt, ids, temperature):
 
 
 @pytest.fixture
+def model(tokenizer):
+    torch.manual_seed(0)
+    return tiny_model(tokenizer, spread=0.5)
+
+
+@pytest.fixture
 def prompts(tokenizer):
     return [tokenizer.encode(text) for text in PROMPTS]
 
@@ -75,7 +82,8 @@ def test_logprobs_are_those_of_teacher_forcing_across_tool_calls(
             assert told == (pytest.approx(true, abs=2e-4) if sampled else 0.0)
 
 
-def test_a_waiting_row_is_masked_and_changes_nothing(model, tokenizer, prompts):
+@pytest.mark.parametrize("output", ["ten more", ""])
+def test_a_waiting_row_is_masked_and_changes_nothing(model, tokenizer, prompts, output):
     """Row 0 waits eleven passes for its tool and then samples what it would have at once."""
     how = Sampling(max_tokens=59)
 
@@ -96,7 +104,7 @@ def test_a_waiting_row_is_masked_and_changes_nothing(model, tokenizer, prompts):
                     policy.release(row)
                     live.discard(row)
             if resume_at == passes:
-                policy.resume(0, tokenizer.encode("ten more"))
+                policy.resume(0, tokenizer.encode(output))
             passes += 1
         return written
 
