@@ -21,8 +21,10 @@ from one_step import (
 from agents.core.acting import CopyActor
 from agents.core.algorithm import Loss
 from agents.core.batch import micro_batches
+from agents.core.rollout import Rollout
 from agents.core.testing import tiny_model
 from agents.core.training import Training, TrainingError
+from agents.core.types import Sampling
 from agents.grpo import GRPO
 from torl_env.problems.types import Problem
 
@@ -248,7 +250,7 @@ def test_every_rollout_is_sampled_with_the_weights_of_the_moment(model, tokenize
             return BATCH
 
     trained, mine = copy.deepcopy(model), tiny_model(tokenizer)
-    actor = Watching(None, mine)
+    actor = Watching(Rollout(None, None, None, Sampling()), mine)
     trainer_of(trained, tokenizer, tmp_path, actor=actor, problems=PROBLEMS * 2, steps=2).train()
     first, second = seen
     assert all(map(torch.equal, first, model.parameters()))
