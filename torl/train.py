@@ -2,14 +2,11 @@
 
 import dataclasses
 import shutil
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.core.algorithm import Algorithm
 from agents.core.runs import Run
@@ -22,9 +19,14 @@ from benchmarks.report.runs import open_run
 from benchmarks.report.tables import results
 from torl.algorithms import make_algorithm
 from torl.console import CommandError, clock, print_table, progress, say
+from torl.stopping import Bar, stopping
 from torl.wiring import collector, env_options, make_rollout
 from torl_env.problems import load
 from torl_env.problems.types import Problem
+
+if TYPE_CHECKING:
+    from agents.core.prompts import Prompt
+    from agents.sft import Trace
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class TrainOptions:
     """Traces of the SFT stage before RL; 0 leaves the stage out."""
     warm_start_code: float = 0.4
     """Share of these traces that call the tool."""
+    traces: Path | None = None
+    """Traces to imitate (.jsonl) in place of generated ones: written ones, or transcripts and
+    records, of which right answers are taken. With --steps 0 this is all there is to train."""
     warm_start_from: Path | None = None
     """Weights of an earlier SFT stage to start RL from, in place of a stage of its own."""
     steps: int = 16
@@ -110,7 +115,7 @@ def main(options: TrainOptions) -> int:
         if not job.reinforce(start, schedule):
             say(f"stopped; `torl train --out {options.out} --resume` goes on from here")
             return 130
-        job.evaluate("after", str(run.checkpoint()), heldout)
+        job.evaluate("after", str(run.checkpoint() or start), heldout)
         run.add_timing(options.steps, "run", {"total": time.perf_counter() - started})
     _finish(run, time.perf_counter() - started)
     return 0
@@ -125,8 +130,8 @@ def _opened(options: TrainOptions) -> TrainOptions:
     if options.resume:
         stored = Run(options.out).read_config()["options"]
         stored["out"], stored["resume"] = options.out, True
-        if stored["warm_start_from"]:
-            stored["warm_start_from"] = Path(stored["warm_start_from"])
+        for name in ("warm_start_from", "traces"):
+            stored[name] = Path(stored[name]) if stored.get(name) else None
         stored["set"] = tuple(stored.get("set", ()))
         return TrainOptions(**stored)
     if options.out.exists() and any(options.out.iterdir()):
@@ -225,47 +230,6 @@ def _sampling(options: TrainOptions) -> Sampling:
     return Sampling(options.temperature, max_tokens=options.max_tokens)
 
 
-class _Stop:
-    """Set by the first Ctrl-C during RL; the second one interrupts at once, as in other stages."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-
-@contextmanager
-def _stopping() -> Iterator[_Stop]:
-    stop = _Stop()
-    before = signal.getsignal(signal.SIGINT)
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
-            raise KeyboardInterrupt
-        stop.asked = True
-        say("Ctrl-C: finishing this step and saving; once more stops at once")
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-class _Bar:
-    """A progress bar that carries the wish to stop to the trainer."""
-
-    def __init__(self, move: Callable[[int], None], stop: _Stop | None = None) -> None:
-        self._move, self._stop = move, stop
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the user has asked to stop."""
-        return self._stop is not None and self._stop.asked
-
-    def advance(self, count: int = 1, **numbers: float) -> None:
-        """Move the bar."""
-        self._move(count)
-
-
 class _Job:
     """The stages of one run."""
 
@@ -278,36 +242,50 @@ class _Job:
         options = self.options
         if options.warm_start_from is not None:
             return str(options.warm_start_from)
-        if not problems:
+        if not problems and options.traces is None:
             return options.model
         target = self.run.warm_start
         if target.is_dir():
             return str(target)
         from agents.core import models
         from agents.core.prompts import make_prompt
-        from agents.sft import SFT, TraceWriter, save, train_sft, warm_start_traces
-        from torl_env import ToRLMathEnv
-        from torl_env.problems.source import Listed
+        from agents.sft import SFT, save, train_sft
 
         model, tokenizer = models.load(options.model)
         model.train()
         prompt = make_prompt(options.prompt, tokenizer)
+        traces = self._traces(problems, prompt, tokenizer)
+        sft = SFT(seed=options.seed)
+        self.run.rewind("sft", -1)
+        with progress("warm start: SFT", sft.steps(len(traces)), unit="step") as move:
+            train_sft(model, tokenizer, traces, sft, self.run, Bar(move))
+        save(model, tokenizer, target)
+        return str(target)
+
+    def _traces(
+        self, problems: Sequence[Problem], prompt: "Prompt", tokenizer: Any
+    ) -> "list[Trace]":
+        """What to imitate: from a file, or played with real executions."""
+        from agents.sft import TraceError, TraceWriter, read_traces, warm_start_traces
+        from torl_env import ToRLMathEnv
+        from torl_env.problems.source import Listed
+
+        options = self.options
+        if options.traces is not None:
+            try:
+                return read_traces(options.traces, prompt, tokenizer)
+            except TraceError as error:
+                raise CommandError(f"--traces: {error}") from error
         env = ToRLMathEnv(problems=Listed("warm start", problems), sandbox=self.sandbox)
         writer = TraceWriter(env, prompt, tokenizer)
         with progress("warm start: traces", len(problems)) as move:
-            traces = warm_start_traces(
+            return warm_start_traces(
                 writer,
                 problems,
                 code_share=options.warm_start_code,
                 seed=options.seed,
                 on_trace=lambda: move(1),
             )
-        sft = SFT(seed=options.seed)
-        self.run.rewind("sft", -1)
-        with progress("warm start: SFT", sft.steps(len(traces)), unit="step") as move:
-            train_sft(model, tokenizer, traces, sft, self.run, _Bar(move))
-        save(model, tokenizer, target)
-        return str(target)
 
     def reinforce(self, start: str, problems: Sequence[Problem]) -> bool:
         """The RL stage; False when the user stopped it."""
@@ -327,7 +305,7 @@ class _Job:
         copy, _ = models.load(start, dtype="bfloat16")
         rollout = self._rollout(copy, tokenizer, _sampling(options), algorithm.branches)
         name = type(algorithm).__name__
-        with progress(name, options.steps, done, unit="step") as move, _stopping() as stop:
+        with progress(name, options.steps, done, unit="step") as move, stopping() as stop:
             trainer = RLTrainer(
                 model=model,
                 tokenizer=tokenizer,
@@ -336,7 +314,7 @@ class _Job:
                 problems=problems,
                 actor=CopyActor(rollout, copy),
                 run=self.run,
-                progress=_Bar(move, stop),
+                progress=Bar(move, stop),
             )
             try:
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -384,11 +362,12 @@ def _finish(run: Run, seconds: float) -> None:
     story = open_run(run.path)
     if story.evaluations:
         print_table(results(story.evaluations))
-    figure5(story, run.path / "figure5.png")
-    write_csv(story, run.path / "figure5.csv")
+    if story.stage("rl"):
+        figure5(story, run.path / "figure5.png")
+        write_csv(story, run.path / "figure5.csv")
+        print(f"plot        {run.path / 'figure5.png'}")
     say(f"done in {clock(seconds)}; everything is in {run.path}")
     print(
-        f"plot        {run.path / 'figure5.png'}\n"
         f"metrics     {run.path / 'metrics.jsonl'}\n"
         f"transcripts {run.path / 'transcripts'}\n"
         f"checkpoint  {run.checkpoint() or run.warm_start}\n"

@@ -1,7 +1,13 @@
 """Algorithms by name and their settings as words."""
 
-import pytest
+import json
+import subprocess
+import sys
 
+import pytest
+import torch
+
+from agents.core.testing import byte_tokenizer, tiny_model
 from agents.grpo import GRPO
 from agents.ppo import PPO
 from torl.algorithms import make_algorithm
@@ -41,3 +47,50 @@ def test_bad_input_says_what_is_expected(case):
     name, settings, message = BAD[case]
     with pytest.raises(CommandError, match=message):
         make_algorithm(name, settings, SIZES)
+
+
+def tiny_run(tiny, out, *options):
+    words = [sys.executable, "-m", "torl", "train", "--model", tiny, "--out", out]
+    words += ["--problems", "procedural:easy:L1", "--prompts", 2, "--group", 4, "--threads", 1]
+    words += ["--max-tokens", 60, "--eval-problems", 0, "--save-every", 1, *options]
+    done = subprocess.run(
+        list(map(str, words)), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = byte_tokenizer()
+    torch.manual_seed(0)
+    tiny_model(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--algorithm", "ppo", "--updates", 2, "--micro-batch", 4), {"loss_value"}),
+        (("--algorithm", "thor", "--reward", "thor", "--tool-budget", 2), {"dropped", "branches"}),
+        (("--algorithm", "cot"), {"reward"}),
+        (("--set", "resample=1", "nll=0.01"), {"groups_silent", "loss_nll"}),
+    ],
+)
+def test_each_algorithm_trains_from_the_command_line(tiny, tmp_path, options, told):
+    rows = tiny_run(tiny, tmp_path / "run", "--steps", 2, "--warm-start", 0, *options)
+    assert [row["step"] for row in rows] == [1, 2]
+    assert told <= rows[-1].keys()
+
+
+@pytest.mark.slow
+def test_traces_from_a_file_are_all_there_is_to_train(tiny, tmp_path):
+    file = tmp_path / "traces.jsonl"
+    row = {"question": "What is 1 + 1?", "response": "It is \\boxed{2}."}
+    file.write_text((json.dumps(row) + "\n") * 16)
+    rows = tiny_run(tiny, tmp_path / "run", "--steps", 0, "--traces", file)
+    assert {row["stage"] for row in rows} == {"sft"}
+    assert (tmp_path / "run" / "warm-start" / "config.json").is_file()
