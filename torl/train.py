@@ -41,6 +41,8 @@ class TrainOptions:
     """Run folder; must be new or empty, unless --resume is given."""
     resume: bool = False
     """Go on with the run in --out from its last checkpoint, with the options of that run."""
+    dry_run: bool = False
+    """Print what the run would do and need, and stop before it does."""
     algorithm: str = "grpo"
     """grpo, cot (GRPO without a tool), ppo, thor, or module:Class for one of your own."""
     set: tuple[str, ...] = ()
@@ -95,6 +97,8 @@ class TrainOptions:
 
 def main(options: TrainOptions) -> int:
     """Run all stages; with --resume, those that are left."""
+    if options.dry_run:
+        return _dry_run(options)
     options = _opened(options)
     started = time.perf_counter()
     from transformers.utils import logging
@@ -121,6 +125,27 @@ def main(options: TrainOptions) -> int:
     return 0
 
 
+def _dry_run(options: TrainOptions) -> int:
+    from torl.plan import Plan, parameters
+
+    options = _resolved(options)
+    algorithm = _algorithm(options)
+    plan = Plan(parameters(options.model), options.warm_start, _training(options))
+    what = f"algorithm    {type(algorithm).__name__}, {algorithm.loss}"
+    print("\n".join([what, *plan.lines()]))
+    return 0
+
+
+def _resolved(options: TrainOptions) -> TrainOptions:
+    """The options with what the algorithm implies: without a tool none is paid for or shown."""
+    if options.algorithm != "cot":
+        return options
+    prompt = COT.prompt if options.prompt == "chat" else options.prompt
+    return dataclasses.replace(
+        options, tool_budget=COT.tool_budget, warm_start_code=0.0, prompt=prompt
+    )
+
+
 def _opened(options: TrainOptions) -> TrainOptions:
     """Check the folder; read the options of the run to resume, or write those of a new one."""
     from agents.core import models
@@ -139,11 +164,7 @@ def _opened(options: TrainOptions) -> TrainOptions:
             f"{options.out} is not empty: choose a new --out, or add --resume to go on with the "
             "run in it"
         )
-    if options.algorithm == "cot":
-        prompt = COT.prompt if options.prompt == "chat" else options.prompt
-        options = dataclasses.replace(
-            options, tool_budget=COT.tool_budget, warm_start_code=0.0, prompt=prompt
-        )
+    options = _resolved(options)
     reward(options.reward)
     _algorithm(options), _training(options), _sampling(options)
     if options.prompt not in PROMPTS:

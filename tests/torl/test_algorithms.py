@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from agents.core.testing import byte_tokenizer, tiny_model
 from agents.grpo import GRPO
 from agents.ppo import PPO
+from torl.__main__ import main
 from torl.algorithms import make_algorithm
 from torl.console import CommandError
 
@@ -94,3 +96,30 @@ def test_traces_from_a_file_are_all_there_is_to_train(tiny, tmp_path):
     rows = tiny_run(tiny, tmp_path / "run", "--steps", 0, "--traces", file)
     assert {row["stage"] for row in rows} == {"sft"}
     assert (tmp_path / "run" / "warm-start" / "config.json").is_file()
+
+
+def dry(capsys, *words):
+    code = main(["train", "--dry-run", *map(str, words)])
+    return code, capsys.readouterr()
+
+
+def test_a_dry_run_tells_the_plan_and_does_nothing(tiny, tmp_path, capsys):
+    out = tmp_path / "run"
+    options = ("--model", tiny, "--out", out, "--updates", 2, "--micro-batch", 8, "--steps", 3)
+    code, told = dry(capsys, *options)
+    assert code == 0
+    assert "3, of 8 problems x 8 samples = 64 episodes; 192 episodes in all" in told.out
+    assert "2 a step, 6 in all; 8 passes of 8 rows over a step" in told.out
+    assert not out.exists()
+    code, told = dry(capsys, "--model", "org/nameless", "--out", out)
+    assert code == 1
+    assert "the size of 'org/nameless' is unknown" in told.err
+
+
+@pytest.mark.parametrize("recipe", ["torl_1_5b", "torl_7b", "thor"])
+def test_the_recipes_resolve(recipe, tmp_path):
+    file = Path(__file__).parents[2] / "runs" / f"{recipe}.py"
+    words = [sys.executable, str(file), str(tmp_path / "run"), "--dry-run"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "128 problems x 16 samples = 2048 episodes" in done.stdout

@@ -1,0 +1,32 @@
+"""THOR 1.5B, non-reasoning: hierarchical RL from a model that imitates tool-integrated traces.
+
+    python runs/thor.py OUT --traces TRACES.jsonl [--dry-run] [other options of torl train]
+
+The paper (arXiv 2509.13761, appendix D): TIR-SFT on traces of TIRGen (29,217 for Qwen2.5-Math-7B),
+then GRPO with G = 16, temperature 1, learning rate 1e-6, no KL, clip 0.2 / 0.28, NLL weight 0.01,
+responses of 4,096 tokens, five rounds of code, L_suf 100, failed steps capped at the problems of a
+batch, reward 1 / 0; its release divides 5,120 problems among 40 updates of 128. Reported for
+THOR-1.5B, avg@4 as a language model judges: MATH500 78.2, AIME24 36.7, AIME25 20.0, AMC23 67.5,
+Minerva 38.2, Olympiad 54.0.
+
+Deviations: observations are never trained on, one update a batch, and no first stage with C = 1,
+which the release has and the paper does not mention. This recipe has been planned with --dry-run
+only; it has not been run.
+"""
+
+import sys
+
+from recipe import run
+from torl_1_5b import OPTIONS
+
+THOR = {
+    "algorithm": "thor",
+    "set": ("suffix_tokens=100", "step_group_size=16", "resample=1"),
+    "reward": "thor",
+    "tool-budget": 5,
+    "max-tokens": 4096,
+    "steps": 300,
+}
+
+if __name__ == "__main__":
+    sys.exit(run(OPTIONS | THOR, __doc__))

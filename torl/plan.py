@@ -1,0 +1,86 @@
+"""`torl train --dry-run`: what a training would do and need, before it does or needs it."""
+
+import re
+from dataclasses import dataclass
+
+from agents.core.training import Training
+
+_BILLIONS = re.compile(r"(\d+(?:\.\d+)?)[bB]\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The size of a training."""
+
+    parameters: float
+    """Of the model."""
+    warm_start: int
+    """Traces of the SFT stage."""
+    training: Training
+
+    @property
+    def rows(self) -> int:
+        """Episodes of a step."""
+        return self.training.prompts_per_step * self.training.group_size
+
+    @property
+    def memory_gb(self) -> float:
+        """Weights, gradients and Adam's two moments in float32, and the sampler's copy in bfloat16.
+
+        Activations and logits come on top and grow with `micro_batch` times response length.
+
+        Example:
+            >>> round(Plan(1.5e9, 0, Training()).memory_gb)
+            27
+        """
+        return self.parameters * (4 * 4 + 2) / 1e9
+
+    @property
+    def checkpoints_gb(self) -> float:
+        """Disk of three checkpoints, weights and Adam's moments, which is the most at a time."""
+        return 3 * self.parameters * 3 * 4 / 1e9
+
+    def lines(self) -> list[str]:
+        """For a person to read."""
+        t = self.training
+        return [
+            f"model        {self.parameters / 1e9:.2f} billion parameters",
+            f"warm start   {self.warm_start} traces",
+            f"steps        {t.steps}, of {t.prompts_per_step} problems x {t.group_size} samples = "
+            f"{self.rows} episodes; {t.steps * self.rows} episodes in all",
+            f"learning     rate {t.learning_rate:g}, sampling at temperature {t.temperature:g}",
+            f"updates      {t.optimizer_steps} a step, {t.steps * t.optimizer_steps} in all; "
+            f"{self.rows // t.micro_batch} passes of {t.micro_batch} rows over a step",
+            f"tokens       at most {t.max_tokens} an episode, {self.rows * t.max_tokens:,} a step",
+            f"memory       {self.memory_gb:.0f} GB for weights, gradients, optimiser and sampler; "
+            "activations on top",
+            f"disk         {self.checkpoints_gb:.0f} GB for checkpoints",
+        ]
+
+
+def parameters(model: str) -> float:
+    """Parameters of a model: counted where its configuration is at hand, else read off its name.
+
+    Raises:
+        ValueError: Neither is possible.
+
+    Example:
+        >>> parameters("Qwen/Qwen2.5-Math-1.5B")
+        1500000000.0
+    """
+    from pathlib import Path
+
+    from agents.core.models import resolve
+
+    source = resolve(model)
+    if Path(source).is_dir():
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        with torch.device("meta"):
+            made = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source))
+        return float(sum(p.numel() for p in made.parameters()))
+    found = _BILLIONS.search(model)
+    if found is None:
+        raise ValueError(f"the size of {model!r} is unknown: expected a folder, or a name with ..B")
+    return float(found[1]) * 1e9
