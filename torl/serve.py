@@ -1,0 +1,60 @@
+"""`torl serve`: the environment as an OpenEnv server."""
+
+import contextlib
+from dataclasses import dataclass
+
+from torl_env import ToRLMathEnv
+from torl_env.adapters.openenv import OpenEnvServer, ServerOptions
+from torl_env.drawing import open_problems
+from torl_env.sandbox import make_sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """Serve episodes over WebSocket and HTTP in OpenEnv's form."""
+
+    problems: str = "procedural:easy"
+    """A name or path of problems, as in `torl data list`."""
+    split: str | None = None
+    tool_budget: int = 1
+    """Tool calls an episode."""
+    reward: str = "torl"
+    """A preset: torl, torl_penalty, thor, limr."""
+    stateful: bool = False
+    """Whether variables live from one call to the next."""
+    sandbox: str = "local"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    """0 takes a free one."""
+    token: str | None = None
+    """Clients send it as `Authorization: Bearer`; required off loopback."""
+    sessions: int = 64
+    """Episodes at once; more are answered 503."""
+    idle_seconds: float = 600.0
+    """A session that nobody uses is closed after this long."""
+
+
+def main(options: ServeOptions) -> int:
+    """Serve until interrupted."""
+    serving = ServerOptions(
+        options.host, options.port, options.token, options.sessions, options.idle_seconds
+    )
+    source = open_problems(options.problems, options.split)
+    with make_sandbox(options.sandbox) as sandbox:
+
+        def make() -> ToRLMathEnv:
+            return ToRLMathEnv(
+                source,
+                sandbox=sandbox,
+                tool_budget=options.tool_budget,
+                max_turns=options.tool_budget + 16,
+                reward=options.reward,
+                stateful=options.stateful,
+            )
+
+        make().close()
+        with OpenEnvServer(make, serving) as server:
+            print(f"serving {source.name} on {server.url} (OpenEnv: /ws, /reset, /step, /state)")
+            with contextlib.suppress(KeyboardInterrupt):
+                server.serve_forever()
+    return 0
