@@ -7,9 +7,9 @@ problems, 128 problems x 16 samples a step, temperature 1, learning rate 1e-6 co
 0.2, C = 1, responses of 3,072 tokens, reward +1 / -1; 1,000 steps by its authors' word; 8 GPUs.
 It reports greedy accuracy, AIME24 26.7, AIME25 26.7, MATH500 77.8, Olympiad 44.0, AMC23 67.5.
 
-The problems are named by a hub set with answers that the grader reads; ToRL's own file is not
-public. Sampling here is by transformers on the same device, without vLLM. This recipe has been
-planned with --dry-run only; it has not been run to its end.
+The problems are a public copy of ToRL's own file (VerlTool/ToRL-Math on the hub). Sampling here is
+by transformers on the same device, without vLLM. This recipe has been planned with --dry-run only;
+it has not been run.
 """
 
 import sys
@@ -19,7 +19,7 @@ from recipe import run
 OPTIONS = {
     "model": "Qwen/Qwen2.5-Math-1.5B",
     "prompt": "torl",
-    "problems": "deepscaler",
+    "problems": "torl",
     "heldout": "math500",
     "eval-problems": 500,
     "eval-temperature": 0.0,

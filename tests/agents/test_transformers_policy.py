@@ -159,3 +159,24 @@ def test_rows_must_be_released_before_the_next_batch(model, tokenizer, prompts):
     policy.open(prompts, SEEDS, Sampling())
     with pytest.raises(RuntimeError, match="3 rows"):
         policy.open(prompts, SEEDS, Sampling())
+
+
+def test_a_prompt_longer_than_the_window_is_refused_with_the_numbers(model, tokenizer):
+    policy = TransformersPolicy(model, tokenizer, never)
+    with pytest.raises(ValueError, match="up to 2040 tokens and its response take 2060 tokens"):
+        policy.open([[5] * 2040], [0], Sampling(max_tokens=20))
+    policy.open([[5] * 20], [0], Sampling(max_tokens=20))
+
+
+def test_a_turn_that_goes_on_is_read_whole(model, tokenizer, prompts):
+    """Six ids of the prompt begin the turn; it closes when the whole is seven characters long."""
+    policy = TransformersPolicy(model, tokenizer, lambda text: len(text) >= 7, marker="")
+    policy.open(prompts[:2], SEEDS[:2], Sampling(max_tokens=30), heads=[6, 0], rooms=[30, 3])
+    ended = {}
+    while len(ended) < 2:
+        for completion in policy.advance():
+            ended[completion.row] = completion
+            policy.release(completion.row)
+    assert len(ended[0].ids) < 7
+    assert ended[0].finish is FinishReason.STOP
+    assert (len(ended[1].ids), ended[1].finish) == (3, FinishReason.LENGTH)
