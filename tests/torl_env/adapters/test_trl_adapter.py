@@ -97,13 +97,15 @@ def test_asking_twice_gives_the_same(environment):
 
 def test_a_row_that_teaches_nothing_gets_the_mean_of_its_group(box):
     broken = environment_factory(PROBLEMS, sandbox=FaultySandbox(lambda *_: True))()
-    fine = [environment_factory(PROBLEMS, sandbox=box)() for _ in range(3)]
-    for one in (broken, *fine[:2]):
+    siblings = [environment_factory(PROBLEMS, sandbox=box)() for _ in range(4)]
+    other = environment_factory(PROBLEMS, sandbox=box)()
+    for one in (broken, *siblings):
         one.reset(problem_id="list-0")
-    fine[2].reset(problem_id="list-1")
+    other.reset(problem_id="list-1")
     assert broken.python("print(1)") == FAILED
-    completions = [said("x"), said("\\boxed{42}"), said("\\boxed{1}"), said("\\boxed{4}")]
-    assert answer_reward(completions, [broken, *fine]) == [0.0, 1.0, -1.0, 1.0]
+    answers = ["x", "\\boxed{42}", "\\boxed{42}", "\\boxed{42}", "\\boxed{1}", "\\boxed{1}"]
+    seen = answer_reward([said(answer) for answer in answers], [broken, *siblings, other])
+    assert seen == [0.5, 1.0, 1.0, 1.0, -1.0, -1.0]
 
 
 def test_an_undecided_grade_is_not_a_wrong_one(box):
