@@ -85,8 +85,8 @@ def unsafe() -> Sandbox:
 class Served(FusionSandbox):
     """A client that brings its server, in a thread of its own."""
 
-    def __init__(self) -> None:
-        self._local = LocalSandbox(LIMITS)
+    def __init__(self, sandbox: LocalSandbox | None = None) -> None:
+        self._local = sandbox if sandbox is not None else LocalSandbox(LIMITS)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -126,6 +126,11 @@ def sandboxes() -> Iterator[Callable[[str], Sandbox]]:
     made: dict[str, Sandbox] = {}
 
     def get(name: str) -> Sandbox:
+        if name == "fusion" and name not in made:
+            # One set of warmed servers is enough for both.
+            shared = get("local")
+            assert isinstance(shared, LocalSandbox)
+            made[name] = Served(shared)
         if name not in made:
             made[name] = BACKENDS[name]()
         return made[name]
@@ -187,11 +192,11 @@ def test_an_endless_loop_is_a_timeout_with_its_text(sandbox: Sandbox) -> None:
 
 def test_a_sleeper_is_a_timeout(sandbox: Sandbox) -> None:
     began = time.monotonic()
-    result = sandbox.run("import time\nprint('before')\nwhile True: time.sleep(0.01)")
+    result = sandbox.run("import time\nprint('before')\nwhile True: time.sleep(600)")
     assert result.status is Status.TIMEOUT
     assert result.stdout == "before\n"
     assert result.cpu_seconds < 0.4
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_catching_everything_does_not_help(isolated: Sandbox) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -64,6 +65,7 @@ class LocalSession:
         self._lock = threading.Lock()
         self._restarted = False
         self._closed = False
+        self._turn: ProgramCall | None = None
         self._number = 0
         self._pool = book.pool()
         self._server: ServerProcess | None = None
@@ -76,6 +78,7 @@ class LocalSession:
         branch._in_place, branch._pool = parent._in_place, parent._pool
         branch._server, branch._number = parent._server, number
         branch._lock, branch._restarted, branch._closed = threading.Lock(), False, False
+        branch._turn = None
         return branch
 
     def _open(self) -> None:
@@ -109,14 +112,20 @@ class LocalSession:
             op = Op.TURN_IN_PLACE if self._in_place else Op.TURN
             call = ProgramCall(code, limits or self._limits, op, self._number)
             call.on_cancel = self._pool.kill
+            self._turn = call
             try:
                 self._pool.submit(self._tier, call, self._server)
+                if self._closed:
+                    call.cancel()
                 return call.result()
+            except CancelledError:
+                raise SandboxError("the session was closed while a turn ran") from None
             except SandboxError:
                 self._forget()
                 self._closed = True
                 raise
             finally:
+                self._turn = None
                 if call.reply is not None and Mark.SESSION_LOST in call.reply.mark:
                     self._restarted = True
                     self._forget()
@@ -141,9 +150,12 @@ class LocalSession:
             return LocalSession._from_branch(self, number)
 
     def close(self) -> None:
-        """End the interpreter; idempotent."""
+        """End the interpreter and kill the turn that runs in it, if any; idempotent."""
+        self._closed = True
+        turn = self._turn
+        if turn is not None:
+            turn.cancel()
         with self._lock:
-            self._closed = True
             if self._discard():
                 self._pool.sweep()
 

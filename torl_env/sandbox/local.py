@@ -16,7 +16,7 @@ from torl_env.sandbox.calls import ProgramCall
 from torl_env.sandbox.forkserver.config import Layer, ServerConfig, ServerReport
 from torl_env.sandbox.live import LocalSession, SessionBook
 from torl_env.sandbox.plain import SubprocessSandbox
-from torl_env.sandbox.pool import ServerPool
+from torl_env.sandbox.pool import HUNG_SECONDS, ServerPool
 from torl_env.sandbox.process import search_path
 from torl_env.sandbox.tiers import ALL, TIERS, tier_of
 from torl_env.sandbox.types import Execution, Limits, Session
@@ -40,6 +40,8 @@ class LocalSandbox:
         python: Interpreter of the programs.
         sessions: Most sessions open at once.
         nice: Added to the priority number of programs: the trainer beside them goes first.
+        hung_after: Seconds without a sign of life after which a server that owes results is
+            replaced; those calls are `SandboxError`.
 
     Example:
         >>> with LocalSandbox() as sandbox:
@@ -61,6 +63,7 @@ class LocalSandbox:
         python: str = sys.executable,
         sessions: int = 1024,
         nice: int = 2,
+        hung_after: float = HUNG_SECONDS,
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, got {concurrency}")
@@ -76,6 +79,7 @@ class LocalSandbox:
             "python": python,
             "sessions": sessions,
             "nice": nice,
+            "hung_after": hung_after,
         }
         self._begin()
         _instances.add(self)
@@ -203,7 +207,12 @@ class LocalSandbox:
         configs = {tier: replace(common, tier=tier) for tier in self._tiers()}
         servers = config["servers"] or max(1, processors // 8)
         return ServerPool(
-            configs, config["python"], config["concurrency"], servers, self._check_layers
+            configs,
+            config["python"],
+            config["concurrency"],
+            servers,
+            self._check_layers,
+            config["hung_after"],
         )
 
     def _fall_back(self) -> SubprocessSandbox:

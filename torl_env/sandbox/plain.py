@@ -58,6 +58,8 @@ except BaseException as error:
     sys.exit(1)
 """
 _POLL_SECONDS: Final = 0.002
+_PATIENCE: Final = 100
+"""No program outlives this many times its wall limit, however busy the machine."""
 _TIME_SIGNALS: Final = ("SIGPROF", "SIGXCPU")
 
 
@@ -170,15 +172,18 @@ class SubprocessSandbox:
                 env={"PATH": os.defpath, "PYTHONHASHSEED": "0", "TZ": "UTC", "LANG": "C.UTF-8"},
                 start_new_session=True,
             )
-            timed_out = self._wait(call, process, began + limits.wall_seconds)
+            timed_out = self._wait(call, process, began, limits.wall_seconds)
             wall = time.monotonic() - began
             return _result(process.returncode, timed_out, (out, err, report), limits, wall)
 
-    def _wait(self, call: _PlainCall, process: "subprocess.Popen[bytes]", deadline: float) -> str:
-        """Wait for the end, or bring it about; returns `wall` if the deadline did."""
+    def _wait(
+        self, call: _PlainCall, process: "subprocess.Popen[bytes]", began: float, limit: float
+    ) -> str:
+        """Wait for the end, or bring it about; returns `wall` if the wall limit did."""
         timed_out = ""
         while process.poll() is None:
-            if time.monotonic() > deadline:
+            wall = time.monotonic() - began
+            if wall > limit and wall > _allowed(process.pid, limit):
                 timed_out = "wall"
             if timed_out or call.cancelled() or self._closed.is_set():
                 process.kill()
@@ -186,6 +191,21 @@ class SubprocessSandbox:
                 break
             time.sleep(_POLL_SECONDS)
         return timed_out
+
+
+def _allowed(pid: int, limit: float) -> float:
+    """The wall limit of a process, without the seconds for which it waited for a processor."""
+    try:
+        with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+            waited = int(file.read().split()[1]) / 1e9
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            waits_now = ") R " in file.read()
+    except (OSError, IndexError, ValueError):
+        crowd = os.getloadavg()[0] / (os.cpu_count() or 1)
+        return limit * min(max(1.0, crowd), _PATIENCE)
+    # The kernel counts a wait when it ends, so one that goes on now is not in the sum yet; a
+    # program that is always ready to run ends by its CPU limit.
+    return limit * _PATIENCE if waits_now else min(limit + waited, limit * _PATIENCE)
 
 
 def _result(

@@ -6,6 +6,7 @@ import itertools
 import os
 import selectors
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -20,6 +21,8 @@ _START_ATTEMPTS: Final = 2
 _BUSY: Final = 8
 """Programs in flight on every server of a tier before a further server is started."""
 _TICK_SECONDS: Final = 5.0
+HUNG_SECONDS: Final = 30.0
+"""A live server answers within milliseconds; one that waits for memory or a processor, seconds."""
 _CANCELLED: Final = SandboxError("the call was cancelled before it ran")
 
 Completion = Callable[[], None]
@@ -60,6 +63,7 @@ class ServerPool:
         servers: At most this many servers for a tier; they are started as load asks for them.
         on_ready: Called with the report of every server that becomes ready; may raise
             `SandboxError` to refuse it.
+        hung_after: Seconds without a sign of life from a server that owes a reply.
     """
 
     def __init__(
@@ -69,12 +73,16 @@ class ServerPool:
         concurrency: int,
         servers: int,
         on_ready: Callable[[ServerReport], None],
+        hung_after: float = HUNG_SECONDS,
     ) -> None:
         self._tiers = {name: Tier(replace(config)) for name, config in configs.items()}
         self._python = python
         self._concurrency = concurrency
         self._per_tier = servers
         self._on_ready = on_ready
+        self._hung_after = hung_after
+        self._tick = min(_TICK_SECONDS, hung_after / 4)
+        self._look_at = 0.0
         self._lock = threading.RLock()
         self._order = itertools.count()
         self._flying = 0
@@ -269,7 +277,7 @@ class ServerPool:
             os.close(self._wake_write)
 
     def _read_once(self) -> None:
-        events = self._selector.select(_TICK_SECONDS)
+        events = self._selector.select(self._tick)
         completions: list[Completion] = []
         with self._lock:
             if self._closed:
@@ -279,7 +287,7 @@ class ServerPool:
                     _drain(self._wake_read)
                     continue
                 completions += self._serve(*key.data)
-            completions += self._end_late_servers()
+            completions += self._end_bad_servers()
             completions += self._pump()
         _complete(completions)
 
@@ -306,11 +314,13 @@ class ServerPool:
                 return self._give_up(tier, error)
         return [_success(exchange, reply) for exchange, reply in arrived]
 
-    def _bury(self, tier: Tier, server: ServerProcess, how: str) -> list[Completion]:
+    def _bury(
+        self, tier: Tier, server: ServerProcess, how: str, grace: float = 1.0
+    ) -> list[Completion]:
         """A server is gone: what it was running fails, what waits gets a new one."""
         self._selector.unregister(server)
         tier.servers.remove(server)
-        words = server.end(grace=1.0)
+        words = server.end(grace)
         lost = list(server.in_flight.values())
         lost += [item.exchange for item in tier.queue if item.server is server]
         self._flying -= len(server.in_flight)
@@ -328,11 +338,18 @@ class ServerPool:
                 completions += self._give_up(tier, error)
         return completions
 
-    def _end_late_servers(self) -> list[Completion]:
+    def _end_bad_servers(self) -> list[Completion]:
+        now = time.monotonic()
+        if now < self._look_at:
+            return []
+        self._look_at = now + self._tick
         completions: list[Completion] = []
         for tier in self._tiers.values():
-            for server in [server for server in tier.servers if server.late]:
-                completions += self._bury(tier, server, "did not become ready")
+            for server in list(tier.servers):
+                if server.late:
+                    completions += self._bury(tier, server, "did not become ready")
+                elif server.hung(self._hung_after):
+                    completions += self._bury(tier, server, "hung", grace=0.0)
         return completions
 
 

@@ -1,5 +1,6 @@
 """One fork server process as its client sees it."""
 
+import contextlib
 import itertools
 import os
 import socket
@@ -70,7 +71,8 @@ class ServerProcess:
             theirs.close()
         ours.setblocking(False)
         self.socket = ours
-        self.started = time.monotonic()
+        self.started = self._heard = time.monotonic()
+        self._asked: float | None = None
 
     @property
     def ready(self) -> bool:
@@ -81,6 +83,22 @@ class ServerProcess:
     def late(self) -> bool:
         """Whether it should have been ready by now."""
         return not self.ready and time.monotonic() - self.started > START_SECONDS
+
+    def hung(self, patience: float) -> bool:
+        """Whether it owes an answer and has said nothing for `patience` seconds after a question.
+
+        To be called again and again, after `receive`: it is what asks the questions.
+        """
+        if not self.ready or not self.in_flight:
+            self._asked = None
+            return False
+        if self._asked is not None and self._heard < self._asked:
+            return time.monotonic() - self._asked > patience
+        # Its socket may be full, or it may be gone, which `receive` will see.
+        with contextlib.suppress(OSError):
+            self.post(Request(Op.PING, 0), wait=0.0)
+        self._asked = time.monotonic()
+        return False
 
     def fileno(self) -> int:
         """To be waited on."""
@@ -105,10 +123,12 @@ class ServerProcess:
                 self.post(Request(Op.KILL, call))
                 return
 
-    def post(self, request: Request, files: Sequence[int] = ()) -> None:
-        """Send a request that nobody waits for."""
+    def post(
+        self, request: Request, files: Sequence[int] = (), wait: float = _SEND_SECONDS
+    ) -> None:
+        """Send a request that nobody waits for; `OSError` after `wait` seconds in vain."""
         data = request.pack()
-        deadline = time.monotonic() + _SEND_SECONDS
+        deadline = time.monotonic() + wait
         while True:
             try:
                 socket.send_fds(self.socket, [data], list(files))
@@ -132,6 +152,7 @@ class ServerProcess:
                 data = b""
             if not data:
                 return arrived or None
+            self._heard = time.monotonic()
             if data.startswith(READY):
                 self.report = ServerReport.from_json(data[len(READY) :].decode())
                 continue

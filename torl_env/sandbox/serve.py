@@ -145,6 +145,10 @@ class SandboxServer:
         except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
             # The client hung up, or sent nothing for minutes.
             pass
+        except asyncio.CancelledError:
+            # Only `stop` does that; asyncio would log a task of its own that ends as cancelled.
+            if self._server is None or self._server.is_serving():
+                raise
         finally:
             self._connections.discard(task)
             writer.close()

@@ -19,7 +19,7 @@ from torl_env.sandbox.forkserver.reactor import Reactor
 from torl_env.sandbox.forkserver.runs import Runs, new_phases
 from torl_env.sandbox.forkserver.sessions import Sessions
 from torl_env.sandbox.forkserver.watch import WaitMeter
-from torl_env.sandbox.forkserver.wire import PACKET_BYTES, READY, Op, Reply, Request
+from torl_env.sandbox.forkserver.wire import PACKET_BYTES, READY, Ending, Op, Reply, Request
 
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _ENVIRONMENT = {
@@ -60,6 +60,8 @@ class Link:
             elif request.op is Op.KILL:
                 runs.kill(request.call)
                 sessions.kill(request.call)
+            elif request.op is Op.PING:
+                self.send(Reply(request.call, Ending.DONE))
             else:
                 sessions.handle(request, files)
 

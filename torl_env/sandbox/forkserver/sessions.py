@@ -367,11 +367,7 @@ class Sessions:
 
     def _break(self, session: Session) -> None:
         """A session that is dead, hung or lies costs itself, and its turn has no result."""
-        turn = session.turn
-        if turn is not None and not turn.over:
-            mark = Mark.SESSION_LOST
-            self._answer(turn, Reply(turn.request.call, Ending.FAILED, errno.ECHILD, mark=mark))
-        self._end(session)
+        self._end(session, Ending.FAILED, errno.ECHILD)
         self._sweep()
 
     def _sweep(self) -> None:
@@ -381,13 +377,17 @@ class Sessions:
             return
         kill_undeclared(self._child.isolation.proc, set(self._reactor.pids()))
 
-    def _end(self, session: Session) -> None:
+    def _end(self, session: Session, ending: Ending = Ending.KILLED, code: int = 0) -> None:
         if self._sessions.pop(session.number, None) is None:
             return
-        if session.turn is not None:
-            session.turn.over = True
-            self._drop(session.turn)
-            session.turn = None
+        turn, session.turn = session.turn, None
+        if turn is not None:
+            lost = Reply(turn.request.call, ending, code, mark=Mark.SESSION_LOST)
+            if not turn.over:
+                self._answer(turn, lost)
+            if turn.watch is not None:
+                turn.watch.over = True
+            self._drop(turn)
         self._kill_unseen(session.pid)
         if session.channel is not None:
             self._reactor.forget(session.channel.fileno())

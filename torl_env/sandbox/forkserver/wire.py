@@ -23,6 +23,8 @@ class Op(IntEnum):
     """Fork `session` into `branch`."""
     CLOSE = 7
     """End `session`."""
+    PING = 8
+    """Say that you live."""
 
 
 class Ending(IntEnum):
@@ -37,7 +39,7 @@ class Ending(IntEnum):
     FAILED = 5
     """The server could not run it; `code` is an errno."""
     DONE = 6
-    """A session was opened, branched or closed."""
+    """A session was opened or branched, or the server lives."""
 
 
 class Mark(IntFlag):
