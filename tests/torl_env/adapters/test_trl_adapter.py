@@ -2,6 +2,10 @@
 
 import inspect
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -128,3 +132,15 @@ def test_rows_start_with_a_system_message_where_one_is_given():
     first, *_ = rows(PROBLEMS, system="Use Python.")
     assert json.loads(json.dumps(first)) == first
     assert [m["role"] for m in first["prompt"]] == ["system", "user"]
+
+
+@pytest.mark.slow
+def test_trls_trainer_trains_with_it():
+    pytest.importorskip("trl")
+    example = Path(__file__).parents[3] / "examples" / "trl_environment.py"
+    run = subprocess.run(
+        [sys.executable, str(example)], capture_output=True, text=True, timeout=300, check=True
+    )
+    steps = re.findall(r"^reward (\S+), calls (\S+), failed (\S+)$", run.stdout, re.MULTILINE)
+    assert len(steps) == 2
+    assert all(float(calls) > 0 and float(failed) == 0 for _, calls, failed in steps)
