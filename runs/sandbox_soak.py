@@ -136,7 +136,7 @@ def main() -> int:
     """Print and write the curve; 1 where memory or descriptors grew."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--calls", type=int, default=100_000)
-    parser.add_argument("--every", type=int, default=5_000)
+    parser.add_argument("--every", type=int, default=10_000)
     parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

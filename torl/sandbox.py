@@ -70,6 +70,10 @@ class BenchOptions:
     json: bool = False
     url: str | None = None
     """Also measure a Sandbox Fusion server at this URL."""
+    gem: str | None = None
+    """Also measure GEM's tool: an interpreter that has gem-llm installed."""
+    sandlock: str | None = None
+    """Also measure sandlock: an interpreter that has it installed."""
 
 
 SandboxOptions = (
@@ -173,7 +177,7 @@ def bench(options: BenchOptions) -> int:
     """Run the benchmark and print its table."""
     from benchmarks.performance.sandbox import measure_all, table
 
-    figures = measure_all(seconds=options.seconds, url=options.url)
+    figures = measure_all(options.seconds, options.url, gem=options.gem, sandlock=options.sandlock)
     if options.json:
         print(json.dumps([asdict(figure) for figure in figures]))
     else:

@@ -6,6 +6,8 @@ loaded, runs the same program and is waited for, with no isolation and no result
 """
 
 import contextlib
+import itertools
+import json
 import math
 import os
 import queue
@@ -14,10 +16,12 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from torl_env.sandbox import Execution, Limits, LocalSandbox
@@ -175,6 +179,45 @@ def fusion(url: str) -> Iterator[Submit]:
         yield submit
 
 
+@contextlib.contextmanager
+def peer(*words: str) -> Iterator[Submit]:
+    """A rival's own interface, served by `peers/sandbox_peer.py` in the rival's interpreter."""
+    process = subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    flying: dict[int, Future[str]] = {}
+    numbers = itertools.count()
+
+    def read() -> None:
+        for line in process.stdout or ():
+            number, text = json.loads(line)
+            flying.pop(number).set_result(text)
+        for future in list(flying.values()):
+            future.set_exception(RuntimeError("the peer has ended"))
+
+    def submit(code: str) -> Future[str]:
+        number, future = next(numbers), Future[str]()
+        flying[number] = future
+        if process.stdin is None or process.poll() is not None:
+            raise RuntimeError(f"{words[0]} has ended with exit code {process.returncode}")
+        seconds = 1.0 if "while True" in code else 60.0
+        process.stdin.write(json.dumps([number, code, seconds]) + "\n")
+        process.stdin.flush()
+        return future
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield submit
+    finally:
+        process.terminate()
+        process.wait()
+        reader.join(10)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
 _FLOOR: Final = """
 import os, sys, time, statistics
 from torl_env.sandbox.forkserver import main, warm
@@ -236,9 +279,12 @@ def cpu_per_call(opened: Contender, work: Workload, calls: int) -> float:
     return (spent[1] - spent[0]) / calls * 1e3
 
 
-def contenders(url: str | None) -> dict[str, Contender]:
+def contenders(
+    url: str | None, gem: str | None = None, sandlock: str | None = None
+) -> dict[str, Contender]:
     """What can be measured here, by name."""
     python = sys.executable
+    driver = str(Path(__file__).parent / "peers" / "sandbox_peer.py")
     found: dict[str, Contender] = {
         "torl local": ours,
         "python -c": lambda: command(python, "-c"),
@@ -246,43 +292,48 @@ def contenders(url: str | None) -> dict[str, Contender]:
     if shutil.which("bwrap"):
         box = ("bwrap", "--ro-bind", "/", "/", "--unshare-all", "--die-with-parent")
         found["bubblewrap"] = lambda: command(*box, python, "-c")
-    if shutil.which("sandlock"):
-        places = ("/usr", "/lib", "/lib64", sys.base_prefix, sys.prefix)
-        readable = [word for place in places for word in ("-r", place)]
-        found["sandlock"] = lambda: command("sandlock", "run", *readable, "--", python, "-c")
+    if sandlock:
+        places = (sys.base_prefix, sys.prefix)
+        found["sandlock"] = lambda: peer(sandlock, driver, "sandlock", python, *places)
+    if gem:
+        found["GEM"] = lambda: peer(gem, driver, "gem")
     if url:
         found["Sandbox Fusion"] = lambda: fusion(url)
     return found
 
 
 def measure_all(
-    seconds: float = 2.0, url: str | None = None, concurrencies: Sequence[int] = CONCURRENCIES
+    seconds: float = 2.0,
+    url: str | None = None,
+    concurrencies: Sequence[int] = CONCURRENCIES,
+    *,
+    gem: str | None = None,
+    sandlock: str | None = None,
+    longest: float = 18.0,
 ) -> list[Figure]:
-    """As `measure`, all at once."""
-    return list(measure(seconds, url, concurrencies))
-
-
-def measure(
-    seconds: float = 2.0, url: str | None = None, concurrencies: Sequence[int] = CONCURRENCIES
-) -> Iterator[Figure]:
-    """Every contender on every workload.
+    """Every contender on every workload, after the floor.
 
     Args:
         seconds: For each figure, apart from calls that take longer.
         url: Of a Sandbox Fusion server.
         concurrencies: Calls in flight.
+        gem: Interpreter that has gem-llm installed.
+        sandlock: Interpreter that has sandlock installed.
+        longest: A rival's figure is left out where its rate with fewer calls in flight says that
+            one call each would take longer than this many seconds.
     """
-    for work in WORKLOADS:
-        if not work.endless:
-            yield floor(work)
-    for name, opened in contenders(url).items():
+    figures = [floor(work) for work in WORKLOADS if not work.endless]
+    for name, opened in contenders(url, gem, sandlock).items():
         with opened() as submit:
             for work in WORKLOADS:
+                rate = math.inf
                 for concurrency in concurrencies:
-                    if work.endless and concurrency > 16:
+                    if opened is not ours and concurrency / rate > longest:
                         continue
                     figure = drive(submit, work, concurrency, seconds)
-                    yield replace(figure, contender=name)
+                    rate = figure.per_second
+                    figures.append(replace(figure, contender=name))
+    return figures
 
 
 def table(figures: Sequence[Figure]) -> str:
