@@ -81,6 +81,8 @@ class TrainOptions:
     epochs: int = 1
     """Passes over each batch."""
     learning_rate: float = 1e-5
+    lora_rank: int = 0
+    """Rank of LoRA adapters to train in place of all weights (needs PEFT); 0 trains all."""
     max_tokens: int = 110
     """Tokens of one response, tool output included."""
     temperature: float = 1.0
@@ -128,7 +130,6 @@ def main(options: TrainOptions) -> int:
 def _dry_run(options: TrainOptions) -> int:
     from torl.plan import Plan, parameters
 
-    options = _resolved(options)
     algorithm = _algorithm(options)
     plan = Plan(parameters(options.model), options.warm_start, _training(options))
     what = f"algorithm    {type(algorithm).__name__}, {algorithm.loss}"
@@ -313,6 +314,7 @@ class _Job:
         options = self.options
         from agents.core import models
         from agents.core.acting import CopyActor
+        from agents.core.lora import Lora, with_lora
         from agents.core.trainer import RLTrainer
 
         checkpoint = self.run.checkpoint()
@@ -324,6 +326,8 @@ class _Job:
             return True
         model, tokenizer = models.load(start)
         copy, _ = models.load(start, dtype="bfloat16")
+        if options.lora_rank:
+            model = with_lora(model, Lora(options.lora_rank))
         rollout = self._rollout(copy, tokenizer, _sampling(options), algorithm.branches)
         name = type(algorithm).__name__
         with progress(name, options.steps, done, unit="step") as move, stopping() as stop:

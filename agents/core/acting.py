@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 
 from agents.core.branching import Brancher, Point
+from agents.core.lora import plain_weights
 from agents.core.rollout import Rollout
 from agents.core.types import Trajectory
 from torl_env import EnvState, StepResult
@@ -48,7 +49,7 @@ class CopyActor:
     def sync(self, model: Any) -> None:
         """Overwrite the copy's parameters with those of `model`, cast to the copy's dtype."""
         self._rollout.forget()
-        for mine, theirs in zip(self._copy.parameters(), model.parameters(), strict=True):
+        for mine, theirs in zip(self._copy.parameters(), plain_weights(model), strict=True):
             mine.copy_(theirs)
 
     def collect(self, problems: Sequence[Problem], group_size: int, seed: int) -> list[Trajectory]:

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agents.core.lora import trunk
+
 
 def score(
     model: Any, ids_BL: Tensor, mask_BL: Tensor, wanted_BL: Tensor, temperature: float = 1.0
@@ -25,7 +27,7 @@ def score(
         first only.
     """
     positions = (mask_BL.cumsum(1) - 1).clamp(min=0)
-    hidden = model.base_model(
+    hidden = trunk(model)(
         input_ids=ids_BL, attention_mask=mask_BL, position_ids=positions, use_cache=False
     ).last_hidden_state
     wanted = wanted_BL[:, 1:].bool()

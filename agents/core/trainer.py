@@ -32,6 +32,7 @@ from agents.core.algorithm import Algorithm
 from agents.core.batch import PREPARED, Batch, append_rows, joined, nll_weights, split, to_tensors
 from agents.core.behaviour import behaviour
 from agents.core.callbacks import Checkpoints, OwnSteps, Steps
+from agents.core.lora import trunk
 from agents.core.losses import clipped
 from agents.core.own_weights import OwnWeights
 from agents.core.progress import Progress, Silent
@@ -104,7 +105,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         module = self._algorithm.own_module(model)
         if module is None:
             return None
-        model.base_model.register_forward_hook(self._keep_hidden)
+        trunk(model).register_forward_hook(self._keep_hidden)
         rate = self._algorithm.own_learning_rate
         module.to(self.accelerator.device)
         return OwnWeights(module, rate, self._training.max_grad_norm)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.core.batch import Batch
+from agents.core.lora import trunk
 from agents.core.scoring import score_responses
 
 
@@ -24,7 +25,7 @@ class Critic(nn.Module):
         self.head = nn.Linear(model.config.hidden_size, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.trunk = copy.deepcopy(model.base_model) if own_trunk else None
+        self.trunk = copy.deepcopy(trunk(model)).requires_grad_() if own_trunk else None
         # In a list it is no submodule: it is neither trained nor saved.
         self._reference = [copy.deepcopy(model).requires_grad_(False)] if keep_reference else []
 
@@ -41,9 +42,9 @@ class Critic(nn.Module):
             hidden: States of the policy before these ids, where they are at hand.
         """
         if self.trunk is not None or hidden is None:
-            trunk = model.base_model if self.trunk is None else self.trunk
+            read = trunk(model) if self.trunk is None else self.trunk
             positions = (mask_BL.cumsum(1) - 1).clamp(min=0)
-            out = trunk(
+            out = read(
                 input_ids=ids_BL, attention_mask=mask_BL, position_ids=positions, use_cache=False
             )
             hidden = out.last_hidden_state[:, -length - 1 : -1]

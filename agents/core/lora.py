@@ -1,0 +1,65 @@
+"""LoRA through PEFT: train small adapters in place of all weights."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """Low-rank adapters (arXiv 2106.09685) on all linear layers but the head."""
+
+    rank: int = 16
+    alpha: int = 32
+    """The update is scaled by alpha / rank."""
+    dropout: float = 0.0
+    """Above 0 the log-probabilities in the loss are not those of the sampler."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"rank must be at least 1, got {self.rank}")
+
+
+def with_lora(model: Any, lora: Lora) -> Any:
+    """The model with fresh adapters; only these are trained.
+
+    Raises:
+        ValueError: PEFT is not installed.
+    """
+    try:
+        peft = import_module("peft")
+    except ImportError as error:
+        raise ValueError("LoRA needs PEFT: pip install 'torl-gym[peft]'") from error
+    config = peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return peft.get_peft_model(model, config)
+
+
+def trunk(model: Any) -> Any:
+    """The model without its head, below adapters where it has them."""
+    plain = model.get_base_model() if hasattr(model, "peft_config") else model
+    return plain.base_model
+
+
+def plain_weights(model: Any) -> Iterator[Tensor]:
+    """The parameters of the model without adapters, with what the adapters add to them.
+
+    Nothing is merged into the model itself: merging and unmerging at every step would leave
+    rounding errors in weights that are meant to be frozen.
+    """
+    added = {
+        id(layer.base_layer.weight): layer.get_delta_weight(layer.active_adapters[0])
+        for layer in model.modules()
+        if hasattr(layer, "base_layer") and hasattr(layer, "get_delta_weight")
+    }
+    for name, weight in model.named_parameters():
+        if "lora_" not in name:
+            yield weight + added[id(weight)] if id(weight) in added else weight
