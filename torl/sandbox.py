@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -167,7 +168,12 @@ def serve_forever(options: ServeCommand) -> int:
         options.limits, concurrency=options.concurrency, strict=options.strict
     ) as sandbox:
         sandbox.warm()
-        print(f"serving on http://{options.host}:{options.port} (POST /run_code, GET /v1/ping)")
+        print(
+            f"serving on http://{options.host}:{options.port} (POST /run_code, GET /v1/ping)",
+            flush=True,
+        )
+        # A stop by `kill` or a service manager is as orderly as one from the keyboard.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(serve(sandbox, serving))
     return 0
