@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, Command] = {
         "torl.data", "DataOptions", "problems: list, show, check, build a training set"
     ),
     "grade": Command("torl.grade", "GradeOptions", "explain a verdict, or measure a grader"),
+    "serve": Command("torl.serve", "ServeOptions", "episodes for other programs, OpenEnv's form"),
     "sandbox": Command(
         "torl.sandbox", "SandboxOptions", "what isolates programs here; check, run, serve, bench"
     ),
