@@ -82,7 +82,8 @@ def test_own_schemes_are_built_from_terms() -> None:
     assert pickle.loads(pickle.dumps(mine)).score(Attempt(RIGHT)).total == 1.25
 
 
-def test_own_schemes_can_be_registered_once() -> None:
+def test_own_schemes_can_be_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rewards.presets._PRESETS", {})
     mine = register(Reward("registered_by_a_test", {"failed": failed_call}))
     assert reward("registered_by_a_test") is register(mine)
     with pytest.raises(ValueError, match="already registered"):
