@@ -26,7 +26,7 @@ imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 doctest: $(VENV)/.dev
-	$(BIN)/python -m pytest -q --doctest-modules -p no:cacheprovider rewards torl_env agents benchmarks torl
+	$(BIN)/python -m pytest -q --doctest-modules --ignore=benchmarks/performance/peers rewards torl_env agents benchmarks torl
 
 examples: $(VENV)/.dev
 	set -e; for file in examples/*.py; do echo "$$file"; $(BIN)/python "$$file"; done
