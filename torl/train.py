@@ -19,9 +19,9 @@ from benchmarks.report.runs import open_run
 from benchmarks.report.tables import results
 from torl.algorithms import make_algorithm
 from torl.console import CommandError, clock, print_table, progress, say
+from torl.material import Material, gather
 from torl.stopping import Bar, stopping
 from torl.wiring import collector, env_options, make_rollout
-from torl_env.problems import load
 from torl_env.problems.types import Problem
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class TrainOptions:
     """Training problems: see `torl data list`."""
     heldout: str = ""
     """Problems to evaluate on; empty: the held-out split of --problems."""
+    allow_overlap: str = ""
+    """Train although problems of this held-out source are among the training problems."""
     prompt: str = "chat"
     """Prompt style: chat, chat-text, or torl (base models)."""
     reward: str = "torl"
@@ -101,27 +103,24 @@ def main(options: TrainOptions) -> int:
     """Run all stages; with --resume, those that are left."""
     if options.dry_run:
         return _dry_run(options)
-    options = _opened(options)
+    options, found = _opened(options)
     started = time.perf_counter()
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     _use_threads(options.threads)
-    train = load(options.problems)
-    heldout = _heldout(options)
     run = Run(options.out)
     from torl_env.sandbox import make_sandbox
 
     with make_sandbox("local") as sandbox:
         job = _Job(options, run, sandbox)
-        start = job.warm_start(_take(train.shuffle(options.seed + 7), options.warm_start))
-        job.evaluate("before", start, heldout)
-        schedule = _take(train.shuffle(options.seed + 11), options.steps * options.prompts)
-        if not job.reinforce(start, schedule):
+        start = job.warm_start(found.warm_start)
+        job.evaluate("before", start, found.heldout)
+        if not job.reinforce(start, found.schedule):
             say(f"stopped; `torl train --out {options.out} --resume` goes on from here")
             return 130
-        job.evaluate("after", str(run.checkpoint() or start), heldout)
+        job.evaluate("after", str(run.checkpoint() or start), found.heldout)
         run.add_timing(options.steps, "run", {"total": time.perf_counter() - started})
     _finish(run, time.perf_counter() - started)
     return 0
@@ -147,8 +146,8 @@ def _resolved(options: TrainOptions) -> TrainOptions:
     )
 
 
-def _opened(options: TrainOptions) -> TrainOptions:
-    """Check the folder; read the options of the run to resume, or write those of a new one."""
+def _opened(options: TrainOptions) -> tuple[TrainOptions, Material]:
+    """Check everything; read the options of the run to resume, or write those of a new one."""
     from agents.core import models
     from agents.core.prompts import PROMPTS
     from rewards import reward
@@ -159,7 +158,8 @@ def _opened(options: TrainOptions) -> TrainOptions:
         for name in ("warm_start_from", "traces"):
             stored[name] = Path(stored[name]) if stored.get(name) else None
         stored["set"] = tuple(stored.get("set", ()))
-        return TrainOptions(**stored)
+        options = TrainOptions(**stored)
+        return options, gather(options)
     if options.out.exists() and any(options.out.iterdir()):
         raise CommandError(
             f"{options.out} is not empty: choose a new --out, or add --resume to go on with the "
@@ -173,12 +173,12 @@ def _opened(options: TrainOptions) -> TrainOptions:
             f"unknown --prompt {options.prompt!r}: choose one of {', '.join(PROMPTS)}"
         )
     models.check(options.model)
-    load(options.problems)
+    found = gather(options)
     _check_disk(options.out)
     told = dataclasses.asdict(options)
     told = {name: str(v) if isinstance(v, Path) else v for name, v in told.items()}
     Run(options.out).write_config({"options": told})
-    return options
+    return options, found
 
 
 _DISK_GB = 5
@@ -202,25 +202,6 @@ def _use_threads(threads: int) -> None:
 
     if threads:
         torch.set_num_threads(threads)
-
-
-def _heldout(options: TrainOptions) -> list[Problem]:
-    if not options.eval_problems:
-        return []
-    split = "heldout" if options.problems.startswith("procedural") else None
-    source = load(options.heldout) if options.heldout else load(options.problems, split=split)
-    if not options.heldout and split is None:
-        raise CommandError(
-            f"{options.problems} has no held-out split of its own: name one with --heldout, or "
-            "leave evaluation out with --eval-problems 0"
-        )
-    return _take(source.shuffle(0), options.eval_problems)
-
-
-def _take(source: Any, count: int) -> list[Problem]:
-    """`count` problems, from the start again where the source is shorter."""
-    have = list(source.head(count))
-    return [have[i % len(have)] for i in range(count)] if have else []
 
 
 def _algorithm(options: TrainOptions) -> Algorithm:

@@ -6,13 +6,16 @@ own.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from agents.core.provenance import commit, versions
 from agents.core.storage import dump_line, write_json, write_text
 from agents.core.types import Trajectory
+from torl_env.problems.types import Problem
 
 COMPLETE = "complete"
 """An empty file that marks a checkpoint as wholly written."""
@@ -79,13 +82,32 @@ class Run:
         lines = "".join(dump_line(t.to_json()) for t in trajectories)
         write_text(folder / f"step-{step:06d}.jsonl", lines)
 
+    def add_solve_rates(
+        self, step: int, before: Iterable[Problem], trajectories: Iterable[Trajectory]
+    ) -> None:
+        """Append a line for each problem of a step to `solve-rates.jsonl`, which LIMR reads.
+
+        Args:
+            step: Number of the step.
+            before: The problems of all earlier steps: how often one is among them is its epoch.
+            trajectories: The step's, grouped by problem.
+        """
+        epochs = Counter(problem.id for problem in before)
+        for name, group in groupby(trajectories, lambda t: t.problem_id):
+            known = [t.correct for t in group if t.scorable]
+            row = {"step": step, "stage": "rl", "epoch": epochs[name], "problem_id": name}
+            if known:
+                self._append(
+                    "solve-rates.jsonl", {**row, "solved": sum(known), "samples": len(known)}
+                )
+
     def checkpoint(self) -> Path | None:
         """The newest checkpoint that was wholly written."""
         return latest_checkpoint(self.path)
 
     def rewind(self, stage: str, step: int) -> None:
         """Forget lines of `stage` after `step`: a killed run may be past its checkpoint."""
-        for name in ("metrics.jsonl", "timing.jsonl"):
+        for name in ("metrics.jsonl", "timing.jsonl", "solve-rates.jsonl"):
             file = self.path / name
             if not file.is_file():
                 continue

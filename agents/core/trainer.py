@@ -379,6 +379,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._run.add_metrics(step, "rl", numbers)
         self._run.add_timing(step, "rl", {**self._seconds, "seconds": told.get("step_time", 0.0)})
         self._run.write_transcripts(step, rows)
+        self._run.add_solve_rates(step, self._problems[: min(self._rows)], rows)
 
 
 _KEPT = ("loss", "grad_norm", "entropy", "kl", "learning_rate", "num_tokens")

@@ -30,7 +30,9 @@ def finish(process):
 def record(out):
     """Metrics and every transcript, byte by byte."""
     files = sorted((out / "transcripts").glob("*.jsonl"))
-    return {f.name: f.read_text() for f in [out / "metrics.jsonl", *files]}
+    return {
+        f.name: f.read_text() for f in [out / "metrics.jsonl", out / "solve-rates.jsonl", *files]
+    }
 
 
 def steps(out):

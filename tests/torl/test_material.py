@@ -1,0 +1,56 @@
+import json
+
+import pytest
+
+from torl.console import CommandError
+from torl.material import gather
+from torl.train import TrainOptions
+
+
+def problem_file(path, questions):
+    rows = [{"problem": q, "answer": str(i)} for i, q in enumerate(questions)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def question(i):
+    return (
+        f"A farmer has {i} goats, {i + 1} hens and {i + 7} sheep. How many animals has the farmer?"
+    )
+
+
+@pytest.fixture
+def options(tmp_path):
+    train = problem_file(tmp_path / "train.jsonl", [question(i) for i in range(20)])
+    heldout = problem_file(tmp_path / "heldout.jsonl", [question(i) for i in range(15, 40)])
+    return {"problems": train, "heldout": heldout, "warm_start": 0, "steps": 3, "prompts": 8}
+
+
+def test_training_on_held_out_problems_is_refused(options):
+    with pytest.raises(CommandError, match="5 of 25 held-out problems"):
+        gather(TrainOptions(**options))
+
+
+def test_it_can_be_allowed_by_name_only(options):
+    with pytest.raises(CommandError):
+        gather(TrainOptions(**options, allow_overlap="another.jsonl"))
+    found = gather(TrainOptions(**options, allow_overlap=options["heldout"]))
+    assert len(found.schedule) == 24
+
+
+def test_a_small_held_out_set_is_taken_once(options):
+    found = gather(TrainOptions(**options, allow_overlap=options["heldout"]))
+    ids = [problem.id for problem in found.heldout]
+    assert len(ids) == len(set(ids)) == 25
+
+
+def test_a_file_has_no_held_out_split(options):
+    with pytest.raises(CommandError, match="name one with --heldout"):
+        gather(TrainOptions(**{**options, "heldout": ""}))
+
+
+def test_generated_splits_are_disjoint():
+    found = gather(TrainOptions(eval_problems=64))
+    trained = {p.question for p in (*found.warm_start, *found.schedule)}
+    assert len(found.heldout) == 64
+    assert not trained & {p.question for p in found.heldout}
