@@ -4,7 +4,8 @@
 
 For each seed `torl train` makes its default run (C = 1), then a run of the same budget from the
 same warm start with C = 0, so that the difference is what the tool is worth. Runs that are complete
-are not made again. Writes OUT/study.json and OUT/study.md. About ten minutes a run on two cores.
+are not made again. Writes OUT/study.json and OUT/study.md. Four to twelve minutes a run on two
+cores.
 """
 
 import argparse
@@ -51,17 +52,14 @@ def _read(run: Path, seed: int, tool_budget: int) -> dict[str, Any]:
         summary = json.loads((run / "eval" / f"{name}.summary.json").read_text())
         row[name] = {measure: summary[measure] for measure in MEASURES}
         row["commit"], row["versions"] = summary["header"]["commit"], summary["header"]["versions"]
-    lines = (run / "timing.jsonl").read_text().splitlines()
-    timing = [json.loads(line) for line in lines]
-    row["seconds"] = sum(line.get("total", 0.0) for line in timing)
     return row
 
 
 def _write(out: Path, rows: list[dict[str, Any]]) -> None:
     (out / "study.json").write_text(json.dumps(rows, indent=2))
     lines = [
-        "| C | seed | accuracy before | after | code ratio before | after | pass ratio | min |",
-        "|---|---|---|---|---|---|---|---|",
+        "| C | seed | accuracy before | after | code ratio before | after | pass ratio |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in sorted(rows, key=lambda row: (-row["tool_budget"], row["seed"])):
         before, after = row["before"], row["after"]
@@ -73,7 +71,6 @@ def _write(out: Path, rows: list[dict[str, Any]]) -> None:
             _percent(before["code_ratio"]),
             _percent(after["code_ratio"]),
             _percent(after["pass_ratio"]),
-            f"{row['seconds'] / 60:.1f}",
         )
         lines.append(f"| {' | '.join(cells)} |")
     for budget in (1, 0):

@@ -34,7 +34,7 @@ class TrainOptions:
     """Train a language model to think with Python.
 
     The defaults are the laptop run: SmolLM2-135M-Instruct on easy procedural problems, on CPU in
-    about ten minutes. ToRL's own settings are the defaults of `agents.grpo.GRPO`.
+    about twelve minutes on two cores. ToRL's own settings are the defaults of `agents.grpo.GRPO`.
     """
 
     out: Path = Path("out/demo")
@@ -70,7 +70,7 @@ class TrainOptions:
     records, of which right answers are taken. With --steps 0 this is all there is to train."""
     warm_start_from: Path | None = None
     """Weights of an earlier SFT stage to start RL from, in place of a stage of its own."""
-    steps: int = 16
+    steps: int = 12
     """RL steps: batches that are sampled and learned from."""
     prompts: int = 8
     """Problems per step."""

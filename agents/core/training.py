@@ -15,7 +15,7 @@ class TrainingError(Exception):
 class Training:
     """How long and how hard to train, apart from the algorithm."""
 
-    steps: int = 16
+    steps: int = 12
     """Batches; each is sampled afresh."""
     prompts_per_step: int = 8
     group_size: int = 8
