@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.core.branching import Point
+from agents.core.closing import follow
 from agents.core.policy import Policy
 from agents.core.prompts import Prompt, decode
 from agents.core.types import Completion, FinishReason, Sampling, Trajectory, Turn
@@ -182,6 +183,7 @@ class Rollout:
         on_end: Callable[[Trajectory], None],
         until: Until,
     ) -> list[Trajectory]:
+        follow(self.policy, envs.parser)
         self._open(episodes, seeds)
         done: dict[int, Trajectory] = {}
         in_flight = 0

@@ -16,9 +16,12 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
+from agents.core.closing import Closing, reads_calls
 from agents.core.policy import Tokenizer
 from agents.core.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
+from torl_env import Parser, closes_tool_call
+from torl_env.protocol import FencedParser
 
 RETRIED = (408, 409, 429, 500, 502, 503, 504)
 """Answers of a server that may be otherwise in a moment."""
@@ -155,8 +158,10 @@ class ServerPolicy:
 
     Args:
         server: Whom to ask.
-        closes_call: Whether a turn's text ends with a finished tool call.
-        stop: Strings after which the server should stop; it may leave them out of its text.
+        closes_call: Whether a turn's text ends with a finished tool call. `closes_tool_call` stands
+            for the style of whatever environment is played.
+        stop: Strings after which the server should stop; it may leave them out of its text. By
+            default those of the environment.
         tokenizer: Makes ids of what comes back; by default one a character, and lengths count so.
         chat: Ask for chat messages, tool output as a user's message; else for a plain continuation
             of the text, as base models need it.
@@ -167,20 +172,27 @@ class ServerPolicy:
     def __init__(
         self,
         server: Server,
-        closes_call: Callable[[str], bool],
+        closes_call: Callable[[str], bool] = closes_tool_call,
         *,
-        stop: Sequence[str] = ("```output", "\n```\n"),
+        stop: Sequence[str] | None = None,
         tokenizer: Tokenizer | None = None,
         chat: bool = True,
         system: str = "",
         rows: int = 16,
     ) -> None:
         self.tokenizer: Any = tokenizer or TextTokenizer()
-        self._server, self._closes_call, self._stop = server, closes_call, list(stop)
+        self._server, self._closes_call = server, closes_call
+        self._stop = list(FencedParser.stop if stop is None else stop)
+        self._follows = stop is None and reads_calls(closes_call)
         self._chat, self._system = chat, system
         self._threads = ThreadPoolExecutor(rows, thread_name_prefix="server-policy")
         self._rows: dict[int, _Row] = {}
         self._asked: dict[Future[Completion], int] = {}
+
+    def follow(self, parser: Parser) -> None:
+        """Stop where this parser sees a call, unless made with a rule of one's own."""
+        if self._follows:
+            self._closes_call, self._stop = Closing(parser), list(parser.stop)
 
     def open(
         self,
@@ -217,10 +229,10 @@ class ServerPolicy:
             text, reason = self._server.chat(row.messages, **how)
         else:
             text, reason = self._server.complete(row.prompt, **how)
-        # Most servers leave the stop string out; a program without its fence is no call.
+        # Most servers leave the stop string out; a program without its fence or tag is no call.
         if reason == "stop" and not self._closes_call(text):
-            whole = text.rstrip("\n") + "\n```"
-            text = whole if self._closes_call(whole) else text
+            endings = (text.rstrip("\n") + "\n```", *(text + stop for stop in self._stop))
+            text = next(filter(self._closes_call, endings), text)
         ids = self.tokenizer.encode(text, add_special_tokens=False)
         finish = FinishReason.STOP if self._closes_call(text) else FinishReason.EOS
         if reason == "length" or len(ids) >= row.room:

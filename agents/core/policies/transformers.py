@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.core.closing import Closing, reads_calls
 from agents.core.prompts import decode
 from agents.core.sampling import draw
 from agents.core.types import Completion, FinishReason, Sampling
+from torl_env import Parser, closes_tool_call
 
 COMPACT_BELOW = 0.75
 """The batch is cut once fewer than this share of its rows is live; cutting copies the cache."""
@@ -44,15 +46,17 @@ class TransformersPolicy:
         model: The model; sampling runs in its own dtype on its own device.
         tokenizer: Its tokenizer. A missing pad token is replaced by the end-of-sequence token.
         closes_call: Whether a turn's text ends with a finished tool call; the turn stops there.
-        marker: A character that every finished tool call ends with, so that other ids need no look.
+            `closes_tool_call` itself stands for the style of whatever environment is played.
+        marker: Of these characters every finished tool call ends with one, so that other ids need
+            no look; by default what the style of the calls says, "`" for a rule of one's own.
     """
 
     def __init__(
         self,
         model: Any,
         tokenizer: Any,
-        closes_call: Callable[[str], bool],
-        marker: str = "`",
+        closes_call: Callable[[str], bool] = closes_tool_call,
+        marker: str | None = None,
     ) -> None:
         if tokenizer.eos_token_id is None:
             raise ValueError("the tokenizer has no end-of-sequence token: no answer could ever end")
@@ -61,10 +65,25 @@ class TransformersPolicy:
         self._closes_call = closes_call
         self._eos = tokenizer.eos_token_id
         self._pad = self._eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        pieces = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
-        self._marked = frozenset(i for i, piece in enumerate(pieces) if marker in piece)
+        self._follows = marker is None and reads_calls(closes_call)
+        self._mark("`" if marker is None else marker)
         self._rows: dict[int, _Row] = {}
         self._slots: list[int] = []
+
+    def _mark(self, marker: str) -> None:
+        pieces = self.tokenizer.batch_decode([[i] for i in range(len(self.tokenizer))])
+        self._marker = marker
+        self._marked = frozenset(
+            i for i, piece in enumerate(pieces) if not marker or any(m in piece for m in marker)
+        )
+
+    def follow(self, parser: Parser) -> None:
+        """Stop where this parser sees a call, unless made with a rule of its own."""
+        if self._follows:
+            closing = Closing(parser)
+            self._closes_call = closing
+            if closing.marker != self._marker:
+                self._mark(closing.marker)
 
     @torch.inference_mode()
     def open(

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.core.types import Completion, FinishReason, Sampling
+from torl_env import Parser
+from torl_env.protocol import FencedParser
 
 MakeParams = Callable[[Sampling, int, int, Sequence[str]], Any]
 """(how, tokens left, seed, stop strings) -> the engine's sampling parameters."""
@@ -65,7 +67,7 @@ class VLLMPolicy:
     Args:
         engine: An `AsyncLLM`.
         tokenizer: Its tokenizer.
-        stop: Strings after which the engine stops.
+        stop: Strings after which the engine stops; by default those of the environment played.
         params: Makes the engine's sampling parameters.
     """
 
@@ -74,11 +76,12 @@ class VLLMPolicy:
         engine: Any,
         tokenizer: Any,
         *,
-        stop: Sequence[str] = ("```output", "\n```\n"),
+        stop: Sequence[str] | None = None,
         params: MakeParams = make_params,
     ) -> None:
         self.tokenizer = tokenizer
-        self._engine, self._stop, self._params = engine, stop, params
+        self._engine, self._params, self._follows = engine, params, stop is None
+        self._stop = FencedParser.stop if stop is None else tuple(stop)
         self._rows: dict[int, _Row] = {}
         self._ended: queue.SimpleQueue[Completion | BaseException] = queue.SimpleQueue()
         self._asked = 0
@@ -86,6 +89,11 @@ class VLLMPolicy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
+
+    def follow(self, parser: Parser) -> None:
+        """Stop where this parser says, unless made with strings of its own."""
+        if self._follows:
+            self._stop = parser.stop
 
     def open(
         self,

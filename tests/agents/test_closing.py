@@ -1,0 +1,79 @@
+"""A turn ends at the end of its call in every style, whatever the policy was told before."""
+
+from functools import partial
+
+import pytest
+import torch
+from test_server_policy import at, server  # noqa: F401 - a fixture
+
+from agents.core.closing import Closing
+from agents.core.policies.server import ServerPolicy
+from agents.core.policies.transformers import TransformersPolicy
+from agents.core.prompts import PlainPrompt
+from agents.core.rollout import Rollout
+from agents.core.testing import phrase_tokenizer, tiny_model
+from agents.core.types import Sampling
+from torl.wiring import env_options, envs_over
+from torl_env import closes_tool_call
+from torl_env.problems.types import Problem
+from torl_env.tools.parsers import resolve_parser
+
+PROBLEMS = [Problem(f"p{i}", "What is 6*7?", "42") for i in range(8)]
+JSON = '{"name": "python", "arguments": {"code": "print(6*7)"}}'
+CALLS = {
+    "fenced": "\n```python\nprint(6*7)\n```",
+    "xml": "<python>print(6*7)</python>",
+    "hermes": f"<tool_call>\n{JSON}\n</tool_call>",
+}
+OUTPUTS = {"fenced": "```output", "xml": "<output>", "hermes": "<tool_response>"}
+
+
+def play(sandbox, style, **policy_options):
+    """Episodes of a random model that writes calls of this style, prose and an answer."""
+    tokenizer = phrase_tokenizer(("Hm. ", "2 > 1. ", "`x` ", CALLS[style], "\\boxed{42}"))
+    torch.manual_seed(1)
+    policy = TransformersPolicy(tiny_model(tokenizer), tokenizer, **policy_options)
+    options = {**env_options(1), "parser": style}
+    sampling = Sampling(max_tokens=12)
+    rollout = Rollout(policy, PlainPrompt(tokenizer), envs_over(sandbox, options), sampling)
+    return tokenizer, rollout.collect(PROBLEMS, 4, seed=0)
+
+
+@pytest.mark.parametrize("style", CALLS)
+@pytest.mark.parametrize("told", [{}, {"closes_call": partial(closes_tool_call)}])
+def test_a_turn_ends_at_the_closing_tag(sandbox, style, told):
+    tokenizer, done = play(sandbox, style, **told)
+    called = [t for t in done if t.turns[0].action_kind == "tool"]
+    assert len(called) > 4
+    end = tokenizer.encode(CALLS[style])
+    for row in called:
+        first = row.turns[0]
+        assert first.text.endswith(CALLS[style])
+        assert list(row.ids[first.start : first.end]).count(end[0]) == 1
+        assert OUTPUTS[style] in first.observation
+        assert "42" in first.observation
+
+
+def test_a_rule_of_ones_own_stays(sandbox):
+    _, done = play(sandbox, "xml", closes_call=lambda text: text.endswith("`x` "), marker="`")
+    assert any(t.turns[0].text.count("`x` ") == 1 for t in done)
+    assert all(t.turns[0].text.count("`x` ") <= 1 for t in done)
+    assert not any(t.turns[0].action_kind == "tool" for t in done if "`x`" in t.turns[0].text)
+
+
+@pytest.mark.parametrize(("style", "marker"), [("fenced", "`"), ("xml", ">"), ("hermes", ">")])
+def test_every_call_ends_with_a_marker(style, marker):
+    closing = Closing(resolve_parser(style, None))
+    assert closing.marker == marker
+    assert closing(f"So {CALLS[style]}")
+    assert not closing(f"So {CALLS[style][:-1]}")
+
+
+@pytest.mark.parametrize("style", CALLS)
+def test_a_server_is_told_where_to_stop(server, sandbox, style):  # noqa: F811 - the fixture
+    policy = ServerPolicy(at(server))
+    policy.follow(resolve_parser(style, None))
+    policy.open([[65]], [0], Sampling(max_tokens=30))
+    policy.advance()
+    policy.close()
+    assert server.seen[-1][1]["stop"] == list(resolve_parser(style, None).stop)
