@@ -9,7 +9,7 @@ from agents.core.branching import Brancher, Point
 from agents.core.lora import plain_weights
 from agents.core.rollout import Rollout
 from agents.core.types import Trajectory
-from torl_env import EnvState, StepResult
+from torl_env import EnvState, Parser, StepResult
 from torl_env.problems.types import Problem
 
 
@@ -62,6 +62,11 @@ class CopyActor:
     def tokenizer(self) -> Any:
         """The policy's."""
         return self._rollout.policy.tokenizer
+
+    @property
+    def parser(self) -> Parser:
+        """How the environment reads calls."""
+        return self._rollout.parser
 
     def states(self, trajectory: Trajectory) -> Sequence[EnvState]:
         """The environment before each turn of a trajectory since the last `sync`."""

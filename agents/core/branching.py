@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from agents.core.types import Trajectory
-from torl_env import EnvState
+from torl_env import EnvState, Parser
 from torl_env.problems.types import Problem
 
 
@@ -63,6 +63,11 @@ class Brancher(Protocol):
     @property
     def tokenizer(self) -> Any:
         """Between text and ids, of the policy."""
+        ...
+
+    @property
+    def parser(self) -> Parser:
+        """How the environment reads calls."""
         ...
 
     def states(self, trajectory: Trajectory) -> Sequence[EnvState]:

@@ -11,11 +11,11 @@ from torl_env.protocol import FencedParser
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """Whether a turn's text ends with a finished tool call, as this parser reads it.
+    r"""Whether a turn's text ends with a finished tool call, as this parser reads it.
 
     Example:
         >>> closing = Closing(FencedParser())
-        >>> closing("```python\\nprint(1)\\n```"), closing.marker
+        >>> closing("```python\nprint(1)\n```"), closing.marker
         (True, '`')
     """
 

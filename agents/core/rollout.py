@@ -16,8 +16,9 @@ from agents.core.closing import follow
 from agents.core.policy import Policy
 from agents.core.prompts import Prompt, decode
 from agents.core.types import Completion, FinishReason, Sampling, Trajectory, Turn
-from torl_env import EnvState, StepResult, ToRLMathVectorEnv, is_scorable
+from torl_env import EnvState, Parser, StepResult, ToRLMathVectorEnv, is_scorable
 from torl_env.problems.types import Problem
+from torl_env.protocol import FencedParser
 
 MakeEnvs = Callable[[Sequence[Problem], int], ToRLMathVectorEnv]
 """Builds an environment over these problems, each `group_size` times in a row."""
@@ -86,6 +87,8 @@ class Rollout:
         self.sampling = sampling
         self.overlap = overlap
         self.keep_states = keep_states
+        self.parser: Parser = FencedParser()
+        """How the environment of the last batch reads calls."""
         self._states: dict[int, tuple[Trajectory, Sequence[EnvState]]] = {}
 
     def collect(
@@ -183,7 +186,8 @@ class Rollout:
         on_end: Callable[[Trajectory], None],
         until: Until,
     ) -> list[Trajectory]:
-        follow(self.policy, envs.parser)
+        self.parser = envs.parser
+        follow(self.policy, self.parser)
         self._open(episodes, seeds)
         done: dict[int, Trajectory] = {}
         in_flight = 0

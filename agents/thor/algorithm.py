@@ -118,7 +118,8 @@ class THOR(Algorithm):
         points = []
         for t, index in chosen:
             turn = t.turns[index]
-            keep = cut(t, turn, brancher.tokenizer, Repair.SUFFIX, self.suffix_tokens)
+            how = (brancher.tokenizer, Repair.SUFFIX, self.suffix_tokens, brancher.parser)
+            keep = cut(t, turn, *how)
             points.append(point_at(t, index, keep, brancher.states(t)))
         return points
 

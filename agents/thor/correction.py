@@ -119,7 +119,8 @@ class SelfCorrecting:
         if self.how.repair is Repair.SHOWN:
             return replace(after, state=_uncharged(states[-1]))
         tokenizer = self.rollout.policy.tokenizer
-        keep = cut(row, row.turns[place], tokenizer, self.how.repair, self.how.suffix_tokens)
+        how = (tokenizer, self.how.repair, self.how.suffix_tokens, self.rollout.parser)
+        keep = cut(row, row.turns[place], *how)
         account.discarded_tokens += sum(row.loss_mask[keep:])
         return replace(point_at(row, place, keep, states), attempt=tried + 1)
 

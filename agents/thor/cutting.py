@@ -71,7 +71,14 @@ def ids_before(tokenizer: Any, ids: Sequence[int], text: str, offset: int) -> in
     return low
 
 
-def cut(trajectory: Trajectory, turn: Turn, tokenizer: Any, repair: Repair, suffix: int) -> int:
+def cut(
+    trajectory: Trajectory,
+    turn: Turn,
+    tokenizer: Any,
+    repair: Repair,
+    suffix: int,
+    parser: Parser | None = None,
+) -> int:
     """How many ids of the trajectory stay when `turn` is repaired this way.
 
     The result lies within the turn: a thought shorter than L_suf goes as a whole, and no cut falls
@@ -84,11 +91,12 @@ def cut(trajectory: Trajectory, turn: Turn, tokenizer: Any, repair: Repair, suff
         tokenizer: Of the policy.
         repair: What to take back; not `SHOWN`.
         suffix: L_suf, ids.
+        parser: How the environment reads calls; by default in the fenced style.
     """
     if repair is Repair.PLAN:
         return turn.start
     ids = trajectory.ids[turn.start : turn.end]
-    thought = ids_before(tokenizer, ids, turn.text, call_start(turn.text))
+    thought = ids_before(tokenizer, ids, turn.text, call_start(turn.text, parser))
     return turn.start + max(0, thought - (suffix if repair is Repair.SUFFIX else 0))
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from one_step import trajectory
 
+from agents.core.closing import Closing
 from agents.core.prompts import PlainPrompt
 from agents.core.rollout import Rollout
 from agents.core.testing import ScriptedPolicy
@@ -15,6 +16,7 @@ from agents.thor.selection import grouped, read_candidates
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call
 from torl_env.problems.types import Problem
+from torl_env.tools.parsers import resolve_parser
 
 PROBLEM = Problem("p", "What is 6*7?", "42")
 GOOD, BAD = "\n```python\nprint(6*7)\n```", "\n```python\nprint(1/0)\n```"
@@ -156,3 +158,20 @@ def test_one_dump_serves_all(tmp_path):
     file.write_text('{"header": 1}\n')
     with pytest.raises(ValueError, match="holds no trajectories"):
         read_candidates(file)
+
+
+@pytest.mark.parametrize("style", ["xml", "hermes"])
+def test_calls_of_another_style_are_cut_where_they_begin(sandbox, tokenizer, style):
+    def call(code):
+        hermes = json.dumps({"name": "python", "arguments": {"code": code}})
+        return f"<python>{code}</python>" if style == "xml" else f"<tool_call>{hermes}</tool_call>"
+
+    parser = resolve_parser(style, None)
+    pieces = iter(["I think. " + call("1/0"), call("print(6*7)"), "\\boxed{42}"])
+    policy = ScriptedPolicy(tokenizer, lambda row, turn: next(pieces), Closing(parser))
+    envs = envs_over(sandbox, {**env_options(1), "parser": style})
+    prompt = PlainPrompt(tokenizer, "{question}")
+    rollout = Rollout(policy, prompt, envs, Sampling(max_tokens=900), keep_states=True)
+    (done,) = SelfCorrecting(rollout, Correction(Repair.ACTION)).collect([PROBLEM], 1, seed=0)
+    assert done.turns[0].text == "I think. " + call("print(6*7)")
+    assert (done.correct, done.tool_errors) == (True, 0)
