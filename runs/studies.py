@@ -1,0 +1,74 @@
+"""The five studies on CPU: three seeds of SmolLM2-135M on procedural problems.
+
+    python runs/studies.py {a,b,c,d,e,all} OUT [--seeds 0 1 2] [--records DIR] [--no-make]
+
+(a) ToRL against CoT-RL, TIR-SFT and TIR-RL; (b) the tool budget C; (c) the penalty for failing
+code; (d) THOR's ablation T1 to T6 and its selectors; (e) GRPO against PPO against leave-one-out.
+
+Runs that several studies need are made once, all of one seed before the next, each in a process of
+its own; finished ones are not made again, and one that was cut off is made anew. In the end tables
+and plots are written to DIR (default: OUT/records); `--no-make` writes them from what is there and
+makes nothing.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from study_plan import SPECS, STUDIES, Scale, Spec
+from study_run import finished, settings
+from study_tables import write_records
+
+
+def main() -> int:
+    """Make what is missing; write tables and plots."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", choices=[*(study.letter for study in STUDIES), "all"])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--records", type=Path)
+    parser.add_argument("--no-make", action="store_true")
+    asked = parser.parse_args()
+    studies = [study for study in STUDIES if asked.study in (study.letter, "all")]
+    wanted = {name for study in studies for name in study.runs}
+    records = asked.records or asked.out / "records"
+    for seed in () if asked.no_make else asked.seeds:
+        for spec in SPECS:
+            if spec.name in wanted and _missing(spec, seed, asked.out):
+                _make(spec, seed, asked.out)
+    print(write_records(studies, asked.out, asked.seeds, records))
+    return 0
+
+
+def _missing(spec: Spec, seed: int, out: Path) -> bool:
+    """Whether a run is still to be made.
+
+    Raises:
+        SystemExit: There is one of this name with other settings.
+    """
+    record = finished(out, spec.name, seed)
+    if record is None:
+        return True
+    expected = settings(spec, Scale())
+    differing = [key for key in expected if record[key] != expected[key]]
+    if differing:
+        sys.exit(
+            f"{out}: the run {spec.name}-{seed} was made with another {' and '.join(differing)}: "
+            "choose a new OUT, or delete that run"
+        )
+    return False
+
+
+def _make(spec: Spec, seed: int, out: Path) -> None:
+    print(f"{spec.name}, seed {seed}", flush=True)
+    # Threads that spin while they wait would be counted as CPU seconds of the step.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    script = Path(__file__).with_name("study_run.py")
+    command = [sys.executable, str(script), spec.name, str(seed), str(out)]
+    subprocess.run(command, check=True, env=environment)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

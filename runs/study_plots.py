@@ -1,0 +1,156 @@
+"""One plot a study: how its runs learned, and where they ended on held-out problems."""
+
+import json
+from collections.abc import Mapping, Sequence
+from math import isnan, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study_plan import Study
+from study_run import folder
+
+from agents.core.storage import replacing
+from benchmarks.report.plots import FAINT, INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
+
+
+def draw(study: Study, lines: Mapping[str, Any], out: Path, png: Path) -> None:
+    """Draw the study: batch accuracy over training on the left, held-out accuracy on the right.
+
+    Args:
+        study: What is compared.
+        lines: By label: `seeds`, `numbers` and `by_seed`, as the table has them.
+        out: Where the runs lie.
+        png: The picture.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    looks = {
+        row.label: (COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)])
+        for i, row in enumerate(study.rows)
+    }
+    with mpl.rc_context({"font.size": 9, "axes.titlesize": 10, "text.parse_math": False}):
+        figure = Figure(figsize=(11, 4.2), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2)
+        _curves(left, study, lines, out, looks)
+        _ends(right, study, lines, looks)
+        seeds = max((len(line.seeds) for line in lines.values()), default=0)
+        figure.suptitle(f"({study.letter}) {study.title}, {seeds} seeds", fontsize=11, color=INK)
+        with replacing(png) as temporary:
+            figure.savefig(temporary, format="png")
+
+
+def _curves(
+    axes: "Axes", study: Study, lines: Mapping[str, Any], out: Path, looks: Mapping[str, Any]
+) -> None:
+    """Accuracy of the sampled batches over the tokens sampled so far; a band from seed to seed."""
+    for row in study.rows:
+        if row.evaluation != "after":
+            continue
+        curves = [_curve(folder(out, row.run, seed)) for seed in lines[row.label].seeds]
+        curves = [curve for curve in curves if curve]
+        if not curves:
+            continue
+        length = min(map(len, curves))
+        columns = [[curve[i] for curve in curves] for i in range(length)]
+        tokens = [sum(point[0] for point in column) / len(column) for column in columns]
+        values = [[point[1] for point in column] for column in columns]
+        colour, dash = looks[row.label]
+        middle = [sum(some) / len(some) for some in values]
+        axes.plot(tokens, middle, color=colour, linestyle=dash, linewidth=1.8, label=row.label)
+        low, high = [min(some) for some in values], [max(some) for some in values]
+        axes.fill_between(tokens, low, high, color=colour, alpha=0.12, linewidth=0)
+    axes.set_title("In training: accuracy of the sampled batch", loc="left", color=INK)
+    axes.set_xlabel("tokens sampled so far, in thousands; bands: lowest to highest seed")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}")
+    _percent(axes.yaxis)
+    axes.set_ylim(-0.03, 1.03)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8, handlelength=3)
+    _plain(axes)
+
+
+def _curve(run: Path) -> list[tuple[float, float]]:
+    """(tokens sampled so far, accuracy of the batch) for each RL step."""
+    if not (run / "cost.jsonl").is_file():
+        return []
+    costs = [json.loads(line) for line in (run / "cost.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [row["accuracy"] for row in rows if row["stage"] == "rl"]
+    total, found = 0.0, []
+    for cost, accuracy in zip(costs, steps, strict=False):
+        total += cost["tokens"]
+        found.append((total, nan if accuracy is None else accuracy))
+    return found
+
+
+def _ends(axes: "Axes", study: Study, lines: Mapping[str, Any], looks: Mapping[str, Any]) -> None:
+    """Held-out accuracy with its interval, and each seed as a small mark."""
+    labels = [row.label for row in study.rows][::-1]
+    for place, label in enumerate(labels):
+        line = lines[label]
+        found = line.numbers.get("accuracy")
+        if found is None or isnan(found.value):
+            continue
+        colour, _ = looks[label]
+        axes.errorbar(
+            [found.value], [place], xerr=[[found.value - found.low], [found.high - found.value]],
+            color=colour, marker="D", markersize=5, capsize=3, linewidth=1.4,
+        )  # fmt: skip
+        above = [place + 0.22] * len(line.by_seed)
+        axes.scatter(line.by_seed, above, s=12, color=FAINT, marker="|")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(-0.6, len(labels) - 0.4)
+    axes.set_xlim(-0.03, 1.03)
+    _percent(axes.xaxis)
+    axes.set_title("Held-out accuracy after it, 95 % interval; grey: seeds", loc="left", color=INK)
+    _plain(axes)
+
+
+def _percent(axis: Any) -> None:
+    axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+
+
+def _plain(axes: "Axes") -> None:
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def curve_of_levels(found: Mapping[str, Sequence[Any]], png: Path) -> None:
+    """Draw accuracy without and with the tool and their difference over the levels."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(found)
+    with mpl.rc_context({"font.size": 9, "text.parse_math": False}):
+        figure = Figure(figsize=(6, 3.6), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        series = (
+            ("C = 0", [without for without, _, _ in found.values()]),
+            ("C = 1", [with_tool for _, with_tool, _ in found.values()]),
+            ("value of the tool", [gap.difference for _, _, gap in found.values()]),
+        )
+        for (label, values), colour, dash in zip(series, COLOURS, DASHES, strict=False):
+            middle = [v.value for v in values]
+            errors = [[v.value - v.low for v in values], [v.high - v.value for v in values]]
+            axes.errorbar(
+                names, middle, yerr=errors, color=colour, linestyle=dash, marker="o",
+                markersize=4, capsize=3, linewidth=1.6, label=label,
+            )  # fmt: skip
+        axes.set_xlabel("level")
+        _percent(axes.yaxis)
+        axes.legend(frameon=False, fontsize=8, handlelength=3)
+        axes.set_title("Value of the tool by level, 95 % intervals", loc="left", color=INK)
+        _plain(axes)
+        with replacing(png) as temporary:
+            figure.savefig(temporary, format="png")

@@ -1,0 +1,349 @@
+"""Tables and plots of the studies, from the records of whatever runs are complete.
+
+Accuracies are means over held-out problems and seeds; intervals resample problems, which all runs
+share, so that several seeds of one problem are not taken for several problems. What seeds add to
+that is shown by the lowest and highest seed.
+"""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite, isnan
+from pathlib import Path
+from statistics import mean as average
+from typing import Any
+
+from study_plan import EXTRA_STEPS, SPECS, Row, Scale, Study
+from study_plots import draw
+from study_run import finished, folder
+
+from agents.core.storage import replacing, write_json, write_text
+from agents.core.types import Trajectory
+from benchmarks.heldout import records
+from benchmarks.heldout.cases import execution_against_correctness
+from benchmarks.heldout.selectors import Selector, best_of
+from benchmarks.heldout.statistics import UNKNOWN, Difference, Estimate, holm, mean, paired
+from benchmarks.heldout.summary import batch_estimates, per_problem
+from benchmarks.report.tables import Table, number, percent
+
+Seeded = Mapping[int, Sequence[Trajectory]]
+"""Answers by seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What RL has cost, means over seeds; `nan` for a run without RL."""
+
+    wall_per_step: float
+    cpu_per_step: float
+    cpu_ms_per_token: float
+    """CPU milliseconds per sampled token: sampling and learning together."""
+    tokens: float
+    """Sampled for training, in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of a table with its numbers."""
+
+    row: Row
+    seeds: tuple[int, ...]
+    numbers: Mapping[str, Estimate]
+    by_seed: tuple[float, ...]
+    """Accuracy of each seed."""
+    difference: Difference | None
+    """From the reference, over problems, on the seeds that both have."""
+    cost: Cost
+
+
+def write_records(studies: Sequence[Study], out: Path, seeds: Sequence[int], to: Path) -> str:
+    """Write Markdown, CSV, JSON and a plot for each study; returns what was written."""
+    to.mkdir(parents=True, exist_ok=True)
+    told = []
+    for study in studies:
+        lines = [_line(study, row, out, seeds) for row in study.rows]
+        whole = min((len(line.seeds) for line in lines), default=0)
+        if not any(line.seeds for line in lines):
+            told.append(f"study {study.letter}: no run is finished yet")
+            continue
+        stem = to / f"study_{study.letter}"
+        tables = [_main_table(study, lines), *_extras(study, out, seeds)]
+        made = _made(study, out, seeds)
+        write_text(stem.with_suffix(".md"), _markdown(study, tables, made, whole, len(seeds)))
+        write_json(stem.with_suffix(".json"), _json(study, lines, tables, made))
+        _csv(stem.with_suffix(".csv"), lines)
+        draw(study, {line.row.label: line for line in lines}, out, stem.with_suffix(".png"))
+        told.append(f"study {study.letter}: {whole} of {len(seeds)} seeds complete; {stem}.md")
+    return "\n".join(told)
+
+
+def answers(out: Path, row: Row, seeds: Sequence[int]) -> dict[int, Sequence[Trajectory]]:
+    """The answers of an evaluation, of each seed whose run is finished."""
+    found: dict[int, Sequence[Trajectory]] = {}
+    for seed in seeds:
+        file = folder(out, row.run, seed) / "eval" / f"{row.evaluation}.jsonl"
+        if finished(out, row.run, seed) is not None and file.is_file():
+            found[seed] = records.read(file).trajectories
+    return found
+
+
+def _line(study: Study, row: Row, out: Path, seeds: Sequence[int]) -> Line:
+    mine = answers(out, row, seeds)
+    pooled = [t for some in mine.values() for t in some if t.scorable]
+    reference = study.rows[study.reference]
+    other = answers(out, reference, seeds)
+    common = [seed for seed in mine if seed in other]
+    return Line(
+        row=row,
+        seeds=tuple(mine),
+        numbers=batch_estimates(pooled) if pooled else {},
+        by_seed=tuple(average(t.correct for t in some if t.scorable) for some in mine.values()),
+        difference=None if row == reference or not common else _difference(other, mine, common),
+        cost=_cost(out, row, list(mine)),
+    )
+
+
+def _difference(a: Seeded, b: Seeded, seeds: Sequence[int]) -> Difference:
+    first, second = (per_problem([t for s in seeds for t in some[s]]) for some in (a, b))
+    problems = [name for name in first if name in second]
+    return paired([first[p] for p in problems], [second[p] for p in problems])
+
+
+def _cost(out: Path, row: Row, seeds: Sequence[int]) -> Cost:
+    steps = []
+    for seed in seeds:
+        file = folder(out, row.run, seed) / "cost.jsonl"
+        if file.is_file():
+            steps += [json.loads(line) for line in file.read_text().splitlines()]
+    if not steps or row.evaluation == "text":
+        return Cost(*[float("nan")] * 4)
+    tokens = sum(step["tokens"] for step in steps)
+    cpu = sum(step["cpu_seconds"] for step in steps)
+    return Cost(
+        wall_per_step=sum(step["wall_seconds"] for step in steps) / len(steps),
+        cpu_per_step=cpu / len(steps),
+        cpu_ms_per_token=1000 * cpu / max(tokens, 1),
+        tokens=tokens / len(seeds),
+    )
+
+
+def _main_table(study: Study, lines: Sequence[Line]) -> Table:
+    tested = [line.difference for line in lines if line.difference]
+    adjusted = dict(zip(map(id, tested), holm([d.p_value for d in tested]), strict=True))
+    reference = study.rows[study.reference].label
+    columns = (
+        "", "seeds", "accuracy %", "lowest to highest seed", "code ratio %", "pass ratio %",
+        "tokens an answer", f"minus {reference}, points", "p (Holm)", "CPU s a step",
+        "wall s a step", "CPU ms a token", "tokens trained on",
+    )  # fmt: skip
+    rows = []
+    for line in lines:
+        found = line.numbers
+        gap = line.difference
+        rows.append(
+            (
+                line.row.label,
+                str(len(line.seeds)),
+                percent(found.get("accuracy", UNKNOWN)),
+                _range(line.by_seed),
+                percent(found.get("code_ratio", UNKNOWN)),
+                percent(found.get("pass_ratio", UNKNOWN)),
+                number(found.get("tokens", UNKNOWN)),
+                percent(gap.difference) if gap else "-",
+                f"{adjusted[id(gap)]:.3f}" if gap else "-",
+                _plain(line.cost.cpu_per_step, 1),
+                _plain(line.cost.wall_per_step, 1),
+                _plain(line.cost.cpu_ms_per_token, 1),
+                _plain(line.cost.tokens, 0),
+            )
+        )
+    return Table("", columns, tuple(rows))
+
+
+def _extras(study: Study, out: Path, seeds: Sequence[int]) -> list[Table]:
+    if study.letter == "b":
+        return [tool_value(out, seeds)]
+    if study.letter == "c":
+        return [_as_released(study, out, seeds)]
+    if study.letter == "d":
+        return [_selectors(out, seeds), _execution(out, seeds), _correction(out, seeds)]
+    return []
+
+
+def tool_value(out: Path, seeds: Sequence[int]) -> Table:
+    """Accuracy with C = 1 minus that with C = 0, after training, by level."""
+    rows = []
+    for level, (without, with_tool, gap) in levels(out, seeds).items():
+        cells = (level, percent(without), percent(with_tool), percent(gap.difference))
+        rows.append((*cells, f"{gap.p_value:.3f}"))
+    columns = ("level", "C = 0 %", "C = 1 %", "value of the tool, points", "p")
+    return Table("Value of the tool by level", columns, tuple(rows))
+
+
+def levels(out: Path, seeds: Sequence[int]) -> dict[str, tuple[Estimate, Estimate, Difference]]:
+    """Accuracy without and with the tool at each level, and their paired difference."""
+    both = [answers(out, Row("", name), seeds) for name in ("cot-rl", "torl")]
+    common = [seed for seed in both[0] if seed in both[1]]
+    rows = [[t for seed in common for t in some[seed] if t.scorable] for some in both]
+    found = {}
+    for level in sorted({t.level for t in rows[0]}):
+        parts = [[t for t in some if t.level == level] for some in rows]
+        first, second = (
+            mean([float(t.correct) for t in part], [t.problem_id for t in part]) for part in parts
+        )
+        gap = _difference({0: parts[0]}, {0: parts[1]}, [0])
+        found[level] = (first, second, gap)
+    return found
+
+
+def _as_released(study: Study, out: Path, seeds: Sequence[int]) -> Table:
+    """Accuracy by verdict beside what averaging penalised scores would call accuracy."""
+    rows = []
+    for row in study.rows:
+        some = [t for part in answers(out, row, seeds).values() for t in part if t.scorable]
+        if not some:
+            continue
+        ids = [t.problem_id for t in some]
+        penalised = row.run == "penalty"
+        rows.append(
+            (
+                row.label,
+                percent(mean([float(t.correct) for t in some], ids)),
+                percent(mean([_released(t, penalised) for t in some], ids)),
+                percent(mean([float(t.tool_errors > 0) for t in some], ids)),
+            )
+        )
+    columns = ("", "by verdict %", "as the release averages it %", "answers with a failed call %")
+    return Table("What a penalty in the evaluation would do", columns, tuple(rows))
+
+
+def _released(answer: Trajectory, penalised: bool) -> float:
+    """As ToRL's release: -1 and -0.5 count as 0, and -1.5 and 0.5 as they are."""
+    score = (1.0 if answer.correct else -1.0) - 0.5 * (penalised and answer.tool_errors > 0)
+    return 0.0 if score in (-1.0, -0.5) else score
+
+
+def _selectors(out: Path, seeds: Sequence[int]) -> Table:
+    found = answers(out, Row("", "thor-step", "candidates"), seeds)
+    size = Scale().candidates
+    sizes = [n for n in (1, 2, 4, 8, 16) if n <= size]
+    # The seeds' models answer the same problems; each is a sample of its own here.
+    rows = tuple(
+        (
+            selector.replace("_", " "),
+            *(
+                percent(_pooled([best_of(some, n, selector) for some in found.values()]))
+                for n in sizes
+            ),
+        )
+        for selector in Selector
+    )
+    columns = ("selector", *(f"N = {n}" for n in sizes))
+    return Table("Best of N over the candidates of T5, accuracy %", columns, rows if found else ())
+
+
+def _pooled(estimates: Sequence[Estimate]) -> Estimate:
+    """The mean of the seeds' values; the interval is their mean interval, which is too wide."""
+    if not estimates:
+        return UNKNOWN
+    parts = (average(getattr(e, name) for e in estimates) for name in ("value", "low", "high"))
+    return Estimate(*parts, estimates[0].count)
+
+
+def _execution(out: Path, seeds: Sequence[int]) -> Table:
+    found = answers(out, Row("", "thor-step", "candidates"), seeds)
+    told = execution_against_correctness(t for some in found.values() for t in some)
+    (pr, pw), (fr, fw) = told.table
+    rows = (
+        ("all programs passed", str(pr), str(pw), _plain(100 * told.right_if_passed, 1)),
+        ("some program failed", str(fr), str(fw), _plain(100 * told.right_if_failed, 1)),
+    )
+    title = f"Execution against correctness: chi2 = {told.statistic:.1f}, p = {told.p_value:.2g}"
+    return Table(title, ("answers with code", "right", "wrong", "right %"), rows)
+
+
+def _correction(out: Path, seeds: Sequence[int]) -> Table:
+    names = ("tries", "discarded_tokens", "discarded_calls")
+    rows = []
+    for seed in seeds:
+        if record := finished(out, "thor-step", seed):
+            rows.append((str(seed), *(str(record["correction"][name]) for name in names)))
+    columns = ("seed", "steps written again", "tokens taken back", "programs taken back")
+    return Table("What self-correction has cost", columns, tuple(rows))
+
+
+def _made(study: Study, out: Path, seeds: Sequence[int]) -> dict[str, Any]:
+    """Commits, versions and the time that the study's runs have taken."""
+    found = [r for name in study.runs for seed in seeds if (r := finished(out, name, seed))]
+    return {
+        "commits": sorted({record["commit"] for record in found}),
+        "versions": found[-1]["versions"],
+        "scale": found[-1]["scale"],
+        "wall_seconds": sum(record["wall_seconds"] for record in found),
+        "cpu_seconds": sum(record["cpu_seconds"] for record in found),
+        "runs": len(found),
+    }
+
+
+def _markdown(
+    study: Study, tables: Sequence[Table], made: Mapping[str, Any], whole: int, seeds: int
+) -> str:
+    scale = Scale(**made["scale"])
+    parts = [
+        f"# Study {study.letter}: {study.title}\n",
+        f"Complete seeds: {whole} of {seeds}. The papers: {study.paper}\n",
+        *(table.markdown() for table in tables),
+        f"![{study.title}](study_{study.letter}.png)\n",
+        f"`python runs/studies.py {study.letter} OUT`, commit {', '.join(made['commits'])}: "
+        f"SmolLM2-135M-Instruct, {scale.problems}, SFT on {scale.traces} traces, RL of "
+        f"{scale.steps} steps of {scale.prompts} problems x {scale.group} samples (at most "
+        f"{EXTRA_STEPS} more to reach equal tokens), learning rate {scale.learning_rate:g}, at "
+        f"most {scale.max_tokens} tokens; {scale.heldout} held-out problems at temperature "
+        f"{scale.temperature}, 95 % intervals over problems, seeds pooled. {made['runs']} runs, "
+        f"{made['cpu_seconds'] / 3600:.1f} CPU hours in {made['wall_seconds'] / 3600:.1f} hours on "
+        "shared cores, so wall seconds say little; CPU seconds are the training process's, "
+        "without those of its programs.\n",
+    ]
+    return "\n".join(parts)
+
+
+def _json(
+    study: Study, lines: Sequence[Line], tables: Sequence[Table], made: Mapping[str, Any]
+) -> dict[str, Any]:
+    needed = [asdict(spec) for spec in SPECS if spec.name in study.runs]
+    rows = [asdict(line) for line in lines]
+    extra = [asdict(table) for table in tables[1:]]
+    return {"study": study.letter, "title": study.title, "rows": rows, "tables": extra} | {
+        "runs": needed,
+        "made": made,
+    }
+
+
+def _csv(path: Path, lines: Sequence[Line]) -> None:
+    measures = ("accuracy", "code_ratio", "pass_ratio", "tool_calls", "tokens")
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        ends = [f"{name}{end}" for name in measures for end in ("", "_low", "_high")]
+        costs = ("wall_s_per_step", "cpu_s_per_step", "cpu_ms_per_token", "tokens_trained")
+        writer.writerow(["row", "run", "evaluation", "seeds", *ends, "difference", "p", *costs])
+        for line in lines:
+            found = [line.numbers.get(name, UNKNOWN) for name in measures]
+            cells = [v for e in found for v in (e.value, e.low, e.high)]
+            gap = line.difference
+            told = [gap.difference.value, gap.p_value] if gap else ["", ""]
+            row = line.row
+            writer.writerow(
+                [row.label, row.run, row.evaluation, len(line.seeds)]
+                + [v if isfinite(v) else "" for v in cells]
+                + told
+                + [v if isfinite(v) else "" for v in asdict(line.cost).values()]
+            )
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{100 * min(values):.1f} to {100 * max(values):.1f}" if values else "-"
+
+
+def _plain(value: float, digits: int) -> str:
+    return "-" if isnan(value) else f"{value:.{digits}f}"
