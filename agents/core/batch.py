@@ -117,19 +117,33 @@ def _widened(values: Tensor, width: int, fill: float, front: bool) -> Tensor:
     return nn.functional.pad(values, (gap, 0) if front else (0, gap), value=fill)
 
 
+Agree = Callable[[int], int]
+"""The largest of the numbers that the processes give."""
+
+
 def split(
-    batch: dict[str, Any], *, updates: int, passes: int, keep_all: bool, order: Tensor
+    batch: dict[str, Any],
+    *,
+    updates: int,
+    passes: int,
+    keep_all: bool,
+    order: Tensor,
+    agree: Agree = int,
 ) -> list[dict[str, Any]]:
     """Cut a batch into the parts of `updates` optimiser steps of `passes` forward passes each."""
     if updates == 1:
-        return micro_batches(batch, passes, keep_all)
+        return micro_batches(batch, passes, keep_all, agree)
     chunks = torch.tensor_split(order, updates)
     return [
-        part for rows in chunks for part in micro_batches(narrow(batch, rows), passes, keep_all)
+        part
+        for rows in chunks
+        for part in micro_batches(narrow(batch, rows), passes, keep_all, agree)
     ]
 
 
-def micro_batches(batch: dict[str, Any], count: int, keep_all: bool) -> list[dict[str, Any]]:
+def micro_batches(
+    batch: dict[str, Any], count: int, keep_all: bool, agree: Agree = int
+) -> list[dict[str, Any]]:
     """Split a batch into `count` parts of similar length, without padding columns.
 
     Args:
@@ -137,15 +151,17 @@ def micro_batches(batch: dict[str, Any], count: int, keep_all: bool) -> list[dic
         count: Parts; each gets at least one row.
         keep_all: Keep rows whose advantages are all zero. They add nothing to the policy gradient,
             but they do to a KL term, to the loss of a critic, and to a mean over responses.
+        agree: Makes the number of rows kept the same in all processes, which gather theirs.
 
     Returns:
         The parts; `num_items_in_batch` still counts every row, so that leaving rows out changes no
         gradient.
     """
-    lengths = batch["completion_mask"].sum(1)
     moves = (batch["advantages"] * batch.get("tool_mask", 1)).abs().sum(1) > 0
+    wanted = agree(len(moves) if keep_all else max(int(moves.sum()), count))
+    lengths = batch["completion_mask"].sum(1)
     order = torch.argsort(lengths + (lengths.max() + 1) * moves, stable=True)
-    kept = order if keep_all else order[-max(int(moves.sum()), count) :]
+    kept = order[-wanted:]
     kept = kept[torch.argsort(lengths[kept], stable=True)]
     return [narrow(batch, rows) for rows in torch.tensor_split(kept, count)]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from agents.core import processes
 from agents.core.progress import Progress
 from agents.core.runs import COMPLETE
 
@@ -18,8 +19,11 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: object) -> None:
-        """Mark the checkpoint as whole."""
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        """Mark the checkpoint as whole, once every process has written its part."""
+        processes.wait()
+        if processes.is_main():
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            (folder / COMPLETE).touch()
 
 
 class Steps(TrainerCallback):  # type: ignore[misc]
@@ -35,8 +39,10 @@ class Steps(TrainerCallback):  # type: ignore[misc]
             self._progress.advance(1, reward=logs.get("reward", float("nan")))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: object) -> None:
-        """Save and stop when asked to."""
-        if self._progress.interrupted and state.global_step % self._per_batch == 0:
+        """Save and stop when asked to, in all processes after the same step."""
+        if state.global_step % self._per_batch:
+            return
+        if processes.largest(int(self._progress.interrupted)):
             control.should_save = control.should_training_stop = True
 
 

@@ -14,7 +14,7 @@ four of its methods are replaced, all in this file, written against trl 1.16:
 import dataclasses
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,21 +27,21 @@ os.environ.setdefault(
 from transformers import PrinterCallback
 from trl import GRPOTrainer
 
+from agents.core import processes
 from agents.core.acting import Actor, BranchingActor
 from agents.core.algorithm import Algorithm
 from agents.core.batch import PREPARED, Batch, append_rows, joined, nll_weights, split, to_tensors
-from agents.core.behaviour import behaviour
 from agents.core.callbacks import Checkpoints, OwnSteps, Steps
+from agents.core.collecting import Collector
 from agents.core.lora import trunk
 from agents.core.losses import clipped
 from agents.core.own_weights import OwnWeights
 from agents.core.progress import Progress, Silent
-from agents.core.resampling import resampled
+from agents.core.recording import Recorder
 from agents.core.runs import Run
 from agents.core.scoring import score_responses
 from agents.core.trainer_config import trl_config
-from agents.core.training import Training, TrainingError, check_finite, check_scorable
-from agents.core.types import Trajectory
+from agents.core.training import Training, TrainingError, check_finite
 from torl_env.problems.types import Problem
 
 
@@ -75,13 +75,12 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
 
         self._algorithm = algorithm
         self._training = training
-        self._problems = problems
         self._actor = actor
-        self._run = run
-        self._trajectories: list[Trajectory] = []
+        self._told: dict[str, float] = {}
+        self._collector = Collector(algorithm, training, problems, actor, self._add)
+        self._recorder = Recorder(run, training, problems)
         self._seconds: dict[str, float] = {}
         self._parts: list[dict[str, Any]] = []
-        self._told: dict[str, float] = {}
         self._hidden: torch.Tensor | None = None
         rows = [{"prompt": p.question, "index": i} for i, p in enumerate(problems)]
         super().__init__(
@@ -117,9 +116,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._rows = [row["index"] for row in inputs]
         self._told = {}
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        rows = self._trajectories
-        output["advantages"] = self._credit(output["completion_ids"].shape, rows)
-        self._told |= self._algorithm.report(self._groups(rows))
+        rows = self._collector.own
+        output["advantages"] = self._credit(output["completion_ids"].shape)
+        self._add(self._algorithm.report(self._collector.groups(self._collector.all)))
         if self._algorithm.branches:
             output = self._branch(output)
         with torch.no_grad(), self.accelerator.autocast():
@@ -133,21 +132,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _rollout(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
         """TRL's hook: `prompts` come repeated, group by group."""
-        size = self._training.group_size
-        problems = [self._problems[index] for index in self._rows[::size]]
-        if len(self._rows) % size or any(
-            self._problems[index] is not problems[i // size] for i, index in enumerate(self._rows)
-        ):
-            raise RuntimeError(
-                "a group is split over processes: make the rows of a process "
-                "(micro_batch x accumulation) a multiple of group_size"
-            )
         start = time.perf_counter()
         self._actor.sync(self.accelerator.unwrap_model(self.model))
-        rows = self._actor.collect(problems, size, self._seed())
-        rows = self._resampled(rows, problems)
-        check_scorable(rows, self._batch_number())
-        self._trajectories = rows
+        rows = self._collector.collect(self._rows, self._seed(), self._batch_number())
         self._seconds = {"rollout": time.perf_counter() - start}
         return {
             "prompt_ids": [list(t.prompt_ids) for t in rows],
@@ -164,54 +151,36 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         """Number of the batch that is being sampled or was last used, from 1."""
         return int(self.state.global_step) // self._training.optimizer_steps + 1
 
-    def _groups(self, rows: Sequence[Trajectory]) -> list[Sequence[Trajectory]]:
-        size = self._training.group_size
-        return [rows[i : i + size] for i in range(0, len(rows), size)]
+    def _add(self, numbers: Mapping[str, float]) -> None:
+        self._told |= numbers
 
-    def _resampled(self, rows: list[Trajectory], problems: Sequence[Problem]) -> list[Trajectory]:
-        """Dynamic sampling: groups of other problems in place of those that teach nothing."""
-        if not self._algorithm.resample:
-            return rows
-        after, seen = max(self._rows) + 1, {p.id for p in problems}
-        ahead = {p.id: p for p in (*self._problems[after:], *self._problems[:after])}
-        found = resampled(
-            self._groups(rows),
-            self._teaches,
-            lambda some: self._groups(
-                self._actor.collect(some, self._training.group_size, self._seed())
-            ),
-            [p for p in ahead.values() if p.id not in seen],
-            self._algorithm.resample,
-        )
-        self._told |= {"groups_replaced": found.replaced, "groups_silent": found.silent}
-        return [t for group in found.groups for t in group]
-
-    def _teaches(self, group: Sequence[Trajectory]) -> bool:
-        return any(any(credit) for credit in self._algorithm.assign_credit([group]))
-
-    def _credit(self, shape: tuple[int, int], rows: Sequence[Trajectory]) -> torch.Tensor:
+    def _credit(self, shape: tuple[int, int]) -> torch.Tensor:
         """The algorithm's advantages, padded to (B, T)."""
         advantages = torch.zeros(shape, device=self.accelerator.device)
-        for i, credit in enumerate(self._algorithm.assign_credit(self._groups(rows))):
+        for i, credit in enumerate(self._collector.credit()):
             advantages[i, : len(credit)] = torch.tensor(credit)
         return advantages
 
     def _branch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Add the rows of the algorithm's branches, weighted to a mean over their own tokens."""
         actor = cast(BranchingActor, self._actor)
-        groups = self._algorithm.branch(self._groups(self._trajectories), actor, self._seed())
+        mine = self._collector.groups(self._collector.own)
+        groups = self._algorithm.branch(mine, actor, self._seed())
         rows = [t for group in groups for t in group]
         credit = self._algorithm.assign_credit_to_branches(groups)
         sampled = sum(sum(t.loss_mask) for t in rows if t.scorable)
         device = self.accelerator.device
         total = self.accelerator.gather(torch.tensor(float(sampled), device=device)).sum()
         batch["branch"] = torch.zeros_like(batch["advantages"])
-        self._told |= {
-            "branches": len(groups),
-            "branch_reward": _mean([t.reward for t in rows if t.scorable]),
-        }
-        if not rows:
+        rewards = processes.gathered([t.reward for t in rows if t.scorable])
+        self._add({"branches": sum(processes.gathered([len(groups)]))})
+        self._add({"branch_reward": sum(rewards) / len(rewards) if rewards else float("nan")})
+        if not (most := processes.largest(len(rows))):
             return batch
+        # All processes make the same passes: rows of which nothing is learned fill up the rest.
+        blank = dataclasses.replace(self._collector.own[0], scorable=False)
+        rows, gap = rows + [blank] * (most - len(rows)), most - len(rows)
+        credit = credit + [[0.0] * len(blank.ids)] * gap
         pad = self.processing_class.pad_token_id
         more = to_tensors(rows, credit, pad)
         more["advantages"] *= (batch["num_items_in_batch"] / total.clamp(min=1)).cpu()
@@ -323,6 +292,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
                 passes=count // updates,
                 keep_all=self._keeps_all(),
                 order=self._shuffled(len(batch["advantages"])),
+                agree=processes.largest,
             )
         return self._parts[self._step % count]
 
@@ -362,27 +332,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write one line of metrics for each batch: TRL's numbers and ToRL's behaviour metrics."""
         super().log(logs, start_time)
-        per_batch = self._training.optimizer_steps
-        if "loss" not in logs or not self._trajectories or self.state.global_step % per_batch:
-            return
-        told = self.state.log_history[-1]
-        step = self.state.global_step // per_batch
-        rows = self._trajectories
-        numbers = {
-            **dataclasses.asdict(behaviour(rows)),
-            "reward": _mean([t.reward for t in rows if t.scorable]),
-            **{name: told[name] for name in _KEPT if name in told},
-            "equal_groups": told.get("frac_reward_zero_std", float("nan")),
-            "clip_ratio": told.get("clip_ratio/region_mean", float("nan")),
-            **self._told,
-        }
-        self._run.add_metrics(step, "rl", numbers)
-        self._run.add_timing(step, "rl", {**self._seconds, "seconds": told.get("step_time", 0.0)})
-        self._run.write_transcripts(step, rows)
-        self._run.add_solve_rates(step, self._problems[: min(self._rows)], rows)
-
-
-_KEPT = ("loss", "grad_norm", "entropy", "kl", "learning_rate", "num_tokens")
+        if "loss" in logs and self._collector.all:
+            self._recorder.record(self.state, self._collector, self._told, self._seconds)
 
 
 def _overrides(algorithm: Algorithm, method: str) -> bool:
@@ -392,7 +343,3 @@ def _overrides(algorithm: Algorithm, method: str) -> bool:
 def _env_reward(env_reward: list[float | None], **_: object) -> list[float | None]:
     """What the environment paid; `None` tells TRL that a row counts nowhere."""
     return env_reward
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else float("nan")

@@ -5,14 +5,18 @@ from pathlib import Path
 import torch
 from trl import GRPOConfig
 
+from agents.core import processes
 from agents.core.algorithm import Algorithm
 from agents.core.training import Training
 
 
 def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOConfig:
-    """TRL's settings for an algorithm and a training."""
-    rows = training.prompts_per_step * training.group_size
-    passes = rows // training.micro_batch
+    """TRL's settings for an algorithm and a training.
+
+    Raises:
+        ProcessesError: The batch cannot be shared by the processes that there are.
+    """
+    passes = training.passes(processes.count())
     loss = algorithm.loss
     on_cpu = not torch.cuda.is_available()
     return GRPOConfig(
@@ -46,4 +50,5 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
         save_total_limit=2,
         disable_tqdm=True,
         report_to=[],
+        ddp_find_unused_parameters=False,
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from agents.core.processes import ProcessesError, rows_of_one
 from agents.core.types import Trajectory
 
 
@@ -65,6 +66,26 @@ class Training:
     def optimizer_steps(self) -> int:
         """Optimiser steps of one batch."""
         return self.updates * self.epochs
+
+    def passes(self, processes: int = 1) -> int:
+        """Forward passes of each process over its share of a batch, which is whole groups.
+
+        Raises:
+            ProcessesError: A batch cannot be shared like that.
+
+        Example:
+            >>> Training(prompts_per_step=8, group_size=8, micro_batch=16).passes(2)
+            2
+        """
+        rows = self.prompts_per_step * self.group_size
+        own = rows_of_one(rows, self.group_size, processes)
+        if own % (self.micro_batch * self.updates):
+            raise ProcessesError(
+                f"the {own} rows of each of {processes} processes cannot be divided among "
+                f"{self.updates} updates of whole micro-batches of {self.micro_batch}: lower "
+                "--micro-batch"
+            )
+        return own // self.micro_batch
 
 
 def check_finite(loss: float, step: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from agents.core import processes
 from agents.core.acting import CopyActor
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.prompts import PlainPrompt
@@ -42,7 +43,10 @@ def main(out, seed=0):
     model, copy = tiny_model(tokenizer), tiny_model(tokenizer)
     problems = [Problem(f"p{i}", f"Say {i}.", "") for i in range(2 * STEPS)]
     checkpoint = run.checkpoint()
-    run.rewind("rl", int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
+    processes.join()
+    if processes.is_main():
+        run.rewind("rl", int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
+    processes.wait()
     with make_sandbox("local") as sandbox:
         options = {"tool_budget": 1, "max_turns": 4, "grader": parity}
         policy = TransformersPolicy(copy, tokenizer, closes_tool_call)
@@ -71,6 +75,7 @@ def main(out, seed=0):
             run=run,
         )
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    processes.leave()
 
 
 if __name__ == "__main__":

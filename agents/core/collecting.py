@@ -1,0 +1,117 @@
+"""What a step learns from: trajectories of all processes, credited as one batch.
+
+Every process samples whole groups of its own. Credit and reports are taken over the groups of all
+processes together, so that an algorithm sees one batch, however many processes share it.
+"""
+
+from collections.abc import Callable, Sequence
+
+from agents.core import processes
+from agents.core.acting import Actor
+from agents.core.algorithm import Algorithm, Group
+from agents.core.resampling import resampled
+from agents.core.training import Training, check_scorable
+from agents.core.types import Trajectory
+from torl_env.problems.types import Problem
+
+Tell = Callable[[dict[str, float]], None]
+"""Takes numbers for the metrics of the step."""
+
+
+class Collector:
+    """Samples the trajectories of a step and says how they are credited.
+
+    Args:
+        algorithm: Credit.
+        training: Sizes.
+        problems: Of the whole training, in the order of their use.
+        actor: Samples.
+        tell: Told of what dynamic sampling did.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        training: Training,
+        problems: Sequence[Problem],
+        actor: Actor,
+        tell: Tell,
+    ) -> None:
+        self._algorithm, self._training, self._problems = algorithm, training, problems
+        self._actor, self._tell = actor, tell
+        self.own: list[Trajectory] = []
+        """The trajectories of this process."""
+        self.all: list[Trajectory] = []
+        """Those of all processes, in the order of the problems."""
+        self.first = 0
+        """Index of the step's first problem."""
+
+    def collect(self, indices: Sequence[int], seed: int, step: int) -> list[Trajectory]:
+        """Sample for this process.
+
+        Args:
+            indices: The problem of each row, group by group.
+            seed: Of this step.
+            step: Its number, for messages.
+
+        Raises:
+            RuntimeError: A group is split over processes.
+            TrainingError: Nothing can be scored, in any process.
+        """
+        size = self._training.group_size
+        problems = [self._problems[index] for index in indices[::size]]
+        if len(indices) % size or any(
+            self._problems[index] is not problems[i // size] for i, index in enumerate(indices)
+        ):
+            raise RuntimeError(
+                "a group is split over processes: make the rows of a process "
+                "(micro_batch x accumulation) a multiple of group_size"
+            )
+        everyone = processes.gathered(list(indices))
+        self.first = min(everyone)
+        rows = self._actor.collect(problems, size, seed)
+        self.own = self._resampled(rows, everyone, seed)
+        self.all = processes.gathered(self.own)
+        check_scorable(self.all, step)
+        return self.own
+
+    def credit(self) -> list[list[float]]:
+        """An advantage for each id of this process's trajectories."""
+        credit = self._algorithm.assign_credit(self.groups(self.all))
+        start = processes.index() * len(self.own)
+        return credit[start : start + len(self.own)]
+
+    def groups(self, rows: Sequence[Trajectory]) -> list[Group]:
+        """Rows as groups."""
+        size = self._training.group_size
+        return [rows[i : i + size] for i in range(0, len(rows), size)]
+
+    def _resampled(
+        self, rows: list[Trajectory], everyone: Sequence[int], seed: int
+    ) -> list[Trajectory]:
+        """Dynamic sampling: groups of other problems in place of those that teach nothing.
+
+        Processes take turns in choosing from the problems that come next.
+        """
+        if not self._algorithm.resample:
+            return rows
+        after, seen = max(everyone) + 1, {self._problems[i].id for i in everyone}
+        ahead = {p.id: p for p in (*self._problems[after:], *self._problems[:after])}
+        spare = [p for p in ahead.values() if p.id not in seen]
+        found = resampled(
+            self.groups(rows),
+            self._teaches,
+            lambda some: self.groups(self._actor.collect(some, self._training.group_size, seed)),
+            spare[processes.index() :: processes.count()],
+            self._algorithm.resample,
+        )
+        self._tell(
+            {
+                "groups_replaced": sum(processes.gathered([found.replaced])),
+                "groups_silent": sum(processes.gathered([found.silent])),
+            }
+        )
+        return [t for group in found.groups for t in group]
+
+    def _teaches(self, group: Group) -> bool:
+        return any(any(credit) for credit in self._algorithm.assign_credit([group]))

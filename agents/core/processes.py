@@ -1,0 +1,157 @@
+"""The processes of one training, as `accelerate launch` or torchrun starts them.
+
+Each process samples and learns from whole groups of its own, with sandbox servers of its own; the
+first one writes all files. Nothing here imports torch unless there are several.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(hours=24)
+"""How long processes wait for the first one, which evaluates and warms up alone."""
+
+_LAUNCHER = (
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK"),
+    *("ROLE_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT"),
+)
+_LAUNCHERS = ("ACCELERATE_", "FSDP_", "TORCHELASTIC_")
+"""Prefixes of the variables by which a launcher speaks to its processes."""
+
+
+class ProcessesError(Exception):
+    """A setting does not fit the number of processes; the message says what would."""
+
+
+def count() -> int:
+    """How many processes train together.
+
+    Example:
+        >>> count()
+        1
+    """
+    return int(os.environ["WORLD_SIZE"]) if {"LOCAL_RANK", "WORLD_SIZE"} <= os.environ.keys() else 1
+
+
+def index() -> int:
+    """Which of them this is, from 0."""
+    return int(os.environ["RANK"]) if count() > 1 else 0
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes files and talks to the user."""
+    return index() == 0
+
+
+def join() -> None:
+    """Meet the other processes, before any library does so with less patience."""
+    if count() > 1:
+        import torch
+        from accelerate import PartialState
+
+        PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+
+
+def leave() -> None:
+    """Part from the other processes in order."""
+    if count() > 1:
+        import torch.distributed as dist
+
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def wait() -> None:
+    """Until every process is here."""
+    if count() > 1:
+        import torch.distributed as dist
+
+        dist.barrier()
+
+
+def from_main(work: Callable[[], T]) -> T:
+    """What `work` returns in the first process, in all of them; an error is raised in all of them.
+
+    Example:
+        >>> from_main(lambda: 42)
+        42
+    """
+    if count() == 1:
+        return work()
+    from accelerate.utils import broadcast_object_list
+
+    told: list[Any] = [None, None]
+    if is_main():
+        try:
+            told[0] = work()
+        except Exception as error:  # noqa: BLE001 - it is raised again, everywhere
+            told[1] = error
+    broadcast_object_list(told)
+    if told[1] is not None:
+        raise told[1]
+    result: T = told[0]
+    return result
+
+
+def gathered(rows: list[T]) -> list[T]:
+    """The rows of all processes, in their order.
+
+    Example:
+        >>> gathered([1, 2])
+        [1, 2]
+    """
+    if count() == 1:
+        return rows
+    from accelerate.utils import gather_object
+
+    joined: list[T] = gather_object(rows)
+    return joined
+
+
+def largest(number: int) -> int:
+    """The largest of the processes' numbers.
+
+    Example:
+        >>> largest(3)
+        3
+    """
+    return max(gathered([number]))
+
+
+def alone(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for a child process that works by itself.
+
+    Example:
+        >>> alone({"PATH": "/bin", "RANK": "0", "ACCELERATE_USE_FSDP": "true"})
+        {'PATH': '/bin'}
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in _LAUNCHER and not name.startswith(_LAUNCHERS)
+    }
+
+
+def rows_of_one(rows: int, group_size: int, processes: int) -> int:
+    """Rows of a step that one process samples: whole groups.
+
+    Raises:
+        ProcessesError: They cannot be shared out evenly.
+
+    Example:
+        >>> rows_of_one(64, 8, 2)
+        32
+        >>> rows_of_one(24, 8, 2)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        agents.core.processes.ProcessesError: 3 groups of 8 cannot be shared evenly by 2 ...
+    """
+    if rows % (group_size * processes):
+        raise ProcessesError(
+            f"{rows // group_size} groups of {group_size} cannot be shared evenly by {processes} "
+            "processes: make the number of prompts a multiple of the number of processes"
+        )
+    return rows // processes

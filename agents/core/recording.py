@@ -1,0 +1,63 @@
+"""What a training leaves behind of each batch: metrics, times, transcripts, solve rates."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agents.core import processes
+from agents.core.behaviour import behaviour
+from agents.core.collecting import Collector
+from agents.core.runs import Run
+from agents.core.training import Training
+from torl_env.problems.types import Problem
+
+_KEPT = ("loss", "grad_norm", "entropy", "kl", "learning_rate", "num_tokens")
+
+
+class Recorder:
+    """Writes a run's files after the last update of each batch; only the first process does.
+
+    Args:
+        run: The folder.
+        training: Tells the updates of a batch.
+        problems: Of the whole training, in the order of their use.
+    """
+
+    def __init__(self, run: Run, training: Training, problems: Sequence[Problem]) -> None:
+        self._run, self._training, self._problems = run, training, problems
+
+    def record(
+        self,
+        state: Any,
+        collected: Collector,
+        told: Mapping[str, float],
+        seconds: Mapping[str, float],
+    ) -> None:
+        """Write one line for a batch: TRL's numbers, ToRL's behaviour metrics and `told`.
+
+        Args:
+            state: The trainer's, with TRL's numbers at the end of its history.
+            collected: The batch.
+            told: Numbers of the algorithm and its losses.
+            seconds: Of the parts of the step.
+        """
+        per_batch = self._training.optimizer_steps
+        if state.global_step % per_batch or not processes.is_main():
+            return
+        from_trl, step, rows = state.log_history[-1], state.global_step // per_batch, collected.all
+        numbers = {
+            **dataclasses.asdict(behaviour(rows)),
+            "reward": _mean([t.reward for t in rows if t.scorable]),
+            **{name: from_trl[name] for name in _KEPT if name in from_trl},
+            "equal_groups": from_trl.get("frac_reward_zero_std", float("nan")),
+            "clip_ratio": from_trl.get("clip_ratio/region_mean", float("nan")),
+            **told,
+        }
+        self._run.add_metrics(step, "rl", numbers)
+        self._run.add_timing(step, "rl", {**seconds, "seconds": from_trl.get("step_time", 0.0)})
+        self._run.write_transcripts(step, rows)
+        self._run.add_solve_rates(step, self._problems[: collected.first], rows)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")

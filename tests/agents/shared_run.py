@@ -1,0 +1,69 @@
+"""One step of each kind of loss on rows written by hand, as one process or as several."""
+
+import sys
+from pathlib import Path
+
+import torch
+from one_step import BATCH, PROBLEMS, one_step, trajectory
+
+from agents.core import processes
+from agents.core.algorithm import Loss
+from agents.core.testing import byte_tokenizer, tiny_model
+from agents.grpo import GRPO
+from agents.ppo import PPO
+
+LOST = trajectory((5, 6, 7), (31, 32, 0), (1, 1, 1), -1.0, scorable=False)
+STEP = [
+    trajectory((5, 6, 7, 10), (40, 41, 42, 0), (1, 1, 1, 1), 1.0),
+    trajectory((5, 6, 7, 10), (43, 0), (1, 1), 0.0),
+]
+
+
+class Share:
+    """Hands out the rows of the problems that a process asks for."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def sync(self, model):
+        pass
+
+    def collect(self, problems, group_size, seed):
+        starts = [group_size * PROBLEMS.index(problem) for problem in problems]
+        return [t for start in starts for t in self.rows[start : start + group_size]]
+
+
+class Branching(GRPO):
+    """Samples more from inside the first group, which one process alone has."""
+
+    @property
+    def branches(self):
+        return True
+
+    def branch(self, groups, brancher, seed):
+        return [STEP] if any(t is BATCH[0] for group in groups for t in group) else []
+
+
+CASES = {
+    "token": (GRPO(group_size=4), BATCH, {}),
+    "responses": (GRPO(group_size=4, loss=Loss(mean="sequence", nll=0.5)), BATCH, {}),
+    "lost": (GRPO(group_size=4), [*BATCH[:3], LOST, *BATCH[4:]], {}),
+    "branches": (Branching(group_size=4), BATCH, {"epochs": 2}),
+    "critic": (PPO(), BATCH, {"epochs": 2}),
+}
+
+
+def main(out):
+    torch.set_num_threads(1)
+    processes.join()
+    tokenizer = byte_tokenizer()
+    torch.manual_seed(0)
+    model = tiny_model(tokenizer)
+    for name, (algorithm, rows, more) in CASES.items():
+        options = {"algorithm": algorithm, "actor": Share(rows), "micro_batch": 2, **more}
+        one_step(model, tokenizer, out / name, rows, learning_rate=1e-3, **options)
+    processes.leave()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

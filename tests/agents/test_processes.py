@@ -1,0 +1,88 @@
+"""Two processes (gloo) give the losses and the weights of one over the same batch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from shared_run import CASES, main
+
+from agents.core import processes
+from agents.core.processes import ProcessesError
+from agents.core.training import Training
+
+HERE = Path(__file__).parent
+
+
+def launch(*words):
+    """Run in two processes, as `accelerate launch` does on a machine with two GPUs."""
+    done = subprocess.run(
+        [*(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"), *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": "0"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    out = tmp_path_factory.mktemp("shared")
+    main(out / "one")
+    launch("--standalone", str(HERE / "shared_run.py"), str(out / "two"))
+    return out
+
+
+def metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_learn_what_one_does(both, case):
+    one, two = (metrics(both / kind / case) for kind in ("one", "two"))
+    assert len(one) == len(two) == 1
+    assert one[0].keys() == two[0].keys()
+    for name, value in one[0].items():
+        if isinstance(value, str) or value is None:
+            assert two[0][name] == value
+            continue
+        assert two[0][name] == pytest.approx(value, rel=2e-4, abs=1e-6), name
+    step = f"checkpoint-{2 if 'epochs' in CASES[case][2] else 1}"
+    before, after = (
+        load_file(both / kind / case / step / "model.safetensors") for kind in ("one", "two")
+    )
+    assert all(before[name].allclose(after[name], atol=2e-5) for name in before)
+    assert (both / "two" / case / step / "complete").is_file()
+
+
+def test_the_first_process_writes_the_rows_of_all(both):
+    one, two = (
+        [json.loads(line) for line in file.read_text().splitlines()]
+        for file in (
+            both / kind / "token" / "transcripts" / "step-000001.jsonl" for kind in ("one", "two")
+        )
+    )
+    assert one == two
+
+
+def test_groups_are_never_split():
+    sizes = Training(prompts_per_step=6, group_size=4, micro_batch=4)
+    assert [sizes.passes(n) for n in (1, 2, 3)] == [6, 3, 2]
+    with pytest.raises(ProcessesError, match="6 groups of 4 cannot be shared evenly by 4"):
+        sizes.passes(4)
+    with pytest.raises(ProcessesError, match="the 12 rows of each of 2 processes cannot"):
+        Training(prompts_per_step=6, group_size=4, micro_batch=8).passes(2)
+
+
+def test_one_process_is_the_first_and_only(monkeypatch):
+    assert (processes.count(), processes.index(), processes.is_main()) == (1, 0, True)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert processes.count() == 1, "a stray variable of a batch system starts no processes"
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("RANK", "3")
+    assert (processes.count(), processes.index(), processes.is_main()) == (4, 3, False)
