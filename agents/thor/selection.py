@@ -6,7 +6,9 @@ is `best(candidates, votes)`, and THOR's hybrid `best(candidates, executed, judg
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from agents.core.types import Trajectory
@@ -29,8 +31,13 @@ def executed(candidates: Sequence[Trajectory]) -> list[float]:
     return shares
 
 
+@lru_cache(maxsize=65_536)
 def same_answer(one: str, other: str) -> bool:
-    """Whether two answers are the same to the grader, which reads one as the reference."""
+    """Whether two answers are the same to the grader, which reads one as the reference.
+
+    >>> same_answer("1/2", "0.5"), same_answer("2", "3")
+    (True, False)
+    """
     if one.strip() == other.strip():
         return True
     try:
@@ -39,20 +46,32 @@ def same_answer(one: str, other: str) -> bool:
         return False
 
 
+def camps(answers: Sequence[str], same: Callable[[str, str], bool] = same_answer) -> list[int]:
+    """Which answers are the same: the number of each one's camp, -1 where there is no answer.
+
+    >>> camps(["1/2", "", "3", "0.5"])
+    [0, -1, 1, 0]
+    """
+    heads: list[str] = []
+    found = []
+    for answer in answers:
+        if not answer.strip():
+            found.append(-1)
+            continue
+        home = next((i for i, head in enumerate(heads) if same(head, answer)), len(heads))
+        if home == len(heads):
+            heads.append(answer)
+        found.append(home)
+    return found
+
+
 def votes(
     candidates: Sequence[Trajectory], same: Callable[[str, str], bool] = same_answer
 ) -> list[float]:
     """How many candidates give this answer (self-consistency, arXiv 2203.11171); none has none."""
-    camps: list[list[int]] = []
-    for i, candidate in enumerate(candidates):
-        if not candidate.answer.strip():
-            continue
-        home = next((c for c in camps if same(candidates[c[0]].answer, candidate.answer)), None)
-        if home is None:
-            camps.append(home := [])
-        home.append(i)
-    sizes = {i: float(len(camp)) for camp in camps for i in camp}
-    return [sizes.get(i, 0.0) for i in range(len(candidates))]
+    homes = camps([candidate.answer for candidate in candidates], same)
+    sizes = Counter(homes)
+    return [float(sizes[home]) if home >= 0 else 0.0 for home in homes]
 
 
 def judged(model: Callable[[Trajectory], float]) -> Scores:

@@ -1,19 +1,19 @@
-"""Best of N: which of several answers to give, from the answers alone.
+"""Best of N: how good each way of choosing among several answers is, with its interval.
 
-THOR (arXiv 2509.13761, section 3.3) picks the answer whose programs ran best; self-consistency
-picks the most frequent one. Both need no reward model. A tie counts as the expected accuracy of a
-random pick among the tied answers, so that no number depends on an order.
+The scores are those of `agents.thor.selection`, which know nothing of the truth. A tie counts as
+the expected accuracy of a random pick among the tied answers, so that no number depends on an
+order.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from agents.core.types import Trajectory
+from agents.thor.selection import executed, grouped, votes
 from benchmarks.heldout.statistics import Estimate, mean
 
-Scores = Callable[[Sequence[Trajectory]], Sequence[float]]
-"""A score of each candidate of one problem; the highest is given."""
+Ranks = Callable[[Sequence[Trajectory]], Sequence[tuple[float, ...]]]
+"""A rank of each candidate of one problem; the highest is given."""
 
 
 class Selector(StrEnum):
@@ -22,7 +22,7 @@ class Selector(StrEnum):
     RANDOM = "random"
     """Any: the accuracy of one answer, the bottom line."""
     MAJORITY = "majority"
-    """The most frequent final answer (self-consistency)."""
+    """The most frequent final answer (self-consistency); the grader says which are the same."""
     EXECUTION = "execution"
     """The highest share of programs that ran without error (THOR's self-reward); none counts 0."""
     EXECUTION_MAJORITY = "execution_majority"
@@ -39,49 +39,26 @@ def best_of(trajectories: Sequence[Trajectory], n: int, selector: Selector) -> E
         n: Candidates; problems with fewer are left out.
         selector: How to choose.
     """
-    groups: dict[str, list[Trajectory]] = {}
-    for trajectory in trajectories:
-        if trajectory.scorable:
-            groups.setdefault(trajectory.problem_id, []).append(trajectory)
-    picked = [_accuracy(group[:n], selector) for group in groups.values() if len(group) >= n]
-    return mean(picked)
+    groups = grouped(t for t in trajectories if t.scorable)
+    return mean([_accuracy(group[:n], selector) for group in groups if len(group) >= n])
 
 
 def _accuracy(candidates: Sequence[Trajectory], selector: Selector) -> float:
-    scores = _SCORES[selector](candidates)
-    best = max(scores)
-    tied = [t for t, score in zip(candidates, scores, strict=True) if score == best]
+    ranks = _RANKS[selector](candidates)
+    best = max(ranks)
+    tied = [t for t, rank in zip(candidates, ranks, strict=True) if rank == best]
     return sum(t.correct for t in tied) / len(tied)
 
 
-def _majority(candidates: Sequence[Trajectory]) -> list[float]:
-    """Votes for each candidate's answer; right answers are one answer, no answer has no votes."""
-    keys = ["\x00right" if t.correct else t.answer.strip() for t in candidates]
-    votes = Counter(keys)
-    return [float(votes[key]) if key else 0.0 for key in keys]
+def _by(*scores: Callable[[Sequence[Trajectory]], Sequence[float]]) -> Ranks:
+    """The first score; among equals the next one decides."""
+    return lambda candidates: list(zip(*(score(candidates) for score in scores), strict=True))
 
 
-def _execution(candidates: Sequence[Trajectory]) -> list[float]:
-    return [_pass_ratio(t) for t in candidates]
-
-
-def _execution_majority(candidates: Sequence[Trajectory]) -> list[float]:
-    votes = _majority(candidates)
-    # Ratios of few programs differ by far more than a thousandth, so votes only break ties.
-    small = 1e-3 / (len(candidates) + 1)
-    pairs = zip(_execution(candidates), votes, strict=True)
-    return [passed + small * vote for passed, vote in pairs]
-
-
-def _pass_ratio(trajectory: Trajectory) -> float:
-    statuses = [turn.tool_status for turn in trajectory.turns if turn.tool_status]
-    return statuses.count("ok") / len(statuses) if statuses else 0.0
-
-
-_SCORES: dict[Selector, Scores] = {
-    Selector.RANDOM: lambda candidates: [0.0] * len(candidates),
-    Selector.MAJORITY: _majority,
-    Selector.EXECUTION: _execution,
-    Selector.EXECUTION_MAJORITY: _execution_majority,
-    Selector.ORACLE: lambda candidates: [float(t.correct) for t in candidates],
+_RANKS: dict[Selector, Ranks] = {
+    Selector.RANDOM: lambda candidates: [()] * len(candidates),
+    Selector.MAJORITY: _by(votes),
+    Selector.EXECUTION: _by(executed),
+    Selector.EXECUTION_MAJORITY: _by(executed, votes),
+    Selector.ORACLE: lambda candidates: [(float(t.correct),) for t in candidates],
 }

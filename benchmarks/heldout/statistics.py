@@ -127,27 +127,30 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
     return float(1.0 - np.prod(1.0 - k / tail))
 
 
-def majority_at_k(votes: Sequence[str], correct: Sequence[bool], k: int, seed: int = 0) -> float:
+def majority_at_k(camps: Sequence[int], correct: Sequence[bool], k: int, seed: int = 0) -> float:
     """Probability that the most frequent answer of k samples is correct.
 
-    Correct answers all equal the reference, so they are one candidate whatever their text; wrong
-    ones are told apart by text; `""` casts no vote. A tie counts as the share of tied candidates
-    that are correct. For k below the number of samples, mean over 200 random subsets.
+    A tie counts as the share of tied camps that are correct. For k below the number of samples,
+    mean over 200 random subsets.
 
     Args:
-        votes: Final answers, `""` for none.
+        camps: Which answers are the same, as `agents.thor.selection.camps` tells; -1 casts no vote.
         correct: Their verdicts.
         k: Samples that vote.
         seed: Of the subsets.
+
+    >>> majority_at_k([0, 0, 1, -1], [True, True, False, False], 4)
+    1.0
     """
-    if not 1 <= k <= len(votes):
-        raise ValueError(f"maj@{k} needs at least {k} samples of each problem, got {len(votes)}")
-    ballots = ["\x00right" if ok else vote.strip() for vote, ok in zip(votes, correct, strict=True)]
-    if k == len(ballots):
-        return _majority(ballots)
+    if not 1 <= k <= len(camps):
+        raise ValueError(f"maj@{k} needs at least {k} samples of each problem, got {len(camps)}")
+    if k == len(camps):
+        return _majority(camps, correct)
     random = np.random.default_rng(seed)
-    subsets = (random.choice(len(ballots), k, replace=False) for _ in range(200))
-    return float(np.mean([_majority([ballots[i] for i in subset]) for subset in subsets]))
+    subsets = (random.choice(len(camps), k, replace=False) for _ in range(200))
+    return float(
+        np.mean([_majority([camps[i] for i in s], [correct[i] for i in s]) for s in subsets])
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,16 +270,16 @@ def _interval(
     return Estimate(value, float(low), float(high), count)
 
 
-def _majority(ballots: Sequence[str]) -> float:
-    tally: dict[str, int] = {}
-    for ballot in ballots:
-        if ballot:
-            tally[ballot] = tally.get(ballot, 0) + 1
-    if not tally:
+def _majority(camps: Sequence[int], correct: Sequence[bool]) -> float:
+    members: dict[int, list[bool]] = {}
+    for camp, right in zip(camps, correct, strict=True):
+        if camp >= 0:
+            members.setdefault(camp, []).append(right)
+    if not members:
         return 0.0
-    most = max(tally.values())
-    winners = [ballot for ballot, count in tally.items() if count == most]
-    return ("\x00right" in winners) / len(winners)
+    most = max(map(len, members.values()))
+    winners = [sum(camp) / most for camp in members.values() if len(camp) == most]
+    return sum(winners) / len(winners)
 
 
 def _sign_flip(gaps: Floats, seed: int, flips: int = 10_000) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 from agents.core.behaviour import Tally, tally
 from agents.core.types import Trajectory
+from agents.thor.selection import camps
 from benchmarks.heldout.records import Header, Records
 from benchmarks.heldout.statistics import UNKNOWN, Estimate, majority_at_k, mean, pass_at_k, ratio
 
@@ -133,7 +134,7 @@ def _pass_at(problems: Sequence[Sequence[Trajectory]], k: int) -> Estimate:
 def _majority_at(problems: Sequence[Sequence[Trajectory]], k: int) -> Estimate:
     return mean(
         [
-            majority_at_k([t.answer for t in p], [t.correct for t in p], k)
+            majority_at_k(camps([t.answer for t in p]), [t.correct for t in p], k)
             for p in problems
             if len(p) >= k
         ]

@@ -181,6 +181,12 @@ def test_selectors_on_a_hand_counted_group(group, selector, accuracy):
     assert best_of(group, 5, selector).count == 0
 
 
+def test_one_answer_in_two_spellings_is_one_camp(make):
+    said = [(True, "1/2"), (False, "3"), (True, "\\frac{1}{2}")]
+    rows = [make("p", i, right, answer=answer) for i, (right, answer) in enumerate(said)]
+    assert best_of(rows, 3, Selector.MAJORITY).value == 1.0
+
+
 def test_majority_selector_is_maj_at_k(evaluation):
     records = evaluation(0.6, 5)
     assert best_of(records.trajectories, 4, Selector.MAJORITY).value == pytest.approx(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.thor.selection import camps
 from benchmarks.heldout import statistics as stats
 
 
@@ -40,11 +41,11 @@ def test_pass_at_k_refuses_more_draws_than_samples():
     ],
 )
 def test_majority(votes, correct, expected):
-    assert stats.majority_at_k(votes, correct, len(votes)) == expected
+    assert stats.majority_at_k(camps(votes), correct, len(votes)) == expected
 
 
 def test_majority_of_one_is_the_accuracy():
-    votes, correct = ["1"] * 30 + ["2"] * 70, [True] * 30 + [False] * 70
+    votes, correct = [0] * 30 + [1] * 70, [True] * 30 + [False] * 70
     assert stats.majority_at_k(votes, correct, 1) == pytest.approx(0.3, abs=0.1)
     assert stats.majority_at_k(votes, correct, 1, seed=3) == stats.majority_at_k(
         votes, correct, 1, seed=3
