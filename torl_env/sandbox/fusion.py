@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, Self
+from typing import Final
 from urllib.parse import urlsplit
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import fusion_wire
-from torl_env.sandbox.replay import ReplaySession
-from torl_env.sandbox.types import Execution, Limits, Session
+from torl_env.sandbox.calling import CallableSandbox, conclude
+from torl_env.sandbox.types import Execution, Limits
 
 _BUSY: Final = (429, 502, 503, 504)
 """The server says `not now`."""
@@ -52,7 +52,7 @@ class _RemoteCall(Future[Execution]):
         return True
 
 
-class FusionSandbox:
+class FusionSandbox(CallableSandbox):
     """Sends programs to a server that speaks Sandbox Fusion's `/run_code`.
 
     Sandbox Fusion measures wall time only, so a busy server can turn a right program into a
@@ -83,7 +83,7 @@ class FusionSandbox:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"expected a URL such as http://localhost:8080, got {url!r}")
         self.url = url.rstrip("/")
-        self.limits = limits if limits is not None else Limits()
+        super().__init__(limits)
         self._parts = parts
         self._path = parts.path.rstrip("/").removesuffix("/run_code") + "/run_code"
         self._headers = {"Content-Type": "application/json"}
@@ -96,29 +96,12 @@ class FusionSandbox:
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="torl-fusion")
         self._closed = threading.Event()
 
-    def run(self, code: str, limits: Limits | None = None) -> Execution:
-        """Run one program and wait for it."""
-        return self.submit(code, limits).result()
-
     def submit(self, code: str, limits: Limits | None = None) -> Future[Execution]:
-        """Send one program and return at once."""
-        if self._closed.is_set():
-            raise SandboxError("the sandbox is closed; make a new one")
+        """Send one program and return at once; cancelling the future drops the connection."""
+        self.check_open()
         call = _RemoteCall()
         self._threads.submit(self._work, call, code, self.limits if limits is None else limits)
         return call
-
-    async def arun(self, code: str, limits: Limits | None = None) -> Execution:
-        """`run` for asyncio; cancelling the task drops the connection."""
-        import asyncio
-
-        return await asyncio.wrap_future(self.submit(code, limits))
-
-    def session(self, limits: Limits | None = None) -> Session:
-        """A session by replay: the server keeps nothing."""
-        if self._closed.is_set():
-            raise SandboxError("the sandbox is closed; make a new one")
-        return ReplaySession(self.run, self.limits if limits is None else limits)
 
     def close(self) -> None:
         """Give up what is in flight and close the connections; idempotent."""
@@ -127,11 +110,10 @@ class FusionSandbox:
         while not self._idle.empty():
             self._idle.get_nowait().close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more programs."""
+        return self._closed.is_set()
 
     def _work(self, call: _RemoteCall, code: str, limits: Limits) -> None:
         if call.cancelled():
@@ -144,12 +126,7 @@ class FusionSandbox:
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it
             outcome = error
-        if not call.set_running_or_notify_cancel():
-            return
-        if isinstance(outcome, Exception):
-            call.set_exception(outcome)
-        else:
-            call.set_result(outcome)
+        conclude(call, outcome)
 
     def _with_retries(self, attempt: Callable[[], Execution], call: _RemoteCall) -> Execution:
         for number in range(self._retries + 1):

@@ -10,12 +10,12 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
-from typing import IO, Final, Self
+from typing import IO, Final
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import output, verdict
-from torl_env.sandbox.replay import ReplaySession
-from torl_env.sandbox.types import Execution, Limits, Session
+from torl_env.sandbox.calling import CallableSandbox, conclude
+from torl_env.sandbox.types import Execution, Limits
 
 # Runs in the child: sets the limits, takes the program from standard input, leaves a report.
 _RUNNER: Final = r"""
@@ -79,7 +79,7 @@ class _PlainCall(Future[Execution]):
         return True
 
 
-class SubprocessSandbox:
+class SubprocessSandbox(CallableSandbox):
     """Starts an interpreter for each program and bounds it by resource limits.
 
     Programs can read files, use the network and signal this user's processes: this keeps accidents
@@ -98,45 +98,27 @@ class SubprocessSandbox:
         concurrency: int = 8,
         python: str = sys.executable,
     ) -> None:
-        self.limits = limits if limits is not None else Limits()
+        super().__init__(limits)
         self._python = python
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="torl-subprocess")
         self._closed = threading.Event()
 
-    def run(self, code: str, limits: Limits | None = None) -> Execution:
-        """Run one program and wait for it."""
-        return self.submit(code, limits).result()
-
     def submit(self, code: str, limits: Limits | None = None) -> Future[Execution]:
         """Start one program and return at once; cancelling the future kills it."""
-        if self._closed.is_set():
-            raise SandboxError("the sandbox is closed; make a new one")
+        self.check_open()
         call = _PlainCall()
         self._threads.submit(self._work, call, code, self.limits if limits is None else limits)
         return call
-
-    async def arun(self, code: str, limits: Limits | None = None) -> Execution:
-        """`run` for asyncio; cancelling the task kills the program."""
-        import asyncio
-
-        return await asyncio.wrap_future(self.submit(code, limits))
-
-    def session(self, limits: Limits | None = None) -> Session:
-        """A session by replay."""
-        if self._closed.is_set():
-            raise SandboxError("the sandbox is closed; make a new one")
-        return ReplaySession(self.run, self.limits if limits is None else limits)
 
     def close(self) -> None:
         """Refuse further calls and wait for running ones; idempotent."""
         self._closed.set()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more programs."""
+        return self._closed.is_set()
 
     def _work(self, call: _PlainCall, code: str, limits: Limits) -> None:
         try:
@@ -145,12 +127,7 @@ class SubprocessSandbox:
             outcome = SandboxError(f"a program cannot be started: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it
             outcome = error
-        if not call.set_running_or_notify_cancel():
-            return
-        if isinstance(outcome, Exception):
-            call.set_exception(outcome)
-        else:
-            call.set_result(outcome)
+        conclude(call, outcome)
 
     def _execute(self, call: _PlainCall, code: str, limits: Limits) -> Execution:
         began = time.monotonic()

@@ -4,11 +4,11 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox.replay import ReplaySession
-from torl_env.sandbox.types import Execution, Limits, Session
+from torl_env.sandbox.calling import CallableSandbox, conclude
+from torl_env.sandbox.types import Execution, Limits
 
 _REFRESH: Final = "no node of the Ray cluster is alive"
 
@@ -62,7 +62,7 @@ class _RayCall(Future[Execution]):
         return True
 
 
-class RaySandbox:
+class RaySandbox(CallableSandbox):
     """Sends each program to the least loaded node; torl-gym must be installed on all of them.
 
     A node that dies costs its programs one more try elsewhere; when that fails too, they are
@@ -83,37 +83,22 @@ class RaySandbox:
         concurrency: int = 64,
         packages: Sequence[str] = (),
     ) -> None:
-        self.limits = limits if limits is not None else Limits()
+        super().__init__(limits)
         self._address = address
         self._options = {"concurrency": concurrency, "packages": tuple(packages)}
         self._lock = threading.RLock()
         self._nodes: dict[str, _Node] = {}
         self._closed = False
 
-    def run(self, code: str, limits: Limits | None = None) -> Execution:
-        """Run one program and wait for it."""
-        return self.submit(code, limits).result()
-
     def submit(self, code: str, limits: Limits | None = None) -> Future[Execution]:
         """Send one program and return at once; cancelling the future kills it."""
         call = _RayCall(code, self.limits if limits is None else limits)
         with self._lock:
-            self._check_open()
+            self.check_open()
             if not self._nodes:
                 self.refresh()
         self._send(call)
         return call
-
-    async def arun(self, code: str, limits: Limits | None = None) -> Execution:
-        """`run` for asyncio; cancelling the task kills the program."""
-        import asyncio
-
-        return await asyncio.wrap_future(self.submit(code, limits))
-
-    def session(self, limits: Limits | None = None) -> Session:
-        """A session by replay, which survives the death of a node."""
-        self._check_open()
-        return ReplaySession(self.run, self.limits if limits is None else limits)
 
     def refresh(self) -> list[str]:
         """Look for nodes that have joined or gone; returns the names of those in use."""
@@ -146,22 +131,17 @@ class RaySandbox:
             for node in nodes:
                 ray.kill(node.actor)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise SandboxError("the sandbox is closed; make a new one")
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more programs."""
+        return self._closed
 
     def _send(self, call: _RayCall) -> None:
         with self._lock:
             node = min(self._nodes.values(), key=lambda item: item.flying, default=None)
             if node is None or self._closed:
                 why = "the sandbox was closed" if self._closed else _REFRESH
-                self._finish(call, SandboxError(why))
+                conclude(call, SandboxError(why))
                 return
             node.flying += 1
             call.attempts += 1
@@ -175,16 +155,16 @@ class RaySandbox:
             node.flying -= 1
         error = done.exception()
         if error is None:
-            self._finish(call, done.result())
+            conclude(call, done.result())
         elif isinstance(error, RayTaskError) and isinstance(error.cause, SandboxError):
-            self._finish(call, SandboxError(str(error.cause)))
+            conclude(call, SandboxError(str(error.cause)))
         elif isinstance(error, RayActorError) and call.attempts < 2 and not call.cancelled():
             self._bury(node)
             self._send(call)
         elif isinstance(error, RayError):
-            self._finish(call, SandboxError(f"a Ray node lost the program: {error}"))
+            conclude(call, SandboxError(f"a Ray node lost the program: {error}"))
         else:
-            self._finish(call, SandboxError(f"a Ray worker failed: {error!r}"))
+            conclude(call, SandboxError(f"a Ray worker failed: {error!r}"))
 
     def _bury(self, node: _Node) -> None:
         with self._lock:
@@ -198,12 +178,3 @@ class RaySandbox:
     def _refresh_quietly(self) -> None:
         if not self._closed:
             self.refresh()
-
-    @staticmethod
-    def _finish(call: _RayCall, outcome: Execution | SandboxError) -> None:
-        if not call.set_running_or_notify_cancel():
-            return
-        if isinstance(outcome, SandboxError):
-            call.set_exception(outcome)
-        else:
-            call.set_result(outcome)

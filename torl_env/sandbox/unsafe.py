@@ -10,10 +10,11 @@ import traceback
 import types
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import output, verdict
+from torl_env.sandbox.calling import CallableSandbox
 from torl_env.sandbox.types import Execution, Limits, Session
 
 _POLL_SECONDS: Final = 0.01
@@ -224,7 +225,7 @@ class UnsafeSession:
         self._namespace = {}
 
 
-class UnsafeSandbox:
+class UnsafeSandbox(CallableSandbox):
     """NOT A SANDBOX: runs programs in this process, with all its rights, one at a time.
 
     A program can read, change and end everything that this process can. Loops inside C code are
@@ -235,50 +236,32 @@ class UnsafeSandbox:
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits if limits is not None else Limits()
+        super().__init__(limits)
         self._closed = False
 
-    def run(self, code: str, limits: Limits | None = None) -> Execution:
-        """Run one program and wait for it."""
-        if self._closed:
-            raise SandboxError("the sandbox is closed; make a new one")
-        return _Program(code, _fresh_namespace(), limits or self.limits).run()
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more programs."""
+        return self._closed
 
     def submit(self, code: str, limits: Limits | None = None) -> Future[Execution]:
         """Start one program in a thread; a program that has not started yet can be cancelled."""
-        if self._closed:
-            raise SandboxError("the sandbox is closed; make a new one")
+        self.check_open()
+        program = _Program(code, _fresh_namespace(), limits or self.limits)
         future: Future[Execution] = Future()
 
         def work() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(self.run(code, limits))
-            except SandboxError as error:
-                future.set_exception(error)
+            if future.set_running_or_notify_cancel():
+                future.set_result(program.run())
 
         threading.Thread(target=work, name="torl-unsafe-call", daemon=True).start()
         return future
 
-    async def arun(self, code: str, limits: Limits | None = None) -> Execution:
-        """`run` for asyncio."""
-        import asyncio
-
-        return await asyncio.wrap_future(self.submit(code, limits))
-
     def session(self, limits: Limits | None = None) -> Session:
         """Open a namespace that is kept."""
-        if self._closed:
-            raise SandboxError("the sandbox is closed; make a new one")
+        self.check_open()
         return UnsafeSession(limits or self.limits)
 
     def close(self) -> None:
         """Refuse further calls; idempotent."""
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
