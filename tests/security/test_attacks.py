@@ -17,6 +17,8 @@ import pytest
 
 from torl_env.sandbox import Execution, Limits, LocalSandbox
 from torl_env.sandbox.forkserver.config import Layer
+from torl_env.sandbox.forkserver.runs import BURST
+from torl_env.sandbox.forkserver.seccomp import NUMBERS
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux"),
@@ -27,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 CATEGORIES = sorted(path.stem for path in (Path(__file__).parent / "programs").glob("*.txt"))
 LIMITS = Limits(cpu_seconds=0.4, wall_seconds=1.2, memory_mb=256, output_bytes=4096, processes=64)
 SLOW = pytest.mark.slow
+RECVMSG = NUMBERS["recvmsg"]
 LAYER_SETS = {
     "everything": (),
     "unprivileged": ("unprivileged",),
@@ -47,7 +50,7 @@ class Arena:
     held: frozenset[str]
     spaces: list[str]
     port: int
-    idle: int = 2
+    idle: int = 2 + BURST - 1
 
     def prepare(self, code: str) -> str:
         for key, value in {
@@ -89,15 +92,25 @@ class Arena:
         assert not shared.exists() or " 460577 " not in shared.read_text()
 
     def _strangers(self) -> list[str]:
-        """Processes below the servers beyond those forked ahead."""
+        """Processes below the servers that do not wait for a job, or are too many to do so."""
         assert self.sandbox._pool is not None
         strangers = []
         for tier in self.sandbox._pool._tiers.values():
             for server in tier.servers:
                 pid = inner_pid(server._process.pid, "namespaces" in self.held)
                 children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                strangers += [child for child in children if not waits(child)]
                 strangers += children[self.idle :]
         return strangers
+
+
+def waits(pid: str) -> bool:
+    """Whether a process is in recvmsg, as those that were forked ahead are."""
+    try:
+        return Path(f"/proc/{pid}/syscall").read_text().startswith(f"{RECVMSG} ")
+    except OSError:
+        # It has ended, or belongs to a user whose processes we may not look into.
+        return Path(f"/proc/{pid}").exists() and os.geteuid() != 0
 
 
 def inner_pid(outer: int, nested: bool) -> int:

@@ -3,8 +3,11 @@
 import ctypes
 import os
 import platform
+import signal
 import struct
+import sys
 import time
+from collections.abc import Callable
 from typing import Final
 
 ARCH: Final = platform.machine()
@@ -42,6 +45,7 @@ CAP_SETGID: Final = 6
 CAP_SETUID: Final = 7
 
 _NR_CLOSE_RANGE: Final = 436
+_NR_SIGNALFD4: Final = 289 if X86 else 74
 _NR_CAPSET: Final = 126 if X86 else 91
 _NR_PIVOT_ROOT: Final = 155 if X86 else 41
 _NR_CLONE: Final = 56 if X86 else 220
@@ -97,10 +101,10 @@ def umount_detached(target: str) -> None:
     checked(libc.umount2(os.fsencode(target), MNT_DETACH), f"umount {target}")
 
 
-def close_from(first: int) -> None:
-    """Close every descriptor from `first` on."""
-    if syscall(_NR_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), 0) < 0:
-        os.closerange(first, 65_536)
+def close_from(first: int, last: int = 0xFFFFFFFF) -> None:
+    """Close every descriptor from `first` to `last`."""
+    if syscall(_NR_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), 0) < 0:
+        os.closerange(first, min(last, 65_535) + 1)
 
 
 def set_capabilities(*kept: int) -> None:
@@ -117,6 +121,34 @@ def empty_bounding_set() -> None:
     for number in range(64):
         if libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(number), zero, zero, zero) != 0:
             return
+
+
+def signal_descriptor(number: int) -> int:
+    """Block a signal and return a descriptor that can be read while one is pending (signalfd)."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (number,))
+    mask = struct.pack("Q", 1 << (number - 1))
+    flags = ctypes.c_int(os.O_CLOEXEC | os.O_NONBLOCK)
+    return checked(syscall(_NR_SIGNALFD4, ctypes.c_int(-1), mask, 8, flags), "signalfd")
+
+
+def _plain_fork() -> Callable[[], int]:
+    """`fork(2)` without the hooks that Python and its modules run around it.
+
+    With one thread there is no lock to renew, and what the hooks touch is two thirds of the pages
+    that a small program copies. PyDLL keeps the interpreter lock, as os.fork does.
+    """
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return os.fork
+    function = ctypes.PyDLL(None, use_errno=True).fork
+
+    def fork() -> int:
+        return checked(function(), "fork")
+
+    return fork
+
+
+fork: Final = _plain_fork()
+"""As `os.fork`, for a process of one thread whose Python signal handlers never run."""
 
 
 def cpu_seconds(pid: int) -> float:

@@ -12,7 +12,6 @@ import io
 import linecache
 import mmap
 import os
-import random
 import resource
 import signal
 import socket
@@ -33,9 +32,9 @@ FILENAME: Final = "<program>"
 COMPILING, COMPILED = 1, 2
 """Values of a child's byte in the shared page; 0 while it is not ready."""
 CONTROL: Final = 3
-"""The child's descriptor to the server, until the program starts."""
+"""A session's descriptor to the server."""
 NULL: Final = 4
-"""/dev/null, likewise; a session keeps both."""
+"""/dev/null, for a session."""
 _REPORT_CHARS: Final = 2_000
 _SPARE_BYTES: Final = 32 << 20
 """Address space kept back from the program, to word a memory error."""
@@ -54,14 +53,6 @@ def open_streams() -> None:
     sys.stderr = sys.__stderr__ = stream(2, "backslashreplace")  # type: ignore[misc]
 
 
-def reset_signals() -> None:
-    """Undo what the server's loop needs; too large a file kills instead of raising."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-
-
 def drop_identity(isolation: Isolation, offset: int, nice: int) -> None:
     """Become a user of one's own, without the few rights the server has."""
     if isolation.first_uid:
@@ -72,7 +63,8 @@ def drop_identity(isolation: Isolation, offset: int, nice: int) -> None:
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     if not isolation.private_pids:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.nice(nice)
+    if nice:
+        os.nice(nice)
 
 
 def set_limits(job: Job, child: "Child", *, session: bool = False) -> None:
@@ -242,29 +234,26 @@ class Child:
         self.seed = config.seed
         self.nice = config.nice
 
-    def settle(self, channel: int, offset: int) -> None:
-        """Do everything that does not depend on the job; only descriptors 0 to 4 stay open.
+    def settle(self, channel: socket.socket, offset: int) -> None:
+        """Do everything that does not depend on the job; descriptors 0 to 4 and `channel` stay.
 
         Standard error is still the server's log, so that a failure here is heard of.
         """
-        reset_signals()
         drop_identity(self.isolation, offset, self.nice)
-        os.dup2(channel, CONTROL)
-        os.dup2(self.null, NULL)
-        os.dup2(self.null, 0)
-        os.dup2(self.null, 1)
-        kernel.close_from(NULL + 1)
+        for number in (0, 1, CONTROL, NULL):
+            os.dup2(self.null, number)
+        kept = channel.fileno()
+        kernel.close_from(NULL + 1, kept - 1)
+        kernel.close_from(kept + 1)
 
-    def serve_one(self, channel: int, slot: int) -> NoReturn:
+    def serve_one(self, channel: socket.socket, slot: int) -> NoReturn:
         """Wait for a job on `channel`, run it and end."""
         try:
             self.settle(channel, slot)
             if self.isolation.program_filter is not None:
                 self.isolation.program_filter.install(os.getpid())
             namespace = new_main()
-            # The random module draws a new seed in every forked child.
-            random.seed(self.seed)
-            job, source = self._take_job()
+            job, source = self._take_job(channel)
             self.phases[slot] = COMPILING
         except BaseException as error:  # noqa: BLE001 - the server reads the phase
             os.write(2, f"sandbox: cannot prepare a program: {error!r}\n".encode())
@@ -278,13 +267,13 @@ class Child:
         self.phases.close()
         finish(run(code, namespace, job.output_bytes // 16))
 
-    def _take_job(self) -> tuple[Job, str]:
-        with socket.socket(fileno=CONTROL) as control:
-            data, files, _, _ = socket.recv_fds(control, 64, 3)
-            if len(files) < 3:
-                _exit(0)
-            for number, file in enumerate(files):
-                os.dup2(file, number)
+    def _take_job(self, channel: socket.socket) -> tuple[Job, str]:
+        data, files, _, _ = socket.recv_fds(channel, 64, 3)
+        if len(files) < 3:
+            _exit(0)
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+        channel.detach()
         kernel.close_from(CONTROL)
         job = Job.unpack(data)
         source = take_source(job.source_bytes)

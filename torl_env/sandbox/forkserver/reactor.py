@@ -6,7 +6,6 @@ import itertools
 import os
 import resource
 import select
-import signal
 import time
 from collections.abc import Callable
 
@@ -15,9 +14,13 @@ Reaped = Callable[[int, resource.struct_rusage], None]
 
 
 class Reactor:
-    """Dispatches to callables; every one of them must return at once."""
+    """Dispatches to callables; every one of them must return at once.
 
-    def __init__(self) -> None:
+    Args:
+        ends: Descriptor that can be read when a child has ended.
+    """
+
+    def __init__(self, ends: int) -> None:
         self._poll = select.epoll()
         self._readable: dict[int, Callable[[], None]] = {}
         self._children: dict[int, Reaped] = {}
@@ -25,10 +28,8 @@ class Reactor:
         self._order = itertools.count()
         self.spare_time: Callable[[], bool] = lambda: False
         """Called when nothing is waiting; returns whether there is more to do in spare time."""
-        self._wake, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        self.watch(self._wake, self._reap)
+        self._ends = ends
+        self.watch(ends, self._reap)
 
     def watch(self, descriptor: int, handler: Callable[[], None]) -> None:
         """Call `handler` whenever `descriptor` can be read."""
@@ -58,7 +59,7 @@ class Reactor:
 
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            os.read(self._wake, 4096)
+            os.read(self._ends, 4096)
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)

@@ -5,16 +5,20 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from torl_env.sandbox.forkserver import kernel
 from torl_env.sandbox.forkserver.program import COMPILED, Child
 from torl_env.sandbox.forkserver.reactor import Reactor
 from torl_env.sandbox.forkserver.watch import WaitMeter, Watch
 from torl_env.sandbox.forkserver.wire import Ending, Mark, Reply, Request
 
 _exit: Final = os._exit
+BURST: Final = 4
+"""Children forked in a row when one is wanted and none is there, or too few are."""
 Send = Callable[[Reply], None]
 
 
@@ -27,22 +31,39 @@ class Ready:
     slot: int
 
 
-def fork_child(serve: Callable[[int], None]) -> tuple[int, socket.socket]:
+Serve = Callable[[socket.socket], None]
+
+
+def fork_child(serve: Serve) -> tuple[int, socket.socket]:
     """Fork a child that runs `serve` on its end of a new channel and never comes back.
 
     Returns:
         Its process id and the server's end.
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            serve(theirs.detach())
-        finally:
-            _exit(1)
-    theirs.close()
-    ours.setblocking(False)
-    return pid, ours
+    return fork_children([serve])[0]
+
+
+def fork_children(serves: Sequence[Serve]) -> list[tuple[int, socket.socket]]:
+    """`fork_child` for several, in a row.
+
+    After a fork the server copies every page that it writes. So nothing but forks happens between
+    two of them; a child closes the channels of the others before it takes a job.
+    """
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in serves]
+    pids: list[int] = []
+    fork = kernel.fork
+    for number, serve in enumerate(serves):
+        pid = fork()
+        if pid == 0:
+            try:
+                serve(pairs[number][1])
+            finally:
+                _exit(1)
+        pids.append(pid)
+    for ours, theirs in pairs:
+        theirs.close()
+        ours.setblocking(False)
+    return [(pid, ours) for pid, (ours, _) in zip(pids, pairs, strict=True)]
 
 
 class Runs:
@@ -69,7 +90,9 @@ class Runs:
             self._close(files)
             self._send(Reply(request.call, Ending.FAILED, code=11))
             return
-        ready = self._idle.pop() if self._idle else self._fork()
+        if not self._idle:
+            self._fork_ahead(BURST)
+        ready = self._idle.pop()
         watch = Watch(self._reactor, self.meter, ready.pid, request.job)
         self._running[request.call] = watch
 
@@ -92,11 +115,9 @@ class Runs:
             watch.kill(Ending.KILLED)
 
     def refill(self) -> bool:
-        """Fork one child ahead; whether more are wanted."""
-        if len(self._idle) < self._idle_wanted and self._free:
-            ready = self._fork()
-            self._idle.append(ready)
-            self._reactor.adopt(ready.pid, lambda *_: self._lost(ready))
+        """Fork children ahead if there are too few; whether more are wanted."""
+        if len(self._idle) < self._idle_wanted:
+            self._fork_ahead(BURST)
         return len(self._idle) < self._idle_wanted and bool(self._free)
 
     @staticmethod
@@ -104,11 +125,19 @@ class Runs:
         for file in files:
             os.close(file)
 
-    def _fork(self) -> Ready:
-        slot = self._free.pop()
-        self._child.phases[slot] = 0
-        pid, channel = fork_child(lambda end: self._child.serve_one(end, slot))
-        return Ready(pid, channel, slot)
+    def _fork_ahead(self, count: int) -> None:
+        """Make up to `count` children."""
+        slots = [self._free.pop() for _ in range(min(count, len(self._free)))]
+        for slot in slots:
+            self._child.phases[slot] = 0
+        made = fork_children([partial(self._child.serve_one, slot=slot) for slot in slots])
+        for slot, (pid, channel) in zip(slots, made, strict=True):
+            ready = Ready(pid, channel, slot)
+            self._idle.append(ready)
+            self._await_loss(ready)
+
+    def _await_loss(self, ready: Ready) -> None:
+        self._reactor.adopt(ready.pid, lambda *_: self._lost(ready))
 
     def _lost(self, ready: Ready) -> None:
         if ready in self._idle:

@@ -16,7 +16,8 @@ from torl_env.sandbox.forkserver.syscalls import AARCH64, X86_64
 Instruction = tuple[int, int, int, int]
 """code, jump if true, jump if false, constant."""
 
-_NUMBERS: Final = X86_64 if kernel.X86 else AARCH64
+NUMBERS: Final = X86_64 if kernel.X86 else AARCH64
+"""System calls by name."""
 _AUDIT_ARCH: Final = 0xC000003E if kernel.X86 else 0xC00000B7
 _X32_BIT: Final = 0x40000000
 _PID: Final = 0xDEADBEEF
@@ -116,7 +117,7 @@ def _tree(segments: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
 
 
 def _base_program() -> list[Instruction]:
-    leaves = {_NUMBERS[name]: rule for name, rule in _base_rules().items() if name in _NUMBERS}
+    leaves = {NUMBERS[name]: rule for name, rule in _base_rules().items() if name in NUMBERS}
     segments: list[tuple[int, list[Instruction]]] = []
     following = 0
     for number in sorted(leaves):
@@ -149,7 +150,7 @@ def _child_program(*, session: bool) -> list[Instruction]:
     bodies |= {name: [_DENY] for name in _SERVER_ONLY}
     program = [_LOAD_NUMBER]
     for name, body in bodies.items():
-        program += [(_EQUAL, 0, len(body), _NUMBERS[name]), *body]
+        program += [(_EQUAL, 0, len(body), NUMBERS[name]), *body]
     return [*program, _ALLOW]
 
 
@@ -172,9 +173,7 @@ class Filter:
         for slot in self._slots:
             struct.pack_into("I", self._code, slot * 8 + 4, pid)
         flags = ctypes.c_uint(8 if listen else 0)
-        return kernel.checked(
-            kernel.syscall(_NUMBERS["seccomp"], 1, flags, self._header), "seccomp"
-        )
+        return kernel.checked(kernel.syscall(NUMBERS["seccomp"], 1, flags, self._header), "seccomp")
 
 
 def base_filter() -> Filter:

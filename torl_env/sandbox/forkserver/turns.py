@@ -71,11 +71,13 @@ class Interpreter:
         self._control: socket.socket
         self._namespace: dict[str, object]
 
-    def serve(self, channel: int, offset: int) -> NoReturn:
+    def serve(self, channel: socket.socket, offset: int) -> NoReturn:
         """Become a session on `channel`; never returns."""
         child = self._child
         child.settle(channel, offset)
         os.dup2(NULL, 2)
+        os.dup2(channel.fileno(), CONTROL)
+        channel.close()
         self._control = socket.socket(fileno=CONTROL)
         child.phases.close()
         random.seed(child.seed)
