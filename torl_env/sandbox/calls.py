@@ -1,13 +1,16 @@
 """One request to a fork server from the client's side: its memory files, its future, its end."""
 
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, Protocol
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import output, verdict
+from torl_env.sandbox.calling import conclude
 from torl_env.sandbox.forkserver.wire import REPORT, Ending, Job, Mark, Op, Reply, Request
+from torl_env.sandbox.starvation import OUT_OF_MEMORY_KILLS
 from torl_env.sandbox.types import Execution, Limits
 
 _MOST: Final = 2**31 - 1
@@ -143,18 +146,12 @@ class ProgramCall(Future[Execution]):
             outcome = SandboxError(f"the output of a program cannot be read: {error}")
         finally:
             self._close()
-        if not self.set_running_or_notify_cancel():
-            return
-        if isinstance(outcome, SandboxError):
-            self.set_exception(outcome)
-        else:
-            self.set_result(outcome)
+        conclude(self, outcome)
 
     def fail(self, error: SandboxError) -> None:
         """The machine's fault."""
         self._close()
-        if self.set_running_or_notify_cancel():
-            self.set_exception(error)
+        conclude(self, error)
 
     def _close(self) -> None:
         if self._files is not None:
@@ -171,6 +168,12 @@ class ProgramCall(Future[Execution]):
             )
         if reply.ending is Ending.KILLED:
             return SandboxError("the program was killed because its call was cancelled")
+        killed = reply.ending is Ending.SIGNALED and reply.signal == signal.SIGKILL
+        if killed and OUT_OF_MEMORY_KILLS.explain_one():
+            return SandboxError(
+                "the kernel ended a program within its limits because memory ran out: lower "
+                "`concurrency` or `Limits.memory_mb`, or raise `total_memory_mb`"
+            )
         line, memory = self._files.report()
         timed_out = {Ending.CPU: "cpu", Ending.WALL: "wall"}.get(reply.ending, "")
         ended = verdict.Ended(

@@ -37,6 +37,10 @@ MEANING: Final[Mapping[Layer, tuple[str, str]]] = {
         "CPU, memory, output and descriptors of each program are bounded",
         "programs are not bounded",
     ),
+    Layer.CGROUP: (
+        "all programs together cannot take this machine's memory",
+        "many programs at their limits can together take this machine's memory",
+    ),
 }
 """Of a layer that holds, and of one that does not."""
 

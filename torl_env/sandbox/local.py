@@ -9,9 +9,11 @@ import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 from torl_env.errors import SandboxError
+from torl_env.sandbox import cgroup
+from torl_env.sandbox.calling import CallableSandbox
 from torl_env.sandbox.calls import ProgramCall
 from torl_env.sandbox.forkserver.config import Layer, ServerConfig, ServerReport
 from torl_env.sandbox.live import LocalSession, SessionBook
@@ -22,7 +24,7 @@ from torl_env.sandbox.tiers import ALL, TIERS, tier_of
 from torl_env.sandbox.types import Execution, Limits, Session
 
 
-class LocalSandbox:
+class LocalSandbox(CallableSandbox):
     r"""Runs programs in isolated forks of pre-warmed local server processes.
 
     Nothing is started before the first call. The object may be used from any thread, survives a
@@ -40,6 +42,8 @@ class LocalSandbox:
         python: Interpreter of the programs.
         sessions: Most sessions open at once.
         nice: Added to the priority number of programs: the trainer beside them goes first.
+        total_memory_mb: Of all programs and servers together, where a control group can be made;
+            default half of what this machine has.
         hung_after: Seconds without a sign of life after which a server that owes results is
             replaced; those calls are `SandboxError`.
 
@@ -63,6 +67,7 @@ class LocalSandbox:
         python: str = sys.executable,
         sessions: int = 1024,
         nice: int = 2,
+        total_memory_mb: int | None = None,
         hung_after: float = HUNG_SECONDS,
     ) -> None:
         if concurrency < 1:
@@ -79,22 +84,20 @@ class LocalSandbox:
             "python": python,
             "sessions": sessions,
             "nice": nice,
+            "total_memory_mb": total_memory_mb,
             "hung_after": hung_after,
         }
         self._begin()
         _instances.add(self)
 
     def _begin(self) -> None:
-        self.limits: Limits = self._config["limits"]
+        super().__init__(self._config["limits"])
         self._lock = threading.Lock()
         self._pool: ServerPool | None = None
+        self._group: cgroup.ControlGroup | None = None
         self._closed = False
         self._plain = None if sys.platform == "linux" else self._fall_back()
         self._book = SessionBook(self._started, self._config["sessions"])
-
-    def run(self, code: str, limits: Limits | None = None) -> Execution:
-        """Run one program in a fresh interpreter and wait for it."""
-        return self.submit(code, limits).result()
 
     def submit(
         self, code: str, limits: Limits | None = None, *, stdin: str = ""
@@ -107,12 +110,6 @@ class LocalSandbox:
         call.on_cancel = pool.kill
         pool.submit(self._tier_of(code), call)
         return call
-
-    async def arun(self, code: str, limits: Limits | None = None) -> Execution:
-        """`run` for asyncio; cancelling the task kills the program."""
-        import asyncio
-
-        return await asyncio.wrap_future(self.submit(code, limits))
 
     def session(self, limits: Limits | None = None) -> Session:
         """Open an interpreter that keeps its variables; it has all libraries loaded."""
@@ -156,14 +153,16 @@ class LocalSandbox:
             if self._plain is not None:
                 self._plain.close()
             pool, self._pool = self._pool, None
+            group, self._group = self._group, None
         if pool is not None:
             pool.close()
+        if group is not None:
+            group.remove()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more programs."""
+        return self._closed
 
     def __getstate__(self) -> dict[str, Any]:
         return self._config
@@ -186,8 +185,7 @@ class LocalSandbox:
 
     def _started(self) -> ServerPool:
         with self._lock:
-            if self._closed:
-                raise SandboxError("the sandbox is closed; make a new one")
+            self.check_open()
             if self._pool is None:
                 self._pool = self._new_pool()
             return self._pool
@@ -195,7 +193,10 @@ class LocalSandbox:
     def _new_pool(self) -> ServerPool:
         config = self._config
         processors = os.cpu_count() or 1
+        directories, detail = self._control_group()
         common = ServerConfig(
+            cgroup=directories,
+            cgroup_detail=detail,
             packages=config["packages"],
             search=search_path(config["python"]),
             idle=config["idle"],
@@ -214,6 +215,20 @@ class LocalSandbox:
             self._check_layers,
             config["hung_after"],
         )
+
+    def _control_group(self) -> tuple[tuple[str, ...], str]:
+        """Make one; its directories, and what it bounds or why there is none."""
+        config = self._config
+        if Layer.CGROUP in config["off"]:
+            return (), "switched off"
+        threads = config["concurrency"] * self.limits.processes + 4 * config["sessions"] + 256
+        try:
+            self._group = cgroup.make(
+                config["total_memory_mb"] or cgroup.half_of_memory(), max(threads, 4096)
+            )
+        except OSError as error:
+            return (), str(error)
+        return tuple(map(str, self._group.directories)), self._group.detail
 
     def _fall_back(self) -> SubprocessSandbox:
         """Without Linux there are no fork servers."""

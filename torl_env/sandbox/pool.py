@@ -16,6 +16,7 @@ from torl_env.sandbox.calls import Exchange
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.wire import Op, Reply, Request
 from torl_env.sandbox.process import ServerProcess
+from torl_env.sandbox.starvation import OUT_OF_MEMORY_KILLS
 
 _START_ATTEMPTS: Final = 2
 _BUSY: Final = 8
@@ -75,6 +76,7 @@ class ServerPool:
         on_ready: Callable[[ServerReport], None],
         hung_after: float = HUNG_SECONDS,
     ) -> None:
+        OUT_OF_MEMORY_KILLS.forget()
         self._tiers = {name: Tier(replace(config)) for name, config in configs.items()}
         self._python = python
         self._concurrency = concurrency

@@ -45,8 +45,10 @@ class ServerConfig:
     sessions: int = 1024
     off: tuple[str, ...] = ()
     """Layers to leave out; `unprivileged` makes a server of root behave as an ordinary user's."""
-    cgroup: str = ""
-    """Directory of a delegated control group, if any."""
+    cgroup: tuple[str, ...] = ()
+    """Directories of the control group to join."""
+    cgroup_detail: str = ""
+    """What it bounds, or why there is none."""
     nice: int = 2
     """Added to the priority number of programs: a trainer on the same machine goes first."""
     seed: int = 0
@@ -60,7 +62,7 @@ class ServerConfig:
     def from_json(cls, text: str) -> Self:
         """Inverse of `to_json`."""
         data: dict[str, Any] = json.loads(text)
-        for key in ("packages", "search", "off"):
+        for key in ("packages", "search", "off", "cgroup"):
             data[key] = tuple(data.get(key, ()))
         return cls(**data)
 

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ _SPACES = (
     | kernel.CLONE_NEWNS
 )
 _UID_BLOCK = 8192
+_OOM_SCORE = 500
 _BY_USER = "made in a user namespace"
 
 
@@ -56,6 +58,24 @@ def _new_user_namespace() -> None:
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{uid} {uid} 1")
     _write("/proc/self/gid_map", f"{gid} {gid} 1")
+
+
+def enter_cgroup(config: ServerConfig, isolation: Isolation) -> None:
+    """Join the control group that the client has made, with all that will be forked."""
+    detail = config.cgroup_detail
+    try:
+        for directory in config.cgroup:
+            _write(f"{directory}/cgroup.procs", "0")
+    except OSError as error:
+        isolation.note(Layer.CGROUP, False, f"cannot join {error.filename} ({error.strerror})")
+    else:
+        isolation.note(Layer.CGROUP, bool(config.cgroup), detail)
+
+
+def offer_to_die_first() -> None:
+    """Where memory runs out, the kernel ends a program before the trainer."""
+    with suppress(OSError):
+        _write("/proc/self/oom_score_adj", str(_OOM_SCORE))
 
 
 def enter_namespaces(config: ServerConfig, isolation: Isolation, keep: int) -> None:

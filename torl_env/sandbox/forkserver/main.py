@@ -12,7 +12,7 @@ import types
 from typing import NoReturn
 
 from torl_env.sandbox.forkserver import isolation as walls
-from torl_env.sandbox.forkserver import rootfs, warm
+from torl_env.sandbox.forkserver import kernel, rootfs, warm
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.program import Child, open_streams
 from torl_env.sandbox.forkserver.reactor import Reactor
@@ -90,6 +90,12 @@ def _prepare_environment() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def _prepare_signals() -> None:
+    """What programs inherit: the interpreter's defaults, but too large a file kills."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+
+
 def _warm(config: ServerConfig, names: tuple[str, ...], search: list[str]) -> warm.Loaded:
     warm.limit_imports(names, search)
     warm.reserve_heap(warm.ARENA_MB[config.tier])
@@ -132,7 +138,10 @@ def main(control: int, text: str) -> NoReturn:
     search = [path for path in (*config.search, *sys.path) if path]
     places = rootfs.package_paths(names, search)
     _prepare_environment()
+    _prepare_signals()
     isolation = walls.Isolation()
+    walls.offer_to_die_first()
+    walls.enter_cgroup(config, isolation)
     walls.enter_namespaces(config, isolation, control)
     lifeline = None if isolation.private_pids else os.pidfd_open(os.getppid())
     maps = os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC)
@@ -140,8 +149,9 @@ def main(control: int, text: str) -> NoReturn:
     null = _high(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
     walls.enter_root(config, isolation, places)
     loaded = _warm(config, names, search)
+    ends = kernel.signal_descriptor(signal.SIGCHLD)
     walls.seal(config, isolation, places)
-    reactor = Reactor()
+    reactor = Reactor(ends)
     child = Child(isolation, new_phases(config.slots + config.idle), null, config)
     own_modules = _forget_own_modules()
     pages = _compact(maps)

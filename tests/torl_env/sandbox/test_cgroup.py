@@ -1,0 +1,105 @@
+"""The bound on all programs together, and what becomes of the program that the kernel ends."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from torl_env.errors import SandboxError
+from torl_env.sandbox import Limits, LocalSandbox, cgroup
+from torl_env.sandbox.forkserver.config import Layer
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
+
+
+@pytest.fixture
+def group() -> cgroup.ControlGroup:
+    try:
+        made = cgroup.make(300, 4096)
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    made.remove()
+    return made
+
+
+def test_memory_of_all_programs_is_bounded_and_its_end_is_no_result(
+    group: cgroup.ControlGroup,
+) -> None:
+    limits = Limits(cpu_seconds=20, memory_mb=1024)
+    with LocalSandbox(limits, total_memory_mb=300) as sandbox:
+        assert sandbox.run("print(1)").stdout == "1\n"
+        (report,) = sandbox.reports()
+        assert report.layers[Layer.CGROUP].holds
+        assert "300 MB" in report.layers[Layer.CGROUP].detail
+        with pytest.raises(SandboxError, match="memory ran out"):
+            sandbox.run("print(len(bytearray(700 << 20)))")
+        assert sandbox.run("print(2)").stdout == "2\n"
+        # A program that ends itself in the same way has no such excuse.
+        killed = sandbox.run("import os; os.kill(os.getpid(), 9)")
+        assert killed.status == "killed"
+
+
+def test_nothing_is_left_of_it(group: cgroup.ControlGroup) -> None:
+    parents = {directory.parent for directory in group.directories}
+
+    def left() -> list[Path]:
+        return [path for parent in parents for path in parent.glob(f"torl-sandbox-{os.getpid()}-*")]
+
+    with LocalSandbox() as sandbox:
+        sandbox.run("")
+        assert len(left()) == len(parents)
+    assert left() == []
+
+
+def test_what_a_killed_process_leaves_is_removed_by_the_next(group: cgroup.ControlGroup) -> None:
+    code = (
+        "import os\nfrom torl_env.sandbox import cgroup\nprint(cgroup.make(64, 99).directories[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    left = Path(done.stdout.strip())
+    assert left.is_dir()
+    cgroup.make(64, 99).remove()
+    assert not left.exists()
+
+
+def test_it_can_be_switched_off() -> None:
+    with LocalSandbox(off=(Layer.CGROUP,)) as sandbox:
+        sandbox.run("")
+        (report,) = sandbox.reports()
+        assert not report.layers[Layer.CGROUP].holds
+        assert report.layers[Layer.CGROUP].detail == "switched off"
+
+
+def test_programs_are_offered_to_the_kernel_before_the_trainer() -> None:
+    with LocalSandbox(off=("filesystem", "landlock", "user", "capabilities")) as sandbox:
+        assert sandbox.run("print(open('/proc/self/oom_score_adj').read())").stdout == "500\n\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "outer", "found"),
+    [
+        ({"cgroup.subtree_control": "memory pids"}, {}, "own"),
+        ({"memory.max": "max"}, {"cgroup.subtree_control": "cpu pids memory"}, "outer"),
+        ({"memory.max": "1073741824"}, {"cgroup.subtree_control": "memory pids"}, None),
+        ({"memory.max": "max", "pids.max": "500"}, {"cgroup.subtree_control": "memory pids"}, None),
+        ({}, {"cgroup.subtree_control": "memory"}, None),
+    ],
+)  # fmt: skip
+def test_a_limit_that_binds_this_process_is_never_left(
+    own: dict[str, str],
+    outer: dict[str, str],
+    found: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The layout of version 2; a hierarchy with these controllers is not to be had in every kernel.
+    inner = tmp_path / "own"
+    inner.mkdir()
+    for directory, files in ((inner, own), (tmp_path, outer)):
+        for name, text in files.items():
+            (directory / name).write_text(f"{text}\n")
+    monkeypatch.setattr(cgroup, "_ancestors", lambda kind: iter((inner, tmp_path)))
+    places = [place for place, _ in cgroup._delegated()]
+    assert places == {"own": [inner], "outer": [tmp_path], None: []}[found]

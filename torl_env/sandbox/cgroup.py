@@ -1,0 +1,155 @@
+"""A control group around the servers of a sandbox: all programs together cannot starve the rest.
+
+Limits of one program bound that program; sixty-four of them at their limits can still take the
+memory of the machine, and then the kernel may end the trainer. See the kernel's documentation of
+control groups (cgroup-v2.rst and cgroup-v1/memory.rst).
+"""
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_PREFIX: Final = "torl-sandbox-"
+_NEEDED: Final = ("memory", "pids")
+_GONE_SECONDS: Final = 2.0
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlGroup:
+    """The directories of one group; a process joins by writing itself into each `cgroup.procs`."""
+
+    directories: tuple[Path, ...]
+    detail: str
+
+    def remove(self) -> None:
+        """Remove the group once its processes are gone; they have been killed by now."""
+        deadline = time.monotonic() + _GONE_SECONDS
+        for directory in self.directories:
+            while not _removed(directory) and time.monotonic() < deadline:
+                time.sleep(0.01)
+
+
+def make(memory_mb: int, tasks: int) -> ControlGroup:
+    """Make a group below or beside this process's own, never outside a limit that binds it.
+
+    Args:
+        memory_mb: Of all programs and servers together.
+        tasks: Processes and threads, likewise.
+
+    Raises:
+        OSError: Where no group can be made; it says why.
+    """
+    places = _delegated() or _first_version()
+    name = f"{_PREFIX}{os.getpid()}-{next(_numbers)}"
+    size = memory_mb << 20
+    made: list[Path] = []
+    try:
+        for parent, limits in places:
+            _sweep(parent)
+            directory = parent / name
+            directory.mkdir()
+            made.append(directory)
+            for file, amount in limits(size, tasks):
+                (directory / file).write_text(str(amount), encoding="ascii")
+    except OSError:
+        ControlGroup(tuple(made), "").remove()
+        raise
+    return ControlGroup(tuple(made), f"{memory_mb} MB and {tasks} threads of all programs together")
+
+
+def half_of_memory() -> int:
+    """Megabytes: half of what this machine, or the group this process is in, has."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for kind, file in (("cgroup2", "memory.max"), ("memory", "memory.limit_in_bytes")):
+        for directory in _ancestors(kind):
+            text = _read(directory / file)
+            if text.isdigit():
+                machine = min(machine, int(text))
+    return max(machine >> 21, 1)
+
+
+Limits = Callable[[int, int], list[tuple[str, int]]]
+"""From bytes and threads to files and what to write into them."""
+
+
+def _delegated() -> list[tuple[Path, Limits]]:
+    """A version 2 group whose children have the controllers and may be made by this user."""
+    for directory in _ancestors("cgroup2"):
+        ready = set(_NEEDED) <= set(_read(directory / "cgroup.subtree_control").split())
+        if ready and os.access(directory, os.W_OK):
+            return [(directory, lambda size, tasks: [("memory.max", size), ("pids.max", tasks)])]
+        if any(_read(directory / f"{name}.max") not in ("max", "") for name in _NEEDED):
+            # What is made beside a limited group would not count towards its limit.
+            break
+    return []
+
+
+def _first_version() -> list[tuple[Path, Limits]]:
+    """This process's own groups of version 1, where the machine still has it."""
+    places: list[tuple[Path, Limits]] = [
+        (directory, limits)
+        for kind, limits in (
+            ("memory", lambda size, _: [("memory.limit_in_bytes", size)]),
+            ("pids", lambda _, tasks: [("pids.max", tasks)]),
+        )
+        for directory in itertools.islice(_ancestors(kind), 1)
+        if os.access(directory, os.W_OK)
+    ]
+    if len(places) < len(_NEEDED):
+        raise PermissionError("no control group with memory and pids is delegated to this user")
+    return places
+
+
+def _ancestors(kind: str) -> Iterator[Path]:
+    """The group of this process in the hierarchy of `kind`, then those around it."""
+    for point, root, controllers in _mounts():
+        if kind not in controllers:
+            continue
+        wanted = "" if kind == "cgroup2" else kind
+        for line in _read(Path("/proc/self/cgroup")).splitlines():
+            _, names, path = line.split(":", 2)
+            if wanted in names.split(",") and Path(path).is_relative_to(root):
+                below = Path(path).relative_to(root)
+                yield point / below
+                yield from (point / parent for parent in below.parents)
+                return
+
+
+def _mounts() -> Iterator[tuple[Path, str, set[str]]]:
+    """Mount point, root within the hierarchy and controllers of every mounted hierarchy."""
+    for line in _read(Path("/proc/self/mountinfo")).splitlines():
+        place, _, source = line.partition(" - ")
+        kind, _, options = source.split(" ", 2)
+        if kind in ("cgroup", "cgroup2"):
+            fields = place.split()
+            yield Path(fields[4]), fields[3], {kind, *options.split(",")}
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what sandboxes left that were killed."""
+    for directory in parent.glob(f"{_PREFIX}*"):
+        pid = directory.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            _removed(directory)
+
+
+def _removed(directory: Path) -> bool:
+    try:
+        directory.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
