@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import torl_env.sandbox
 from torl_env.sandbox import Execution, Limits, LocalSandbox
 from torl_env.sandbox.fusion import FusionSandbox
 
@@ -219,10 +220,13 @@ def peer(*words: str) -> Iterator[Submit]:
 
 
 _FLOOR: Final = """
-import os, sys, time, statistics
-from torl_env.sandbox.forkserver import main, warm
+import os, sys, time, types, statistics
 tier, count, code = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-search = [path for path in sys.path if path]
+for name, path in zip(("torl_env", "torl_env.sandbox"), sys.argv[4:]):
+    # Without what the packages' __init__ import, as in the server.
+    module = sys.modules[name] = types.ModuleType(name)
+    module.__path__ = [path]
+from torl_env.sandbox.forkserver import main, warm
 warm.reserve_heap(warm.ARENA_MB[tier])
 warm.load(tier, ())
 main._compact(os.open("/proc/self/maps", os.O_RDONLY))
@@ -241,10 +245,13 @@ print(statistics.median(times) * 1e3, sorted(times)[int(count * 0.99)] * 1e3)
 """
 
 
+_PACKAGE_PATHS: Final = [*torl_env.__path__, *torl_env.sandbox.__path__]
+
+
 def floor(work: Workload, count: int = 100) -> Figure:
     """Fork, run and wait, one after the other, in a process with the same libraries loaded."""
     done = subprocess.run(
-        [sys.executable, "-c", _FLOOR, work.tier, str(count), work.code],
+        [sys.executable, "-c", _FLOOR, work.tier, str(count), work.code, *_PACKAGE_PATHS],
         capture_output=True,
         text=True,
         check=True,

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -55,3 +56,30 @@ def serve(loop: Loop, local: LocalSandbox) -> Iterator[Callable[..., str]]:
     yield start
     for server in servers:
         loop.call(server.stop())
+
+
+@pytest.fixture(scope="module")
+def sandbox(local: LocalSandbox) -> LocalSandbox:
+    return local
+
+
+@pytest.fixture(scope="session")
+def server_pids() -> Callable[[LocalSandbox], list[int]]:
+    def look(sandbox: LocalSandbox) -> list[int]:
+        assert sandbox._pool is not None
+        return [
+            server._process.pid for tier in sandbox._pool._tiers.values() for server in tier.servers
+        ]
+
+    return look
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[[Callable[[], bool]], None]:
+    def wait(holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20.0
+        while not holds():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    return wait

@@ -1,0 +1,115 @@
+"""Sessions of a local sandbox: their bound, their end, their branches, and those that lie."""
+
+import concurrent.futures
+import gc
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from torl_env.errors import SandboxError
+from torl_env.sandbox import Limits, LocalSandbox, Status
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux")
+ServerPids = Callable[[LocalSandbox], list[int]]
+WaitUntil = Callable[[Callable[[], bool]], None]
+
+
+def test_sessions_are_bounded_with_a_clear_error() -> None:
+    with LocalSandbox(sessions=2) as sandbox:
+        one, two = (sandbox.open_session(tier="bare") for _ in range(2))
+        with pytest.raises(SandboxError, match="at most 2"):
+            sandbox.open_session(tier="bare")
+        with pytest.raises(SandboxError, match="at most 2"):
+            one.branch()
+        two.close()
+        one.branch().close()
+        one.close()
+
+
+def test_a_forgotten_session_is_closed() -> None:
+    with LocalSandbox(sessions=1) as sandbox:
+        sandbox.open_session(tier="bare").run("x = 1")
+        gc.collect()
+        sandbox.open_session(tier="bare").close()
+
+
+def test_a_killed_turn_in_place_restarts_the_session() -> None:
+    with LocalSandbox(Limits(cpu_seconds=0.3)) as sandbox:
+        session = sandbox.open_session(tier="bare", in_place=True)
+        session.run("x = 1")
+        assert session.run("while True: pass").status is Status.TIMEOUT
+        assert session.restarted
+        assert session.run("x").error_type == "NameError"
+        assert not session.restarted
+        session.close()
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_closing_a_session_kills_its_running_turn(in_place: bool, wait_until: WaitUntil) -> None:
+    limits = Limits(cpu_seconds=60, wall_seconds=60)
+    with LocalSandbox(limits, concurrency=1) as sandbox:
+        session = sandbox.open_session(tier="bare", in_place=in_place)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            turn = pool.submit(session.run, "while True: pass")
+            wait_until(lambda: sandbox._pool is not None and sandbox._pool.running == 1)
+            session.close()
+            with pytest.raises(SandboxError, match="closed"):
+                turn.result(10)
+        # The only place is free again.
+        assert sandbox.run("print(1)").stdout == "1\n"
+        wait_until(lambda: sandbox._pool is not None and sandbox._pool.running == 0)
+        with pytest.raises(SandboxError, match="closed"):
+            session.run("x = 1")
+
+
+def test_cancelling_a_turn_in_a_queue_of_one(wait_until: WaitUntil) -> None:
+    with LocalSandbox(Limits(cpu_seconds=60, wall_seconds=60), concurrency=1) as sandbox:
+        session = sandbox.open_session(tier="bare")
+        endless = sandbox.submit("while True: pass")
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            turn = pool.submit(session.run, "x = 1")
+            wait_until(lambda: sandbox._pool is not None and sandbox._pool.waiting == 1)
+            session.close()
+            with pytest.raises(SandboxError, match="closed"):
+                turn.result(10)
+        assert endless.cancel()
+        assert sandbox.run("print(1)").stdout == "1\n"
+
+
+def test_a_hundred_branches_of_one_session() -> None:
+    with LocalSandbox(Limits(processes=8)) as sandbox:
+        trunk = sandbox.open_session(tier="bare")
+        trunk.run("x = 1")
+        twigs = [trunk.branch() for _ in range(100)]
+        assert {twig.run("x += 1; print(x)").stdout for twig in twigs} == {"2\n"}
+        assert trunk.run("print(x)").stdout == "1\n"
+        for twig in twigs:
+            twig.close()
+        assert trunk.run("x = 3").ok
+
+
+HOSTILE_SESSION = """
+import os, socket, threading, time
+def spam():
+    while True:
+        for data in (b"D", b"H", b"Z" * 200, b"L", b"D\\x01\\x00\\x00\\x00\\x00"):
+            try: socket.socket(fileno=os.dup(3)).send(data)
+            except OSError: return
+threading.Thread(target=spam, daemon=True).start()
+"""
+
+
+def test_a_lying_session_hurts_only_itself(sandbox: LocalSandbox, server_pids: ServerPids) -> None:
+    liar, honest = sandbox.open_session(tier="bare"), sandbox.open_session(tier="bare")
+    honest.run("x = 1")
+    pids = server_pids(sandbox)
+    try:
+        liar.run(HOSTILE_SESSION + "time.sleep(0.2)")
+        liar.run("time.sleep(0.2)")
+    except SandboxError:
+        pass
+    assert honest.run("print(x)").stdout == "1\n"
+    assert sandbox.run("print(2)").stdout == "2\n"
+    assert server_pids(sandbox) == pids
+    honest.close()
