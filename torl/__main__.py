@@ -32,6 +32,9 @@ COMMANDS: Mapping[str, Command] = {
     "data": Command(
         "torl.data", "DataOptions", "problems: list, show, check, build a training set"
     ),
+    "traces": Command(
+        "torl.traces", "TracesOptions", "what to imitate: rejection sampling, TIRGen, from rollouts"
+    ),
     "grade": Command("torl.grade", "GradeOptions", "explain a verdict, or measure a grader"),
     "serve": Command("torl.serve", "ServeOptions", "episodes for other programs, OpenEnv's form"),
     "sandbox": Command(

@@ -38,14 +38,23 @@ def accepted(
         accept: What to take; by default right answers that came to their own end.
         per_problem: At most so many for each problem, so that easy ones do not crowd out the rest.
     """
-    accept = accept or is_good
+    return [
+        Trace(t.prompt_ids, t.ids, t.loss_mask, t.response)
+        for t in chosen(trajectories, accept or is_good, per_problem)
+    ]
+
+
+def chosen(
+    trajectories: Iterable[Trajectory], accept: Accept, per_problem: int = 4
+) -> list[Trajectory]:
+    """The rollouts that `accepted` makes traces of, the first ones of each problem."""
     taken: Counter[str] = Counter()
-    traces = []
+    kept = []
     for t in trajectories:
         if accept(t) and taken[t.problem_id] < per_problem:
             taken[t.problem_id] += 1
-            traces.append(Trace(t.prompt_ids, t.ids, t.loss_mask, t.response))
-    return traces
+            kept.append(t)
+    return kept
 
 
 def is_good(trajectory: Trajectory) -> bool:
@@ -128,6 +137,12 @@ def write_traces(file: Path, traces: Sequence[Trace]) -> None:
         }
         for t in traces
     ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_texts(file: Path, answers: Iterable[tuple[str, str]]) -> None:
+    """Write questions and responses, the third form, which any tokenizer can read."""
+    rows = ({"question": question, "response": response} for question, response in answers)
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

@@ -7,6 +7,7 @@ flow and for problems that pure text already solves, and neither paper nor relea
 import ast
 import random
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -111,6 +112,24 @@ def balanced(ratio: float = 2.0, seed: int = 0) -> Filter:
         return [sample for i, sample in enumerate(samples) if i in kept]
 
     return thin
+
+
+def at_most(count: int) -> Filter:
+    """Keeps the first `count` samples of each problem, so that easy ones do not crowd out the rest.
+
+    THOR's release keeps one.
+    """
+
+    def first(samples: Sequence[Sample]) -> Sequence[Sample]:
+        taken: Counter[str] = Counter()
+        kept = []
+        for sample in samples:
+            taken[sample.problem.id] += 1
+            if taken[sample.problem.id] <= count:
+                kept.append(sample)
+        return kept
+
+    return first
 
 
 STAGES: tuple[tuple[str, Filter], ...] = (

@@ -6,8 +6,8 @@ real, its output joins the text, and the generator goes on from there until it h
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agents.core.prompts import Prompt
@@ -62,6 +62,17 @@ class Sample:
         """Programs that ran."""
         return sum(bool(step.status) for step in self.steps)
 
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict of all fields."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Sample":
+        """The inverse of `to_json`."""
+        steps = tuple(Step(**step) for step in record["steps"])
+        problem = Problem(**record["problem"])
+        return cls(problem, steps, bool(record["correct"]), bool(record["finished"]))
+
     def tokens(self, prompt: Prompt, tokenizer: Any) -> dict[str, list[int]]:
         """Ids for TIR-SFT: `prompt_ids`, `ids`, and `loss_mask` with 0 on tool output."""
         ids: list[int] = []
@@ -96,6 +107,47 @@ class TIRGen:
             raise ValueError("refiner_prompt must contain '{fragment}', where the fragment goes")
 
 
+Reason = Callable[[Sequence[tuple[Problem, str]]], Sequence[str]]
+"""The next step of each answer, given its problem and the answer so far."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A sample that is being written."""
+
+    problem: Problem
+    env: ToRLMathEnv
+    steps: list[Step] = field(default_factory=list)
+    turn: str = ""
+    sample: Sample | None = None
+    """Set when the episode is over."""
+
+    @property
+    def so_far(self) -> str:
+        return "".join(step.text + step.observation for step in self.steps) + self.turn
+
+    def add(self, fragment: str, refined: str | None) -> None:
+        """Take a step, or what the refiner made of it; a call or an answer is acted on."""
+        self.turn += fragment if refined is None else refined
+        if refined is None and "\\boxed" not in fragment:
+            return
+        observation, _, terminated, truncated, info = self.env.step(self.turn)
+        code = code_of(self.turn) if info["tool_status"] else ""
+        self.steps.append(Step(self.turn, code, observation, info["tool_status"]))
+        self.turn = ""
+        if terminated or truncated:
+            correct = info["verdict"] == "correct"
+            self.sample = Sample(self.problem, tuple(self.steps), correct, terminated)
+
+    def end(self) -> Sample:
+        """The sample; unfinished where no answer came."""
+        if self.sample is not None:
+            return self.sample
+        if self.turn:
+            self.steps.append(Step(self.turn, "", "", ""))
+        return Sample(self.problem, tuple(self.steps), correct=False, finished=False)
+
+
 def generate(
     problems: Sequence[Problem],
     env: ToRLMathEnv,
@@ -103,7 +155,7 @@ def generate(
     refiner: Write,
     how: TIRGen | None = None,
 ) -> list[Sample]:
-    r"""One sample for each problem.
+    r"""One sample for each problem, one after the other.
 
     Args:
         problems: What to answer; the env must hold them.
@@ -113,43 +165,61 @@ def generate(
         refiner: Answers prompts, each made of a fragment alone.
         how: Bounds and the refiner's prompt.
     """
-    how = how or TIRGen()
-    return [_sample(problem, env, generator, refiner, how) for problem in problems]
+
+    def reason(asked: Sequence[tuple[Problem, str]]) -> list[str]:
+        return [generator(problem, so_far) for problem, so_far in asked]
+
+    return [generate_together([problem], [env], reason, refiner, how)[0] for problem in problems]
 
 
-def _sample(
-    problem: Problem,
-    env: ToRLMathEnv,
-    generator: Callable[[Problem, str], str],
+def generate_together(
+    problems: Sequence[Problem],
+    envs: Sequence[ToRLMathEnv],
+    generator: Reason,
     refiner: Write,
-    how: TIRGen,
-) -> Sample:
-    env.reset(options={"problem_id": problem.id})
-    steps: list[Step] = []
-    turn = ""
+    how: TIRGen | None = None,
+) -> list[Sample]:
+    """One sample for each problem, all in step, so that generator and refiner work on batches.
+
+    Args:
+        problems: What to answer; a problem may come several times.
+        envs: One for each, which holds its problem.
+        generator: As in `generate`, for all answers that go on.
+        refiner: As in `generate`.
+        how: As in `generate`.
+    """
+    how = how or TIRGen()
+    drafts = [_Draft(problem, env) for problem, env in zip(problems, envs, strict=True)]
+    for draft in drafts:
+        draft.env.reset(options={"problem_id": draft.problem.id})
     for _ in range(how.fragments):
-        so_far = "".join(step.text + step.observation for step in steps) + turn
-        fragment = generator(problem, so_far)
-        refined = _refined(fragment, refiner, how)
-        turn += fragment if refined is None else refined
-        if refined is None and "\\boxed" not in fragment:
-            continue
-        observation, _, terminated, truncated, info = env.step(turn)
-        code = code_of(turn) if info["tool_status"] else ""
-        steps.append(Step(turn, code, observation, info["tool_status"]))
-        turn = ""
-        if terminated or truncated:
-            return Sample(problem, tuple(steps), info["verdict"] == "correct", terminated)
-    if turn:
-        steps.append(Step(turn, "", "", ""))
-    return Sample(problem, tuple(steps), correct=False, finished=False)
+        left = [draft for draft in drafts if draft.sample is None]
+        if not left:
+            break
+        fragments = generator([(draft.problem, draft.so_far) for draft in left])
+        refined = _refined_all(fragments, refiner, how)
+        for draft, fragment, better in zip(left, fragments, refined, strict=True):
+            draft.add(fragment, better)
+    return [draft.end() for draft in drafts]
 
 
-def _refined(fragment: str, refiner: Write, how: TIRGen) -> str | None:
-    """The fragment with code in place of its computation, `None` where there is none."""
-    if len(fragment.strip()) < how.least_chars or "\\boxed" in fragment:
-        return None
-    (answer,) = refiner([how.refiner_prompt.replace("{fragment}", fragment)])
+def _refined_all(fragments: Sequence[str], refiner: Write, how: TIRGen) -> list[str | None]:
+    """Each fragment with code in place of its computation, `None` where there is none."""
+    shown = [
+        i
+        for i, fragment in enumerate(fragments)
+        if len(fragment.strip()) >= how.least_chars and "\\boxed" not in fragment
+    ]
+    found: list[str | None] = [None] * len(fragments)
+    if shown:
+        prompts = [how.refiner_prompt.replace("{fragment}", fragments[i]) for i in shown]
+        for i, answer in zip(shown, refiner(prompts), strict=True):
+            found[i] = _with_code(answer)
+    return found
+
+
+def _with_code(answer: str) -> str | None:
+    """The refiner's rewriting up to the end of its program, `None` where it has none."""
     if NOTHING in answer or "```python" not in answer:
         return None
     # What the refiner says after its program would keep the turn from being a call.

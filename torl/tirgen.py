@@ -1,0 +1,340 @@
+"""`torl traces tirgen`: a policy reasons, a refiner writes code, filters keep what is worth it."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agents.core.models import DEFAULT_MODEL
+from agents.core.storage import drop_torn_line, dump_line, read_lines, replacing, write_json
+from agents.core.types import Sampling
+from agents.sft import write_texts
+from agents.thor.filters import (
+    STAGES,
+    Filter,
+    Yield,
+    at_most,
+    decontaminated,
+    sift,
+    unsolved_by_text,
+)
+from agents.thor.tirgen import Reason, Sample, TIRGen, Write, generate_together
+from benchmarks.heldout import records
+from benchmarks.heldout.contamination import contamination
+from benchmarks.report.tables import Table
+from torl.console import CommandError, print_table, progress, say
+from torl.data import open_suites
+from torl_env.problems import Listed, load
+from torl_env.problems.types import Problem
+
+if TYPE_CHECKING:
+    from agents.core.prompts import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class TIRGenOptions:
+    """TIRGen (THOR, section 2.2): reasoning by one policy, code by another, real executions.
+
+    Every step of the generator goes to the refiner, which sees that fragment alone and puts a
+    program in place of its computation; the program runs and the generator goes on behind its
+    output. All samples are kept beside the traces (OUT.samples.jsonl); the same command takes an
+    interrupted run up again. Imitate the traces with
+
+        torl train --traces OUT --steps 0
+    """
+
+    out: Path
+    """The traces (.jsonl): question and response, with the outputs of the programs."""
+    model: str = DEFAULT_MODEL
+    """The generator: folder, hub id, or `smollm2`."""
+    refiner: str = ""
+    """The refiner: likewise, or the name that --refiner-url knows it by; empty: the generator."""
+    refiner_url: str = ""
+    """URL of an OpenAI-compatible server that refines, up to and with /v1."""
+    problems: str = "procedural:easy:L2-3"
+    """A source of `torl data list` or a file; its training split."""
+    split: str | None = None
+    """Another split."""
+    count: int = 32
+    """Problems, the first ones of the source in a random order."""
+    tries: int = 1
+    """Samples of each problem (THOR: 8)."""
+    fragments: int = 12
+    """Steps of the generator in one answer."""
+    step_tokens: int = 128
+    """L_step: most tokens of a step; it ends earlier at an empty line (THOR: 512, long: 4096)."""
+    refined_tokens: int = 256
+    """Most tokens of what the refiner writes."""
+    calls: int = 4
+    """Programs that may run in one answer."""
+    temperature: float = 0.6
+    """Of both (THOR: 0.6)."""
+    top_p: float = 1.0
+    prompt: str = "chat-text"
+    """Prompt style of the generator: chat-text, chat, or torl (base models)."""
+    solved: tuple[Path, ...] = ()
+    """Records of `torl eval --tool-budget 0` on these problems: those of which every answer was
+    right are left out, since text alone solves them."""
+    suites: tuple[str, ...] = ()
+    """Held-out suites (names, or files of problems) whose questions are left out."""
+    data: Path | None = None
+    """Folder with copies of the suites as NAME.jsonl; default: $TORL_DATA, else the hub."""
+    per_problem: int = 1
+    """At most so many traces of a problem (THOR: 1)."""
+    seed: int = 0
+    device: str | None = None
+    """`cpu`, `cuda`, ...; default: an accelerator where there is one."""
+    rows: int = 16
+    """Samples written at once."""
+
+
+def run(options: TIRGenOptions) -> int:
+    """Generate what is missing, filter everything, write the traces and the yields.
+
+    Raises:
+        CommandError: Options that do not fit, or no sample passes.
+    """
+    _check(options)
+    problems = problems_of(options)
+    stages = _stages(options, problems)
+    samples = _samples(options, problems)
+    kept, yields = sift(samples, stages)
+    write_json(_beside(options.out, "yields.json"), _report(yields, samples))
+    print_table(_table(yields))
+    if not kept:
+        raise CommandError(
+            f"none of {len(samples)} samples passes all filters: see the table, and "
+            f"{_beside(options.out, 'samples.jsonl')} for what was written; a stronger --model or "
+            "--refiner, or more --tries, give more"
+        )
+    with replacing(options.out) as temporary:
+        write_texts(temporary, [(s.problem.question, s.text) for s in kept])
+    print(
+        f"traces      {options.out}\nsamples     {_beside(options.out, 'samples.jsonl')}\n"
+        f"next        torl train --traces {options.out} --steps 0 --out RUN"
+    )
+    return 0
+
+
+def check_out(out: Path) -> None:
+    """Refuse a name that is no file of JSON lines."""
+    if out.suffix != ".jsonl":
+        raise CommandError(f"--out: expected a file name that ends in .jsonl, got {out}")
+
+
+def problems_of(options: TIRGenOptions) -> list[Problem]:
+    """The problems to answer."""
+    return list(load(options.problems, options.split).shuffle(options.seed).head(options.count))
+
+
+def _check(options: TIRGenOptions) -> None:
+    for name in ("count", "tries", "step_tokens", "refined_tokens", "calls", "per_problem", "rows"):
+        if getattr(options, name) < 1:
+            flag = name.replace("_", "-")
+            raise CommandError(f"--{flag}: expected at least 1, got {getattr(options, name)}")
+    if options.refiner_url and not options.refiner:
+        raise CommandError("--refiner-url needs --refiner, the name the server knows its model by")
+    if options.tries > 1 and options.temperature == 0:
+        raise CommandError(
+            f"--tries {options.tries} at temperature 0 would write the same sample again: set "
+            "--temperature above 0 or --tries 1"
+        )
+
+
+def _beside(out: Path, ending: str) -> Path:
+    return out.with_name(f"{out.stem}.{ending}")
+
+
+def _stages(options: TIRGenOptions, problems: Sequence[Problem]) -> list[tuple[str, Filter]]:
+    """The filters, those that know something from outside included."""
+    stages = list(STAGES)
+    balance = stages.pop()
+    if options.solved:
+        stages.append(("not solved by text", unsolved_by_text(_solved(options.solved))))
+    if options.suites:
+        suites, absent = open_suites(options.suites, options.data)
+        if absent:
+            name, why = next(iter(absent.items()))
+            raise CommandError(f"--suites: {name} cannot be opened: {why}")
+        leaks = contamination(problems, suites).train_ids()
+        questions = {p.question for p in problems if p.id in leaks}
+        stages.append(("not held out", decontaminated(questions.__contains__)))
+    limit = options.per_problem
+    return [*stages, (f"at most {limit} of a problem", at_most(limit)), balance]
+
+
+def _solved(files: Sequence[Path]) -> set[str]:
+    """Problems of which every answer was right."""
+    told: dict[str, bool] = {}
+    for file in files:
+        for t in records.read(file).trajectories:
+            told[t.problem_id] = told.get(t.problem_id, True) and t.correct
+    return {name for name, right in told.items() if right}
+
+
+def _samples(options: TIRGenOptions, problems: Sequence[Problem]) -> list[Sample]:
+    """All samples: those on file, and what is missing."""
+    file = _beside(options.out, "samples.jsonl")
+    asked = [problem for problem in problems for _ in range(options.tries)]
+    done = _opened(file, _settings(options))
+    if done:
+        say(f"{file} holds {len(done)} of {len(asked)} samples already; going on from there")
+    if len(done) == len(asked):
+        return done
+    with (
+        ExitStack() as stack,
+        progress("TIRGen", len(asked), len(done), "sample") as advance,
+        file.open("a", encoding="utf-8") as lines,
+    ):
+        write = _Writers(options, stack)
+        # Whole batches only, so that an interrupted run ends with the same samples.
+        for start in range(len(done), len(asked), options.rows):
+            batch = asked[start : start + options.rows]
+            made = write.batch(batch, start)
+            lines.writelines(dump_line(sample.to_json()) for sample in made)
+            lines.flush()
+            done += made
+            advance(len(made))
+    return done
+
+
+def _settings(options: TIRGenOptions) -> dict[str, Any]:
+    """What changes a sample, as it stands in the header of their file."""
+    after = ("out", "solved", "suites", "data", "per_problem", "device")
+    told = {name: value for name, value in asdict(options).items() if name not in after}
+    return json.loads(json.dumps(told, default=str))  # type: ignore[no-any-return]
+
+
+def _opened(file: Path, settings: Mapping[str, Any]) -> list[Sample]:
+    """Samples on file; half a batch at its end, left by a kill, is dropped."""
+    drop_torn_line(file)
+    if not file.exists() or not file.stat().st_size:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(dump_line({"header": settings}))
+        return []
+    lines = list(read_lines(file))
+    header = lines[0].get("header", {})
+    other = [name for name in settings if header.get(name) != settings[name]]
+    if other:
+        told = ", ".join(f"{n} {header.get(n)!r} there, {settings[n]!r} now" for n in other)
+        raise CommandError(f"{file} holds other samples ({told}): choose another --out")
+    samples = [Sample.from_json(line) for line in lines[1:]]
+    total, rows = settings["count"] * settings["tries"], int(settings["rows"])
+    whole = len(samples) if len(samples) >= total else len(samples) // rows * rows
+    if whole < len(samples):
+        with replacing(file) as temporary, temporary.open("w", encoding="utf-8") as kept:
+            kept.writelines(map(dump_line, lines[: 1 + whole]))
+    return samples[:whole]
+
+
+class _Writers:
+    """Generator, refiner and environments of one run."""
+
+    def __init__(self, options: TIRGenOptions, stack: ExitStack) -> None:
+        from agents.core import models
+        from agents.core.policies.transformers import TransformersPolicy
+        from agents.core.prompts import make_prompt
+        from torl_env.sandbox import make_sandbox
+
+        self._options = options
+        self._how = TIRGen(fragments=options.fragments)
+        self._sandbox = stack.enter_context(make_sandbox("local"))
+        model, tokenizer = models.load(options.model, dtype="bfloat16", device=options.device)
+        self._prompt: Prompt = make_prompt(options.prompt, tokenizer)
+        self._steps = TransformersPolicy(model, tokenizer, _ends_step, marker="\n")
+        self._round = 0
+        self._name = ""
+        self._refiner: Write = self._served() if options.refiner_url else self._local(tokenizer)
+
+    def batch(self, problems: Sequence[Problem], start: int) -> list[Sample]:
+        """Samples of these problems; `start` seeds them."""
+        from torl_env import ToRLMathEnv
+
+        self._name, self._round = str(start), 0
+        options = self._options
+        envs = [
+            ToRLMathEnv(
+                problems=Listed("one", [problem]),
+                sandbox=self._sandbox,
+                tool_budget=options.calls,
+                max_turns=options.calls + 16,
+            )
+            for problem in problems
+        ]
+        return generate_together(problems, envs, self._reason(), self._refiner, self._how)
+
+    def _seed(self) -> int:
+        from agents.core.rollout import row_seed
+
+        self._round += 1
+        return row_seed(self._options.seed, self._name, self._round)
+
+    def _reason(self) -> Reason:
+        from agents.core.writing import write
+
+        options, tokenizer = self._options, self._steps.tokenizer
+        how = Sampling(options.temperature, options.top_p, options.step_tokens)
+
+        def reason(asked: Sequence[tuple[Problem, str]]) -> list[str]:
+            prompts = [
+                [*self._prompt.question_ids(p.question), *_encode(tokenizer, so_far)]
+                for p, so_far in asked
+            ]
+            return write(self._steps, prompts, how, self._seed())
+
+        return reason
+
+    def _local(self, tokenizer: Any) -> Write:
+        """A refiner that is loaded here; by default the generator's own weights."""
+        from agents.core import models
+        from agents.core.policies.transformers import TransformersPolicy
+        from agents.core.prompts import ChatPrompt
+        from agents.core.writing import write
+
+        options, model = self._options, self._steps.model
+        if options.refiner:
+            model, tokenizer = models.load(options.refiner, dtype="bfloat16", device=options.device)
+        policy = TransformersPolicy(model, tokenizer)
+        prompt = ChatPrompt(tokenizer, system="")
+        how = Sampling(options.temperature, options.top_p, options.refined_tokens)
+
+        def refine(texts: Sequence[str]) -> list[str]:
+            return write(policy, [prompt.question_ids(t) for t in texts], how, self._seed())
+
+        return refine
+
+    def _served(self) -> Write:
+        from agents.core.policies.server import Server, chat_writer
+
+        options = self._options
+        how = Sampling(options.temperature, options.top_p, options.refined_tokens)
+        return chat_writer(Server(options.refiner, options.refiner_url), how, rows=options.rows)
+
+
+def _encode(tokenizer: Any, text: str) -> list[int]:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False) if text else []
+    return ids
+
+
+def _ends_step(text: str) -> bool:
+    """A step ends at an empty line."""
+    return text.endswith("\n\n") and bool(text.strip())
+
+
+def _report(yields: Sequence[Yield], samples: Sequence[Sample]) -> dict[str, Any]:
+    return {
+        "samples": len(samples),
+        "calls": sum(sample.calls for sample in samples),
+        "stages": [asdict(stage) for stage in yields],
+    }
+
+
+def _table(yields: Sequence[Yield]) -> Table:
+    def rows() -> Iterator[tuple[str, str, str, str]]:
+        for stage in yields:
+            share = f"{stage.after / stage.before:.0%}" if stage.before else "-"
+            yield stage.name, str(stage.before), str(stage.after), share
+
+    return Table("", ("filter", "samples", "pass", "yield"), tuple(rows()))

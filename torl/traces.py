@@ -1,0 +1,203 @@
+"""`torl traces`: what to imitate, as files that `torl train --traces` takes as they are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from agents.core.models import DEFAULT_MODEL
+from agents.core.storage import replacing
+from agents.core.types import Sampling, Trajectory
+from agents.sft import accepted, chosen, is_good, ran_clean, write_texts, write_traces
+from benchmarks.heldout import records
+from benchmarks.report.tables import Table
+from torl import tirgen
+from torl.console import CommandError, print_table
+from torl.eval import EvalOptions, measure
+from torl.tirgen import TIRGenOptions
+from torl.wiring import Collector
+from torl_env.problems import load
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOptions:
+    """Rejection sampling: let a model answer, keep what is right.
+
+    The answers are kept beside the traces (OUT.answers.jsonl, records as of `torl eval`); the same
+    command takes an interrupted run up again. Imitate them with
+
+        torl train --traces OUT --steps 0
+    """
+
+    out: Path
+    """The traces (.jsonl)."""
+    model: str = DEFAULT_MODEL
+    """Folder, hub id, `smollm2`, or the name that the server knows the model by."""
+    server: str = ""
+    """URL of an OpenAI-compatible server, up to and with /v1, in place of a model loaded here. What
+    it writes is kept as text, with the outputs of its programs."""
+    problems: str = "procedural:easy:L2-3"
+    """A source of `torl data list` or a file; its training split."""
+    split: str | None = None
+    """Another split."""
+    count: int = 64
+    """Problems, the first ones of the source in a random order."""
+    k: int = 4
+    """Answers to each problem."""
+    clean: bool = False
+    """Keep only answers with at least one program and no program that failed."""
+    per_problem: int = 4
+    """At most so many traces of a problem."""
+    temperature: float = 1.0
+    """Of sampling; above 0, or all answers to a problem are the same."""
+    top_p: float = 1.0
+    max_tokens: int = 512
+    """Of one response, tool output included."""
+    tool_budget: int = 1
+    """C: programs that may run in one response; 0 samples text alone."""
+    prompt: str = "chat"
+    """Prompt style: chat, chat-text, or torl (base models)."""
+    seed: int = 0
+    device: str | None = None
+    """`cpu`, `cuda`, ...; default: an accelerator where there is one."""
+    rows: int = 32
+    """Responses generated at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptOptions:
+    """Take traces out of rollouts on file: transcripts of a run, records of an evaluation."""
+
+    rollouts: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Files (.jsonl)."""
+    out: Path
+    """The traces (.jsonl)."""
+    clean: bool = False
+    """Keep only answers with at least one program and no program that failed."""
+    per_problem: int = 4
+    """At most so many traces of a problem."""
+
+
+TracesOptions = (
+    Annotated[SampleOptions, tyro.conf.subcommand("sample", prefix_name=False)]
+    | Annotated[AcceptOptions, tyro.conf.subcommand("accept", prefix_name=False)]
+    | Annotated[TIRGenOptions, tyro.conf.subcommand("tirgen", prefix_name=False)]
+)
+
+
+def main(options: SampleOptions | AcceptOptions | TIRGenOptions) -> int:
+    """Run one of the three commands.
+
+    Raises:
+        CommandError: Options that do not fit, or nothing is worth imitating.
+    """
+    tirgen.check_out(options.out)
+    match options:
+        case SampleOptions():
+            return sample(options)
+        case AcceptOptions():
+            return accept(options)
+        case TIRGenOptions():
+            return tirgen.run(options)
+
+
+def sample(options: SampleOptions) -> int:
+    """Collect answers, then keep those that are right."""
+    if options.temperature <= 0 and options.k > 1:
+        raise CommandError(
+            f"--temperature {options.temperature}: {options.k} greedy answers would all be the "
+            "same; set it above 0 or --k 1"
+        )
+    source = load(options.problems, options.split)
+    problems = list(source.shuffle(options.seed).head(options.count))
+    told = EvalOptions(
+        model=options.model,
+        agent=f"{options.model} at {options.server}" if options.server else None,
+        problems=options.problems,
+        split=options.split,
+        k=options.k,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        max_tokens=options.max_tokens,
+        tool_budget=options.tool_budget,
+        prompt=options.prompt,
+        seed=options.seed,
+        device=options.device,
+        rows=options.rows,
+    )
+    answers = options.out.with_suffix(".answers.jsonl")
+    measure(told, problems, answers, _served(options) if options.server else None)
+    found = records.read(answers).trajectories
+    print(f"answers     {answers}")
+    return _keep(found, options.out, options.clean, options.per_problem, text=bool(options.server))
+
+
+def accept(options: AcceptOptions) -> int:
+    """Keep what is right in files of rollouts."""
+    from agents.thor.selection import read_candidates
+
+    found: list[Trajectory] = []
+    for file in options.rollouts:
+        if not file.is_file():
+            raise CommandError(f"{file}: expected a file of rollouts, found none")
+        found += [t for group in read_candidates(file) for t in group]
+    return _keep(found, options.out, options.clean, options.per_problem, text=False)
+
+
+def _keep(
+    found: Sequence[Trajectory], out: Path, clean: bool, per_problem: int, *, text: bool
+) -> int:
+    """Write the traces and print what each condition lets through."""
+    if per_problem < 1:
+        raise CommandError(f"--per-problem: expected at least 1, got {per_problem}")
+    test = ran_clean if clean else is_good
+    traces = accepted(found, test, per_problem)
+    right = [t for t in found if t.scorable and t.correct]
+    whole = [t for t in right if is_good(t)]
+    stages = [
+        ("answers", len(found)),
+        ("right", len(right)),
+        ("came to their own end", len(whole)),
+        *([("with a program, none failed", sum(map(ran_clean, whole)))] if clean else []),
+        (f"at most {per_problem} of a problem", len(traces)),
+    ]
+    print_table(Table("", ("kept", "answers"), tuple((name, str(n)) for name, n in stages)))
+    if not traces:
+        raise CommandError(
+            f"none of {len(found)} answers is worth imitating: take easier problems, more answers "
+            "(--k), or a stronger model"
+        )
+    with replacing(out) as temporary:
+        if text:
+            kept = chosen(found, test, per_problem)
+            write_texts(temporary, [(t.question, t.response) for t in kept])
+        else:
+            write_traces(temporary, traces)
+    print(f"traces      {out}\nnext        torl train --traces {out} --steps 0 --out RUN")
+    return 0
+
+
+CHARACTERS = 4
+"""About so many make a token; the ids of a server's text are its characters."""
+
+
+def _served(options: SampleOptions) -> Collector:
+    """Answers by a server."""
+    from agents.core.policies.server import Server, ServerPolicy
+    from agents.core.prompts import TEXT_SYSTEM, TOOL_SYSTEM, PlainPrompt
+    from agents.core.rollout import Rollout
+    from torl.wiring import collector, env_options, envs_over
+    from torl_env.sandbox import make_sandbox
+
+    system = TOOL_SYSTEM if options.tool_budget else TEXT_SYSTEM
+    policy = ServerPolicy(Server(options.model, options.server), system=system, rows=options.rows)
+    rollout = Rollout(
+        policy,
+        PlainPrompt(policy.tokenizer, "{question}"),
+        envs_over(make_sandbox("local"), env_options(options.tool_budget)),
+        Sampling(options.temperature, options.top_p, CHARACTERS * options.max_tokens),
+        overlap=True,
+    )
+    return collector(rollout, options.rows)
