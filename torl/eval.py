@@ -3,12 +3,11 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 
 from agents.core.models import DEFAULT_MODEL
 from agents.core.provenance import commit, versions
-from agents.core.types import Sampling
+from agents.core.types import Sampling, Trajectory
 from benchmarks.heldout import Header, Summary, fingerprint, summary_path
 from benchmarks.heldout.code_suites import GRADER, Task, grading, load_tasks
 from benchmarks.heldout.evaluate import Collect, evaluate, start
@@ -16,7 +15,9 @@ from benchmarks.heldout.records import grader_name, weights_hash
 from benchmarks.heldout.suites import CODE, code_file, names, open_suite
 from benchmarks.report.leaderboard import leaderboard
 from benchmarks.report.tables import details, results
+from torl.answering import answering
 from torl.console import CommandError, print_table, progress, say
+from torl.wiring import Collecting
 from torl_env.problems import load
 from torl_env.problems.types import Problem
 from torl_env.sandbox import make_sandbox
@@ -27,10 +28,17 @@ class EvalOptions:
     """Evaluate a model; the same command takes an interrupted evaluation up again."""
 
     model: str = DEFAULT_MODEL
-    """Folder of a checkpoint, hub id, or `smollm2` for the embedded default."""
+    """Folder of a checkpoint, hub id, `smollm2` for the embedded default, or the address of a
+    server with OpenAI's interface (http://host:8000/v1) that serves one model."""
+    server: str = ""
+    """Address of a server that serves several: --model is then the name it knows one by. The key
+    is that of $OPENAI_API_KEY."""
+    tokenizer: str | None = None
+    """Folder or hub id whose tokenizer counts the tokens of a server's text; without one, four
+    characters count as a token."""
     agent: str | None = None
-    """`module:function` of your own in place of a model: called with these options, it returns
-    `collect(problems, k, seed)`, which yields trajectories."""
+    """`module:Class` of your own in place of a model: called with these options, it is or makes
+    `collect(problems, k, seed)`, which yields trajectories, or a policy to play with."""
     problems: str = "procedural:easy"
     """A file (.jsonl, .json, .parquet, .csv), a hub set (math500, aime24, ...) or procedural:..."""
     suite: str | None = None
@@ -81,14 +89,14 @@ def main(options: EvalOptions) -> int:
     """
     sampling = _sampling(options)
     jobs = _suites(options) if options.suite else [_single(options)]
-    collect = _collector(options, sampling)
+    collect = answering(options, sampling)
     summaries = {}
     for job in jobs:
         named = replace(options, problems=job.name)
         if job.tasks:
             with make_sandbox() as sandbox:
                 tested = grading(collect, job.tasks, sandbox)
-                found = measure(named, job.problems, job.out, tested, GRADER)
+                found = measure(named, job.problems, job.out, tested, GRADER, watched=collect)
         else:
             found = measure(named, job.problems, job.out, collect)
         summaries[job.out.stem] = found
@@ -124,6 +132,7 @@ def measure(
     out: Path,
     collect: Collect | None = None,
     grader: str | None = None,
+    watched: Collect | None = None,
 ) -> Summary:
     """Evaluate on these problems into the records at `out`.
 
@@ -133,20 +142,43 @@ def measure(
         out: Records; those that are there already are not made again.
         collect: Writes the answers; by default the model that the options name, loaded here.
         grader: What gives the verdicts; by default the grader of `rewards`.
+        watched: What tells of single answers, where that is not `collect` itself.
     """
     sampling = _sampling(options)
     header = _header(options, sampling, problems)
     if grader:
         header = replace(header, grader=grader)
     if collect is None:
-        collect = _collector(options, sampling)
-    done = len(start(out, header))
+        collect = answering(options, sampling)
+    done = start(out, header)
     if done:
-        say(f"{out} holds {done} answers already; going on from there")
+        say(f"{out} holds {len(done)} answers already; going on from there")
     with progress(
-        f"evaluating {options.problems}", len(problems) * options.k, done, "answer"
+        f"evaluating {options.problems}", len(problems) * options.k, len(done), "answer"
     ) as advance:
-        return evaluate(collect, problems, header, out, advance)
+        told = _tell(watched or collect, set(done), advance)
+        return evaluate(collect, problems, header, out, None if told else advance)
+
+
+def _tell(collect: Collect, done: set[tuple[str, int]], advance: Callable[[int], None]) -> bool:
+    """Move the bar when an episode ends, not when its whole batch does; False if none is told of.
+
+    Args:
+        collect: May have an `on_end` to be set.
+        done: Problems and samples that are on record already.
+        advance: Moves the bar.
+    """
+    if not isinstance(collect, Collecting) or not collect.tells:
+        return False
+
+    def on_end(trajectory: Trajectory) -> None:
+        key = (trajectory.problem_id, trajectory.sample)
+        if key not in done:
+            done.add(key)
+            advance(1)
+
+    collect.on_end = on_end
+    return True
 
 
 def _sampling(options: EvalOptions) -> Sampling:
@@ -164,36 +196,6 @@ def _sampling(options: EvalOptions) -> Sampling:
             f"set --temperature above 0 or --k 1"
         )
     return Sampling(temperature=temperature, top_p=options.top_p, max_tokens=options.max_tokens)
-
-
-def _collector(options: EvalOptions, sampling: Sampling) -> Collect:
-    if options.agent:
-        make = _named(options.agent)
-        collect: Collect = make(options)
-        return collect
-    from torl.wiring import make_collector
-
-    return make_collector(
-        options.model,
-        tool_budget=options.tool_budget,
-        sampling=sampling,
-        prompt=options.prompt,
-        seed=options.seed,
-        device=options.device,
-        rows=options.rows,
-    )
-
-
-def _named(path: str) -> Callable[[EvalOptions], Collect]:
-    """The function of `module:function`."""
-    module, _, name = path.partition(":")
-    try:
-        found: Callable[[EvalOptions], Collect] = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise CommandError(
-            f"--agent: expected module:function that can be imported here, got {path!r} ({error})"
-        ) from None
-    return found
 
 
 def _single(options: EvalOptions) -> Job:
@@ -263,6 +265,8 @@ def _header(options: EvalOptions, sampling: Sampling, problems: Sequence[Problem
             "prompt": options.prompt,
             "rows": options.rows,
             "weights": weights_hash(Path(options.model)),
+            **({"server": options.server} if options.server else {}),
+            **({"tokenizer": options.tokenizer} if options.tokenizer else {}),
         },
         versions=versions(),
         commit=commit(),

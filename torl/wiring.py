@@ -63,15 +63,32 @@ def make_rollout(
     return Rollout(policy, made, make_envs, sampling, keep_states=keep_states)
 
 
-def collector(rollout: Any, rows: int) -> Collector:
-    """Collect any number of problems with `rows` rows at a time."""
-    from agents.core.rollout import batches
+class Collecting:
+    """Collects any number of problems, `rows` rows at a time.
 
-    def collect(problems: Sequence[Problem], k: int, seed: int) -> Iterator[Trajectory]:
-        for batch in batches(problems, rows, k):
-            yield from rollout.collect(batch, k, seed)
+    Args:
+        rollout: Runs the episodes of one batch.
+        rows: Episodes at a time.
+        tells: Whether `rollout.collect` takes `on_end`, and so can tell of single episodes.
+    """
 
-    return collect
+    def __init__(self, rollout: Any, rows: int, *, tells: bool = True) -> None:
+        self._rollout, self._rows, self.tells = rollout, rows, tells
+        self.on_end: Callable[[Trajectory], None] | None = None
+        """Told of each episode when it ends, which is before its batch is handed out."""
+
+    def __call__(self, problems: Sequence[Problem], k: int, seed: int) -> Iterator[Trajectory]:
+        """`k` trajectories of each problem, in the order of the problems."""
+        from agents.core.rollout import batches
+
+        heard = {"on_end": self.on_end} if self.tells and self.on_end else {}
+        for batch in batches(problems, self._rows, k):
+            yield from self._rollout.collect(batch, k, seed, **heard)
+
+
+def collector(rollout: Any, rows: int, *, tells: bool = True) -> Collecting:
+    """See `Collecting`."""
+    return Collecting(rollout, rows, tells=tells)
 
 
 def make_collector(

@@ -1,0 +1,174 @@
+"""Who answers in an evaluation: weights, a server, or a class of the user's own."""
+
+import json
+import os
+import sys
+import urllib.request
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agents.core.types import Sampling
+from benchmarks.heldout.evaluate import Collect
+from torl.console import CommandError
+
+if TYPE_CHECKING:
+    from torl.eval import EvalOptions
+
+CHARACTERS = 4
+"""About so many make a token, where a server's tokenizer is not at hand."""
+_POLICY = ("open", "advance", "resume", "release")
+
+
+def is_address(name: str) -> bool:
+    """Whether a model is named by the address of its server."""
+    return name.startswith(("http://", "https://"))
+
+
+def answering(options: "EvalOptions", sampling: Sampling) -> Collect:
+    """What answers the problems of an evaluation.
+
+    Raises:
+        CommandError: It cannot be found, or is nothing that answers.
+        ModelError: No weights can be loaded under this name.
+    """
+    if options.agent:
+        return _own(options, sampling)
+    if options.server or is_address(options.model):
+        return _served(options, sampling)
+    if options.tokenizer:
+        raise CommandError("--tokenizer is for a server's text; weights have one of their own")
+    from torl.wiring import make_collector
+
+    return make_collector(
+        options.model,
+        tool_budget=options.tool_budget,
+        sampling=sampling,
+        prompt=options.prompt,
+        seed=options.seed,
+        device=options.device,
+        rows=options.rows,
+    )
+
+
+def _own(options: "EvalOptions", sampling: Sampling) -> Collect:
+    """What `module:name` makes of the options: a collector, a rollout, or a policy."""
+    made: Any = _named(options.agent or "")(options)
+    if callable(made):
+        collect: Collect = made
+        return collect
+    from torl.wiring import collector
+
+    if hasattr(made, "collect"):
+        return collector(made, options.rows, tells=False)
+    if all(hasattr(made, name) for name in _POLICY):
+        return _played(made, options, sampling)
+    raise CommandError(
+        f"--agent {options.agent}: {type(made).__name__} is nothing that answers: expected "
+        "something to call as collect(problems, k, seed), with such a method `collect`, or a "
+        f"policy with the methods {', '.join(_POLICY)}"
+    )
+
+
+def _named(path: str) -> "Callable[[EvalOptions], Any]":
+    """The class or function of `module:name`."""
+    module, _, name = path.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        # A console script, unlike `python -m`, does not look for modules in the present folder.
+        sys.path.append(str(Path.cwd()))
+    try:
+        found: Callable[[EvalOptions], Any] = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise CommandError(
+            f"--agent: expected module:name that can be imported here, got {path!r} ({error})"
+        ) from None
+    return found
+
+
+def _played(
+    policy: Any,
+    options: "EvalOptions",
+    sampling: Sampling,
+    template: str = "",
+    *,
+    overlap: bool = False,
+) -> Collect:
+    """A policy in the environment; its tokenizer makes the ids of the prompt."""
+    from agents.core.prompts import PlainPrompt, make_prompt
+    from agents.core.rollout import Rollout
+    from torl.wiring import collector, env_options, envs_over
+    from torl_env.sandbox import make_sandbox
+
+    prompt = (
+        PlainPrompt(policy.tokenizer, template)
+        if template
+        else make_prompt(options.prompt, policy.tokenizer)
+    )
+    envs = envs_over(make_sandbox("local"), env_options(options.tool_budget))
+    return collector(Rollout(policy, prompt, envs, sampling, overlap=overlap), options.rows)
+
+
+def _served(options: "EvalOptions", sampling: Sampling) -> Collect:
+    """Answers by a server with OpenAI's interface."""
+    from agents.core.policies.server import Server, ServerPolicy
+    from agents.core.prompts import PROMPTS, TEXT_SYSTEM, TOOL_SYSTEM, TORL_TEMPLATE
+
+    if options.prompt not in PROMPTS:
+        raise CommandError(
+            f"unknown --prompt {options.prompt!r}: choose one of {', '.join(PROMPTS)}"
+        )
+    url = options.server or options.model
+    name = the_only_model(url) if is_address(options.model) else options.model
+    chat = options.prompt != "torl"
+    policy = ServerPolicy(
+        Server(name, url),
+        tokenizer=_tokenizer(options.tokenizer),
+        chat=chat,
+        system=TOOL_SYSTEM if options.prompt == "chat" else TEXT_SYSTEM,
+        rows=options.rows,
+    )
+    unit = 1 if options.tokenizer else CHARACTERS
+    how = Sampling(sampling.temperature, sampling.top_p, unit * sampling.max_tokens)
+    return _played(policy, options, how, "{question}" if chat else TORL_TEMPLATE, overlap=True)
+
+
+def _tokenizer(name: str | None) -> Any:
+    if name is None:
+        return None
+    from transformers import AutoTokenizer
+
+    from agents.core import models
+
+    try:
+        return AutoTokenizer.from_pretrained(models.resolve(name))
+    except (OSError, ValueError) as error:
+        raise CommandError(f"--tokenizer {name}: {str(error).splitlines()[0]}") from error
+
+
+def the_only_model(url: str, seconds: float = 20.0) -> str:
+    """The name of the model that a server lists.
+
+    Raises:
+        CommandError: It does not answer, or lists none or several.
+    """
+    place = f"{url.rstrip('/')}/models"
+    try:
+        with urllib.request.urlopen(_request(place), timeout=seconds) as answer:
+            names: Sequence[str] = [entry["id"] for entry in json.load(answer)["data"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CommandError(
+            f"{place} gives no list of models ({error}): expected the address of a server with "
+            "OpenAI's interface up to and with /v1; or name both, --server URL --model NAME"
+        ) from error
+    if len(names) != 1:
+        raise CommandError(
+            f"{url} has the models {', '.join(names) or '(none)'}: say which with "
+            f"--server {url} --model NAME"
+        )
+    return names[0]
+
+
+def _request(place: str) -> urllib.request.Request:
+    key = os.environ.get("OPENAI_API_KEY")
+    return urllib.request.Request(place, headers={"Authorization": f"Bearer {key}"} if key else {})
