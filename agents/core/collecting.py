@@ -43,6 +43,8 @@ class Collector:
         """The trajectories of this process."""
         self.all: list[Trajectory] = []
         """Those of all processes, in the order of the problems."""
+        self.branches: list[Trajectory] = []
+        """What was sampled from inside them, by all processes."""
         self.first = 0
         """Index of the step's first problem."""
 

@@ -56,6 +56,8 @@ class Recorder:
         self._run.add_metrics(step, "rl", numbers)
         self._run.add_timing(step, "rl", {**seconds, "seconds": from_trl.get("step_time", 0.0)})
         self._run.write_transcripts(step, rows)
+        if collected.branches:
+            self._run.write_branches(step, collected.branches)
         self._run.add_solve_rates(step, self._problems[: collected.first], rows)
 
 

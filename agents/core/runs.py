@@ -82,6 +82,15 @@ class Run:
         lines = "".join(dump_line(t.to_json()) for t in trajectories)
         write_text(folder / f"step-{step:06d}.jsonl", lines)
 
+    def write_branches(self, step: int, rows: Iterable[Trajectory]) -> None:
+        """Write the branches of a step to `branches/step-NNNNNN.jsonl`.
+
+        Each is what `agents.core.branching.last_turn` makes of it: its last turn, with all that
+        stands before it as its prompt; problem and sample name the episode that was left.
+        """
+        lines = "".join(dump_line(t.to_json()) for t in rows)
+        write_text(self.path / "branches" / f"step-{step:06d}.jsonl", lines)
+
     def add_solve_rates(
         self, step: int, before: Iterable[Problem], trajectories: Iterable[Trajectory]
     ) -> None:

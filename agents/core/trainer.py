@@ -167,6 +167,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         mine = self._collector.groups(self._collector.own)
         groups = self._algorithm.branch(mine, actor, self._seed())
         rows = [t for group in groups for t in group]
+        self._collector.branches = processes.gathered(rows)
         credit = self._algorithm.assign_credit_to_branches(groups)
         sampled = sum(sum(t.loss_mask) for t in rows if t.scorable)
         device = self.accelerator.device

@@ -64,7 +64,14 @@ class Run:
 
     def transcripts(self) -> Iterator[tuple[int, Trajectory]]:
         """Step and trajectory of everything kept in training, in order of steps."""
-        for file in sorted((self.path / "transcripts").glob("step-*.jsonl")):
+        return self._kept("transcripts")
+
+    def branches(self) -> Iterator[tuple[int, Trajectory]]:
+        """Step and last turn of what was sampled from inside these trajectories."""
+        return self._kept("branches")
+
+    def _kept(self, folder: str) -> Iterator[tuple[int, Trajectory]]:
+        for file in sorted((self.path / folder).glob("step-*.jsonl")):
             step = int(file.stem.rpartition("-")[2])
             for number, line in enumerate(read_lines(file), start=1):
                 try:

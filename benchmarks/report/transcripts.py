@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.core.types import Trajectory
+from agents.core.types import Trajectory, Turn
 from benchmarks.heldout import records
 from benchmarks.heldout.cases import cases
 from benchmarks.report.runs import Run
@@ -21,6 +21,8 @@ class Shown:
     order: int
     """Sorts places in time; evaluations before training are negative."""
     trajectory: Trajectory
+    branches: tuple[Trajectory, ...] = ()
+    """Single turns that were written anew, each with its own prompt."""
 
     def to_json(self) -> dict[str, Any]:
         """Short keys, because a page holds thousands; ids and log-probabilities stay behind."""
@@ -43,17 +45,34 @@ class Shown:
             "lost": "" if t.scorable else (t.infra_error or "ungradable"),
             "tokens": sum(t.loss_mask),
             "cases": sorted(cases(t)),
-            "turns": [
-                {
-                    "text": turn.text,
-                    "output": turn.observation,
-                    "status": turn.tool_status,
-                    "error": turn.error_type,
-                    "reward": turn.reward,
-                }
-                for turn in t.turns
+            "turns": [_turn(turn, turn.reward) for turn in t.turns],
+            "branches": [
+                {"at": place, **_turn(branch.turns[-1], branch.reward)}
+                for branch in self.branches
+                if (place := left_at(t, branch)) is not None
             ],
         }
+
+
+def _turn(turn: Turn, reward: float) -> dict[str, Any]:
+    return {
+        "text": turn.text,
+        "output": turn.observation,
+        "status": turn.tool_status,
+        "error": turn.error_type,
+        "reward": reward,
+    }
+
+
+def left_at(trajectory: Trajectory, branch: Trajectory) -> int | None:
+    """Index of the turn that a branch writes anew, `None` where it does not come from here."""
+    whole = (*trajectory.prompt_ids, *trajectory.ids)
+    kept = len(branch.prompt_ids)
+    if not branch.turns or tuple(branch.prompt_ids) != whole[:kept]:
+        return None
+    cut = kept - len(trajectory.prompt_ids)
+    places = (i for i, turn in enumerate(trajectory.turns) if turn.start <= cut <= turn.end)
+    return next(places, None)
 
 
 def collect(runs: Sequence[Run], limit: int) -> tuple[list[Shown], int]:
@@ -87,5 +106,9 @@ def _of_run(index: int, run: Run) -> Iterator[Shown]:
             order = -1 if name.startswith("before") else 10**9
             for trajectory in records.read(path).trajectories:
                 yield Shown(index, name, order, trajectory)
+    branches: dict[tuple[int, str, int], list[Trajectory]] = {}
+    for step, branch in run.branches():
+        branches.setdefault((step, branch.problem_id, branch.sample), []).append(branch)
     for step, trajectory in run.transcripts():
-        yield Shown(index, f"step {step}", step, trajectory)
+        own = branches.get((step, trajectory.problem_id, trajectory.sample), ())
+        yield Shown(index, f"step {step}", step, trajectory, tuple(own))

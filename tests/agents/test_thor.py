@@ -203,6 +203,8 @@ def test_both_losses_are_the_hand_made_ones(model, tokenizer, tmp_path, nll, mic
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert row["branches"] == 1
     assert row["branch_reward"] == 0.5
+    kept = (tmp_path / "branches" / "step-000001.jsonl").read_text().splitlines()
+    assert [json.loads(line)["ids"] for line in kept] == [list(t.ids) for t in Stepping.steps]
     assert row["loss_branches"] == pytest.approx((-half * 2 + half * 4) / 6, abs=1e-4)
 
 

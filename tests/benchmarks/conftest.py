@@ -160,3 +160,8 @@ def make_run(tmp_path):
 @pytest.fixture(name="turn")
 def turn_fixture():
     return turn
+
+
+@pytest.fixture(name="tool_turn")
+def tool_turn_fixture():
+    return tool_turn

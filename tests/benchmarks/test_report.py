@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from math import isnan, nan
 
@@ -16,7 +17,7 @@ from benchmarks.report.page import write_page
 from benchmarks.report.plots import smooth
 from benchmarks.report.runs import series
 from benchmarks.report.tables import Table
-from benchmarks.report.transcripts import collect
+from benchmarks.report.transcripts import collect, left_at
 
 EVIL = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
 
@@ -168,6 +169,15 @@ def test_page_of_an_evaluation_alone(run_dir, tmp_path):
     outline = Outline(page.read_text())
     assert "curves" not in outline.ids
     assert {"results", "transcripts"} <= set(outline.ids)
+
+
+def test_a_branch_belongs_to_the_turn_in_which_it_begins(make, turn):
+    turns = (replace(turn("one"), start=0, end=2), replace(turn("two"), start=3, end=5))
+    left = make("p", turns=turns, prompt_ids=(1, 2), ids=(10, 11, 12, 13, 14))
+    places = {(1, 2): 0, (1, 2, 10): 0, (1, 2, 10, 11, 12): 1, (1, 2, 10, 11, 12, 13): 1}
+    for prompt, place in places.items():
+        assert left_at(left, make("p", prompt_ids=prompt)) == place
+    assert left_at(left, make("p", prompt_ids=(1, 2, 99))) is None
 
 
 def test_thinning_keeps_whole_groups_and_says_so(run_dir, tmp_path):

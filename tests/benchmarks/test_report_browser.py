@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -231,6 +232,51 @@ def test_one_problem_is_followed_over_training(page):
     orders = page.run("found.map(i => i.order)")
     assert orders == sorted(orders)
     assert page.run("new Set(found.map(i => i.place)).size") == 18
+
+
+@pytest.fixture
+def branched(page, run_dir, make, tool_turn):
+    """An answer whose second turn failed and was written anew three times, twice in vain."""
+    first, failed, last = tool_turn(), tool_turn("error", "NameError"), tool_turn()
+    first, failed = replace(first, start=0, end=2), replace(failed, start=3, end=5)
+    left = make("split", 1, turns=(first, failed), ids=tuple(range(10, 16)), prompt_ids=(1, 2))
+    others = [make("split", 0, turns=(first, last)), make("split", 2, False, turns=(last,))]
+    anew = [
+        make("split", 1, turns=(tool_turn(*how),), prompt_ids=(1, 2, 10, 11, 12, 13))
+        for how in (("ok",), ("error", "TypeError"), ("error", "KeyError"))
+    ]
+    for folder, found in (("transcripts", [left, *others]), ("branches", anew)):
+        (run_dir / folder).mkdir(exist_ok=True)
+        lines = [json.dumps(t.to_json()) + "\n" for t in found]
+        (run_dir / folder / "step-000020.jsonl").write_text("".join(lines))
+    write_page([open_run(run_dir)], run_dir / "report.html")
+    page.open(run_dir / "report.html")
+    return page
+
+
+def test_the_branches_of_a_turn_open(branched):
+    page = branched
+    page.choose("text", "split")
+    settle(page, 3)
+    page.choose("status", "error")
+    settle(page, 1)
+    page.click("#list li:first-child button")
+    summaries = page.run(
+        "[...document.querySelectorAll('.branches summary')].map(s => s.innerText)"
+    )
+    assert summaries == [
+        "Branches of turn 1: 2 other answers, 1 correct",
+        "Branches of turn 2: written anew 3 times, 1 ran; 1 other answers, 1 correct",
+    ]
+    page.run("document.querySelectorAll('.branches summary')[1].focus()")
+    page.press("Enter")
+    text = page.run("document.querySelectorAll('.branches')[1].innerText")
+    assert [text.count(f"({name})") for name in ("NameError", "TypeError", "KeyError")] == [0, 1, 1]
+    assert page.run("document.querySelectorAll('.branches[open] .turn').length") == 3
+    page.click(".branches[open] > button")
+    heading = page.run("document.querySelector('#detail h3').innerText")
+    assert "correct" in heading
+    assert heading.endswith("split #0")
 
 
 def test_keyboard_alone(page):

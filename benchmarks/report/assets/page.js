@@ -142,7 +142,50 @@ function drawDetail(item) {
     element("p", {}, ...facts.map((fact) => element("span", { class: "tag" }, fact)),
       ...item.cases.map((name) => element("span", { class: "tag" }, name.replaceAll("_", " ")))),
     actions(item),
-    ...item.turns.map(drawTurn));
+    ...item.turns.flatMap((turn, index) => [drawTurn(turn, index), drawBranches(item, index)]));
+}
+
+// What else was written from where a turn begins: the turn anew, or the rest of another answer.
+function drawBranches(item, index) {
+  const anew = item.branches.filter((branch) => branch.at === index);
+  const others = siblings(item).filter((other) => sameUntil(item, other, index));
+  const ran = anew.filter((branch) => branch.status === "ok").length;
+  const right = others.filter((other) => other.verdict === "correct").length;
+  const parts = [];
+  if (anew.length) parts.push(`written anew ${anew.length} times, ${ran} ran`);
+  if (others.length) parts.push(`${others.length} other answers, ${right} correct`);
+  if (!parts.length) return "";
+  return element("details", { class: "branches" },
+    element("summary", {}, `Branches of turn ${index + 1}: ${parts.join("; ")}`),
+    ...anew.map((branch) => drawTurn(branch, index)),
+    ...others.map((other) => element("button", { type: "button", onclick: () => openItem(other) },
+      verdict(other), ` #${other.sample} · ${statuses(other).join(", ") || "no program"}`)));
+}
+
+const families = new Map();
+const family = (item) => JSON.stringify([item.run, item.place, item.id]);
+function siblings(item) {
+  if (!families.size) {
+    for (const one of all) {
+      if (!families.has(family(one))) families.set(family(one), []);
+      families.get(family(one)).push(one);
+    }
+  }
+  return families.get(family(item)).filter((other) => other !== item);
+}
+
+function sameUntil(item, other, index) {
+  if (other.turns.length <= index) return false;
+  return item.turns.slice(0, index).every((turn, i) =>
+    turn.text === other.turns[i].text && turn.output === other.turns[i].output);
+}
+
+function openItem(item) {
+  const index = found.indexOf(item);
+  if (index >= 0) choose(index, true);
+  else drawDetail(item);
+  byId("detail").scrollIntoView();
+  byId("detail").focus();
 }
 
 function actions(item) {

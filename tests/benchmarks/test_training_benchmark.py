@@ -1,0 +1,43 @@
+"""The benchmark of training on a tiny model: equal tokens on both sides, and every figure there."""
+
+import json
+
+import pytest
+import torch
+
+from agents.core.testing import byte_tokenizer, tiny_model
+from benchmarks.performance import training
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    folder = tmp_path / "tiny"
+    tokenizer = byte_tokenizer()
+    torch.manual_seed(0)
+    tiny_model(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_both_sides_sample_the_same_number_of_tokens(tiny, tmp_path, capsys):
+    file = tmp_path / "figures.json"
+    words = ["--model", tiny, "--json", file, "--prompts", 2, "--group", 2, "--repeats", 1]
+    training.main(list(map(str, [*words, "--threads", 1, "--tokens", 150, 190])))
+    record = json.loads(file.read_text())
+    told = record["figures"]
+    rows = record["rows"]
+    assert 150 * rows <= told["sampled tokens, C = 0"] <= 190 * rows
+    assert told["sampled tokens, C = 0"] == told["sampled tokens, C = 1"]
+    assert told["sampled tokens, TRL"] == told["sampled tokens, ours"]
+    assert told["programs run, C = 1"] == told["programs run, ours"] == rows
+    assert told["programs run, C = 0"] == 0
+    assert told["tokens of tool output, C = 1"] > 0
+    assert told["tokens read by TRL"] == told["tokens read by ours"]
+    for name in ("C = 1 over C = 0, CPU seconds", "ours over TRL's, CPU seconds"):
+        assert told[name] > 0
+    shares = [value for name, value in told.items() if name.startswith("share of a step")]
+    assert sum(shares) == pytest.approx(100)
+    assert min(shares) > -1
+    out = capsys.readouterr().out
+    assert all(name in out for name in told)
