@@ -67,7 +67,11 @@ class BenchOptions:
     """Measure this machine: calls per second and latency of the sandbox and its rivals."""
 
     seconds: float = 2.0
-    """For each figure."""
+    """For each figure and round."""
+    rounds: int = 1
+    """Everything is measured so often, in turn, and the median counts."""
+    only: tuple[str, ...] = ()
+    """Rivals to measure, such as `Sandbox Fusion`; all by default."""
     json: bool = False
     url: str | None = None
     """Also measure a Sandbox Fusion server at this URL."""
@@ -181,9 +185,24 @@ def serve_forever(options: ServeCommand) -> int:
 
 def bench(options: BenchOptions) -> int:
     """Run the benchmark and print its table."""
-    from benchmarks.performance.sandbox import measure_all, table
+    from benchmarks.performance.rivals import Installed
+    from benchmarks.performance.sandbox import Figure, measure_all, table
 
-    figures = measure_all(options.seconds, options.url, gem=options.gem, sandlock=options.sandlock)
+    def progress(figure: Figure) -> None:
+        print(
+            f"{figure.contender}, {figure.workload}, {figure.concurrency} at once: "
+            f"{figure.per_second:.1f}/s",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    figures = measure_all(
+        options.seconds,
+        Installed(options.url, options.gem, options.sandlock),
+        rounds=options.rounds,
+        only=options.only,
+        seen=progress,
+    )
     if options.json:
         print(json.dumps([asdict(figure) for figure in figures]))
     else:

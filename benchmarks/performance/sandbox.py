@@ -5,36 +5,30 @@ checked, and a wrong one is counted. The floor is a fork of a process that has t
 loaded, runs the same program and is waited for, with no isolation and no result.
 """
 
-import contextlib
-import itertools
-import json
 import math
 import os
 import queue
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import torl_env.sandbox
-from torl_env.sandbox import Execution, Limits, LocalSandbox
-from torl_env.sandbox.fusion import FusionSandbox
+from benchmarks.performance.rivals import (
+    MOST_AT_ONCE,
+    Contender,
+    Installed,
+    Submit,
+    contenders,
+    ours,
+)
 
-Submit = Callable[[str], Future[str]]
-"""Starts a program; the future gives its standard output."""
-
-Contender = Callable[[], contextlib.AbstractContextManager[Submit]]
-
-CONCURRENCIES: Final = (1, 2, 16, 64)
-_LIMITS: Final = Limits(cpu_seconds=1.0, wall_seconds=60.0)
+CONCURRENCIES: Final = (1, 2, 16, MOST_AT_ONCE)
 _LEAST_CALLS: Final = 3
 
 
@@ -80,6 +74,8 @@ class Figure:
     p99_ms: float
     wrong: int
     """Outputs that were not the expected ones."""
+    spread: float = 0.0
+    """Of `per_second` over the rounds: the widest distance, over the median."""
 
 
 def drive(submit: Submit, work: Workload, concurrency: int, seconds: float) -> Figure:
@@ -117,106 +113,6 @@ def drive(submit: Submit, work: Workload, concurrency: int, seconds: float) -> F
         sorted(latencies)[math.ceil(len(latencies) * 0.99) - 1] * 1e3,
         wrong,
     )
-
-
-@contextlib.contextmanager
-def ours() -> Iterator[Submit]:
-    """The local sandbox, warmed; at the priority of its rivals, which the default is below."""
-    with LocalSandbox(_LIMITS, nice=0) as sandbox:
-        sandbox.warm()
-
-        def submit(code: str) -> Future[str]:
-            return _text_of(sandbox.submit(code))
-
-        yield submit
-
-
-def _text_of(call: "Future[Execution]") -> Future[str]:
-    text: Future[str] = Future()
-
-    def done(ended: "Future[Execution]") -> None:
-        error = ended.exception()
-        if error is not None:
-            text.set_exception(error)
-        else:
-            text.set_result(ended.result().stdout)
-
-    call.add_done_callback(done)
-    return text
-
-
-@contextlib.contextmanager
-def command(*words: str) -> Iterator[Submit]:
-    """A process for each program: `words`, then the program; one second of wall time."""
-    with ThreadPoolExecutor(max(CONCURRENCIES)) as pool:
-
-        def run(code: str) -> str:
-            try:
-                done = subprocess.run(
-                    [*words, code],
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                    check=False,
-                    timeout=1.0 if "while True" in code else 60.0,
-                )
-            except subprocess.TimeoutExpired:
-                return ""
-            return done.stdout
-
-        yield lambda code: pool.submit(run, code)
-
-
-@contextlib.contextmanager
-def fusion(url: str) -> Iterator[Submit]:
-    """A Sandbox Fusion server."""
-    limits = Limits(cpu_seconds=1.0, wall_seconds=60.0)
-    loop = Limits(cpu_seconds=1.0, wall_seconds=1.0)
-    with FusionSandbox(url, limits, concurrency=max(CONCURRENCIES), patience=300) as sandbox:
-
-        def submit(code: str) -> Future[str]:
-            return _text_of(sandbox.submit(code, loop if "while True" in code else None))
-
-        yield submit
-
-
-@contextlib.contextmanager
-def peer(*words: str) -> Iterator[Submit]:
-    """A rival's own interface, served by `peers/sandbox_peer.py` in the rival's interpreter."""
-    process = subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    flying: dict[int, Future[str]] = {}
-    numbers = itertools.count()
-
-    def read() -> None:
-        for line in process.stdout or ():
-            number, text = json.loads(line)
-            flying.pop(number).set_result(text)
-        for future in list(flying.values()):
-            future.set_exception(RuntimeError("the peer has ended"))
-
-    def submit(code: str) -> Future[str]:
-        number, future = next(numbers), Future[str]()
-        flying[number] = future
-        if process.stdin is None or process.poll() is not None:
-            raise RuntimeError(f"{words[0]} has ended with exit code {process.returncode}")
-        seconds = 1.0 if "while True" in code else 60.0
-        process.stdin.write(json.dumps([number, code, seconds]) + "\n")
-        process.stdin.flush()
-        return future
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        yield submit
-    finally:
-        process.terminate()
-        process.wait()
-        reader.join(10)
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
 
 
 _FLOOR: Final = """
@@ -286,61 +182,69 @@ def cpu_per_call(opened: Contender, work: Workload, calls: int) -> float:
     return (spent[1] - spent[0]) / calls * 1e3
 
 
-def contenders(
-    url: str | None, gem: str | None = None, sandlock: str | None = None
-) -> dict[str, Contender]:
-    """What can be measured here, by name."""
-    python = sys.executable
-    driver = str(Path(__file__).parent / "peers" / "sandbox_peer.py")
-    found: dict[str, Contender] = {
-        "torl local": ours,
-        "python -c": lambda: command(python, "-c"),
-    }
-    if shutil.which("bwrap"):
-        box = ("bwrap", "--ro-bind", "/", "/", "--unshare-all", "--die-with-parent")
-        found["bubblewrap"] = lambda: command(*box, python, "-c")
-    if sandlock:
-        places = (sys.base_prefix, sys.prefix)
-        found["sandlock"] = lambda: peer(sandlock, driver, "sandlock", python, *places)
-    if gem:
-        found["GEM"] = lambda: peer(gem, driver, "gem")
-    if url:
-        found["Sandbox Fusion"] = lambda: fusion(url)
-    return found
-
-
 def measure_all(
     seconds: float = 2.0,
-    url: str | None = None,
+    installed: Installed | None = None,
     concurrencies: Sequence[int] = CONCURRENCIES,
     *,
-    gem: str | None = None,
-    sandlock: str | None = None,
     longest: float = 18.0,
+    rounds: int = 1,
+    only: Sequence[str] = (),
+    seen: Callable[[Figure], None] = lambda _: None,
 ) -> list[Figure]:
     """Every contender on every workload, after the floor.
 
     Args:
-        seconds: For each figure, apart from calls that take longer.
-        url: Of a Sandbox Fusion server.
+        seconds: For each figure and round, apart from calls that take longer.
+        installed: Where rivals are that this environment does not have.
         concurrencies: Calls in flight.
-        gem: Interpreter that has gem-llm installed.
-        sandlock: Interpreter that has sandlock installed.
         longest: A rival's figure is left out where its rate with fewer calls in flight says that
             one call each would take longer than this many seconds.
+        rounds: Everything is measured so often, in turn; the median counts.
+        only: Names of the rivals to measure; empty for all.
+        seen: Called with each figure as it comes.
     """
-    figures = [floor(work) for work in WORKLOADS if not work.endless]
-    for name, opened in contenders(url, gem, sandlock).items():
+    chosen = contenders(installed or Installed())
+    if unknown := set(only) - set(chosen):
+        raise ValueError(f"unknown contenders {sorted(unknown)}: expected some of {list(chosen)}")
+    chosen = {
+        name: opened
+        for name, opened in chosen.items()
+        if not only or name in only or opened is ours
+    }
+    measured: dict[tuple[str, str, int], list[Figure]] = {}
+    for _ in range(rounds):
+        for figure in _one_round(chosen, concurrencies, seconds, longest):
+            seen(figure)
+            key = figure.contender, figure.workload, figure.concurrency
+            measured.setdefault(key, []).append(figure)
+    return [_middle(figures) for figures in measured.values()]
+
+
+def _middle(figures: list[Figure]) -> Figure:
+    ordered = sorted(figures, key=lambda figure: figure.per_second)
+    middle = ordered[len(ordered) // 2]
+    distance = ordered[-1].per_second - ordered[0].per_second
+    wrong = sum(figure.wrong for figure in figures)
+    return replace(middle, wrong=wrong, spread=distance / middle.per_second)
+
+
+def _one_round(
+    chosen: dict[str, Contender], concurrencies: Sequence[int], seconds: float, longest: float
+) -> Iterator[Figure]:
+    for work in WORKLOADS:
+        if not work.endless:
+            yield floor(work)
+    for name, opened in chosen.items():
         with opened() as submit:
             for work in WORKLOADS:
                 rate = math.inf
                 for concurrency in concurrencies:
-                    if opened is not ours and concurrency / rate > longest:
+                    if (opened is not ours or work.endless) and concurrency / rate > longest:
                         continue
                     figure = drive(submit, work, concurrency, seconds)
                     rate = figure.per_second
-                    figures.append(replace(figure, contender=name))
-    return figures
+                    yield replace(figure, contender=name)
 
 
 def table(figures: Sequence[Figure]) -> str:
@@ -348,7 +252,7 @@ def table(figures: Sequence[Figure]) -> str:
     own = {(f.workload, f.concurrency): f for f in figures if f.contender == "torl local"}
     lines = [
         f"{'':22}{'workload':14}{'at once':>8}{'calls/s':>10}{'p50 ms':>10}{'p99 ms':>10}"
-        f"{'wrong':>7}{'ours is':>10}"
+        f"{'wrong':>7}{'spread':>8}{'ours is':>10}"
     ]
     for figure in figures:
         base = own.get((figure.workload, figure.concurrency))
@@ -358,7 +262,7 @@ def table(figures: Sequence[Figure]) -> str:
         lines.append(
             f"{figure.contender:22}{figure.workload:14}{figure.concurrency:8}"
             f"{figure.per_second:10.1f}{figure.p50_ms:10.2f}{figure.p99_ms:10.2f}"
-            f"{figure.wrong:7}{ratio:>10}"
+            f"{figure.wrong:7}{figure.spread:8.0%}{ratio:>10}"
         )
     return "\n".join(lines)
 
