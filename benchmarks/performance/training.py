@@ -1,0 +1,457 @@
+"""What a training step costs: with the tool and without, ours and TRL's own, and where time goes.
+
+    python -m benchmarks.performance.training [--json FILE] [--repeats N] [--parts tool trl profile]
+
+Every row samples given ids (see `forced`), so both sides of a comparison sample the same number of
+them with the same model. The two sides take turns, the order changing each time; the ratio is taken
+pair by pair and its median is shown, so that other load on the machine moves it little; that of CPU
+seconds, programs apart, is moved even less. A step is rollout, programs, loss, backward pass and
+optimiser. Both sides have the same settings (bfloat16 autocast over float32 weights).
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from agents.core.algorithm import Loss
+from agents.core.training import Training
+from agents.core.types import Sampling, Trajectory
+from benchmarks.performance.forced import (
+    HERMES,
+    ForcedPolicy,
+    Forcing,
+    TemplatePrompt,
+    scripts,
+)
+from torl_env import ToRLMathVectorEnv
+from torl_env.options import EnvOptions
+from torl_env.problems.source import Listed
+from torl_env.problems.types import Problem
+from torl_env.sandbox import LocalSandbox, Sandbox
+
+Figures = dict[str, float]
+QUESTION = "A farmer has six fields with seven trees each. How many trees does the farmer have?"
+LIMIT = 400
+"""Tokens of a response; no script comes near."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a step works on."""
+
+    prompts: int = 4
+    group: int = 4
+    micro_batch: int = 16
+    tokens: tuple[int, int] = (48, 112)
+    """Least and most sampled ids of a row."""
+
+    @property
+    def rows(self) -> int:
+        """Episodes of a step."""
+        return self.prompts * self.group
+
+    @property
+    def problems(self) -> list[Problem]:
+        """As many as a step has, and one step more, which the trainers want to see."""
+        return [Problem(f"p{i}", QUESTION, "42") for i in range(2 * self.prompts)]
+
+    def training(self) -> Training:
+        """Of one step."""
+        return Training(
+            steps=1,
+            prompts_per_step=self.prompts,
+            group_size=self.group,
+            micro_batch=self.micro_batch,
+            max_tokens=LIMIT,
+            save_every=1000,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one step."""
+
+    wall: float
+    """Seconds."""
+    cpu: float
+    """CPU seconds of this process, without what the sandbox's processes take."""
+
+
+class Clock:
+    """Seconds spent in functions, by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def watch(self, owner: Any, method: str, name: str) -> None:
+        """Count what this method takes from now on."""
+        inner = getattr(owner, method)
+
+        @wraps(inner)
+        def timed(*args: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return inner(*args, **options)
+            finally:
+                spent = time.perf_counter() - start
+                self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
+        setattr(owner, method, timed)
+
+
+class Step:
+    """One step of a trainer, again and again.
+
+    Args:
+        trainer: A `GRPOTrainer`; its weights move, which changes no time.
+        begin: Called before each step.
+    """
+
+    def __init__(self, trainer: Any, begin: Callable[[], None] = lambda: None) -> None:
+        from transformers import PrinterCallback
+
+        from agents.core.callbacks import Checkpoints
+
+        self.trainer, self._begin = trainer, begin
+        trainer.args.save_strategy = "no"
+        for callback in (PrinterCallback, Checkpoints):
+            trainer.remove_callback(callback)
+        trainer.add_callback(self._stopwatch())
+        self._cost = Cost(0.0, 0.0)
+
+    def _stopwatch(self) -> Any:
+        from transformers import TrainerCallback
+
+        step = self
+
+        class Stopwatch(TrainerCallback):  # type: ignore[misc]
+            """Times from before the rollout to after the optimiser's step."""
+
+            start = Cost(0.0, 0.0)
+
+            def on_step_begin(self, *_: Any, **__: Any) -> None:
+                self.start = Cost(time.perf_counter(), time.process_time())
+
+            def on_step_end(self, *_: Any, **__: Any) -> None:
+                step._cost = Cost(
+                    time.perf_counter() - self.start.wall, time.process_time() - self.start.cpu
+                )
+
+        return Stopwatch()
+
+    def run(self) -> Cost:
+        """Take a step."""
+        self._begin()
+        self.trainer.train()
+        return self._cost
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Costs of two sides, taken in turns."""
+
+    first: Sequence[Cost]
+    second: Sequence[Cost]
+
+    def figures(self, names: tuple[str, str], what: str, target: str) -> Figures:
+        """Medians, and the ratio of the second to the first, pair by pair."""
+        sides = list(zip(self.first, self.second, strict=True))
+        return {
+            f"{names[0]}: s": statistics.median(cost.wall for cost in self.first),
+            f"{names[1]}: s": statistics.median(cost.wall for cost in self.second),
+            f"{what} ({target})": statistics.median(b.wall / a.wall for a, b in sides),
+            f"{what}, CPU seconds": statistics.median(b.cpu / a.cpu for a, b in sides),
+        }
+
+
+def paired(first: Step, second: Step, repeats: int) -> Pairs:
+    """Steps of both, after one of each that is not counted; the order changes each time."""
+    first.run(), second.run()
+    costs: tuple[list[Cost], list[Cost]] = ([], [])
+    for i in range(repeats):
+        for side in (0, 1) if i % 2 else (1, 0):
+            costs[side].append((first, second)[side].run())
+    return Pairs(*costs)
+
+
+class Bench:
+    """Makes trainers of one model.
+
+    Args:
+        model: Name of the model.
+        size: Of a step.
+        sandbox: Runs the programs.
+        folder: Where trainers write.
+    """
+
+    def __init__(self, model: str, size: Size, sandbox: Sandbox, folder: Path) -> None:
+        self.model, self.size, self.sandbox, self.folder = model, size, sandbox, folder
+
+    def load(self, dtype: str = "float32") -> tuple[Any, Any]:
+        """Model and tokenizer; the latter with a chat template that renders tools."""
+        from trl.chat_template_utils import qwen2_5_chat_template
+
+        from agents.core import models
+
+        model, tokenizer = models.load(self.model, dtype=dtype)
+        tokenizer.chat_template = qwen2_5_chat_template
+        return model, tokenizer
+
+    def ours(self, budget: int, *, hermes: bool = False, name: str = "ours") -> "OurStep":
+        """A step of our trainer."""
+        from agents.core.prompts import PlainPrompt
+        from agents.core.rollout import Rollout
+        from agents.core.runs import Run
+        from agents.core.trainer import RLTrainer
+        from agents.grpo import GRPO
+
+        model, tokenizer = self.load()
+        copy, _ = self.load("bfloat16")
+        call = {"call": HERMES} if hermes else {}
+        written = scripts(tokenizer, self.size.rows, self.size.tokens, **call)
+        policy = ForcedPolicy(copy, tokenizer, written)
+        prompt = TemplatePrompt(tokenizer, [python_schema()]) if hermes else PlainPrompt(tokenizer)
+        options: EnvOptions = {"tool_budget": budget, "parser": "hermes" if hermes else "fenced"}
+        rollout = Rollout(policy, prompt, self._envs(options), Sampling(max_tokens=LIMIT))
+        actor = recording(rollout, copy)
+        trainer = RLTrainer(
+            model=model,
+            tokenizer=tokenizer,
+            algorithm=GRPO(group_size=self.size.group),
+            training=self.size.training(),
+            problems=self.size.problems,
+            actor=actor,
+            run=Run(self.folder / name),
+        )
+        return OurStep(trainer, actor)
+
+    def _envs(self, options: EnvOptions) -> Callable[..., ToRLMathVectorEnv]:
+        def make(problems: Any, group_size: int) -> ToRLMathVectorEnv:
+            return ToRLMathVectorEnv(
+                num_envs=len(problems) * group_size,
+                problems=Listed("batch", list(problems)),
+                sandbox=self.sandbox,
+                autoreset_mode="Disabled",
+                **options,
+            )
+
+        return make
+
+    def trl(self) -> "tuple[Step, Forcing]":
+        """A step of TRL's trainer with its own tool loop on our environment."""
+        from datasets import Dataset
+        from trl import GRPOTrainer
+
+        from agents.core.trainer_config import trl_config
+        from agents.grpo import GRPO
+        from torl_env.adapters.trl import answer_reward, environment_factory, rows
+
+        model, tokenizer = self.load()
+        written = scripts(tokenizer, self.size.rows, self.size.tokens, HERMES)
+        forcing = Forcing(model.generate, written, tokenizer.eos_token_id)
+        model.generate = forcing
+        args = trl_config(GRPO(), self.size.training(), self.folder / "trl")
+        args.max_tool_calling_iterations = 1
+        problems = Listed("trl", self.size.problems)
+        trainer = GRPOTrainer(
+            model=model,
+            processing_class=tokenizer,
+            train_dataset=Dataset.from_list(rows(problems)),
+            environment_factory=environment_factory(problems, sandbox=self.sandbox, tool_budget=1),
+            reward_funcs=answer_reward,
+            args=args,
+        )
+        return Step(trainer, forcing.begin), forcing
+
+
+class OurStep(Step):
+    """A step of ours, with its actor at hand."""
+
+    def __init__(self, trainer: Any, actor: Any) -> None:
+        super().__init__(trainer)
+        self.actor = actor
+
+    @property
+    def rows(self) -> list[Trajectory]:
+        """Trajectories of the last step."""
+        rows: list[Trajectory] = self.actor.rows
+        return rows
+
+
+def recording(rollout: Any, copy: Any) -> Any:
+    """Our actor; `rows` are the trajectories of its last batch."""
+    from agents.core.acting import CopyActor
+
+    made = rollout
+
+    class Recording(CopyActor):
+        """Ours, with a memory."""
+
+        rows: Sequence[Trajectory] = ()
+        rollout = made
+
+        def collect(
+            self, problems: Sequence[Problem], group_size: int, seed: int
+        ) -> list[Trajectory]:
+            found = super().collect(problems, group_size, seed)
+            self.rows = found
+            return found
+
+    return Recording(rollout, copy)
+
+
+def python_schema() -> dict[str, Any]:
+    """The tool as TRL describes it to the model."""
+    from transformers.utils import get_json_schema
+
+    from torl_env.adapters.trl import ToRLEnvironment
+
+    schema: dict[str, Any] = get_json_schema(ToRLEnvironment.python)
+    return schema
+
+
+def tool(bench: Bench, repeats: int) -> Figures:
+    """A step at C = 1 over one at C = 0: the same sampled ids, executed or not."""
+    without, with_tool = bench.ours(0, name="c0"), bench.ours(1, name="c1")
+    pairs = paired(without, with_tool, repeats)
+    names = ("step at C = 0", "step at C = 1")
+    return {
+        **pairs.figures(names, "C = 1 over C = 0", "target: at most 1.1"),
+        "sampled tokens, C = 0": _sampled(without.rows),
+        "sampled tokens, C = 1": _sampled(with_tool.rows),
+        "programs run, C = 0": sum(t.tool_calls for t in without.rows),
+        "programs run, C = 1": sum(t.tool_calls for t in with_tool.rows),
+        "tokens of tool output, C = 1": sum(len(t.ids) - sum(t.loss_mask) for t in with_tool.rows),
+    }
+
+
+def trl(bench: Bench, repeats: int) -> Figures:
+    """A step of ours over one of TRL's own tool loop."""
+    (theirs, forcing), ours = bench.trl(), bench.ours(1, hermes=True)
+    pairs = paired(theirs, ours, repeats)
+    names = ("step of TRL's tool loop", "step of ours")
+    return {
+        **pairs.figures(names, "ours over TRL's", "target: at most 0.5"),
+        "sampled tokens, TRL": forcing.sampled / (repeats + 1),
+        "sampled tokens, ours": _sampled(ours.rows),
+        "tokens read by TRL": forcing.read / (repeats + 1),
+        "tokens read by ours": sum(len(t.prompt_ids) + len(t.ids) for t in ours.rows),
+        "programs run, ours": sum(t.tool_calls for t in ours.rows),
+    }
+
+
+def profile(bench: Bench, repeats: int) -> Figures:
+    """Where the time of a step at C = 1 goes, in percent."""
+    step, clock = bench.ours(1, name="profile"), Clock()
+    step.run()
+    trainer, rollout, policy = step.trainer, step.actor.rollout, step.actor.rollout.policy
+    clock.watch(step.actor, "sync", "copying weights to the sampler")
+    clock.watch(policy, "open", "reading prompts")
+    clock.watch(policy, "_forward", "decoding: forward passes")
+    clock.watch(policy, "_sample", "decoding: drawing and stopping")
+    clock.watch(trainer, "_get_per_token_logps_and_entropies", "loss: forward")
+    clock.watch(trainer.accelerator, "backward", "loss: backward")
+    make = rollout.make_envs
+
+    def watched(*args: Any) -> Any:
+        envs = make(*args)
+        clock.watch(envs, "recv", "waiting for tools and grader")
+        clock.watch(envs, "send", "sending turns")
+        return envs
+
+    rollout.make_envs = watched
+    optimizer = trainer.optimizer
+    clock.watch(getattr(optimizer, "optimizer", optimizer), "step", "optimiser")
+    total = sum(step.run().wall for _ in range(repeats))
+    parts = {name: 100 * seconds / total for name, seconds in clock.seconds.items()}
+    parts["everything else"] = 100 - sum(parts.values())
+    shares = {f"share of a step, {name}: %": share for name, share in parts.items()}
+    return {"step that is profiled: s": total / repeats, **shares}
+
+
+PARTS: dict[str, Callable[[Bench, int], Figures]] = {"tool": tool, "trl": trl, "profile": profile}
+
+
+def _sampled(rows: Any) -> int:
+    return sum(sum(t.loss_mask) for t in rows)
+
+
+def measure(model: str, size: Size, repeats: int, parts: list[str]) -> Iterator[Figures]:
+    """The figures of one part after the other."""
+    with LocalSandbox() as sandbox, tempfile.TemporaryDirectory() as folder, _quiet():
+        for name in parts:
+            place = Path(folder) / name
+            yield PARTS[name](Bench(model, size, sandbox, place), repeats)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    from transformers.utils import logging
+
+    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    yield
+
+
+def options_of(words: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--repeats", type=int, default=2, help="pairs of steps (default: 2)")
+    parser.add_argument("--prompts", type=int, default=4, help="problems in a step (default: 4)")
+    parser.add_argument("--group", type=int, default=4, help="samples of each (default: 4)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
+    parser.add_argument(
+        "--tokens",
+        nargs=2,
+        type=int,
+        default=[48, 112],
+        metavar=("LEAST", "MOST"),
+        help="sampled ids of a row (default: 48 112)",
+    )
+    return parser.parse_args(words)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Measure and print."""
+    options = options_of(words)
+    import torch
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    rows = options.prompts * options.group
+    size = Size(options.prompts, options.group, min(16, rows), tuple(options.tokens))
+    figures: Figures = {}
+    for part in measure(options.model, size, options.repeats, options.parts):
+        figures |= part
+        for name, value in part.items():
+            print(f"{name:62} {value:12.2f}", flush=True)
+    if options.json:
+        record = {
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "load": os.getloadavg(),
+            "model": options.model,
+            "rows": rows,
+            "repeats": options.repeats,
+            "loss": str(Loss()),
+            "figures": figures,
+        }
+        options.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
