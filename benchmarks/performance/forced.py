@@ -177,7 +177,7 @@ class TemplatePrompt:
         if not observation:
             return []
         call = {"type": "function", "function": {"name": "python", "arguments": {}}}
-        said = [
+        said: list[dict[str, Any]] = [
             {"role": "user", "content": "?"},
             {"role": "assistant", "content": "", "tool_calls": [call]},
         ]

@@ -27,6 +27,7 @@ from agents.core.algorithm import Loss
 from agents.core.training import Training
 from agents.core.types import Sampling, Trajectory
 from benchmarks.performance.forced import (
+    FENCED,
     HERMES,
     ForcedPolicy,
     Forcing,
@@ -217,8 +218,8 @@ class Bench:
 
         model, tokenizer = self.load()
         copy, _ = self.load("bfloat16")
-        call = {"call": HERMES} if hermes else {}
-        written = scripts(tokenizer, self.size.rows, self.size.tokens, **call)
+        call = HERMES if hermes else FENCED
+        written = scripts(tokenizer, self.size.rows, self.size.tokens, call)
         policy = ForcedPolicy(copy, tokenizer, written)
         prompt = TemplatePrompt(tokenizer, [python_schema()]) if hermes else PlainPrompt(tokenizer)
         options: EnvOptions = {"tool_budget": budget, "parser": "hermes" if hermes else "fenced"}
