@@ -1,12 +1,11 @@
 """What the grader is worth: accuracy, gaming, hostile answers, speed, import; and its peers.
 
-    python -m benchmarks.performance.grading [--peers] [--json FILE] [--data DIR] [--misses]
+    python -m benchmarks.performance.grading [--peers [--gem PYTHON]] [--json FILE] [--data DIR]
+        [--misses]
 
-Times are CPU seconds of this process, so that other load on the machine moves them little. Peers
-run in the same process on the same inputs: math-verify as installed, called as its documentation
-says (both sides in a box), as TRL calls it (reference bare), and as ToRL does (undelimited text,
-arguments reversed). Their own time-outs are off, as they must be outside of the main thread, and
-they are not given the hostile answers, on dozens of which they would not return.
+Times are CPU seconds of one process, so that other load on the machine moves them little. Peers
+(`grading_peers`) get the same inputs, but not the hostile answers, on dozens of which they would
+not return.
 """
 
 import argparse
@@ -22,8 +21,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.performance.grading_inputs import GAMING, Pair, hostile, mix, truncations
+from benchmarks.performance.grading_peers import Peer, peers
 from benchmarks.performance.grading_rows import Judged, Row, judge, ours, read_rows, summarise
-from rewards import Grade, Policy, Verdict, grade_answer, grade_batch
+from rewards import Policy, Verdict, grade_answer, grade_batch
 from rewards.grader import forget
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -31,36 +31,7 @@ SUITES = ("math500", "olympiadbench", "minerva_math", "aime24", "aime25", "amc23
 SLOW_SAMPLE = 400
 """Pairs of the mix on which a peer is timed."""
 
-Peer = Callable[[str, str], bool]
 Figures = dict[str, float]
-
-
-def peers() -> dict[str, Peer]:
-    """Other graders that are installed, as functions of the reference and the answer."""
-    from math_verify import parse, verify
-
-    def boxed(reference: str, answer: str) -> bool:
-        gold = parse(f"\\boxed{{{reference}}}", parsing_timeout=None)
-        found = parse(f"\\boxed{{{answer}}}", parsing_timeout=None)
-        return bool(verify(gold, found, timeout_seconds=None))
-
-    def bare(reference: str, answer: str) -> bool:
-        gold = parse(reference, parsing_timeout=None)
-        found = parse(f"\\boxed{{{answer}}}", parsing_timeout=None)
-        return bool(verify(gold, found, timeout_seconds=None))
-
-    def reversed_bare(reference: str, answer: str) -> bool:
-        if reference.strip().lower() == answer.strip().lower():
-            return True
-        gold = parse(reference, parsing_timeout=None)
-        found = parse(answer, parsing_timeout=None)
-        return bool(verify(found, gold, timeout_seconds=None))
-
-    return {
-        "math-verify": boxed,
-        "math-verify, bare reference (TRL)": bare,
-        "math-verify, undelimited and reversed (ToRL)": reversed_bare,
-    }
 
 
 def answers(data: Path, *names: str) -> list[str]:
@@ -101,25 +72,17 @@ def _print_misses(judged: Sequence[Judged]) -> None:
 
 def peer_accuracy(rows: Sequence[Row], peer: Peer) -> Figures:
     """The same numbers of a peer; what raises is not accepted."""
-    judged = [Judged(row, _grade_of(peer, row.reference, row.prediction)) for row in rows]
-    summary = summarise(judged, 0.0)
+    verdicts, _ = peer([(row.reference, row.prediction) for row in rows])
+    said = list(zip(rows, verdicts, strict=True))
+    probes, _ = peer([(reference, answer) for reference, answer, _ in GAMING])
     return {
-        "accuracy": summary.accuracy,
-        "false positives": summary.false_positives,
-        "false negatives": summary.false_negatives,
+        "accuracy": statistics.mean(accepted == row.equal for row, accepted in said),
+        "false positives": sum(accepted and not row.equal for row, accepted in said),
+        "false negatives": sum(row.equal and not accepted for row, accepted in said),
         "gaming probes wrong": sum(
-            (_grade_of(peer, reference, answer).verdict is Verdict.CORRECT) != right
-            for reference, answer, right in GAMING
+            accepted != right for accepted, (_, _, right) in zip(probes, GAMING, strict=True)
         ),
     }
-
-
-def _grade_of(peer: Peer, reference: str, answer: str) -> Grade:
-    try:
-        accepted = peer(reference, answer)
-    except Exception:  # noqa: BLE001 - a peer may raise what it likes; that is part of its score
-        accepted = False
-    return Grade(Verdict.CORRECT if accepted else Verdict.WRONG, answer, "peer")
 
 
 def gaming(data: Path) -> Figures:
@@ -262,19 +225,28 @@ def import_time() -> Figures:
     }
 
 
-def against(pairs: Sequence[Pair], rows: Sequence[Row], own: Figures) -> dict[str, Figures]:
-    """The peers on the same inputs, and how much faster we are."""
-    out: dict[str, Figures] = {}
+def against(
+    pairs: Sequence[Pair], rows: Sequence[Row], own: Figures, gem: str | None
+) -> dict[str, Figures]:
+    """The peers on the same inputs, and how much faster we are; the median of three turns each."""
     sample = pairs[:SLOW_SAMPLE]
-    forget()
-    mine = len(sample) / seconds(lambda: [ours(*pair) for pair in sample])
-    for name, peer in peers().items():
-        peer("1/2", "0.5")
-        rate = len(sample) / seconds(lambda: [_grade_of(peer, *pair) for pair in sample])  # noqa: B023
+    mine: list[float] = []
+    theirs: dict[str, list[float]] = {}
+    chosen = peers(gem)
+    for _ in range(3):
+        forget()
+        mine.append(len(sample) / seconds(lambda: [ours(*pair) for pair in sample]))
+        for name, peer in chosen.items():
+            theirs.setdefault(name, []).append(len(sample) / peer(sample)[1])
+    out: dict[str, Figures] = {}
+    for name, peer in chosen.items():
+        rate = statistics.median(theirs[name])
+        ratios = sorted(one / two for one, two in zip(mine, theirs[name], strict=True))
         out[name] = {
             **peer_accuracy(rows, peer),
             "checks/s": rate,
-            "ours is so many times faster": mine / rate,
+            "ours is so many times faster": ratios[1],
+            "at least so many times, of three turns": ratios[0],
             "ours cached is so many times faster": own["cached checks/s"] / rate,
         }
     return out
@@ -291,7 +263,8 @@ def main() -> None:
     """Measure and print; with `--json` also write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, default=SHARED, help="with grading/ and heldout/")
-    parser.add_argument("--peers", action="store_true", help="run math-verify on the same inputs")
+    parser.add_argument("--peers", action="store_true", help="run others on the same inputs")
+    parser.add_argument("--gem", help="with --peers: an interpreter that has gem-llm")
     parser.add_argument("--misses", action="store_true", help="print every miss")
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
@@ -308,7 +281,7 @@ def main() -> None:
         "Import": import_time(),
     }
     if options.peers:
-        sections |= against(pairs, rows, sections["Speed"])
+        sections |= against(pairs, rows, sections["Speed"], options.gem)
     for title, figures in sections.items():
         show(title, figures)
     if options.json is not None:

@@ -2,15 +2,14 @@
 
 # mypy: disable-error-code="import-not-found"
 import json
-import statistics
 import sys
-import time
 
 from datasets import Dataset
 from gem.envs.math_env import MathEnv
 from gem.tools.python_code_tool import PythonCodeTool
 from gem.tools.tool_env_wrapper import ToolEnvWrapper
 from gem.vector.async_vector_env import AsyncVectorEnv
+from timing import seconds
 
 
 def make() -> ToolEnvWrapper:
@@ -19,16 +18,6 @@ def make() -> ToolEnvWrapper:
     return ToolEnvWrapper(
         MathEnv(dataset=data, use_mp=False), [PythonCodeTool()], max_tool_uses=999
     )
-
-
-def seconds(work: object, rounds: int) -> float:
-    """Median wall seconds."""
-    spent = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        work()  # type: ignore[operator]
-        spent.append(time.perf_counter() - started)
-    return statistics.median(spent)
 
 
 def main() -> None:

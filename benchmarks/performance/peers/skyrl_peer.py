@@ -2,14 +2,13 @@
 
 # mypy: disable-error-code="import-not-found,misc"
 import json
-import statistics
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from skyrl_gym.envs.base_text_env import BaseTextEnv
 from skyrl_gym.tools.python import PythonCodeExecutorToolGroup
+from timing import seconds
 
 WORKERS = 16
 
@@ -27,16 +26,6 @@ class PythonEnv(BaseTextEnv):
         shown = self._execute_tool("PythonCodeExecutorToolGroup", "python", [code])
         messages = [{"role": "user", "content": shown}]
         return {"observations": messages, "reward": 0.0, "done": False, "metadata": {}}
-
-
-def seconds(work: object, rounds: int) -> float:
-    """Median wall seconds."""
-    spent = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        work()  # type: ignore[operator]
-        spent.append(time.perf_counter() - started)
-    return statistics.median(spent)
 
 
 def main() -> None:
