@@ -114,6 +114,6 @@ def _open(name: str, size: int) -> Any:
     except ImportError:
         raise ProblemError(
             "reasoning_gym: expected the package `reasoning-gym`, which is not installed. "
-            "Install it with: pip install reasoning-gym==0.1.25"
+            "Install it with: pip install 'torl-gym[reasoning]'"
         ) from None
     return package.create_dataset(name, size=size * _TRIES, seed=0)

@@ -22,7 +22,7 @@ def test_its_problems_are_reproducible_and_split():
 
 @pytest.mark.skipif(INSTALLED, reason="reasoning-gym is installed")
 def test_without_the_package_the_message_says_how_to_get_it():
-    with pytest.raises(ProblemError, match="pip install reasoning-gym"):
+    with pytest.raises(ProblemError, match="pip install 'torl-gym\\[reasoning\\]'"):
         load("reasoning_gym:gcd")
 
 
