@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q -c constraints.txt
 OUT ?= out/demo
 
-.PHONY: demo test check lint types imports doctest examples clean
+.PHONY: demo test check lint types imports doctest examples bench clean
 
 demo: $(VENV)/.train
 	$(BIN)/torl train --out $(OUT)
@@ -30,6 +30,11 @@ doctest: $(VENV)/.dev
 
 examples: $(VENV)/.dev
 	set -e; for file in examples/*.py; do echo "$$file"; $(BIN)/python "$$file"; done
+
+# BENCH adds options, such as peers: make bench BENCH='--math-verify --fusion http://localhost:8080'
+STORED := $(wildcard runs/records/performance.json)
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.performance.record --out out/bench $(STORED:%=--against %) $(BENCH)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is %s: name one with make PYTHON=python3.12 ..." % sys.version.split()[0])'

@@ -266,7 +266,7 @@ def test_the_branches_of_a_turn_open(branched):
     )
     assert summaries == [
         "Branches of turn 1: 2 other answers, 1 correct",
-        "Branches of turn 2: written anew 3 times, 1 ran; 1 other answers, 1 correct",
+        "Branches of turn 2: written anew 3 times, 1 ran; 1 other answer, 1 correct",
     ]
     page.run("document.querySelectorAll('.branches summary')[1].focus()")
     page.press("Enter")

@@ -153,7 +153,7 @@ function drawBranches(item, index) {
   const right = others.filter((other) => other.verdict === "correct").length;
   const parts = [];
   if (anew.length) parts.push(`written anew ${anew.length} times, ${ran} ran`);
-  if (others.length) parts.push(`${others.length} other answers, ${right} correct`);
+  if (others.length) parts.push(`${others.length} other answer${others.length > 1 ? "s" : ""}, ${right} correct`);
   if (!parts.length) return "";
   return element("details", { class: "branches" },
     element("summary", {}, `Branches of turn ${index + 1}: ${parts.join("; ")}`),
