@@ -1,6 +1,6 @@
 """`torl analyse`: what the answers on record do, whether execution predicts truth, best of N."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -10,30 +10,74 @@ import tyro
 
 from agents.core.types import Trajectory
 from benchmarks.heldout import records
-from benchmarks.heldout.cases import MEANING, count_cases, execution_against_correctness
+from benchmarks.heldout.cases import (
+    MEANING,
+    Case,
+    calls,
+    cases,
+    count_cases,
+    execution_against_correctness,
+)
 from benchmarks.heldout.selectors import Selector, best_of
 from benchmarks.report.tables import Table, percent
-from torl.console import print_table
+from torl.console import CommandError, print_table
 
 
 @dataclass(frozen=True, slots=True)
 class AnalyseOptions:
-    """Look into the records of one evaluation."""
+    """Look into the records of evaluations."""
 
-    path: Annotated[Path, tyro.conf.Positional]
-    """Records (.jsonl) of torl eval."""
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Records (.jsonl) of torl eval; of several, the calls are also shown side by side."""
     examples: int = 3
     """Cases to name for each behaviour."""
+    case: Case | None = None
+    """Name every answer with this behaviour, one a line, in place of the tables."""
 
 
 def main(options: AnalyseOptions) -> int:
-    """Print behaviour with its cases, THOR's table 4, and every selector of best-of-N."""
-    found = records.read(options.path)
-    print_table(behaviour_table(found.trajectories, options.examples))
-    print_table(execution_table(found.trajectories))
-    if found.header.k > 1:
-        print_table(selection_table(found.trajectories, found.header.k))
+    """Print behaviour with its cases, THOR's tables 4 and 6, and every selector of best-of-N.
+
+    Raises:
+        CommandError: No records are named.
+    """
+    if not options.paths:
+        raise CommandError("expected records of torl eval: torl analyse out/eval/NAME.jsonl")
+    every = {path: records.read(path) for path in options.paths}
+    if options.case:
+        for path, found in every.items():
+            for t in found.trajectories:
+                if t.scorable and options.case in cases(t):
+                    print(f"{path}\t{t.problem_id} #{t.sample}\t{t.verdict}")
+        return 0
+    for path, found in every.items():
+        if len(every) > 1:
+            print(f"{path}: {found.header.model}\n")
+        print_table(behaviour_table(found.trajectories, options.examples))
+        print_table(execution_table(found.trajectories))
+        if found.header.k > 1:
+            print_table(selection_table(found.trajectories, found.header.k))
+    print_table(calls_table({str(path): found.trajectories for path, found in every.items()}))
     return 0
+
+
+def calls_table(evaluations: Mapping[str, Sequence[Trajectory]]) -> Table:
+    """THOR's table 6: accuracy, share of answers with code, and what became of the calls."""
+    rows = []
+    for name, trajectories in evaluations.items():
+        found = calls(trajectories)
+        rows.append(
+            (
+                name,
+                percent(found.accuracy),
+                percent(found.code_ratio),
+                str(found.failed),
+                str(found.passed),
+                percent(found.pass_ratio),
+            )
+        )
+    columns = ("evaluation", "accuracy %", "code ratio %", "failed", "passed", "pass ratio %")
+    return Table("Calls (THOR, table 6)", columns, tuple(rows))
 
 
 def behaviour_table(trajectories: Sequence[Trajectory], examples: int) -> Table:

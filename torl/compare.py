@@ -8,9 +8,11 @@ import tyro
 
 from benchmarks.heldout import records
 from benchmarks.heldout.compare import Comparison, compare
+from benchmarks.heldout.records import Records
 from benchmarks.heldout.statistics import Estimate
 from benchmarks.report.plots import draw_differences
 from benchmarks.report.tables import Table
+from benchmarks.report.value import draw_value, write_value
 from torl.console import print_table, say
 
 
@@ -23,8 +25,10 @@ class CompareOptions:
     b: Annotated[Path, tyro.conf.Positional]
     """Records of the other."""
     plot: Path | None = None
-    """Also draw the differences by level and subject into this PNG. With A evaluated at C = 0 and B
-    with the tool it is the value of the tool, by difficulty."""
+    """Also draw the differences by level and subject into this PNG."""
+    value: Path | None = None
+    """Also draw the value of the tool into this PNG, with its numbers as CSV beside it: accuracy
+    without it (A, evaluated at C = 0), with it (B), and the difference, by level and subject."""
     seed: int = 0
     """Of the bootstrap and the permutation test."""
 
@@ -40,7 +44,21 @@ def main(options: CompareOptions) -> int:
     if options.plot:
         draw_differences(found, f"{second.header.model} - {first.header.model}", options.plot)
         print(f"figure {options.plot}")
+    if options.value:
+        _value(found, first, second, options.value)
     return 0
+
+
+def _value(found: Comparison, without: Records, with_tool: Records, png: Path) -> None:
+    budgets = [records.header.settings.get("tool_budget") for records in (without, with_tool)]
+    if budgets[0] or budgets[1] == 0:
+        say(
+            f"warning: the value of the tool is asked for, but A was evaluated with C = "
+            f"{budgets[0]} and B with C = {budgets[1]}; expected A without a tool and B with it"
+        )
+    draw_value(found, f"Value of the tool: {with_tool.header.model}", png)
+    write_value(found, png.with_suffix(".csv"))
+    print(f"figure {png}\nnumbers {png.with_suffix('.csv')}")
 
 
 def comparison_table(found: Comparison) -> Table:

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from agents.core.types import Trajectory, Turn
 from benchmarks.heldout.statistics import Estimate, chi_square, mean
+from benchmarks.heldout.summary import batch_estimates
 
 _BOX = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _CODE = re.compile(r"```python.*?(?:```|\Z)", re.DOTALL)
@@ -111,6 +112,33 @@ def execution_against_correctness(trajectories: Iterable[Trajectory]) -> Executi
     table = tuple((counts[passed, True], counts[passed, False]) for passed in (True, False))
     statistic, p_value = chi_square(table)
     return Execution((table[0], table[1]), _share(*table[0]), _share(*table[1]), statistic, p_value)
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """THOR's table 6: how good answers are, and what becomes of their calls."""
+
+    accuracy: Estimate
+    code_ratio: Estimate
+    failed: int
+    """Programs that ran and failed through the model's own fault."""
+    passed: int
+    pass_ratio: Estimate
+
+
+def calls(trajectories: Iterable[Trajectory]) -> Calls:
+    """Counts and shares over the scorable answers."""
+    kept = [t for t in trajectories if t.scorable]
+    found = batch_estimates(kept)
+    statuses = [turn.tool_status for t in kept for turn in _ran(t)]
+    passed = statuses.count("ok")
+    return Calls(
+        found["accuracy"],
+        found["code_ratio"],
+        len(statuses) - passed,
+        passed,
+        found["pass_ratio"],
+    )
 
 
 def _ran(trajectory: Trajectory) -> list[Turn]:

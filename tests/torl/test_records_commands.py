@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from benchmarks.heldout.cases import Case
 from torl import analyse, compare, leaderboard, regrade
 from torl import eval as evaluation
 from torl.console import guarded
@@ -117,8 +118,8 @@ def test_leaderboard_and_published_numbers(evaluate, capsys):
     [
         (("--suite", "aime99"), "unknown suite 'aime99'"),
         (("--suite", "aime24", "--count", "31"), "expected 1 to 30 for aime24"),
-        (("--agent", "nothing_like_this:make"), "expected module:function"),
-        (("--agent", "json:nothing"), "expected module:function"),
+        (("--agent", "nothing_like_this:make"), "expected module:name"),
+        (("--agent", "json:nothing"), "expected module:name"),
         (("--out", "a.jsonl"), "expected a folder for suites"),
     ],
 )
@@ -148,10 +149,40 @@ def test_all_suites_are_named_in_the_help():
 
 def test_analyse_shows_behaviour_execution_and_selection(evaluate, capsys):
     _, out = evaluate(2)
-    options = analyse.AnalyseOptions(out / "amc23.jsonl")
+    options = analyse.AnalyseOptions((out / "amc23.jsonl",))
     code, captured = run(capsys, analyse, options)
     assert code == 0
     assert "| text only | 100.0 [91.2, 100.0] | 67.5 " in captured.out
     assert "| some program failed | 0 | 0 | - |" in captured.out
     oracle = next(line for line in captured.out.splitlines() if line.startswith("| oracle"))
     assert "| 100.0 [" in oracle
+
+
+def test_calls_of_several_evaluations_stand_side_by_side(evaluate, capsys):
+    (_, weak), (_, strong) = evaluate(1), evaluate(2)
+    files = (weak / "amc23.jsonl", strong / "amc23.jsonl")
+    code, captured = run(capsys, analyse, analyse.AnalyseOptions(files))
+    assert code == 0
+    table = captured.out.split("Calls (THOR, table 6)")[1]
+    assert [line.count(" 0 | 0 | - |") for line in table.splitlines() if "amc23" in line] == [1, 1]
+    code, captured = run(capsys, analyse, analyse.AnalyseOptions(()))
+    assert code == 1
+    assert "expected records" in captured.err
+
+
+def test_every_answer_of_a_case_is_named(evaluate, capsys):
+    _, out = evaluate(2)
+    for case, count in ((Case.TEXT_ONLY, 80), (Case.TOOL, 0)):
+        options = analyse.AnalyseOptions((out / "amc23.jsonl",), case=case)
+        assert run(capsys, analyse, options)[1].out.count(" #") == count
+
+
+def test_the_value_of_the_tool_needs_levels_and_budgets(evaluate, tmp_path, capsys):
+    """These suites have neither levels nor subjects, and both sides were given the tool."""
+    (_, weak), (_, strong) = evaluate(1), evaluate(2)
+    files = (weak / "amc23.jsonl", strong / "amc23.jsonl")
+    options = compare.CompareOptions(*files, value=tmp_path / "value.png")
+    code, captured = run(capsys, compare, options)
+    assert code == 1
+    assert "expected A without a tool" in captured.err
+    assert "neither two levels nor two subjects" in captured.err
