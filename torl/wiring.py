@@ -41,6 +41,24 @@ def envs_over(
     return make
 
 
+def rollout_over(
+    policy: Any,
+    sandbox: Sandbox,
+    options: EnvOptions,
+    sampling: Sampling,
+    prompt: str,
+    *,
+    keep_states: bool = False,
+) -> Any:
+    """A rollout engine over a policy; with its states kept it can be branched."""
+    from agents.core.prompts import make_prompt
+    from agents.core.rollout import Rollout
+
+    make_envs = envs_over(sandbox, options)
+    made = make_prompt(prompt, policy.tokenizer)
+    return Rollout(policy, made, make_envs, sampling, keep_states=keep_states)
+
+
 def make_rollout(
     model: Any,
     tokenizer: Any,
@@ -51,16 +69,11 @@ def make_rollout(
     *,
     keep_states: bool = False,
 ) -> Any:
-    """A rollout engine that samples from `model`; with its states kept it can be branched."""
+    """A rollout engine that samples from `model` in this process."""
     from agents.core.policies.transformers import TransformersPolicy
-    from agents.core.prompts import make_prompt
-    from agents.core.rollout import Rollout
-    from torl_env.protocol import closes_tool_call
 
-    policy = TransformersPolicy(model, tokenizer, closes_tool_call)
-    make_envs = envs_over(sandbox, options)
-    made = make_prompt(prompt, tokenizer)
-    return Rollout(policy, made, make_envs, sampling, keep_states=keep_states)
+    policy = TransformersPolicy(model, tokenizer)
+    return rollout_over(policy, sandbox, options, sampling, prompt, keep_states=keep_states)
 
 
 class Collecting:

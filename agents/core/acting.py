@@ -1,6 +1,6 @@
 """Acting with a copy of the weights that are being trained, in the sampler's own dtype."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -29,52 +29,53 @@ class BranchingActor(Actor, Brancher, Protocol):
     """Acts, and goes on from inside the episodes it has acted in."""
 
 
-class CopyActor:
+class RolloutActor:
+    """Samples with a rollout engine; where the weights come from is for its children to say."""
+
+    rollout: Rollout
+    """Runs the episodes."""
+
+    def collect(self, problems: Sequence[Problem], group_size: int, seed: int) -> list[Trajectory]:
+        """All rows of a step in one batch."""
+        return self.rollout.collect(problems, group_size, seed)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The policy's."""
+        return self.rollout.policy.tokenizer
+
+    @property
+    def parser(self) -> Parser:
+        """How the environment reads calls."""
+        return self.rollout.parser
+
+    def states(self, trajectory: Trajectory) -> Sequence[EnvState]:
+        """The environment before each turn of a trajectory since the last `sync`."""
+        return self.rollout.states(trajectory)
+
+    def branch(self, points: Sequence[Point], samples: int, seed: int) -> list[Trajectory]:
+        """All continuations in one batch."""
+        return self.rollout.go_on(points, samples, seed, until=_turn_is_over)
+
+
+class CopyActor(RolloutActor):
     """Samples with its own copy of the model: bfloat16 on CPU halves the time of a decode step.
 
     Args:
         rollout: Runs the episodes with the copy.
         copy: The model that `rollout` samples from; its weights are overwritten by `sync`.
-        on_episode: Called after each episode.
     """
 
-    def __init__(
-        self, rollout: Rollout, copy: Any, on_episode: Callable[[], None] = lambda: None
-    ) -> None:
-        self._rollout = rollout
+    def __init__(self, rollout: Rollout, copy: Any) -> None:
+        self.rollout = rollout
         self._copy = copy
-        self._on_episode = on_episode
 
     @torch.no_grad()
     def sync(self, model: Any) -> None:
         """Overwrite the copy's parameters with those of `model`, cast to the copy's dtype."""
-        self._rollout.forget()
+        self.rollout.forget()
         for mine, theirs in zip(self._copy.parameters(), plain_weights(model), strict=True):
             mine.copy_(theirs)
-
-    def collect(self, problems: Sequence[Problem], group_size: int, seed: int) -> list[Trajectory]:
-        """All rows of a step in one batch."""
-        return self._rollout.collect(
-            problems, group_size, seed, on_end=lambda _: self._on_episode()
-        )
-
-    @property
-    def tokenizer(self) -> Any:
-        """The policy's."""
-        return self._rollout.policy.tokenizer
-
-    @property
-    def parser(self) -> Parser:
-        """How the environment reads calls."""
-        return self._rollout.parser
-
-    def states(self, trajectory: Trajectory) -> Sequence[EnvState]:
-        """The environment before each turn of a trajectory since the last `sync`."""
-        return self._rollout.states(trajectory)
-
-    def branch(self, points: Sequence[Point], samples: int, seed: int) -> list[Trajectory]:
-        """All continuations in one batch."""
-        return self._rollout.go_on(points, samples, seed, until=_turn_is_over)
 
 
 def _turn_is_over(result: StepResult) -> bool:

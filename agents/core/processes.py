@@ -22,7 +22,7 @@ _LAUNCHERS = ("ACCELERATE_", "FSDP_", "TORCHELASTIC_")
 """Prefixes of the variables by which a launcher speaks to its processes."""
 
 
-class ProcessesError(Exception):
+class ProcessesError(ValueError):
     """A setting does not fit the number of processes; the message says what would."""
 
 

@@ -33,6 +33,7 @@ from agents.core.algorithm import Algorithm
 from agents.core.batch import PREPARED, Batch, append_rows, joined, nll_weights, split, to_tensors
 from agents.core.callbacks import Checkpoints, OwnSteps, Steps
 from agents.core.collecting import Collector
+from agents.core.generation import VLLMActor
 from agents.core.lora import trunk
 from agents.core.losses import clipped
 from agents.core.own_weights import OwnWeights
@@ -98,6 +99,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         )
         self.remove_callback(PrinterCallback)
         self.own_weights = self._make_own_weights()
+        if isinstance(actor, VLLMActor):
+            self.vllm_generation = actor.attach(self.model, self.accelerator, tokenizer)
+            self.use_vllm, self._last_loaded_step = True, -1
 
     def _make_own_weights(self) -> OwnWeights | None:
         model = self.accelerator.unwrap_model(self.model)
@@ -196,6 +200,10 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
                     more["advantages"].shape[1],
                     batch_size=self._training.micro_batch,
                 )
+        if "importance_sampling_ratio" in batch:
+            ratio = (more["old_per_token_logps"].cpu() - more["sampling_per_token_logps"]).exp()
+            highest = self.vllm_importance_sampling_clip_max
+            more["importance_sampling_ratio"] = ratio.clamp(max=highest)
         return append_rows(batch, more, pad)
 
     def _view(self, batch: dict[str, Any], **more: Any) -> Batch:
@@ -253,6 +261,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         mask = inputs["completion_mask"] * inputs["tool_mask"] * inputs["branch"]
         old = inputs.get("old_per_token_logps", self._scored)
         surrogate = clipped(self._scored - old, inputs["advantages"], self._algorithm.loss)
+        surrogate = surrogate * inputs.get("importance_sampling_ratio", 1.0)
         part: torch.Tensor = (surrogate * mask).sum() / self._share()
         return part / float(inputs["num_items_in_batch"])
 

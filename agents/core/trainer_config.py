@@ -51,4 +51,7 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
         disable_tqdm=True,
         report_to=[],
         ddp_find_unused_parameters=False,
+        # Truncated importance sampling in use where vLLM samples.
+        vllm_importance_sampling_mode="token_truncate",
+        vllm_importance_sampling_clip_max=2.0,
     )

@@ -1,62 +1,179 @@
-"""The vLLM policy over an engine with AsyncLLM's `generate`, through the real environment.
+"""The vLLM policy over engines with vLLM's interface, through the real environment.
 
-vLLM itself is not installed here; what is tested is all that the policy does around it.
+vLLM itself is run by `test_vllm_real.py`; here is all that the policy does around it.
 """
 
 import asyncio
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
+import torch
 
-from agents.core.policies.vllm import VLLMPolicy
+from agents.core.policies.server import Server, ServerError
+from agents.core.policies.vllm import VLLMPolicy, ends_of_calls
+from agents.core.policies.vllm_engines import AsyncEngine, ServedEngine, SteppedEngine
 from agents.core.prompts import PlainPrompt
 from agents.core.rollout import Rollout
 from agents.core.types import Sampling
 from torl.wiring import env_options, envs_over
 from torl_env.problems.types import Problem
+from torl_env.protocol import FencedParser
 
-CALL, ANSWER = "Hm.\n```python\nprint(6*7)\n```\n", "So \\boxed{42}."
+CALL, ANSWER = "Hm.\n```python\nprint(6*7)\n```", "So \\boxed{42}."
 
 
-class Engine:
-    """Calls the tool first; answers, slower in the first row, once it has read an output."""
+def written(tokenizer, prompt, request):
+    """The ids of a model that calls the tool, then answers; cut as an engine cuts."""
+    text = tokenizer.decode(prompt)
+    if "broken" in text:
+        raise RuntimeError("the engine is dead")
+    turn = ANSWER if "```output" in text else CALL
+    start = text.rfind("```output") if "```output" in text else text.index("?") + 1
+    done = text[start:].partition("\n```\n")[2] if "```output" in text else text[start:]
+    rest = turn.removeprefix(done)
+    at = rest.find(request.stop[0])
+    stopped = at >= 0
+    ids = tokenizer.encode(rest[: at + 3] if stopped else rest, add_special_tokens=False)
+    ids += [] if stopped else [tokenizer.eos_token_id]
+    full = len(ids) > request.room
+    return ids[: request.room], "length" if full else "stop"
+
+
+class Asynchronous:
+    """`AsyncLLM.generate`, and the calls by which weights change."""
 
     def __init__(self, tokenizer):
         self.tokenizer, self.asked, self.loaded = tokenizer, [], []
 
-    async def generate(self, prompt, params, request_id):
-        text = self.tokenizer.decode(prompt["prompt_token_ids"])
-        self.asked.append((text, params, request_id))
-        if "broken" in text:
-            raise RuntimeError("the engine is dead")
-        await asyncio.sleep(0.05 if len(self.asked) == 1 else 0)
-        written = ANSWER if "```output" in text else CALL
-        ids = self.tokenizer.encode(written, add_special_tokens=False)
-        ids += [self.tokenizer.eos_token_id] if written == ANSWER else []
-        reason = "stop"
-        if len(ids) > params["room"]:
-            ids, reason = ids[: params["room"]], "length"
-        for end in (1, len(ids)):
-            logprobs = [{i: SimpleNamespace(logprob=-0.5)} for i in ids[:end]]
-            told = SimpleNamespace(token_ids=ids[:end], logprobs=logprobs, finish_reason=reason)
-            yield SimpleNamespace(outputs=[told])
+    async def generate(self, prompt, request, name):
+        self.asked.append((list(prompt["prompt_token_ids"]), request, name))
+        ids, reason = written(self.tokenizer, prompt["prompt_token_ids"], request)
+        await asyncio.sleep(0.02 if len(self.asked) == 1 else 0)
+        logprobs = [{i: SimpleNamespace(logprob=-0.5)} for i in ids]
+        told = SimpleNamespace(token_ids=ids, logprobs=logprobs, finish_reason=reason)
+        yield SimpleNamespace(outputs=[told])
 
     async def collective_rpc(self, name, kwargs):
-        self.loaded.append((name, kwargs["weights_iterator"]))
+        from safetensors.torch import load_file
+
+        weights = load_file(f"{kwargs['weights_path']}/model.safetensors")
+        self.loaded.append((name, {key: value.tolist() for key, value in weights.items()}))
 
     async def reset_prefix_cache(self):
         self.loaded.append("reset")
 
 
-def params(how, room, seed, stop):
-    return {"room": room, "seed": seed, "stop": stop}
+class Stepped:
+    """`LLMEngine`: one id for every request a step."""
+
+    model_config = SimpleNamespace(max_model_len=500)
+
+    def __init__(self, tokenizer):
+        self.tokenizer, self.asked, self.left, self.loaded = tokenizer, [], {}, []
+
+    def add_request(self, name, prompt, request):
+        self.asked.append((prompt["prompt_token_ids"], request, name))
+        self.left[name] = [0, *written(self.tokenizer, prompt["prompt_token_ids"], request)]
+
+    def step(self):
+        ended = []
+        for name, state in list(self.left.items()):
+            state[0] += 1
+            shown = state[1][: state[0]]
+            told = SimpleNamespace(
+                token_ids=shown,
+                logprobs=[{i: SimpleNamespace(logprob=-0.5)} for i in shown],
+                finish_reason=state[2],
+            )
+            finished = state[0] == len(state[1])
+            ended.append(SimpleNamespace(request_id=name, outputs=[told], finished=finished))
+            if finished:
+                del self.left[name]
+        return ended
+
+    def collective_rpc(self, name, kwargs):
+        self.loaded.append((name, {key: w.tolist() for key, w in kwargs["weights_iterator"]}))
+
+    def reset_prefix_cache(self):
+        self.loaded.append("reset")
 
 
-@pytest.fixture
-def policy(tokenizer):
-    made = VLLMPolicy(Engine(tokenizer), tokenizer, params=params)
-    yield made
-    made.close()
+class Served:
+    """`vllm serve` on a port of its own."""
+
+    def __init__(self, tokenizer):
+        outer, self.asked, self.loaded = self, [], []
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def reply(self, value):
+                body = json.dumps(value).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self):
+                self.reply({"data": [{"id": "m", "max_model_len": 500}]})
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.path != "/v1/completions":
+                    outer.note(self.path, body)
+                    return self.reply({})
+                request = SimpleNamespace(room=body["max_tokens"], **body)
+                outer.asked.append((body["prompt"], request, len(outer.asked)))
+                if "broken" in tokenizer.decode(body["prompt"]):
+                    return self.send_error(400, "the engine is dead")
+                ids, reason = written(tokenizer, body["prompt"], request)
+                logprobs = {"token_logprobs": [-0.5] * len(ids)}
+                choice = {"token_ids": ids, "logprobs": logprobs, "finish_reason": reason}
+                return self.reply({"choices": [choice]})
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
+
+    def note(self, path, body):
+        from safetensors.torch import load_file
+
+        if path == "/collective_rpc":
+            weights = load_file(f"{body['kwargs']['weights_path']}/model.safetensors")
+            named = {key: value.tolist() for key, value in weights.items()}
+            self.loaded.append((body["method"], named))
+        else:
+            assert path == "/reset_prefix_cache"
+            self.loaded.append("reset")
+
+
+def plain(request):
+    return request
+
+
+@pytest.fixture(params=["async", "stepped", "served"])
+def played(request, tokenizer):
+    """A policy and the backend it asks."""
+    if request.param == "served":
+        backend = Served(tokenizer)
+        engine = ServedEngine(Server("m", backend.url, retries=0), rows=4)
+    else:
+        kind, face = {
+            "async": (Asynchronous, AsyncEngine),
+            "stepped": (Stepped, SteppedEngine),
+        }[request.param]
+        backend = kind(tokenizer)
+        engine = face(backend, plain)
+    policy = VLLMPolicy(engine, tokenizer)
+    yield policy, backend
+    policy.close()
+    if request.param == "served":
+        backend.http.shutdown()
+        backend.http.server_close()
 
 
 def collect(policy, sandbox, question="What is 6*7?", max_tokens=400, rows=3):
@@ -66,28 +183,45 @@ def collect(policy, sandbox, question="What is 6*7?", max_tokens=400, rows=3):
     return engine.collect([Problem("p", question, "42")], rows, seed=0)
 
 
-def test_whole_episodes_with_ids_as_sampled(policy, sandbox):
+def test_whole_episodes_with_ids_as_sampled(played, sandbox):
+    policy, backend = played
     done = collect(policy, sandbox)
-    assert [t.response for t in done] == [CALL + "```output\n42\n```\n" + ANSWER] * 3
+    assert [t.response for t in done] == [CALL + "\n```output\n42\n```\n" + ANSWER] * 3
     assert all(t.correct for t in done)
     first = done[0]
     assert set(zip(first.loss_mask, first.logprobs, strict=True)) == {(1, -0.5), (0, 0.0)}
-    engine = policy._engine
-    assert len({request for _, _, request in engine.asked}) == 6
-    assert len({options["seed"] for _, options, _ in engine.asked}) == 6
-    assert engine.asked[-1][0] == "What is 6*7?" + first.response.removesuffix(ANSWER)
+    assert len({name for *_, name in backend.asked}) == 9, "the fence that opens a block goes on"
+    assert len({request.seed for _, request, _ in backend.asked}) == 9
+    last = max((ids for ids, *_ in backend.asked), key=len)
+    assert policy.tokenizer.decode(last) == "What is 6*7?" + first.response.removesuffix(ANSWER)
 
 
-def test_the_limit_of_tokens_holds(policy, sandbox):
-    (done,) = collect(policy, sandbox, max_tokens=12, rows=1)
+def test_the_limit_of_tokens_holds(played, sandbox):
+    (done,) = collect(played[0], sandbox, max_tokens=12, rows=1)
     assert (done.stop_reason, len(done.ids)) == ("length", 12)
 
 
-def test_a_dead_engine_is_an_error(policy, sandbox):
-    with pytest.raises(RuntimeError, match="the engine is dead"):
-        collect(policy, sandbox, question="broken", rows=1)
+def test_a_dead_engine_is_an_error(played, sandbox):
+    with pytest.raises((RuntimeError, ServerError), match="the engine is dead"):
+        collect(played[0], sandbox, question="broken?", rows=1)
 
 
-def test_weights_are_taken_over_and_old_prefixes_forgotten(policy):
-    policy.load_weights([("w", SimpleNamespace(data=1))])
-    assert policy._engine.loaded == [("reload_weights", [("w", 1)]), "reset"]
+def test_weights_are_taken_over_and_old_prefixes_forgotten(played):
+    policy, backend = played
+    policy.load_weights([("w", torch.tensor([1.0, 2.0]))])
+    assert backend.loaded == [("reload_weights", {"w": [1.0, 2.0]}), "reset"]
+
+
+@pytest.mark.parametrize("played", ["stepped", "served"], indirect=True)
+def test_a_prompt_longer_than_the_window_is_refused_with_the_numbers(played):
+    with pytest.raises(ValueError, match="up to 490 tokens and its response take 510 tokens"):
+        played[0].open([[5] * 490], [0], Sampling(max_tokens=20))
+
+
+def test_a_server_that_is_down_or_another_is_said_so(tokenizer):
+    with pytest.raises(ServerError, match="vllm serve"):
+        ServedEngine(Server("m", "http://127.0.0.1:9/v1"))
+
+
+def test_calls_end_at_their_fence():
+    assert ends_of_calls(FencedParser()) == ("```",)

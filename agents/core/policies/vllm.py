@@ -1,99 +1,128 @@
-"""vLLM's asynchronous engine as a policy: ids in, ids and log-probabilities out.
+"""vLLM as a policy: ids in, ids and log-probabilities out.
 
-Each turn is one request whose prompt is all ids so far, so that prefix caching stands in for a
-cache kept across the tool. Written against vLLM 0.10 and later (`vllm.v1.engine.async_llm`). The
-class takes any engine with `generate` of that kind, which is how it is tested here; with vLLM
-itself it has not been run.
+Each turn is one request, or a few, whose prompt is all ids so far, so that prefix caching stands in
+for a cache kept across the tool. The engine stops at every text that may end a call; where none
+ends there, the turn goes on by another request. A turn thus ends at the same id as one of the
+transformers policy. Three engines fit (`agents.core.policies.vllm_engines`): an asynchronous one, a
+stepped one inside of this process, and a server. Written against vLLM 0.31.
 """
 
-import asyncio
 import itertools
-import queue
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from agents.core.closing import Closing, reads_calls
+from agents.core.policy import Tokenizer
+from agents.core.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
-from torl_env import Parser
+from torl_env import Parser, closes_tool_call
 from torl_env.protocol import FencedParser
 
-MakeParams = Callable[[Sampling, int, int, Sequence[str]], Any]
-"""(how, tokens left, seed, stop strings) -> the engine's sampling parameters."""
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an engine is asked for."""
+
+    name: int
+    """No other request has it."""
+    ids: Sequence[int]
+    """The prompt."""
+    how: Sampling
+    room: int
+    """Most ids to sample."""
+    seed: int
+    stop: Sequence[str]
+    """Strings after which to stop; they stay in the text."""
 
 
-def make_engine(model: str, **options: Any) -> Any:
-    """An `AsyncLLM` with the settings that training on its log-probabilities needs.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an engine has sampled."""
 
-    Args:
-        model: What vLLM is asked to load.
-        **options: More fields of vLLM's `AsyncEngineArgs`.
-    """
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    # Log-probabilities after temperature and nucleus are those of the distribution sampled from.
-    settings = {"enable_prefix_caching": True, "logprobs_mode": "processed_logprobs", **options}
-    return AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **settings))
+    name: int
+    """Of the request."""
+    ids: Sequence[int]
+    logprobs: Sequence[float]
+    """Of each id under the distribution it was sampled from."""
+    full: bool
+    """Whether the room was used up."""
 
 
-def make_params(how: Sampling, room: int, seed: int, stop: Sequence[str]) -> Any:
-    """VLLM's `SamplingParams`; the stop string stays in the text."""
-    from vllm import SamplingParams
+class Engine(Protocol):
+    """Samples for many requests at a time."""
 
-    return SamplingParams(
-        temperature=how.temperature,
-        top_p=how.top_p,
-        max_tokens=room,
-        seed=seed % 2**63,
-        stop=list(stop),
-        include_stop_str_in_output=True,
-        logprobs=0,
-    )
+    @property
+    def window(self) -> int | None:
+        """Ids that prompt and response may take together, where it is known."""
+        ...
+
+    def ask(self, request: Request) -> None:
+        """Take a request."""
+        ...
+
+    def answers(self) -> list[Answer]:
+        """Do one unit of work or wait for one; what has come of it, possibly nothing.
+
+        It is called only while a request is unanswered.
+        """
+        ...
+
+    def load_weights(self, weights: Iterable[tuple[str, Any]]) -> None:
+        """Take over weights by the names they have in the model, and forget cached prefixes."""
+        ...
+
+    def close(self) -> None:
+        """Let go of whatever the engine holds."""
+        ...
 
 
 @dataclass(slots=True)
 class _Row:
-    ids: list[int]
+    prompt: list[int]
+    """All ids before those of the present turn that were sampled here."""
     seed: int
     room: int
-    turn: int = 0
+    head: Sequence[int] = ()
+    """Ids of the prompt that the present turn begins with."""
+    asked: int = 0
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
 
 
 class VLLMPolicy:
-    """Samples with an asynchronous engine; rows never wait for each other.
+    """Samples with an engine; rows never wait for each other.
 
     Args:
-        engine: An `AsyncLLM`.
-        tokenizer: Its tokenizer.
-        stop: Strings after which the engine stops; by default those of the environment played.
-        params: Makes the engine's sampling parameters.
+        engine: Does the work.
+        tokenizer: The model's.
+        closes_call: Whether a turn's text ends with a finished tool call; the turn stops there.
+            `closes_tool_call` itself stands for the style of whatever environment is played.
+        stop: Strings that every finished call ends with one of; by default those of its style.
     """
 
     def __init__(
         self,
-        engine: Any,
-        tokenizer: Any,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        closes_call: Callable[[str], bool] = closes_tool_call,
         *,
         stop: Sequence[str] | None = None,
-        params: MakeParams = make_params,
     ) -> None:
-        self.tokenizer = tokenizer
-        self._engine, self._params, self._follows = engine, params, stop is None
-        self._stop = FencedParser.stop if stop is None else tuple(stop)
+        self.tokenizer: Any = tokenizer
+        self.engine = engine
+        self._closes_call = closes_call
+        self._follows = stop is None and reads_calls(closes_call)
+        self._stop = ends_of_calls(FencedParser()) if stop is None else tuple(stop)
         self._rows: dict[int, _Row] = {}
-        self._ended: queue.SimpleQueue[Completion | BaseException] = queue.SimpleQueue()
-        self._asked = 0
+        self._asked: dict[int, int] = {}
         self._names = itertools.count()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
 
     def follow(self, parser: Parser) -> None:
-        """Stop where this parser says, unless made with strings of its own."""
+        """Stop where this parser sees a call, unless made with a rule of its own."""
         if self._follows:
-            self._stop = parser.stop
+            self._closes_call = Closing(parser)
+            self._stop = ends_of_calls(parser)
 
     def open(
         self,
@@ -104,68 +133,77 @@ class VLLMPolicy:
         heads: Sequence[int] | None = None,
         rooms: Sequence[int] | None = None,
     ) -> None:
-        """Ask for the first turn of every row; stop strings work the same inside a turn."""
+        """Ask for the first turn of every row.
+
+        Raises:
+            RuntimeError: Rows of the last batch were never released.
+            ValueError: A prompt and the room after it exceed the model's window.
+        """
         if self._rows:
             raise RuntimeError(f"{len(self._rows)} rows of the last batch were never released")
         self._how = how
+        heads = heads or [0] * len(prompts)
         rooms = rooms or [how.max_tokens] * len(prompts)
-        for row, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            self._rows[row] = _Row(list(prompt), seed, rooms[row])
-            self._ask(row)
+        self._check_window(prompts, rooms)
+        for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            head = tuple(prompt[len(prompt) - heads[i] :])
+            self._rows[i] = _Row(list(prompt), seed, rooms[i], head)
+            self._ask(i)
 
-    def _ask(self, row: int) -> None:
-        self._asked += 1
-        asked = asyncio.run_coroutine_threadsafe(self._turn(row, self._rows[row]), self._loop)
-        asked.add_done_callback(self._note)
+    def _check_window(self, prompts: Sequence[Sequence[int]], rooms: Sequence[int]) -> None:
+        window = self.engine.window
+        longest = max(len(p) + room for p, room in zip(prompts, rooms, strict=True))
+        if window is not None and longest > window:
+            raise ValueError(
+                f"a prompt of up to {max(map(len, prompts))} tokens and its response take "
+                f"{longest} tokens, the window of the engine is {window}: lower --max-tokens or "
+                "leave long problems out"
+            )
 
-    def _note(self, asked: "Future[Completion]") -> None:
-        self._ended.put(asked.exception() or asked.result())
-
-    async def _turn(self, index: int, row: _Row) -> Completion:
-        params = self._params(self._how, row.room, row.seed + row.turn, self._stop)
-        name, told = str(next(self._names)), None
-        async for grown in self._engine.generate({"prompt_token_ids": row.ids}, params, name):
-            told = grown.outputs[0]
-        if told is None:
-            raise RuntimeError(f"the engine gave nothing for request {name}")
-        ids = list(told.token_ids)
-        logprobs = [float(at[i].logprob) for i, at in zip(ids, told.logprobs, strict=True)]
-        return Completion(index, ids, logprobs, self._finish(ids, told))
-
-    def _finish(self, ids: Sequence[int], told: Any) -> FinishReason:
-        if told.finish_reason == "length":
-            return FinishReason.LENGTH
-        if ids and ids[-1] == self.tokenizer.eos_token_id:
-            return FinishReason.EOS
-        # A stop string may also stand where no call ends; the environment then says to go on.
-        return FinishReason.STOP
+    def _ask(self, index: int) -> None:
+        row, name = self._rows[index], next(self._names)
+        ids, seed = [*row.prompt, *row.ids], (row.seed + row.asked) % 2**63
+        row.asked += 1
+        self._asked[name] = index
+        self.engine.ask(Request(name, ids, self._how, row.room, seed, self._stop))
 
     def advance(self) -> list[Completion]:
-        """Turns that have come, at least one while any is asked for.
+        """Turns that have come."""
+        if not self._asked:
+            return []
+        ended = [self._book(answer) for answer in self.engine.answers()]
+        return sorted((c for c in ended if c is not None), key=lambda completion: completion.row)
 
-        Raises:
-            RuntimeError: The engine failed; its own error is passed on.
-        """
-        ended: list[Completion] = []
-        while self._asked and (not ended or not self._ended.empty()):
-            told = self._ended.get()
-            self._asked -= 1
-            if isinstance(told, BaseException):
-                raise told
-            row = self._rows[told.row]
-            row.ids += told.ids
-            row.room -= len(told.ids)
-            ended.append(told)
-        return sorted(ended, key=lambda completion: completion.row)
+    def _book(self, answer: Answer) -> Completion | None:
+        """Note what was sampled; `None` where the turn has to go on."""
+        index = self._asked.pop(answer.name)
+        row = self._rows[index]
+        row.ids += answer.ids
+        row.logprobs += answer.logprobs
+        row.room -= len(answer.ids)
+        finish = self._finish(row, answer)
+        if finish is None:
+            self._ask(index)
+            return None
+        done = Completion(index, row.ids, row.logprobs, finish)
+        row.prompt, row.ids, row.logprobs = [*row.prompt, *row.ids], [], []
+        return done
+
+    def _finish(self, row: _Row, answer: Answer) -> FinishReason | None:
+        if row.ids and row.ids[-1] == self.tokenizer.eos_token_id:
+            return FinishReason.EOS
+        if self._closes_call(decode(self.tokenizer, [*row.head, *row.ids])):
+            return FinishReason.STOP
+        return FinishReason.LENGTH if answer.full or row.room <= 0 else None
 
     def resume(self, row: int, ids: Sequence[int]) -> None:
         """Append tool output and ask for the row's next turn."""
         state = self._rows[row]
         if len(ids) >= state.room:
             raise ValueError(f"{len(ids)} ids do not fit into the {state.room} left of row {row}")
-        state.ids += ids
+        state.prompt += ids
         state.room -= len(ids)
-        state.turn += 1
+        state.head = ()
         self._ask(row)
 
     def release(self, row: int) -> None:
@@ -174,16 +212,21 @@ class VLLMPolicy:
 
     def load_weights(self, weights: Iterable[tuple[str, Any]]) -> None:
         """Take over the weights of a model in training, `model.named_parameters()`."""
-
-        async def load() -> None:
-            pairs = [(name, weight.data) for name, weight in weights]
-            await self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": pairs})
-            await self._engine.reset_prefix_cache()
-
-        asyncio.run_coroutine_threadsafe(load(), self._loop).result()
+        self.engine.load_weights(weights)
 
     def close(self) -> None:
-        """End the thread that talks to the engine."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        """Close the engine."""
+        self.engine.close()
+
+
+def ends_of_calls(parser: Parser) -> tuple[str, ...]:
+    r"""Strings that every finished call ends with one of.
+
+    Unlike `Parser.stop` nothing may be left to come after a call: a model that has seen only
+    outputs after a closing fence would have to write a line break that it was never shown.
+
+    Example:
+        >>> ends_of_calls(FencedParser())
+        ('```',)
+    """
+    return ("```",) if isinstance(parser, FencedParser) else tuple(s.strip() for s in parser.stop)

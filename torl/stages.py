@@ -1,0 +1,185 @@
+"""The stages of `torl train`: imitation, reinforcement, evaluation."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from agents.core import processes
+from agents.core.runs import Run
+from agents.core.training import TrainingError
+from agents.core.types import Sampling
+from benchmarks.heldout import summary_path
+from torl.console import CommandError, progress
+from torl.stopping import Bar, stopping
+from torl.train_options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
+from torl.wiring import collector, env_options, make_rollout, rollout_over
+from torl_env.problems.types import Problem
+
+if TYPE_CHECKING:
+    from agents.core.prompts import Prompt
+    from agents.sft import Trace
+
+
+class Job:
+    """The stages of one run."""
+
+    def __init__(self, options: TrainOptions, run: Run, sandbox: Any) -> None:
+        self.options, self.run, self.sandbox = options, run, sandbox
+        self.env_options = env_options(options.tool_budget, options.reward)
+
+    def warm_start(self, problems: Sequence[Problem]) -> str:
+        """The SFT stage; returns where the weights are that RL starts from."""
+        options = self.options
+        if options.warm_start_from is not None:
+            return str(options.warm_start_from)
+        if not problems and options.traces is None:
+            return options.model
+        if not self.run.warm_start.is_dir():
+            processes.from_main(lambda: self._imitate(problems))
+        return str(self.run.warm_start)
+
+    def _imitate(self, problems: Sequence[Problem]) -> None:
+        """Among several processes the first does it in a process apart, as one would alone."""
+        if processes.count() > 1:
+            command = [sys.executable, "-m", "torl.warm_start", str(self.run.path)]
+            if subprocess.run(command, env=processes.alone(os.environ), check=False).returncode:
+                raise CommandError("the warm start failed; its own message stands above")
+            return
+        from agents.core import models
+        from agents.core.prompts import make_prompt
+        from agents.sft import SFT, save, train_sft
+
+        options = self.options
+        model, tokenizer = models.load(options.model)
+        model.train()
+        prompt = make_prompt(options.prompt, tokenizer)
+        traces = self._traces(problems, prompt, tokenizer)
+        sft = SFT(seed=options.seed)
+        self.run.rewind("sft", -1)
+        with progress("warm start: SFT", sft.steps(len(traces)), unit="step") as move:
+            train_sft(model, tokenizer, traces, sft, self.run, Bar(move))
+        save(model, tokenizer, self.run.warm_start)
+
+    def _traces(
+        self, problems: Sequence[Problem], prompt: "Prompt", tokenizer: Any
+    ) -> "list[Trace]":
+        """What to imitate: from a file, or played with real executions."""
+        from agents.sft import TraceError, TraceWriter, read_traces, warm_start_traces
+        from torl_env import ToRLMathEnv
+        from torl_env.problems.source import Listed
+
+        options = self.options
+        if options.traces is not None:
+            try:
+                return read_traces(options.traces, prompt, tokenizer)
+            except TraceError as error:
+                raise CommandError(f"--traces: {error}") from error
+        env = ToRLMathEnv(problems=Listed("warm start", problems), sandbox=self.sandbox)
+        writer = TraceWriter(env, prompt, tokenizer)
+        with progress("warm start: traces", len(problems)) as move:
+            return warm_start_traces(
+                writer,
+                problems,
+                code_share=options.warm_start_code,
+                seed=options.seed,
+                on_trace=lambda: move(1),
+            )
+
+    def reinforce(self, start: str, problems: Sequence[Problem]) -> bool:
+        """The RL stage; False when the user stopped it."""
+        options = self.options
+        from agents.core.trainer import RLTrainer
+
+        checkpoint = self.run.checkpoint()
+        training, algorithm = training_of(options, processes.count()), algorithm_of(options)
+        per_step = training.optimizer_steps
+        done = int(checkpoint.name.rsplit("-", 1)[1]) // per_step if checkpoint else 0
+        processes.from_main(lambda: self.run.rewind("rl", done))
+        if done >= options.steps:
+            return True
+        model, tokenizer, actor = self._players(start, algorithm.branches)
+        name = type(algorithm).__name__
+        with _shown(name, options.steps, done, unit="step") as move, stopping() as stop:
+            trainer = RLTrainer(
+                model=model,
+                tokenizer=tokenizer,
+                algorithm=algorithm,
+                training=training,
+                problems=problems,
+                actor=actor,
+                run=self.run,
+                progress=Bar(move, stop),
+            )
+            try:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            except TrainingError as error:
+                raise CommandError(str(error)) from error
+        return int(trainer.state.global_step) >= options.steps * per_step
+
+    def _players(self, start: str, branches: bool) -> tuple[Any, Any, Any]:
+        """The model in training, its tokenizer, and what samples with its weights."""
+        from agents.core import models
+        from agents.core.acting import CopyActor
+        from agents.core.lora import Lora, with_lora
+
+        options = self.options
+        model, tokenizer = models.load(start)
+        sampling, vllm = sampling_of(options), vllm_of(options)
+        if vllm is not None:
+            from agents.core.generation import VLLMActor
+
+            actor: Any = VLLMActor(
+                vllm,
+                lambda policy: rollout_over(policy, *self._where(sampling), keep_states=branches),
+            )
+        else:
+            copy, _ = models.load(start, dtype="bfloat16")
+            rollout = make_rollout(copy, tokenizer, *self._where(sampling), keep_states=branches)
+            actor = CopyActor(rollout, copy)
+        if options.lora_rank:
+            model = with_lora(model, Lora(options.lora_rank))
+        return model, tokenizer, actor
+
+    def evaluate(self, name: str, model: str, problems: Sequence[Problem]) -> None:
+        """Evaluate once, in the first process; the records go to the run's `eval` folder."""
+        if problems:
+            processes.from_main(lambda: self._evaluate(name, model, problems))
+
+    def _evaluate(self, name: str, model: str, problems: Sequence[Problem]) -> None:
+        from agents.core import models
+        from torl.eval import EvalOptions, measure
+
+        options = self.options
+        told = EvalOptions(
+            model=model,
+            problems=options.heldout or options.problems,
+            temperature=options.eval_temperature,
+            max_tokens=options.max_tokens,
+            tool_budget=options.tool_budget,
+            prompt=options.prompt,
+            rows=options.prompts * options.group,
+        )
+        out = self.run.path / "eval" / f"{name}.jsonl"
+        if summary_path(out).is_file():
+            return
+        loaded, tokenizer = models.load(model, dtype="bfloat16")
+        sampling = Sampling(told.temperature or 0.0, max_tokens=told.max_tokens)
+        rollout = make_rollout(loaded, tokenizer, *self._where(sampling))
+        measure(told, problems, out, collector(rollout, told.rows))
+
+    def _where(self, sampling: Sampling) -> tuple[Any, Any, Sampling, str]:
+        """What every rollout engine of a run is made with."""
+        return self.sandbox, self.env_options, sampling, self.options.prompt
+
+
+@contextmanager
+def _shown(*what: Any, **how: Any) -> Iterator[Callable[[int], None]]:
+    """A progress bar, of the first process alone."""
+    if not processes.is_main():
+        yield lambda count: None
+        return
+    with progress(*what, **how) as move:
+        yield move
