@@ -16,7 +16,7 @@ from benchmarks.heldout.records import grader_name, weights_hash
 from benchmarks.heldout.regrade import regrade
 from benchmarks.heldout.selectors import Selector, best_of
 from benchmarks.report.leaderboard import find_summaries, leaderboard, macro_average
-from benchmarks.report.published import PAPERS, TORL, published
+from benchmarks.report.published import EXCERPTS, PAPERS, TORL, published
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
 
@@ -251,12 +251,27 @@ def test_published_averages_are_computed_again():
 
 
 def test_published_tables_say_what_they_are():
-    assert len(published()) == len(PAPERS)
-    for table, paper in zip(published(), PAPERS, strict=True):
+    sources = (*PAPERS, *EXCERPTS)
+    assert len({table.title for table in published()}) == len(sources)
+    for table, source in zip(published(), sources, strict=True):
         assert "Published, not run here" in table.title
-        assert paper.protocol in table.title
+        assert source.protocol in table.title
+        assert source.source in table.title
         assert all(len(row) == len(table.columns) for row in table.rows)
-        assert all(len(row.scores) == len(paper.suites) for row in paper.rows)
+    assert all(len(row.scores) == len(paper.suites) for paper in PAPERS for row in paper.rows)
+
+
+def test_excerpts_agree_with_the_tables_they_overlap():
+    named = {row.model: row for paper in PAPERS[2:] for row in paper.rows}
+    ablation = next(part for part in EXCERPTS if "table 3" in part.title)
+    for cells, models in ((ablation.rows[0], ("Qwen2.5-Math-7B", "Qwen3-8B")),
+                          (ablation.rows[-1], ("THOR-7B", "THOR-Thinking-8B"))):  # fmt: skip
+        for cell, model in zip(cells[1:], models, strict=True):
+            assert float(cell) == pytest.approx(named[model].average, abs=0.1)
+    calls = next(part for part in EXCERPTS if "table 6" in part.title)
+    for *_, failed, passed, ratio in calls.rows:
+        share = 100 * int(passed) / (int(passed) + int(failed))
+        assert float(ratio) == pytest.approx(share, abs=0.25)
 
 
 def test_weights_are_told_apart(tmp_path):
