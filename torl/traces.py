@@ -9,7 +9,7 @@ import tyro
 
 from agents.core.models import DEFAULT_MODEL
 from agents.core.storage import replacing
-from agents.core.types import Sampling, Trajectory
+from agents.core.types import Trajectory
 from agents.sft import accepted, chosen, is_good, ran_clean, write_texts, write_traces
 from benchmarks.heldout import records
 from benchmarks.report.tables import Table
@@ -17,7 +17,6 @@ from torl import tirgen
 from torl.console import CommandError, print_table
 from torl.eval import EvalOptions, measure
 from torl.tirgen import TIRGenOptions
-from torl.wiring import Collector
 from torl_env.problems import load
 
 
@@ -38,6 +37,8 @@ class SampleOptions:
     server: str = ""
     """URL of an OpenAI-compatible server, up to and with /v1, in place of a model loaded here. What
     it writes is kept as text, with the outputs of its programs."""
+    tokenizer: str | None = None
+    """As for `torl eval`: counts the tokens of a server's text."""
     problems: str = "procedural:easy:L2-3"
     """A source of `torl data list` or a file; its training split."""
     split: str | None = None
@@ -114,7 +115,8 @@ def sample(options: SampleOptions) -> int:
     problems = list(source.shuffle(options.seed).head(options.count))
     told = EvalOptions(
         model=options.model,
-        agent=f"{options.model} at {options.server}" if options.server else None,
+        server=options.server,
+        tokenizer=options.tokenizer,
         problems=options.problems,
         split=options.split,
         k=options.k,
@@ -128,7 +130,7 @@ def sample(options: SampleOptions) -> int:
         rows=options.rows,
     )
     answers = options.out.with_suffix(".answers.jsonl")
-    measure(told, problems, answers, _served(options) if options.server else None)
+    measure(told, problems, answers)
     found = records.read(answers).trajectories
     print(f"answers     {answers}")
     return _keep(found, options.out, options.clean, options.per_problem, text=bool(options.server))
@@ -177,27 +179,3 @@ def _keep(
             write_traces(temporary, traces)
     print(f"traces      {out}\nnext        torl train --traces {out} --steps 0 --out RUN")
     return 0
-
-
-CHARACTERS = 4
-"""About so many make a token; the ids of a server's text are its characters."""
-
-
-def _served(options: SampleOptions) -> Collector:
-    """Answers by a server."""
-    from agents.core.policies.server import Server, ServerPolicy
-    from agents.core.prompts import TEXT_SYSTEM, TOOL_SYSTEM, PlainPrompt
-    from agents.core.rollout import Rollout
-    from torl.wiring import collector, env_options, envs_over
-    from torl_env.sandbox import make_sandbox
-
-    system = TOOL_SYSTEM if options.tool_budget else TEXT_SYSTEM
-    policy = ServerPolicy(Server(options.model, options.server), system=system, rows=options.rows)
-    rollout = Rollout(
-        policy,
-        PlainPrompt(policy.tokenizer, "{question}"),
-        envs_over(make_sandbox("local"), env_options(options.tool_budget)),
-        Sampling(options.temperature, options.top_p, CHARACTERS * options.max_tokens),
-        overlap=True,
-    )
-    return collector(rollout, options.rows)

@@ -1,0 +1,135 @@
+"""Self-correction as an agent of `torl eval` (THOR, section 2.4): failed calls are written again.
+
+    torl eval --agent torl.correcting:suffix --model RUN --temperature 0.6 --tool-budget 4
+
+`action`, `suffix` (THOR's choice), `plan` and `shown` are the repairs of `agents.thor.Repair`.
+N_corr and L_suf go into brackets: `--agent "torl.correcting:suffix(tries=2,suffix_tokens=500)"`.
+What was taken back is told on stderr, and line by line in OUT.corrections.jsonl where --out is
+given.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agents.core.storage import dump_line
+from agents.core.types import Sampling, Trajectory
+from agents.thor import Correction, Repair, SelfCorrecting
+from torl.console import CommandError, say
+from torl_env.problems.types import Problem
+
+if TYPE_CHECKING:
+    from torl.eval import EvalOptions
+
+_NAME = re.compile(r"(\w+)(?:\((.*)\))?")
+_SETTINGS = ("tries", "suffix_tokens")
+TEMPERATURE = 0.6
+"""THOR's; a greedy policy would write the same failure again."""
+
+
+def __getattr__(name: str) -> Callable[["EvalOptions"], "Correcting"]:
+    """An agent by its name, such as `suffix` or `suffix(tries=2)`."""
+    try:
+        how = correction(name)
+    except CommandError:
+        if name.startswith("__"):
+            raise AttributeError(name) from None
+        raise
+    return partial(Correcting, how=how)
+
+
+def correction(name: str) -> Correction:
+    """The correction of a name.
+
+    Raises:
+        CommandError: No repair or setting has such a name, or a value is impossible.
+
+    Example:
+        >>> correction("plan(tries=2)")
+        Correction(repair=<Repair.PLAN: 'plan'>, suffix_tokens=100, tries=2)
+    """
+    found = _NAME.fullmatch(name)
+    if found is None or found[1] not in set(Repair):
+        raise CommandError(
+            f"--agent torl.correcting: expected one of {', '.join(Repair)}, with settings such as "
+            f"suffix(tries=2,suffix_tokens=500), got {name!r}"
+        )
+    settings: dict[str, int] = {}
+    for part in filter(None, (found[2] or "").replace(" ", "").split(",")):
+        key, _, value = part.partition("=")
+        if key not in _SETTINGS or not value.isdigit():
+            raise CommandError(
+                f"--agent torl.correcting:{found[1]}: expected {' or '.join(_SETTINGS)} with a "
+                f"whole number of 0 or more, got {part!r}"
+            )
+        settings[key] = int(value)
+    return Correction(Repair(found[1]), **settings)
+
+
+class Correcting:
+    """`collect(problems, k, seed)` with failed calls corrected.
+
+    Args:
+        options: Of the evaluation.
+        how: The correction.
+    """
+
+    def __init__(self, options: "EvalOptions", how: Correction) -> None:
+        self._rows = options.rows
+        self._accounts = options.out.with_suffix(".corrections.jsonl") if options.out else None
+        self._corrects = SelfCorrecting(_rollout(options), how)
+        self._total: dict[str, int] = {}
+
+    def __call__(self, problems: Sequence[Problem], k: int, seed: int) -> Iterator[Trajectory]:
+        """As many trajectories as an evaluation asks for, batch by batch."""
+        from agents.core.rollout import batches
+
+        for batch in batches(problems, self._rows, k):
+            rows = self._corrects.collect(batch, k, seed)
+            self._account(rows)
+            yield from rows
+        told = ", ".join(f"{count} {name}" for name, count in self._total.items())
+        say(f"self-correction ({self._corrects.how.repair}): {told.replace('_', ' ') or 'nothing'}")
+
+    def _account(self, rows: Sequence[Trajectory]) -> None:
+        """Note what was taken back of these episodes."""
+        for row, account in zip(rows, self._corrects.accounts, strict=True):
+            spent = asdict(account)
+            for name, count in spent.items():
+                self._total[name] = self._total.get(name, 0) + count
+            if self._accounts is not None:
+                self._accounts.parent.mkdir(parents=True, exist_ok=True)
+                line = {"problem_id": row.problem_id, "sample": row.sample, **spent}
+                with self._accounts.open("a") as file:
+                    file.write(dump_line(line))
+
+
+def _rollout(options: "EvalOptions") -> Any:
+    """The engine of the evaluation, with states to go back to."""
+    import torch
+
+    from agents.core import models
+    from torl.wiring import env_options, make_rollout
+    from torl_env.sandbox import make_sandbox
+
+    temperature = TEMPERATURE if options.temperature is None else options.temperature
+    sampling = Sampling(temperature, options.top_p, options.max_tokens)
+    torch.manual_seed(options.seed)
+    model, tokenizer = models.load(options.model, dtype="bfloat16", device=options.device)
+    envs = env_options(options.tool_budget)
+    return make_rollout(
+        *(model, tokenizer, make_sandbox("local"), envs, sampling, options.prompt),
+        keep_states=True,
+    )
+
+
+def accounts(file: Path) -> dict[tuple[str, int], dict[str, int]]:
+    """What was taken back of each problem and sample; a repeated one counts as it was last."""
+    from agents.core.storage import read_lines
+
+    return {
+        (line.pop("problem_id"), line.pop("sample")): line for line in map(dict, read_lines(file))
+    }
