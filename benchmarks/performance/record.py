@@ -2,7 +2,7 @@
 
     python -m benchmarks.performance.record --out DIR [--against RECORD.json] [--tolerance 0.3]
         [--parts grading sandbox environment] [--data DIR] [--seconds 1]
-        [--peers PYTHON] [--gem PYTHON] [--sandlock PYTHON] [--fusion URL] [--math-verify]
+        [--rounds 3] [--peers PYTHON] [--gem PYTHON] [--sandlock PYTHON] [--fusion URL] [--math-verify]
 
 Writes DIR/performance.json and DIR/performance.md. Rates depend on the machine and its load, so
 only ratios are compared: ours over a peer, over the floor, or over the bare part, all measured in
@@ -60,7 +60,8 @@ def _sandbox(options: argparse.Namespace) -> list[dict[str, Any]]:
     from benchmarks.performance.sandbox import measure_all
 
     places = Installed(options.fusion, options.gem, options.sandlock)
-    return [asdict(figure) for figure in measure_all(options.seconds, places)]
+    figures = measure_all(options.seconds, places, rounds=options.rounds)
+    return [asdict(figure) for figure in figures]
 
 
 def _figures(part: str, options: argparse.Namespace) -> Any:
@@ -218,6 +219,7 @@ def options_of(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--data", type=Path, default=SHARED, help="with grading/ and heldout/")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each sandbox figure")
+    parser.add_argument("--rounds", type=int, default=3, help="of the sandbox; the median counts")
     parser.add_argument("--math-verify", action="store_true", help="grade with it too")
     parser.add_argument("--peers", help="an interpreter with gem-llm and skyrl-gym")
     parser.add_argument("--gem", help="an interpreter with gem-llm")

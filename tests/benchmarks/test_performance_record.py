@@ -20,6 +20,9 @@ PARTS = {
             ("floor: fork and wait", 1, 400.0), ("torl local", 1, 200.0), ("torl local", 64, 300.0),
             ("python -c", 1, 20.0), ("python -c", 64, 30.0), ("GEM", 16, 1.0),
         )
+    ] + [
+        {"contender": who, "workload": "endless loop", "concurrency": 1, "per_second": 1.0}
+        for who in ("torl local", "python -c")
     ],
     "environment": {
         "scalar, print: steps/s": 150.0,
