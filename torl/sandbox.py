@@ -187,6 +187,7 @@ def bench(options: BenchOptions) -> int:
     """Run the benchmark and print its table."""
     from benchmarks.performance.rivals import Installed
     from benchmarks.performance.sandbox import Figure, measure_all, table
+    from benchmarks.performance.sessions import measure_sessions
 
     def progress(figure: Figure) -> None:
         print(
@@ -203,8 +204,11 @@ def bench(options: BenchOptions) -> int:
         only=options.only,
         seen=progress,
     )
+    sessions = measure_sessions()
     if options.json:
-        print(json.dumps([asdict(figure) for figure in figures]))
+        print(json.dumps({"calls": [asdict(figure) for figure in figures], "sessions": sessions}))
     else:
         print(table(figures))
+        for name, value in sessions.items():
+            print(f"{name:56} {value:8.2f}")
     return 0

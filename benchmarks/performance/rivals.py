@@ -30,14 +30,11 @@ def ours() -> Iterator[Submit]:
     """The local sandbox, warmed; at the priority of its rivals, which the default is below."""
     with LocalSandbox(_LIMITS, nice=0) as sandbox:
         sandbox.warm()
-
-        def submit(code: str) -> Future[str]:
-            return _text_of(sandbox.submit(code))
-
-        yield submit
+        yield lambda code: text_of(sandbox.submit(code))
 
 
-def _text_of(call: "Future[Execution]") -> Future[str]:
+def text_of(call: "Future[Execution]") -> Future[str]:
+    """The standard output of an execution to come."""
     text: Future[str] = Future()
 
     def done(ended: "Future[Execution]") -> None:
@@ -82,7 +79,7 @@ def fusion(url: str) -> Iterator[Submit]:
     with FusionSandbox(url, limits, concurrency=MOST_AT_ONCE, patience=300) as sandbox:
 
         def submit(code: str) -> Future[str]:
-            return _text_of(sandbox.submit(code, loop if "while True" in code else None))
+            return text_of(sandbox.submit(code, loop if "while True" in code else None))
 
         yield submit
 

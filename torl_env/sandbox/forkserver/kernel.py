@@ -198,8 +198,12 @@ class SiblingFork:
                 return base + offset
         raise OSError("the thread id of this C library cannot be found: sessions are not possible")
 
-    def __call__(self) -> int:
-        """As `os.fork`, but -1 on failure."""
+    def __call__(self, *, hooks: bool) -> int:
+        """As `os.fork`, but -1 on failure.
+
+        Args:
+            hooks: Run what Python runs around a fork, as a process of several threads must.
+        """
         flags, tid, zero = (
             ctypes.c_ulong(SIBLING_FLAGS),
             ctypes.c_ulong(self._tid_address),
@@ -207,10 +211,9 @@ class SiblingFork:
         )
         # The last two arguments of clone(2) are exchanged between the two architectures.
         tail = (tid, zero) if X86 else (zero, tid)
-        self._before()
+        if hooks:
+            self._before()
         result = int(self._clone(ctypes.c_long(_NR_CLONE), flags, zero, zero, *tail))
-        if result == 0:
-            self._child()
-        else:
-            self._parent()
+        if hooks:
+            (self._parent if result else self._child)()
         return result

@@ -29,6 +29,8 @@ from torl_env.sandbox.forkserver.program import (
 from torl_env.sandbox.forkserver.wire import Job
 
 _exit: Final = os._exit
+_frames: Final = sys._current_frames
+"""One for each thread of Python's."""
 TURN: Final = b"T"
 """Server to session: fork, run the attached program in the fork."""
 TURN_IN_PLACE: Final = b"I"
@@ -106,20 +108,22 @@ class Interpreter:
 
     def _become_fork(self, files: list[int]) -> bool:
         """Fork; `True` in the fork, which then answers on its own channel."""
-        state = random.getstate()
+        several = len(_frames()) > 1
+        # With its hooks, the random module draws a new seed in every forked child.
+        state = random.getstate() if several else None
         if self._child.isolation.first_uid:
             # A turn's limit is for its threads; the family's processes are the server's business.
             most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
             resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
-        pid = self._fork()
+        pid = self._fork(hooks=several)
         if pid != 0:
             for file in files:
                 os.close(file)
             if pid < 0:
                 self._control.send(CANNOT_FORK)
             return False
-        # The random module draws a new seed in every forked child.
-        random.setstate(state)
+        if state is not None:
+            random.setstate(state)
         self._control.detach()
         os.dup2(files[0], CONTROL)
         os.close(files[0])
