@@ -15,6 +15,7 @@ OURS = "torl local"
 """Name of our sandbox among its contenders."""
 _PEER = re.compile(r"(?P<peer>[^,]+), (?P<where>scalar|\d+ envs), (?P<program>\w+): steps/s")
 _OVERHEAD = re.compile(r"(?P<where>\d+ envs, \w+): overhead over the bare sandbox, %")
+_COST = re.compile(r"(?P<ours>.+) over (?P<other>.+), CPU seconds")
 _WAITING = "recv of 63, {} one call that sleeps 1 s: ms"
 _ENDLESS = {work.name for work in WORKLOADS if work.endless}
 _FAULTS = (
@@ -41,7 +42,8 @@ def telling(parts: Mapping[str, Any]) -> Telling:
     """Ratios and counts of all parts that were measured.
 
     Args:
-        parts: `grading`: sections of figures; `sandbox`: a list of figures; `environment`: figures.
+        parts: `grading`: sections of figures; `sandbox`: a list of figures; `environment` and
+            `training`: figures.
     """
     grading = parts.get("grading", {})
     return Telling(
@@ -49,6 +51,7 @@ def telling(parts: Mapping[str, Any]) -> Telling:
             **grading_ratios(grading),
             **sandbox_ratios(parts.get("sandbox", [])),
             **environment_ratios(parts.get("environment", {})),
+            **training_ratios(parts.get("training", {})),
         },
         grading_counts(grading),
     )
@@ -121,3 +124,17 @@ def environment_ratios(figures: Mapping[str, float]) -> dict[str, float]:
     if without and slow:
         found["environment, waiting: without a slow call / with one"] = without / slow
     return found
+
+
+def training_ratios(figures: Mapping[str, float]) -> dict[str, float]:
+    """CPU seconds of what a step is compared with, over those of the step.
+
+    >>> training_ratios({"ours over TRL's, CPU seconds": 0.5})
+    {"training, CPU seconds: TRL's / ours": 2.0}
+    """
+    pairs = ((_COST.fullmatch(name), value) for name, value in figures.items())
+    return {
+        f"training, CPU seconds: {found['other']} / {found['ours']}": 1 / value
+        for found, value in pairs
+        if found and value
+    }

@@ -1,8 +1,9 @@
 """All performance benchmarks as one record, compared with an earlier one.
 
     python -m benchmarks.performance.record --out DIR [--against RECORD.json] [--tolerance 0.3]
-        [--parts grading sandbox environment] [--data DIR] [--seconds 1]
-        [--rounds 3] [--peers PYTHON] [--gem PYTHON] [--sandlock PYTHON] [--fusion URL] [--math-verify]
+        [--parts grading sandbox environment training] [--data DIR] [--seconds 1]
+        [--rounds 3] [--math-verify] [--peers PYTHON] [--gem PYTHON] [--sandlock PYTHON]
+        [--fusion URL]
 
 Writes DIR/performance.json and DIR/performance.md. Rates depend on the machine and its load, so
 only ratios are compared: ours over a peer, over the floor, or over the bare part, all measured in
@@ -28,6 +29,7 @@ from benchmarks.performance.grading import SHARED
 from benchmarks.performance.ratios import telling
 
 PARTS = ("grading", "sandbox", "environment")
+"""What is measured unless named otherwise; `training` takes more minutes and a model."""
 TOLERANCE = 0.3
 """Share of a ratio that may be lost before it counts: twice what other load on two cores moved the
 most restless of them between runs of the same code."""
@@ -72,7 +74,7 @@ def _figures(part: str, options: argparse.Namespace) -> Any:
         if part == "grading":
             words += ["--data", str(options.data)]
             words += ["--peers"] if options.math_verify else []
-        elif options.peers:
+        elif part == "environment" and options.peers:
             words += ["--peers", options.peers]
         subprocess.run([sys.executable, *words], check=True, stdout=sys.stderr)
         found = read_json(out)
@@ -216,7 +218,7 @@ def options_of(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for both files")
     parser.add_argument("--against", type=Path, help="a stored performance.json")
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="of each ratio")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=(*PARTS, "training"), default=list(PARTS))
     parser.add_argument("--data", type=Path, default=SHARED, help="with grading/ and heldout/")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each sandbox figure")
     parser.add_argument("--rounds", type=int, default=3, help="of the sandbox; the median counts")
