@@ -8,15 +8,40 @@ from pathlib import Path
 from typing import Any
 
 from agents.core.algorithm import Algorithm, AlgorithmError, Loss, load_algorithm
+from agents.cot import COT
 from torl.console import CommandError
 
 ALGORITHMS: Mapping[str, str] = {
     "grpo": "agents.grpo:GRPO",
-    "cot": "agents.grpo:GRPO",
+    "rloo": "agents.grpo:GRPO",
     "ppo": "agents.ppo:PPO",
     "thor": "agents.thor:THOR",
+    "cot": "agents.grpo:GRPO",
+    "sft": "agents.grpo:GRPO",
+    "cot-sft": "agents.grpo:GRPO",
 }
-"""`cot` is GRPO without a tool, ToRL's own baseline."""
+"""`cot` is GRPO without a tool (CoT-RL, ToRL's baseline); `sft` and `cot-sft` stop before RL."""
+
+SETTINGS: Mapping[str, Mapping[str, Any]] = {"rloo": {"baseline": "leave_one_out"}}
+"""What a name sets in its class, unless told otherwise."""
+
+
+def implied(name: str, prompt: str) -> dict[str, Any]:
+    """Options of `torl train` that follow from the agent's name.
+
+    Args:
+        name: Of the algorithm.
+        prompt: The prompt style asked for.
+
+    Example:
+        >>> implied("sft", "chat"), implied("cot-sft", "torl")
+        ({'steps': 0}, {'steps': 0, 'tool_budget': 0, 'warm_start_code': 0.0, 'prompt': 'torl'})
+    """
+    found: dict[str, Any] = {"steps": 0} if name.endswith("sft") else {}
+    if name.startswith("cot"):
+        style = COT.prompt if prompt == "chat" else prompt
+        found |= {"tool_budget": COT.tool_budget, "warm_start_code": 0.0, "prompt": style}
+    return found if name in ALGORITHMS else {}
 
 
 def make_algorithm(name: str, settings: Sequence[str], sizes: Mapping[str, int]) -> Algorithm:
@@ -56,6 +81,7 @@ def _fields(
     """Keyword arguments for the class."""
     own = _names(made)
     given: dict[str, Any] = {key: value for key, value in sizes.items() if key in own}
+    given |= SETTINGS.get(name, {})
     loss: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")

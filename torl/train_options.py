@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from agents.core.algorithm import Algorithm
 from agents.core.training import Training
 from agents.core.types import Sampling
-from agents.cot import COT
-from torl.algorithms import make_algorithm
+from torl.algorithms import implied, make_algorithm
 from torl.console import CommandError
 
 if TYPE_CHECKING:
@@ -31,7 +30,8 @@ class TrainOptions:
     dry_run: bool = False
     """Print what the run would do and need, and stop before it does."""
     algorithm: str = "grpo"
-    """grpo, cot (GRPO without a tool), ppo, thor, or module:Class for one of your own."""
+    """grpo, rloo (leave-one-out), ppo, thor; cot (GRPO without a tool); sft, cot-sft (imitation
+    alone, with the tool or without); or module:Class for one of your own."""
     set: tuple[str, ...] = ()
     """Settings of the algorithm or its loss: --set clip_high=0.28 nll=0.01 scale_by_std=false."""
     model: str = "smollm2"
@@ -94,12 +94,7 @@ class TrainOptions:
 
 def resolved(options: TrainOptions) -> TrainOptions:
     """The options with what the algorithm implies: without a tool none is paid for or shown."""
-    if options.algorithm != "cot":
-        return options
-    prompt = COT.prompt if options.prompt == "chat" else options.prompt
-    return dataclasses.replace(
-        options, tool_budget=COT.tool_budget, warm_start_code=0.0, prompt=prompt
-    )
+    return dataclasses.replace(options, **implied(options.algorithm, options.prompt))
 
 
 def algorithm_of(options: TrainOptions) -> Algorithm:

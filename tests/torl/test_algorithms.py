@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from agents.ppo import PPO
 from torl.__main__ import main
 from torl.algorithms import make_algorithm
 from torl.console import CommandError
+from torl.train_options import TrainOptions, resolved
 
 SIZES = {"group_size": 4, "prompts_per_step": 2}
 
@@ -21,6 +23,8 @@ SIZES = {"group_size": 4, "prompts_per_step": 2}
 def test_names_and_settings():
     assert make_algorithm("grpo", (), SIZES) == GRPO(group_size=4, prompts_per_step=2)
     assert make_algorithm("ppo", (), SIZES) == PPO()
+    assert make_algorithm("rloo", (), SIZES).baseline == "leave_one_out"
+    assert make_algorithm("rloo", ("baseline=group",), SIZES).baseline == "group"
     made = make_algorithm("grpo", ("scale_by_std=false", "clip_high=0.28", "nll=0.01"), SIZES)
     assert (made.scale_by_std, made.loss.clip_high, made.loss.nll) == (False, 0.28, 0.01)
     assert make_algorithm("ppo", ("critic=model", "value_clip=None"), {}).value_clip is None
@@ -33,8 +37,28 @@ def test_one_of_your_own(tmp_path, monkeypatch):
     assert type(make_algorithm("my_own_algorithm:Mine", (), SIZES)).__name__ == "Mine"
 
 
+IMPLIED = {
+    "grpo": {},
+    "thor": {},
+    "my:Own": {},
+    "sft": {"steps": 0},
+    "cot": {"tool_budget": 0, "warm_start_code": 0.0, "prompt": "chat-text"},
+    "cot-sft": {"steps": 0, "tool_budget": 0, "warm_start_code": 0.0, "prompt": "chat-text"},
+}
+
+
+@pytest.mark.parametrize("name", IMPLIED)
+def test_a_name_implies_options(name):
+    resolved_options = resolved(TrainOptions(algorithm=name))
+    assert resolved_options == replace(TrainOptions(algorithm=name), **IMPLIED[name])
+
+
+def test_a_prompt_of_ones_own_stays_without_a_tool():
+    assert resolved(TrainOptions(algorithm="cot", prompt="torl")).prompt == "torl"
+
+
 BAD = {
-    "name": ("gprop", (), "expected grpo, cot, ppo, thor or module:Class, got 'gprop'"),
+    "name": ("gprop", (), "expected grpo, rloo, ppo, .* or module:Class, got 'gprop'"),
     "module": ("nowhere:Mine", (), "expected module:Class that can be imported"),
     "no class": ("agents.grpo:Loss", (), "agents.grpo:Loss"),
     "setting": ("grpo", ("clip=1",), "grpo has name=value for baseline, clip_high"),
@@ -96,6 +120,16 @@ def test_traces_from_a_file_are_all_there_is_to_train(tiny, tmp_path):
     rows = tiny_run(tiny, tmp_path / "run", "--steps", 0, "--traces", file)
     assert {row["stage"] for row in rows} == {"sft"}
     assert (tmp_path / "run" / "warm-start" / "config.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "calls"), [("sft", True), ("cot-sft", False)])
+def test_imitation_alone_by_name(tiny, tmp_path, name, calls):
+    out = tmp_path / "run"
+    rows = tiny_run(tiny, out, "--algorithm", name, "--warm-start", 32)
+    assert {row["stage"] for row in rows} == {"sft"}
+    options = json.loads((out / "config.json").read_text())["options"]
+    assert (options["steps"], options["tool_budget"] > 0) == (0, calls)
 
 
 def dry(capsys, *words):
