@@ -1,7 +1,7 @@
 """One plot a study: how its runs learned, and where they ended on held-out problems."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,35 +122,3 @@ def _percent(axis: Any) -> None:
 def _plain(axes: "Axes") -> None:
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def curve_of_levels(found: Mapping[str, Sequence[Any]], png: Path) -> None:
-    """Draw accuracy without and with the tool and their difference over the levels."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    names = list(found)
-    with mpl.rc_context({"font.size": 9, "text.parse_math": False}):
-        figure = Figure(figsize=(6, 3.6), dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        series = (
-            ("C = 0", [without for without, _, _ in found.values()]),
-            ("C = 1", [with_tool for _, with_tool, _ in found.values()]),
-            ("value of the tool", [gap.difference for _, _, gap in found.values()]),
-        )
-        for (label, values), colour, dash in zip(series, COLOURS, DASHES, strict=False):
-            middle = [v.value for v in values]
-            errors = [[v.value - v.low for v in values], [v.high - v.value for v in values]]
-            axes.errorbar(
-                names, middle, yerr=errors, color=colour, linestyle=dash, marker="o",
-                markersize=4, capsize=3, linewidth=1.6, label=label,
-            )  # fmt: skip
-        axes.set_xlabel("level")
-        _percent(axes.yaxis)
-        axes.legend(frameon=False, fontsize=8, handlelength=3)
-        axes.set_title("Value of the tool by level, 95 % intervals", loc="left", color=INK)
-        _plain(axes)
-        with replacing(png) as temporary:
-            figure.savefig(temporary, format="png")

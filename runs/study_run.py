@@ -155,7 +155,7 @@ class _Work:
         model.train()
         # Not the problems that an earlier SFT stage has seen.
         order = self.seed + (7 if not self.spec.start else 1007)
-        problems = list(self.train.shuffle(order).head(self.scale.traces))
+        problems = self._imitated(order)
         env = ToRLMathEnv(problems=Listed("traces", problems), sandbox=self.sandbox)
         traces = warm_start_traces(
             TraceWriter(env, make_prompt("chat", tokenizer), tokenizer),
@@ -167,6 +167,14 @@ class _Work:
         save(model, tokenizer, self.run.path / "weights")
         copy, _ = models.load(str(self.run.path / "weights"), dtype="bfloat16")
         return {"traces": len(traces), **self._evaluate(copy, tokenizer)}
+
+    def _imitated(self, order: int) -> list[Problem]:
+        """Problems of the families to imitate, family by family in turn."""
+        names = self.scale.imitated
+        share = self.scale.traces // len(names)
+        sources = (load(f"procedural:{name}:{self.scale.levels}") for name in names)
+        columns = [list(source.shuffle(order).head(share)) for source in sources]
+        return [problem for row in zip(*columns, strict=True) for problem in row]
 
     def reinforce(self) -> dict[str, Any]:
         """RL for the given steps, or until another run's tokens are reached."""

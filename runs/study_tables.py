@@ -22,10 +22,13 @@ from agents.core.storage import replacing, write_json, write_text
 from agents.core.types import Trajectory
 from benchmarks.heldout import records
 from benchmarks.heldout.cases import execution_against_correctness
+from benchmarks.heldout.compare import Comparison, compare
+from benchmarks.heldout.records import Header, Records
 from benchmarks.heldout.selectors import Selector, best_of
 from benchmarks.heldout.statistics import UNKNOWN, Difference, Estimate, holm, mean, paired
 from benchmarks.heldout.summary import batch_estimates, per_problem
 from benchmarks.report.tables import Table, number, percent
+from benchmarks.report.value import draw_value, write_value
 
 Seeded = Mapping[int, Sequence[Trajectory]]
 """Answers by seed."""
@@ -73,6 +76,9 @@ def write_records(studies: Sequence[Study], out: Path, seeds: Sequence[int], to:
         write_text(stem.with_suffix(".md"), _markdown(study, tables, made, whole, len(seeds)))
         write_json(stem.with_suffix(".json"), _json(study, lines, tables, made))
         _csv(stem.with_suffix(".csv"), lines)
+        if study.letter == "b" and (found := tool_value(out, seeds)):
+            draw_value(found, "Value of the tool after training", to / "study_b_value.png")
+            write_value(found, to / "study_b_value.csv")
         draw(study, {line.row.label: line for line in lines}, out, stem.with_suffix(".png"))
         told.append(f"study {study.letter}: {whole} of {len(seeds)} seeds complete; {stem}.md")
     return "\n".join(told)
@@ -163,7 +169,7 @@ def _main_table(study: Study, lines: Sequence[Line]) -> Table:
 
 def _extras(study: Study, out: Path, seeds: Sequence[int]) -> list[Table]:
     if study.letter == "b":
-        return [tool_value(out, seeds)]
+        return [_tool_value(tool_value(out, seeds))]
     if study.letter == "c":
         return [_as_released(study, out, seeds)]
     if study.letter == "d":
@@ -171,30 +177,32 @@ def _extras(study: Study, out: Path, seeds: Sequence[int]) -> list[Table]:
     return []
 
 
-def tool_value(out: Path, seeds: Sequence[int]) -> Table:
-    """Accuracy with C = 1 minus that with C = 0, after training, by level."""
-    rows = []
-    for level, (without, with_tool, gap) in levels(out, seeds).items():
-        cells = (level, percent(without), percent(with_tool), percent(gap.difference))
-        rows.append((*cells, f"{gap.p_value:.3f}"))
-    columns = ("level", "C = 0 %", "C = 1 %", "value of the tool, points", "p")
-    return Table("Value of the tool by level", columns, tuple(rows))
-
-
-def levels(out: Path, seeds: Sequence[int]) -> dict[str, tuple[Estimate, Estimate, Difference]]:
-    """Accuracy without and with the tool at each level, and their paired difference."""
+def tool_value(out: Path, seeds: Sequence[int]) -> Comparison | None:
+    """C = 1 against C = 0 after training, whole and by level and family, seeds pooled."""
     both = [answers(out, Row("", name), seeds) for name in ("cot-rl", "torl")]
     common = [seed for seed in both[0] if seed in both[1]]
-    rows = [[t for seed in common for t in some[seed] if t.scorable] for some in both]
-    found = {}
-    for level in sorted({t.level for t in rows[0]}):
-        parts = [[t for t in some if t.level == level] for some in rows]
-        first, second = (
-            mean([float(t.correct) for t in part], [t.problem_id for t in part]) for part in parts
+    if not common:
+        return None
+    header = Header("pooled seeds", Scale().problems, "", 0, 1, 0, "")
+    pooled = (Records(header, tuple(t for seed in common for t in some[seed])) for some in both)
+    return compare(*pooled)
+
+
+def _tool_value(found: Comparison | None) -> Table:
+    lines = found.lines if found else ()
+    rows = tuple(
+        (
+            line.name,
+            str(line.difference.difference.count),
+            f"{100 * line.difference.a:.1f}",
+            f"{100 * line.difference.b:.1f}",
+            percent(line.difference.difference),
+            f"{line.adjusted:.4f}",
         )
-        gap = _difference({0: parts[0]}, {0: parts[1]}, [0])
-        found[level] = (first, second, gap)
-    return found
+        for line in lines
+    )
+    columns = ("", "problems", "C = 0 %", "C = 1 %", "value of the tool, points", "p (Holm)")
+    return Table("Value of the tool by level and family, after training", columns, rows)
 
 
 def _as_released(study: Study, out: Path, seeds: Sequence[int]) -> Table:
@@ -295,6 +303,7 @@ def _markdown(
         f"Complete seeds: {whole} of {seeds}. The papers: {study.paper}\n",
         *(table.markdown() for table in tables),
         f"![{study.title}](study_{study.letter}.png)\n",
+        *(["![Value of the tool](study_b_value.png)\n"] if study.letter == "b" else []),
         f"`python runs/studies.py {study.letter} OUT`, commit {', '.join(made['commits'])}: "
         f"SmolLM2-135M-Instruct, {scale.problems}, SFT on {scale.traces} traces, RL of "
         f"{scale.steps} steps of {scale.prompts} problems x {scale.group} samples (at most "

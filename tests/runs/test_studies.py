@@ -1,0 +1,138 @@
+"""The studies' plan, and their tables on answers made by hand; the runs themselves take hours."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from agents.core.types import Trajectory, Turn
+from benchmarks.heldout import Header
+from benchmarks.heldout.evaluate import finish
+
+RUNS = Path(__file__).parents[2] / "runs"
+
+
+@pytest.fixture
+def study(monkeypatch):
+    """The modules beside the scripts, which are no package."""
+    monkeypatch.syspath_prepend(str(RUNS))
+    import study_plan
+    import study_run
+    import study_tables
+
+    return {"plan": study_plan, "run": study_run, "tables": study_tables}
+
+
+def test_every_run_comes_after_what_it_needs(study):
+    plan = study["plan"]
+    names = [spec.name for spec in plan.SPECS]
+    assert len(set(names)) == len(names)
+    for index, spec in enumerate(plan.SPECS):
+        assert {name for name in (spec.start, spec.tokens_of) if name} <= set(names[:index])
+    for one in plan.STUDIES:
+        assert {row.run for row in one.rows} <= set(one.runs) <= set(names)
+        assert 0 <= one.reference < len(one.rows)
+    assert set(names) == {name for one in plan.STUDIES for name in one.runs}
+
+
+def test_a_study_brings_the_runs_it_starts_from(study):
+    runs = {one.letter: one.runs for one in study["plan"].STUDIES}
+    assert runs["b"] == ("base", "torl", "cot-rl", "budget-2", "budget-4")
+    assert {"base", "tir-sft"} <= set(runs["d"])
+
+
+def answer(problem, right, failed, level):
+    turns = [Turn("```python\n1\n```", "x", 0, 1, "tool", "error" if failed else "ok", "", 0.0)]
+    turns.append(Turn("\\boxed{1}", "", 1, 2, "final", "", "", 0.0))
+    return Trajectory(
+        problem, (1,), (2, 3), (1, 1), (0.0, 0.0), turns, 0.0, "correct" if right else "wrong",
+        "1" if right else "2", 1, int(failed), "answer", False, True, level=level,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def out(study, tmp_path):
+    """Two seeds of all runs but `raw`: all is solved, in `penalty` half; a quarter fails once."""
+    plan, run = study["plan"], study["run"]
+    header = Header("m", "p", "f", 8, 1, 0, "g")
+    for spec in plan.SPECS:
+        for seed in (0, 1) if spec.name != "raw" else ():
+            place = run.folder(tmp_path, spec.name, seed)
+            for name in ("after", *spec.also):
+                rows = [
+                    answer(
+                        f"p{i}",
+                        name != "text" and (spec.name != "penalty" or i % 2 == seed),
+                        i < 2,
+                        str(1 + i % 2),
+                    )
+                    for i in range(8)
+                ]
+                finish(place / "eval" / f"{name}.jsonl", header, rows)
+            account = {"tries": 3, "discarded_tokens": 5, "discarded_calls": 3}
+            told = {"seed": seed, "commit": "abc", "versions": {}, "correction": account}
+            told |= {"wall_seconds": 9, "cpu_seconds": 36.0, "tokens": 100}
+            record = {**run.settings(spec, plan.Scale()), **told}
+            (place / run.RECORD).write_text(json.dumps(record))
+            if spec.algorithm != "sft":
+                cost = {"step": 1, "wall_seconds": 9, "cpu_seconds": 4.0, "tokens": 100}
+                (place / "cost.jsonl").write_text(json.dumps(cost) + "\n")
+                metrics = {"step": 1, "stage": "rl", "accuracy": 0.5}
+                (place / "metrics.jsonl").write_text(json.dumps(metrics) + "\n")
+    return tmp_path
+
+
+def row(text, label):
+    line = next(line for line in text.splitlines() if line.startswith(f"| {label} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_tables_pool_seeds_by_problem(study, out):
+    told = study["tables"].write_records(study["plan"].STUDIES, out, [0, 1, 2], out / "records")
+    assert "study a: 0 of 3 seeds complete" in told
+    assert "study c: 2 of 3 seeds complete" in told
+    text = (out / "records" / "study_c.md").read_text()
+    cells = row(text, "penalty -0.5")
+    assert cells[1] == "2"
+    # Each problem is right under one of the two seeds, so no problem is better than another.
+    assert cells[2].startswith("50.0 [")
+    assert cells[3] == "50.0 to 50.0"
+    assert cells[7].startswith("-50.0 [")
+    assert cells[9:13] == ["4.0", "9.0", "40.0", "100"]
+    released = text.split("as the release averages it")[1]
+    # Of each seed's eight, one is right and failed (0.5), one wrong and failed (-1.5), three right.
+    assert row(released, "penalty -0.5")[1:3] == [cells[2], row(released, "penalty -0.5")[2]]
+    assert row(released, "penalty -0.5")[2].startswith("25.0 [")
+    assert row(released, "no penalty")[2].startswith("100.0 [")
+
+
+def test_what_is_missing_is_a_dash_and_the_record_names_its_making(study, out):
+    study["tables"].write_records(study["plan"].STUDIES, out, [0, 1], out / "records")
+    assert set(row((out / "records" / "study_a.md").read_text(), "ToRL without any warm start")) \
+        == {"ToRL without any warm start", "0", "-"}  # fmt: skip
+    record = json.loads((out / "records" / "study_d.json").read_text())
+    assert record["made"]["commits"] == ["abc"]
+    assert [part["title"][:9] for part in record["tables"]] == [
+        "Best of N",
+        "Execution",
+        "What self",
+    ]
+    value = row((out / "records" / "study_b.md").read_text(), "level 2")
+    assert value[1:3] == ["4", "100.0"]
+    for letter in "abcde":
+        assert (out / "records" / f"study_{letter}.png").read_bytes().startswith(b"\x89PNG")
+        assert (out / "records" / f"study_{letter}.csv").read_text().count("\n") >= 3
+
+
+def test_a_run_with_other_settings_is_not_taken_for_finished(study, out):
+    place = study["run"].folder(out, "base", 0) / study["run"].RECORD
+    record = json.loads(place.read_text())
+    record["scale"] = asdict(study["plan"].Scale(steps=99))
+    place.write_text(json.dumps(record))
+    command = [sys.executable, str(RUNS / "studies.py"), "b", str(out), "--seeds", "0"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "made with another scale" in ran.stderr
