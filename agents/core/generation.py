@@ -2,7 +2,7 @@
 
 TRL starts the engine (colocated with each training process, or a server that is up already) and
 hands over weights, gathered from FSDP, DeepSpeed or adapters; the rollout engine drives it. On a
-CPU, where TRL's transfer does not run, the weights go through vLLM's own `reload_weights`.
+CPU, where TRL's transfer does not run, the weights go the way of `vllm_worker`.
 """
 
 import os

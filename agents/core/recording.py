@@ -11,6 +11,11 @@ from agents.core.runs import Run
 from agents.core.training import Training
 from torl_env.problems.types import Problem
 
+_SAMPLER = {
+    "sampling/sampling_logp_difference/mean": "sampler_gap",
+    "sampling/importance_sampling_ratio/min": "sampler_ratio_min",
+}
+"""How far a sampler other than the model itself is from it, where TRL measures that."""
 _KEPT = ("loss", "grad_norm", "entropy", "kl", "learning_rate", "num_tokens")
 
 
@@ -51,6 +56,7 @@ class Recorder:
             **{name: from_trl[name] for name in _KEPT if name in from_trl},
             "equal_groups": from_trl.get("frac_reward_zero_std", float("nan")),
             "clip_ratio": from_trl.get("clip_ratio/region_mean", float("nan")),
+            **{ours: from_trl[name] for name, ours in _SAMPLER.items() if name in from_trl},
             **told,
         }
         self._run.add_metrics(step, "rl", numbers)

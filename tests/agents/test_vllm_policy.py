@@ -209,7 +209,7 @@ def test_a_dead_engine_is_an_error(played, sandbox):
 def test_weights_are_taken_over_and_old_prefixes_forgotten(played):
     policy, backend = played
     policy.load_weights([("w", torch.tensor([1.0, 2.0]))])
-    assert backend.loaded == [("reload_weights", {"w": [1.0, 2.0]}), "reset"]
+    assert backend.loaded == [("take_weights", {"w": [1.0, 2.0]}), "reset"]
 
 
 @pytest.mark.parametrize("played", ["stepped", "served"], indirect=True)

@@ -9,7 +9,6 @@ import queue
 import shutil
 import tempfile
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,12 +18,18 @@ from typing import Any
 
 from agents.core.policies.server import Server, ServerError
 from agents.core.policies.vllm import Answer, Request
+from agents.core.policies.vllm_worker import EXTENSION
 
 MakeParams = Callable[[Request], Any]
 """The engine's sampling parameters for a request."""
 
-SETTINGS = {"enable_prefix_caching": True, "logprobs_mode": "processed_logprobs"}
-"""Log-probabilities after temperature and nucleus are those of the distribution sampled from."""
+SETTINGS = {
+    "enable_prefix_caching": True,
+    # After temperature and nucleus: those of the distribution that was sampled from.
+    "logprobs_mode": "processed_logprobs",
+    "worker_extension_cls": EXTENSION,
+}
+"""What an engine is started with."""
 
 
 class EngineError(ValueError):
@@ -163,9 +168,7 @@ class AsyncEngine:
         """Through a file in shared memory: the engine's workers are processes of their own."""
 
         async def load(folder: Path) -> None:
-            await self._engine.collective_rpc(
-                "reload_weights", kwargs={"weights_path": str(folder)}
-            )
+            await self._engine.collective_rpc("take_weights", kwargs={"weights_path": str(folder)})
             await self._engine.reset_prefix_cache()
 
         with _on_disk(weights) as folder:
@@ -210,7 +213,7 @@ class SteppedEngine:
         """Directly: the weights are in this process."""
         # Adapters are merged into what is given only while it is being given.
         pairs = [(name, weight.detach().clone()) for name, weight in weights]
-        self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": pairs})
+        self._engine.collective_rpc("take_weights", kwargs={"weights_iterator": pairs})
         self._engine.reset_prefix_cache()
 
     def close(self) -> None:
@@ -261,10 +264,14 @@ class ServedEngine:
     answers = AsyncEngine.answers
 
     def load_weights(self, weights: Iterable[tuple[str, Any]]) -> None:
-        """Through a file; the server must have been started with `VLLM_SERVER_DEV_MODE=1`."""
+        """Through a file, by a method that `vllm_worker` adds to the server's workers.
+
+        Raises:
+            ServerError: The server was not started as it must be.
+        """
         root = self._server.url.rstrip("/").removesuffix("/v1")
         with _on_disk(weights, self._shared) as folder:
-            order = {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}}
+            order = {"method": "take_weights", "kwargs": {"weights_path": str(folder)}}
             _post(f"{root}/collective_rpc", order, self._server.timeout)
         _post(f"{root}/reset_prefix_cache", {}, self._server.timeout)
 
@@ -300,7 +307,8 @@ def _post(place: str, body: dict[str, Any], timeout: float) -> None:
         with urllib.request.urlopen(request, timeout=timeout) as told:
             told.read()
     except OSError as error:
-        hint = ""
-        if isinstance(error, urllib.error.HTTPError) and error.code == 404:
-            hint = ": start it with VLLM_SERVER_DEV_MODE=1 in its environment"
-        raise ServerError(f"{place} answered {error}{hint}") from error
+        raise ServerError(
+            f"{place} answered {error}: a server that takes weights is started by "
+            f"`VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --worker-extension-cls {EXTENSION}`, with "
+            "torl-gym installed beside vLLM"
+        ) from error
