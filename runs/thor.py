@@ -17,7 +17,7 @@ only; it has not been run.
 import sys
 
 from recipe import run
-from torl_1_5b import OPTIONS
+from torl_1_5b import CONFIG, OPTIONS
 
 THOR = {
     "algorithm": "thor",
@@ -29,4 +29,4 @@ THOR = {
 }
 
 if __name__ == "__main__":
-    sys.exit(run(OPTIONS | THOR, __doc__))
+    sys.exit(run(OPTIONS | THOR, __doc__, CONFIG))

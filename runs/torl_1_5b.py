@@ -1,4 +1,4 @@
-"""ToRL 1.5B from its base model, without SFT, on one GPU of 80 GB or more.
+"""ToRL 1.5B from its base model, without SFT, on eight GPUs of 80 GB.
 
     python runs/torl_1_5b.py OUT [--dry-run] [other options of torl train]
 
@@ -7,9 +7,9 @@ problems, 128 problems x 16 samples a step, temperature 1, learning rate 1e-6 co
 0.2, C = 1, responses of 3,072 tokens, reward +1 / -1; 1,000 steps by its authors' word; 8 GPUs.
 It reports greedy accuracy, AIME24 26.7, AIME25 26.7, MATH500 77.8, Olympiad 44.0, AMC23 67.5.
 
-The problems are a public copy of ToRL's own file (VerlTool/ToRL-Math on the hub). Sampling here is
-by transformers on the same device, without vLLM. This recipe has been planned with --dry-run only;
-it has not been run.
+The problems are a public copy of ToRL's own file (VerlTool/ToRL-Math on the hub). Sampling is by
+vLLM in each training process; runs/configs/multi_gpu.yaml says how many there are. This recipe has
+been planned with --dry-run only; it has not been run.
 """
 
 import sys
@@ -32,7 +32,9 @@ OPTIONS = {
     "max-tokens": 3072,
     "tool-budget": 1,
     "save-every": 20,
+    "policy": "vllm",
 }
+CONFIG = "multi_gpu.yaml"
 
 if __name__ == "__main__":
-    sys.exit(run(OPTIONS, __doc__))
+    sys.exit(run(OPTIONS, __doc__, CONFIG))

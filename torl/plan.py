@@ -17,6 +17,12 @@ class Plan:
     warm_start: int
     """Traces of the SFT stage."""
     training: Training
+    processes: int = 1
+    """That train together."""
+    sharded: bool = False
+    """Whether they share out weights, gradients and optimiser (FSDP, ZeRO-3)."""
+    policy: str = "transformers"
+    """What samples."""
 
     @property
     def rows(self) -> int:
@@ -25,15 +31,20 @@ class Plan:
 
     @property
     def memory_gb(self) -> float:
-        """Weights, gradients and Adam's two moments in float32, and the sampler's copy in bfloat16.
+        """Of one process, in GB.
 
+        Weights, gradients and Adam's two moments in float32, all or the process's share of them,
+        and the sampler's copy in bfloat16, always all of it unless a server holds it.
         Activations and logits come on top and grow with `micro_batch` times response length.
 
         Example:
             >>> round(Plan(1.5e9, 0, Training()).memory_gb)
             27
+            >>> round(Plan(7e9, 0, Training(), processes=8, sharded=True).memory_gb)
+            28
         """
-        return self.parameters * (4 * 4 + 2) / 1e9
+        state = 4 * 4 / (self.processes if self.sharded else 1)
+        return self.parameters * (state + (0 if self.policy == "vllm-server" else 2)) / 1e9
 
     @property
     def checkpoints_gb(self) -> float:
@@ -50,10 +61,13 @@ class Plan:
             f"{self.rows} episodes; {t.steps * self.rows} episodes in all",
             f"learning     rate {t.learning_rate:g}, sampling at temperature {t.temperature:g}",
             f"updates      {t.optimizer_steps} a step, {t.steps * t.optimizer_steps} in all; "
-            f"{self.rows // t.micro_batch} passes of {t.micro_batch} rows over a step",
+            f"{t.passes(self.processes)} passes of {t.micro_batch} rows over a step",
+            f"processes    {self.processes}, of {self.rows // self.processes} episodes a step"
+            + (", weights and optimiser shared out among them" if self.sharded else ""),
+            f"sampling by  {self.policy}",
             f"tokens       at most {t.max_tokens} an episode, {self.rows * t.max_tokens:,} a step",
-            f"memory       {self.memory_gb:.0f} GB for weights, gradients, optimiser and sampler; "
-            "activations on top",
+            f"memory       {self.memory_gb:.0f} GB a process for weights, gradients, optimiser and "
+            "sampler; activations on top" + (", and vLLM's cache" if self.policy == "vllm" else ""),
             f"disk         {self.checkpoints_gb:.0f} GB for checkpoints",
         ]
 

@@ -62,7 +62,11 @@ def _dry_run(options: TrainOptions) -> int:
     from torl.plan import Plan, parameters
 
     algorithm = algorithm_of(options)
-    plan = Plan(parameters(options.model), options.warm_start, training_of(options))
+    count = processes.count()
+    plan = Plan(
+        *(parameters(options.model), options.warm_start, training_of(options, count)),
+        *(count, processes.sharded(), options.policy),
+    )
     what = f"algorithm    {type(algorithm).__name__}, {algorithm.loss}"
     print("\n".join([what, *plan.lines()]))
     return 0

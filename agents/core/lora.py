@@ -1,6 +1,7 @@
 """LoRA through PEFT: train small adapters in place of all weights."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -62,4 +63,19 @@ def plain_weights(model: Any) -> Iterator[Tensor]:
     }
     for name, weight in model.named_parameters():
         if "lora_" not in name:
-            yield weight + added[id(weight)] if id(weight) in added else weight
+            with _gathered(weight):
+                yield whole(weight + added[id(weight)] if id(weight) in added else weight)
+
+
+def whole(weight: Tensor) -> Tensor:
+    """A weight that is sharded over processes (FSDP 2), put together; any other as it is."""
+    together: Tensor = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+    return together
+
+
+def _gathered(weight: Tensor) -> AbstractContextManager[Any]:
+    """Holds a weight that DeepSpeed shards together for a while."""
+    if not hasattr(weight, "ds_id"):
+        return nullcontext()
+    held: AbstractContextManager[Any] = import_module("deepspeed").zero.GatheredParameters([weight])
+    return held

@@ -46,6 +46,14 @@ def is_main() -> bool:
     return index() == 0
 
 
+def sharded() -> bool:
+    """Whether weights and optimiser are shared out among the processes (FSDP, ZeRO-3)."""
+    told = os.environ
+    zero = told.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+    fsdp = told.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    return fsdp or (zero and told.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3")
+
+
 def join() -> None:
     """Meet the other processes, before any library does so with less patience."""
     if count() > 1:

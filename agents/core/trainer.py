@@ -108,6 +108,11 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         module = self._algorithm.own_module(model)
         if module is None:
             return None
+        if processes.sharded():
+            raise TrainingError(
+                f"{type(self._algorithm).__name__} trains weights of its own, which FSDP and "
+                "ZeRO-3 do not know: use runs/configs/multi_gpu.yaml"
+            )
         trunk(model).register_forward_hook(self._keep_hidden)
         rate = self._algorithm.own_learning_rate
         module.to(self.accelerator.device)

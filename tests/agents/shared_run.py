@@ -8,6 +8,7 @@ from one_step import BATCH, PROBLEMS, one_step, trajectory
 
 from agents.core import processes
 from agents.core.algorithm import Loss
+from agents.core.lora import whole
 from agents.core.testing import byte_tokenizer, tiny_model
 from agents.grpo import GRPO
 from agents.ppo import PPO
@@ -53,9 +54,21 @@ CASES = {
 }
 
 
+def check_sharded():
+    """A weight that FSDP 2 would shard comes back whole, in each process."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    weight = torch.arange(6.0)
+    mesh = init_device_mesh("cpu", (processes.count(),))
+    assert torch.equal(whole(distribute_tensor(weight, mesh, [Shard(0)])), weight)
+
+
 def main(out):
     torch.set_num_threads(1)
     processes.join()
+    if processes.count() > 1:
+        check_sharded()
     tokenizer = byte_tokenizer()
     torch.manual_seed(0)
     model = tiny_model(tokenizer)
