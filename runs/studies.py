@@ -34,12 +34,18 @@ def main() -> int:
     studies = [study for study in STUDIES if asked.study in (study.letter, "all")]
     wanted = {name for study in studies for name in study.runs}
     records = asked.records or asked.out / "records"
+    failed = []
     for seed in () if asked.no_make else asked.seeds:
         for spec in SPECS:
             if spec.name in wanted and _missing(spec, seed, asked.out):
-                _make(spec, seed, asked.out)
+                needed = [name for name in (spec.start, spec.tokens_of) if name]
+                ready = all(finished(asked.out, name, seed) for name in needed)
+                if not (ready and _make(spec, seed, asked.out)):
+                    failed.append(f"{spec.name}-{seed}")
     print(write_records(studies, asked.out, asked.seeds, records))
-    return 0
+    if failed:
+        print(f"failed, or without what they start from: {', '.join(failed)}", file=sys.stderr)
+    return int(bool(failed))
 
 
 def _missing(spec: Spec, seed: int, out: Path) -> bool:
@@ -61,13 +67,14 @@ def _missing(spec: Spec, seed: int, out: Path) -> bool:
     return False
 
 
-def _make(spec: Spec, seed: int, out: Path) -> None:
+def _make(spec: Spec, seed: int, out: Path) -> bool:
+    """Make a run; False when it failed, which does not keep the others from being made."""
     print(f"{spec.name}, seed {seed}", flush=True)
     # Threads that spin while they wait would be counted as CPU seconds of the step.
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
     script = Path(__file__).with_name("study_run.py")
     command = [sys.executable, str(script), spec.name, str(seed), str(out)]
-    subprocess.run(command, check=True, env=environment)
+    return subprocess.run(command, check=False, env=environment).returncode == 0
 
 
 if __name__ == "__main__":

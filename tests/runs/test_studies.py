@@ -1,6 +1,7 @@
 """The studies' plan, and their tables on answers made by hand; the runs themselves take hours."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -136,3 +137,17 @@ def test_a_run_with_other_settings_is_not_taken_for_finished(study, out):
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     assert "made with another scale" in ran.stderr
+
+
+def test_a_run_that_fails_keeps_no_other_from_being_made(study, out, monkeypatch, capsys):
+    import studies
+
+    made = []
+    shutil.rmtree(study["run"].folder(out, "torl", 0))
+    shutil.rmtree(study["run"].folder(out, "tir-sft", 1))
+    shutil.rmtree(study["run"].folder(out, "tir-rl", 1))
+    monkeypatch.setattr(studies, "_make", lambda spec, seed, out: bool(made.append(spec.name)))
+    monkeypatch.setattr(sys, "argv", ["studies.py", "all", str(out), "--seeds", "0", "1"])
+    assert studies.main() == 1
+    assert made == ["torl", "raw", "tir-sft", "raw"]
+    assert "torl-0, raw-0, tir-sft-1, tir-rl-1, raw-1" in capsys.readouterr().err
