@@ -24,7 +24,7 @@ from benchmarks.heldout import records
 from benchmarks.heldout.cases import execution_against_correctness
 from benchmarks.heldout.compare import Comparison, compare
 from benchmarks.heldout.records import Header, Records
-from benchmarks.heldout.selectors import Selector, best_of
+from benchmarks.heldout.selectors import Selector, chosen
 from benchmarks.heldout.statistics import UNKNOWN, Difference, Estimate, holm, mean, paired
 from benchmarks.heldout.summary import batch_estimates, per_problem
 from benchmarks.report.tables import Table, number, percent
@@ -184,8 +184,10 @@ def tool_value(out: Path, seeds: Sequence[int]) -> Comparison | None:
     if not common:
         return None
     header = Header("pooled seeds", Scale().problems, "", 0, 1, 0, "")
-    pooled = (Records(header, tuple(t for seed in common for t in some[seed])) for some in both)
-    return compare(*pooled)
+    without, with_tool = (
+        Records(header, tuple(t for seed in common for t in some[seed])) for some in both
+    )
+    return compare(without, with_tool)
 
 
 def _tool_value(found: Comparison | None) -> Table:
@@ -236,12 +238,11 @@ def _selectors(out: Path, seeds: Sequence[int]) -> Table:
     found = answers(out, Row("", "thor-step", "candidates"), seeds)
     size = Scale().candidates
     sizes = [n for n in (1, 2, 4, 8, 16) if n <= size]
-    # The seeds' models answer the same problems; each is a sample of its own here.
     rows = tuple(
         (
             selector.replace("_", " "),
             *(
-                percent(_pooled([best_of(some, n, selector) for some in found.values()]))
+                percent(_pooled([chosen(some, n, selector) for some in found.values()]))
                 for n in sizes
             ),
         )
@@ -251,12 +252,10 @@ def _selectors(out: Path, seeds: Sequence[int]) -> Table:
     return Table("Best of N over the candidates of T5, accuracy %", columns, rows if found else ())
 
 
-def _pooled(estimates: Sequence[Estimate]) -> Estimate:
-    """The mean of the seeds' values; the interval is their mean interval, which is too wide."""
-    if not estimates:
-        return UNKNOWN
-    parts = (average(getattr(e, name) for e in estimates) for name in ("value", "low", "high"))
-    return Estimate(*parts, estimates[0].count)
+def _pooled(seeds: Sequence[Mapping[str, float]]) -> Estimate:
+    """Mean over problems and seeds, interval over problems."""
+    pairs = [(problem, value) for some in seeds for problem, value in some.items()]
+    return mean([value for _, value in pairs], [problem for problem, _ in pairs])
 
 
 def _execution(out: Path, seeds: Sequence[int]) -> Table:

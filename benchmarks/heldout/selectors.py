@@ -39,8 +39,13 @@ def best_of(trajectories: Sequence[Trajectory], n: int, selector: Selector) -> E
         n: Candidates; problems with fewer are left out.
         selector: How to choose.
     """
+    return mean(list(chosen(trajectories, n, selector).values()))
+
+
+def chosen(trajectories: Sequence[Trajectory], n: int, selector: Selector) -> dict[str, float]:
+    """Expected accuracy of the chosen answer to each problem; see `best_of`."""
     groups = grouped(t for t in trajectories if t.scorable)
-    return mean([_accuracy(group[:n], selector) for group in groups if len(group) >= n])
+    return {g[0].problem_id: _accuracy(g[:n], selector) for g in groups if len(g) >= n}
 
 
 def _accuracy(candidates: Sequence[Trajectory], selector: Selector) -> float:
