@@ -2,30 +2,27 @@
 
 Accuracies are means over held-out problems and seeds; intervals resample problems, which all runs
 share, so that several seeds of one problem are not taken for several problems. What seeds add to
-that is shown by the lowest and highest seed.
+that is shown by the lowest and highest seed. What a person has to say about a study lies in
+DIR/study_X.notes.md and is taken into its page.
 """
 
 import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite, isnan
+from math import isfinite
 from pathlib import Path
 from statistics import mean as average
 from typing import Any
 
+from study_extras import answers, extras, plain, tool_value
 from study_plan import EXTRA_STEPS, SPECS, Row, Scale, Study
 from study_plots import draw
 from study_run import finished, folder
 
 from agents.core.storage import replacing, write_json, write_text
 from agents.core.types import Trajectory
-from benchmarks.heldout import records
-from benchmarks.heldout.cases import execution_against_correctness
-from benchmarks.heldout.compare import Comparison, compare
-from benchmarks.heldout.records import Header, Records
-from benchmarks.heldout.selectors import Selector, chosen
-from benchmarks.heldout.statistics import UNKNOWN, Difference, Estimate, holm, mean, paired
+from benchmarks.heldout.statistics import UNKNOWN, Difference, Estimate, holm, paired
 from benchmarks.heldout.summary import batch_estimates, per_problem
 from benchmarks.report.tables import Table, number, percent
 from benchmarks.report.value import draw_value, write_value
@@ -71,9 +68,14 @@ def write_records(studies: Sequence[Study], out: Path, seeds: Sequence[int], to:
             told.append(f"study {study.letter}: no run is finished yet")
             continue
         stem = to / f"study_{study.letter}"
-        tables = [_main_table(study, lines), *_extras(study, out, seeds)]
+        tables = [_main_table(study, lines), *extras(study, out, seeds)]
         made = _made(study, out, seeds)
-        write_text(stem.with_suffix(".md"), _markdown(study, tables, made, whole, len(seeds)))
+        notes = stem.with_suffix(".notes.md")
+        said = [_reading(study, lines), *([notes.read_text()] if notes.is_file() else [])]
+        write_text(
+            stem.with_suffix(".md"),
+            _markdown(study, tables, said, made, f"{whole} of {len(seeds)}"),
+        )
         write_json(stem.with_suffix(".json"), _json(study, lines, tables, made))
         _csv(stem.with_suffix(".csv"), lines)
         if study.letter == "b" and (found := tool_value(out, seeds)):
@@ -82,16 +84,6 @@ def write_records(studies: Sequence[Study], out: Path, seeds: Sequence[int], to:
         draw(study, {line.row.label: line for line in lines}, out, stem.with_suffix(".png"))
         told.append(f"study {study.letter}: {whole} of {len(seeds)} seeds complete; {stem}.md")
     return "\n".join(told)
-
-
-def answers(out: Path, row: Row, seeds: Sequence[int]) -> dict[int, Sequence[Trajectory]]:
-    """The answers of an evaluation, of each seed whose run is finished."""
-    found: dict[int, Sequence[Trajectory]] = {}
-    for seed in seeds:
-        file = folder(out, row.run, seed) / "eval" / f"{row.evaluation}.jsonl"
-        if finished(out, row.run, seed) is not None and file.is_file():
-            found[seed] = records.read(file).trajectories
-    return found
 
 
 def _line(study: Study, row: Row, out: Path, seeds: Sequence[int]) -> Line:
@@ -158,126 +150,13 @@ def _main_table(study: Study, lines: Sequence[Line]) -> Table:
                 number(found.get("tokens", UNKNOWN)),
                 percent(gap.difference) if gap else "-",
                 f"{adjusted[id(gap)]:.3f}" if gap else "-",
-                _plain(line.cost.cpu_per_step, 1),
-                _plain(line.cost.wall_per_step, 1),
-                _plain(line.cost.cpu_ms_per_token, 1),
-                _plain(line.cost.tokens, 0),
+                plain(line.cost.cpu_per_step, 1),
+                plain(line.cost.wall_per_step, 1),
+                plain(line.cost.cpu_ms_per_token, 1),
+                plain(line.cost.tokens, 0),
             )
         )
     return Table("", columns, tuple(rows))
-
-
-def _extras(study: Study, out: Path, seeds: Sequence[int]) -> list[Table]:
-    if study.letter == "b":
-        return [_tool_value(tool_value(out, seeds))]
-    if study.letter == "c":
-        return [_as_released(study, out, seeds)]
-    if study.letter == "d":
-        return [_selectors(out, seeds), _execution(out, seeds), _correction(out, seeds)]
-    return []
-
-
-def tool_value(out: Path, seeds: Sequence[int]) -> Comparison | None:
-    """C = 1 against C = 0 after training, whole and by level and family, seeds pooled."""
-    both = [answers(out, Row("", name), seeds) for name in ("cot-rl", "torl")]
-    common = [seed for seed in both[0] if seed in both[1]]
-    if not common:
-        return None
-    header = Header("pooled seeds", Scale().problems, "", 0, 1, 0, "")
-    without, with_tool = (
-        Records(header, tuple(t for seed in common for t in some[seed])) for some in both
-    )
-    return compare(without, with_tool)
-
-
-def _tool_value(found: Comparison | None) -> Table:
-    lines = found.lines if found else ()
-    rows = tuple(
-        (
-            line.name,
-            str(line.difference.difference.count),
-            f"{100 * line.difference.a:.1f}",
-            f"{100 * line.difference.b:.1f}",
-            percent(line.difference.difference),
-            f"{line.adjusted:.4f}",
-        )
-        for line in lines
-    )
-    columns = ("", "problems", "C = 0 %", "C = 1 %", "value of the tool, points", "p (Holm)")
-    return Table("Value of the tool by level and family, after training", columns, rows)
-
-
-def _as_released(study: Study, out: Path, seeds: Sequence[int]) -> Table:
-    """Accuracy by verdict beside what averaging penalised scores would call accuracy."""
-    rows = []
-    for row in study.rows:
-        some = [t for part in answers(out, row, seeds).values() for t in part if t.scorable]
-        if not some:
-            continue
-        ids = [t.problem_id for t in some]
-        penalised = row.run == "penalty"
-        rows.append(
-            (
-                row.label,
-                percent(mean([float(t.correct) for t in some], ids)),
-                percent(mean([_released(t, penalised) for t in some], ids)),
-                percent(mean([float(t.tool_errors > 0) for t in some], ids)),
-            )
-        )
-    columns = ("", "by verdict %", "as the release averages it %", "answers with a failed call %")
-    return Table("What a penalty in the evaluation would do", columns, tuple(rows))
-
-
-def _released(answer: Trajectory, penalised: bool) -> float:
-    """As ToRL's release: -1 and -0.5 count as 0, and -1.5 and 0.5 as they are."""
-    score = (1.0 if answer.correct else -1.0) - 0.5 * (penalised and answer.tool_errors > 0)
-    return 0.0 if score in (-1.0, -0.5) else score
-
-
-def _selectors(out: Path, seeds: Sequence[int]) -> Table:
-    found = answers(out, Row("", "thor-step", "candidates"), seeds)
-    size = Scale().candidates
-    sizes = [n for n in (1, 2, 4, 8, 16) if n <= size]
-    rows = tuple(
-        (
-            selector.replace("_", " "),
-            *(
-                percent(_pooled([chosen(some, n, selector) for some in found.values()]))
-                for n in sizes
-            ),
-        )
-        for selector in Selector
-    )
-    columns = ("selector", *(f"N = {n}" for n in sizes))
-    return Table("Best of N over the candidates of T5, accuracy %", columns, rows if found else ())
-
-
-def _pooled(seeds: Sequence[Mapping[str, float]]) -> Estimate:
-    """Mean over problems and seeds, interval over problems."""
-    pairs = [(problem, value) for some in seeds for problem, value in some.items()]
-    return mean([value for _, value in pairs], [problem for problem, _ in pairs])
-
-
-def _execution(out: Path, seeds: Sequence[int]) -> Table:
-    found = answers(out, Row("", "thor-step", "candidates"), seeds)
-    told = execution_against_correctness(t for some in found.values() for t in some)
-    (pr, pw), (fr, fw) = told.table
-    rows = (
-        ("all programs passed", str(pr), str(pw), _plain(100 * told.right_if_passed, 1)),
-        ("some program failed", str(fr), str(fw), _plain(100 * told.right_if_failed, 1)),
-    )
-    title = f"Execution against correctness: chi2 = {told.statistic:.1f}, p = {told.p_value:.2g}"
-    return Table(title, ("answers with code", "right", "wrong", "right %"), rows)
-
-
-def _correction(out: Path, seeds: Sequence[int]) -> Table:
-    names = ("tries", "discarded_tokens", "discarded_calls")
-    rows = []
-    for seed in seeds:
-        if record := finished(out, "thor-step", seed):
-            rows.append((str(seed), *(str(record["correction"][name]) for name in names)))
-    columns = ("seed", "steps written again", "tokens taken back", "programs taken back")
-    return Table("What self-correction has cost", columns, tuple(rows))
 
 
 def _made(study: Study, out: Path, seeds: Sequence[int]) -> dict[str, Any]:
@@ -293,14 +172,40 @@ def _made(study: Study, out: Path, seeds: Sequence[int]) -> dict[str, Any]:
     }
 
 
+def _reading(study: Study, lines: Sequence[Line]) -> str:
+    """Which differences the tests show, and which they do not."""
+    compared = [line for line in lines if line.difference]
+    adjusted = holm([line.difference.p_value for line in compared if line.difference])
+    shown = {True: list[str](), False: list[str]()}
+    for line, p in zip(compared, adjusted, strict=True):
+        gap = line.difference
+        if gap:
+            shown[p < 0.05].append(f"{line.row.label} ({100 * gap.difference.value:+.1f} points)")
+    parts = [
+        f"{what}: {', '.join(names)}."
+        for what, names in (("Differ", shown[True]), ("Not shown to differ", shown[False]))
+        if names
+    ]
+    return (
+        f"Against {study.rows[study.reference].label}, at 5 % over problems after Holm's "
+        f"correction; how training seeds vary is not in these tests. {' '.join(parts)}\n"
+    )
+
+
 def _markdown(
-    study: Study, tables: Sequence[Table], made: Mapping[str, Any], whole: int, seeds: int
+    study: Study,
+    tables: Sequence[Table],
+    said: Sequence[str],
+    made: Mapping[str, Any],
+    complete: str,
 ) -> str:
     scale = Scale(**made["scale"])
     parts = [
         f"# Study {study.letter}: {study.title}\n",
-        f"Complete seeds: {whole} of {seeds}. The papers: {study.paper}\n",
-        *(table.markdown() for table in tables),
+        f"Complete seeds: {complete}. The papers: {study.paper}\n",
+        tables[0].markdown(),
+        *said,
+        *(table.markdown() for table in tables[1:]),
         f"![{study.title}](study_{study.letter}.png)\n",
         *(["![Value of the tool](study_b_value.png)\n"] if study.letter == "b" else []),
         f"`python runs/studies.py {study.letter} OUT`, commit {', '.join(made['commits'])}: "
@@ -351,7 +256,3 @@ def _csv(path: Path, lines: Sequence[Line]) -> None:
 
 def _range(values: Sequence[float]) -> str:
     return f"{100 * min(values):.1f} to {100 * max(values):.1f}" if values else "-"
-
-
-def _plain(value: float, digits: int) -> str:
-    return "-" if isnan(value) else f"{value:.{digits}f}"

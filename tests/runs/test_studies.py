@@ -108,6 +108,16 @@ def test_tables_pool_seeds_by_problem(study, out):
     assert row(released, "penalty -0.5")[1:3] == [cells[2], row(released, "penalty -0.5")[2]]
     assert row(released, "penalty -0.5")[2].startswith("25.0 [")
     assert row(released, "no penalty")[2].startswith("100.0 [")
+    assert "Differ: penalty -0.5 (-50.0 points)." in text
+    assert "Not shown to differ: PPO (+0.0 points)" in (out / "records" / "study_e.md").read_text()
+
+
+def test_what_a_person_writes_is_taken_into_the_page(study, out):
+    (out / "records").mkdir()
+    (out / "records" / "study_c.notes.md").write_text("It does not help.\n")
+    study["tables"].write_records(study["plan"].STUDIES, out, [0], out / "records")
+    text = (out / "records" / "study_c.md").read_text()
+    assert text.count("It does not help.") == 1
 
 
 def test_what_is_missing_is_a_dash_and_the_record_names_its_making(study, out):
