@@ -1,6 +1,7 @@
 """The documents say what the code does."""
 
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ import pytest
 
 import rewards
 from torl_env import INFO_KEYS, ActionKind, EnvConfig, StopReason, ToRLMathEnv, protocol
-from torl_env.sandbox.types import Sandbox, Status
+from torl_env.sandbox import NAMES
+from torl_env.sandbox.forkserver.config import Layer
+from torl_env.sandbox.types import Limits, Sandbox, Status
 
 DOCS = Path(__file__).parents[2] / "docs"
 ENVIRONMENT = (DOCS / "environment.md").read_text()
 EXTEND = (DOCS / "extend.md").read_text()
+SANDBOX = (DOCS / "sandbox.md").read_text()
 
 
 def rows(section: str) -> list[list[str]]:
@@ -109,3 +113,20 @@ def test_each_extension_is_short_and_works(number: int, box: Sandbox) -> None:
         assert env.step("none")[4]["reward_terms"] == {"correct": 0.0, "frugal": 0.1}
     else:
         assert scope["BestOfGroup"]().assign_credit([]) == []
+
+
+def test_the_sandbox_document_names_every_layer_limit_and_backend() -> None:
+    assert set(re.findall(r"^\| ([a-z]+) \|", SANDBOX.split("## Layers")[1], re.MULTILINE)) >= {
+        str(layer) for layer in Layer
+    }
+    limits = SANDBOX.split("## Limits")[1].split("## Layers")[0]
+    assert {field.name for field in fields(Limits)} <= set(names(limits))
+    backends = SANDBOX.split("## Backends")[1].split("## Speed")[0]
+    assert set(NAMES) <= set(names(backends))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sessions are forked on Linux only")
+def test_the_example_of_the_sandbox_document_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", SANDBOX, re.DOTALL)
+    exec(code, {"__name__": "__main__"})
+    assert capsys.readouterr().out.split("\n") == ["ok [-2, 2]", "", "328350", "42", " 41", "", ""]
