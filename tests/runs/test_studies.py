@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,15 +15,17 @@ from benchmarks.heldout.evaluate import finish
 RUNS = Path(__file__).parents[2] / "runs"
 
 
-@pytest.fixture
-def study(monkeypatch):
+@pytest.fixture(scope="module")
+def study():
     """The modules beside the scripts, which are no package."""
-    monkeypatch.syspath_prepend(str(RUNS))
-    import study_plan
-    import study_run
-    import study_tables
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(RUNS))
+        import studies
+        import study_plan
+        import study_run
+        import study_tables
 
-    return {"plan": study_plan, "run": study_run, "tables": study_tables}
+        yield {"all": studies, "plan": study_plan, "run": study_run, "tables": study_tables}
 
 
 def test_every_run_comes_after_what_it_needs(study):
@@ -54,10 +55,10 @@ def answer(problem, right, failed, level):
     )  # fmt: skip
 
 
-@pytest.fixture
-def out(study, tmp_path):
+@pytest.fixture(scope="module")
+def out(study, tmp_path_factory):
     """Two seeds of all runs but `raw`: all is solved, in `penalty` half; a quarter fails once."""
-    plan, run = study["plan"], study["run"]
+    plan, run, tmp_path = study["plan"], study["run"], tmp_path_factory.mktemp("studies")
     header = Header("m", "p", "f", 8, 1, 0, "g")
     for spec in plan.SPECS:
         for seed in (0, 1) if spec.name != "raw" else ():
@@ -86,15 +87,20 @@ def out(study, tmp_path):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def written(study, out):
+    """What was said of all studies with three seeds asked for; the tables lie in out/records."""
+    return study["tables"].write_records(study["plan"].STUDIES, out, [0, 1, 2], out / "records")
+
+
 def row(text, label):
     line = next(line for line in text.splitlines() if line.startswith(f"| {label} |"))
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_tables_pool_seeds_by_problem(study, out):
-    told = study["tables"].write_records(study["plan"].STUDIES, out, [0, 1, 2], out / "records")
-    assert "study a: 0 of 3 seeds complete" in told
-    assert "study c: 2 of 3 seeds complete" in told
+def test_tables_pool_seeds_by_problem(written, out):
+    assert "study a: 0 of 3 seeds complete" in written
+    assert "study c: 2 of 3 seeds complete" in written
     text = (out / "records" / "study_c.md").read_text()
     cells = row(text, "penalty -0.5")
     assert cells[1] == "2"
@@ -112,16 +118,16 @@ def test_tables_pool_seeds_by_problem(study, out):
     assert "Not shown to differ: PPO (+0.0 points)" in (out / "records" / "study_e.md").read_text()
 
 
-def test_what_a_person_writes_is_taken_into_the_page(study, out):
-    (out / "records").mkdir()
-    (out / "records" / "study_c.notes.md").write_text("It does not help.\n")
-    study["tables"].write_records(study["plan"].STUDIES, out, [0], out / "records")
-    text = (out / "records" / "study_c.md").read_text()
+def test_what_a_person_writes_is_taken_into_the_page(study, out, tmp_path):
+    (tmp_path / "study_c.notes.md").write_text("It does not help.\n")
+    only = [one for one in study["plan"].STUDIES if one.letter == "c"]
+    study["tables"].write_records(only, out, [0], tmp_path)
+    text = (tmp_path / "study_c.md").read_text()
     assert text.count("It does not help.") == 1
 
 
-def test_what_is_missing_is_a_dash_and_the_record_names_its_making(study, out):
-    study["tables"].write_records(study["plan"].STUDIES, out, [0, 1], out / "records")
+@pytest.mark.usefixtures("written")
+def test_what_is_missing_is_a_dash_and_the_record_names_its_making(out):
     assert set(row((out / "records" / "study_a.md").read_text(), "ToRL without any warm start")) \
         == {"ToRL without any warm start", "0", "-"}  # fmt: skip
     record = json.loads((out / "records" / "study_d.json").read_text())
@@ -138,21 +144,26 @@ def test_what_is_missing_is_a_dash_and_the_record_names_its_making(study, out):
         assert (out / "records" / f"study_{letter}.csv").read_text().count("\n") >= 3
 
 
-def test_a_run_with_other_settings_is_not_taken_for_finished(study, out):
+@pytest.fixture
+def copy(out, tmp_path):
+    """The runs, to be spoiled."""
+    return shutil.copytree(out, tmp_path / "copy")
+
+
+def test_a_run_with_other_settings_is_not_taken_for_finished(study, copy, monkeypatch):
+    out = copy
     place = study["run"].folder(out, "base", 0) / study["run"].RECORD
     record = json.loads(place.read_text())
     record["scale"] = asdict(study["plan"].Scale(steps=99))
     place.write_text(json.dumps(record))
-    command = [sys.executable, str(RUNS / "studies.py"), "b", str(out), "--seeds", "0"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 1
-    assert "made with another scale" in ran.stderr
+    monkeypatch.setattr(sys, "argv", ["studies.py", "b", str(out), "--seeds", "0"])
+    with pytest.raises(SystemExit, match="made with another scale"):
+        study["all"].main()
 
 
-def test_a_run_that_fails_keeps_no_other_from_being_made(study, out, monkeypatch, capsys):
-    import studies
-
-    made = []
+def test_a_run_that_fails_keeps_no_other_from_being_made(study, copy, monkeypatch, capsys):
+    made, out, studies = [], copy, study["all"]
+    monkeypatch.setattr(studies, "write_records", lambda *args: "")
     shutil.rmtree(study["run"].folder(out, "torl", 0))
     shutil.rmtree(study["run"].folder(out, "tir-sft", 1))
     shutil.rmtree(study["run"].folder(out, "tir-rl", 1))
