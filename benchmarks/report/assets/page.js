@@ -157,7 +157,7 @@ function drawBranches(item, index) {
   if (!parts.length) return "";
   return element("details", { class: "branches" },
     element("summary", {}, `Branches of turn ${index + 1}: ${parts.join("; ")}`),
-    ...anew.map((branch) => drawTurn(branch, index)),
+    ...anew.map((branch, i) => drawTurn(branch, index, `Turn ${index + 1} anew, ${i + 1}`)),
     ...others.map((other) => element("button", { type: "button", onclick: () => openItem(other) },
       verdict(other), ` #${other.sample} · ${statuses(other).join(", ") || "no program"}`)));
 }
@@ -205,11 +205,11 @@ function actions(item) {
     element("button", { type: "button", onclick: () => byId("list").scrollIntoView() }, "To the list"));
 }
 
-function drawTurn(turn, index) {
+function drawTurn(turn, index, name = `Turn ${index + 1}`) {
   const failed = turn.status && turn.status !== "ok";
   const label = turn.status ? `program: ${turn.status}` + (turn.error ? ` (${turn.error})` : "") : "text";
   const node = element("div", { class: failed ? "turn failed" : "turn" },
-    element("small", {}, `Turn ${index + 1} · ${label} · reward ${turn.reward}`));
+    element("small", {}, `${name} · ${label} · reward ${turn.reward}`));
   for (const [position, piece] of turn.text.split(/```python[ \t]*\n?([^]*?)(?:```|$)/).entries()) {
     if (!piece.trim()) continue;
     node.append(position % 2
