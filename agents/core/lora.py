@@ -30,10 +30,7 @@ def with_lora(model: Any, lora: Lora) -> Any:
     Raises:
         ValueError: PEFT is not installed.
     """
-    try:
-        peft = import_module("peft")
-    except ImportError as error:
-        raise ValueError("LoRA needs PEFT: pip install 'torl-gym[peft]'") from error
+    peft = _peft()
     config = peft.LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -42,6 +39,26 @@ def with_lora(model: Any, lora: Lora) -> Any:
         task_type="CAUSAL_LM",
     )
     return peft.get_peft_model(model, config)
+
+
+def merged(model: Any, folder: str) -> Any:
+    """The plain model with the adapters of a folder added into its weights, for evaluation.
+
+    Args:
+        model: What they adapt, in float32, so that adding them rounds once.
+        folder: With `adapter_config.json` and the adapters.
+
+    Raises:
+        ValueError: PEFT is not installed.
+    """
+    return _peft().PeftModel.from_pretrained(model, folder).merge_and_unload()
+
+
+def _peft() -> Any:
+    try:
+        return import_module("peft")
+    except ImportError as error:
+        raise ValueError("LoRA needs PEFT: pip install 'torl-gym[peft]'") from error
 
 
 def trunk(model: Any) -> Any:

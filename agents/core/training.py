@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, isnan
 
 from agents.core.processes import ProcessesError, rows_of_one
 from agents.core.types import Trajectory
@@ -42,6 +42,14 @@ class Training:
 
     def __post_init__(self) -> None:
         rows = self.prompts_per_step * self.group_size
+        for name in ("prompts_per_step", "group_size", "micro_batch", "max_tokens", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.steps < 0 or not self.learning_rate > 0:
+            raise ValueError(
+                "steps must be at least 0 and learning_rate positive, got "
+                f"{self.steps} and {self.learning_rate}"
+            )
         if min(self.updates, self.epochs) < 1:
             raise ValueError(
                 f"updates and epochs must be at least 1, got {self.updates} and {self.epochs}"
@@ -88,16 +96,47 @@ class Training:
         return own // self.micro_batch
 
 
-def check_finite(loss: float, step: int) -> None:
-    """Stop before a loss that is no number spoils the weights.
+def check_finite(number: float, step: int, what: str = "loss") -> None:
+    """Stop before a loss or gradient that is no number spoils the weights, or a checkpoint.
 
     Raises:
         TrainingError: It is not finite.
     """
-    if not isfinite(loss):
+    if not isfinite(number):
         raise TrainingError(
-            f"the loss of step {step} is {loss}: expected a finite number. Lower the learning "
+            f"the {what} of step {step} is {number}: expected a finite number. Lower the learning "
             "rate; --resume goes on from the last checkpoint"
+        )
+
+
+def is_memory_error(error: Exception) -> bool:
+    """Whether this says that memory has run out; on a CPU torch says so in words only.
+
+    Example:
+        >>> is_memory_error(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
+        True
+    """
+    named = type(error).__name__ in ("OutOfMemoryError", "MemoryError")
+    return named or "can't allocate memory" in str(error)
+
+
+def check_window(prompt_ids: int, max_tokens: int, window: int | None, problem_id: str) -> None:
+    """Fail before the first step when the longest prompt leaves no room for its response.
+
+    Args:
+        prompt_ids: Ids of the longest prompt.
+        max_tokens: Of a response.
+        window: Of the model; `None` where it has none.
+        problem_id: Whose prompt it is.
+
+    Raises:
+        TrainingError: They exceed the window.
+    """
+    if window is not None and prompt_ids + max_tokens > window:
+        raise TrainingError(
+            f"the prompt of problem {problem_id} has {prompt_ids} tokens; with {max_tokens} of a "
+            f"response that exceeds the model's window of {window}: lower --max-tokens, or leave "
+            "long problems out"
         )
 
 
@@ -105,11 +144,17 @@ def check_scorable(trajectories: Sequence[Trajectory], step: int) -> None:
     """Stop when the machine has failed everywhere: such a step would silently teach nothing.
 
     Raises:
-        TrainingError: No trajectory can be scored.
+        TrainingError: No trajectory can be scored, or what was sampled has no log-probability.
     """
     if not any(t.scorable for t in trajectories):
         raise TrainingError(
             f"all {len(trajectories)} episodes of step {step} were lost: "
             f"{trajectories[0].infra_error or 'no answer could be graded'}. Look at the sandbox "
             "with `torl sandbox check`; --resume goes on from the last checkpoint"
+        )
+    if any(isnan(p) for t in trajectories if t.scorable for p in t.logprobs):
+        raise TrainingError(
+            "the policy gives no log-probabilities of what it wrote (a server of text?): a policy "
+            "gradient needs them and the very ids that were sampled. Sample with transformers or "
+            "vLLM, or imitate what it writes: torl traces sample --server URL"
         )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from math import isnan, nan
 from typing import Any
 
 from agents.core import export
@@ -80,7 +81,7 @@ class Trajectory:
     loss_mask: Sequence[int]
     """1 exactly on ids the policy sampled, 0 on ids the environment added."""
     logprobs: Sequence[float]
-    """The sampler's log-probabilities; 0.0 where `loss_mask` is 0."""
+    """The sampler's log-probabilities; 0.0 where `loss_mask` is 0, `nan` where nobody knows."""
     turns: Sequence[Turn]
     reward: float
     verdict: str
@@ -112,8 +113,12 @@ class Trajectory:
         return "".join(turn.text + turn.observation for turn in self.turns)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dict of all fields (the record format of transcripts and evaluations)."""
-        return asdict(self)
+        """A JSON-ready dict of all fields (the record format of transcripts and evaluations).
+
+        Log-probabilities that nobody knows (`nan`, see `policies.server`) become null.
+        """
+        known = [None if isnan(p) else p for p in self.logprobs]
+        return asdict(self) | {"logprobs": known}
 
     def to_verl(self) -> dict[str, Any]:
         """The keywords of verl's `AgentLoopOutput`, see `agents.core.export.to_verl`."""
@@ -128,4 +133,5 @@ class Trajectory:
         """The inverse of `to_json`; unknown keys are ignored."""
         known = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
         known["turns"] = tuple(Turn(**turn) for turn in record["turns"])
+        known["logprobs"] = tuple(nan if p is None else p for p in record["logprobs"])
         return cls(**known)

@@ -57,3 +57,81 @@ def test_the_first_loss_is_that_of_the_plain_model(model, adapted, tokenizer, tm
     first, second = (Run(tmp_path / x).read_metrics("rl")[0] for x in "ab")
     assert second["entropy"] == pytest.approx(first["entropy"], rel=1e-4)
     assert second["loss_value"] == pytest.approx(first["loss_value"], rel=1e-4)
+
+
+def test_adapters_on_file_load_as_the_plain_model_they_make(model, adapted, tokenizer, tmp_path):
+    from agents.core import models
+
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
+    adapted.save_pretrained(tmp_path / "adapters")
+    tokenizer.save_pretrained(tmp_path / "adapters")
+    models.check(str(tmp_path / "adapters"))
+    loaded, _ = models.load(str(tmp_path / "adapters"), device="cpu")
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        told, expected, before = (m(ids).logits for m in (loaded, adapted.eval(), model))
+    assert torch.allclose(told, expected, atol=1e-4)
+    assert not torch.allclose(told, before, atol=1e-2)
+    assert not any("lora_" in name for name, _ in loaded.named_parameters())
+    assert models.load(str(tmp_path / "adapters"), "bfloat16")[0].dtype is torch.bfloat16
+
+
+def test_adapters_of_a_lost_model_say_what_is_missing(tmp_path):
+    from agents.core import models
+
+    file = tmp_path / "adapter_config.json"
+    file.write_text('{"base_model_name_or_path": "./nowhere/at/all"}')
+    with pytest.raises(models.ModelError, match="no model at '\\./nowhere"):
+        models.check(str(tmp_path))
+    file.write_text("{}")
+    with pytest.raises(models.ModelError, match="does not say what it adapts"):
+        models.check(str(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_run_with_adapters_goes_on_and_is_evaluated(model, tokenizer, tmp_path):
+    """Three steps at once end with the adapters of two steps and one more after a restart."""
+    pytest.importorskip("peft", reason="PEFT is an extra")
+    import subprocess
+    import sys
+
+    from safetensors.torch import load_file
+
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+
+    def torl(*words):
+        command = [sys.executable, "-m", "torl", *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    def train(out, steps):
+        torl(
+            *("train", "--model", tmp_path / "base", "--out", out, "--lora-rank", 4),
+            *("--problems", "procedural:easy:L1", "--warm-start", 0, "--steps", steps),
+            *("--prompts", 2, "--group", 4, "--max-tokens", 24, "--eval-problems", 0),
+            *("--save-every", 1, "--threads", 1, "--reward", "limr"),
+        )
+
+    train(tmp_path / "whole", 3)
+    train(tmp_path / "parts", 2)
+    config = tmp_path / "parts" / "config.json"
+    config.write_text(config.read_text().replace('"steps": 2', '"steps": 3'))
+    torl("train", "--out", tmp_path / "parts", "--resume")
+    both = [
+        load_file(tmp_path / name / "checkpoint-3" / "adapter_model.safetensors")
+        for name in ("whole", "parts")
+    ]
+    assert both[0].keys() == both[1].keys()
+    assert all(torch.equal(both[0][name], both[1][name]) for name in both[0])
+    records = tmp_path / "records.jsonl"
+    torl(
+        *("eval", "--model", tmp_path / "whole", "--problems", "procedural:easy:L1"),
+        *("--count", 2, "--max-tokens", 20, "--out", records),
+    )
+    assert len(records.read_text().splitlines()) == 3

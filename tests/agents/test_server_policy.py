@@ -16,7 +16,8 @@ from agents.core.policies.server import (
 )
 from agents.core.prompts import PlainPrompt
 from agents.core.rollout import Rollout
-from agents.core.types import Sampling
+from agents.core.training import TrainingError, check_scorable
+from agents.core.types import Sampling, Trajectory
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call
 from torl_env.problems.types import Problem
@@ -141,3 +142,13 @@ def test_a_writer_for_refiners_and_judges(server):
 def test_characters_are_ids():
     text = "6·7 = 42 🙂"
     assert TextTokenizer().decode(TextTokenizer().encode(text)) == text
+
+
+def test_unknown_log_probabilities_are_null_on_file_and_no_ground_for_a_gradient(server, sandbox):
+    (done,) = rollout(server, sandbox).collect([PROBLEM], 1, seed=0)
+    text = json.dumps(done.to_json(), allow_nan=False)
+    back = Trajectory.from_json(json.loads(text))
+    assert isnan(back.logprobs[0])
+    assert json.dumps(back.to_json(), allow_nan=False) == text
+    with pytest.raises(TrainingError, match="no log-probabilities of what it wrote"):
+        check_scorable([done], step=1)
