@@ -1,26 +1,19 @@
 """`torl train`: warm start, RL, held-out evaluation before and after, plot and report."""
 
 import dataclasses
-import shutil
 import time
 from pathlib import Path
 
 from agents.core import processes
-from agents.core.runs import Run
+from agents.core.runs import Run, RunError
 from benchmarks.report.plots import figure5, write_csv
 from benchmarks.report.runs import open_run
 from benchmarks.report.tables import results
 from torl.console import CommandError, clock, print_table, say
 from torl.material import Material, gather
 from torl.stages import Job
-from torl.train_options import (
-    TrainOptions,
-    algorithm_of,
-    resolved,
-    sampling_of,
-    training_of,
-    vllm_of,
-)
+from torl.train_checks import check_disk, check_prompts, check_settings, check_vllm
+from torl.train_options import TrainOptions, algorithm_of, resolved, training_of
 
 __all__ = ["TrainOptions", "main", "stored_options", "use_threads"]
 
@@ -75,8 +68,6 @@ def _dry_run(options: TrainOptions) -> int:
 def _opened(options: TrainOptions) -> tuple[TrainOptions, Material]:
     """Check everything; read the options of the run to resume, or write those of a new one."""
     from agents.core import models
-    from agents.core.prompts import PROMPTS
-    from rewards import reward
 
     if options.resume:
         options = stored_options(options.out)
@@ -87,59 +78,28 @@ def _opened(options: TrainOptions) -> tuple[TrainOptions, Material]:
             "run in it"
         )
     options = resolved(options)
-    reward(options.reward)
-    algorithm_of(options), sampling_of(options)
-    training_of(options, processes.count()).passes(processes.count())
-    if options.prompt not in PROMPTS:
-        raise CommandError(
-            f"unknown --prompt {options.prompt!r}: choose one of {', '.join(PROMPTS)}"
-        )
+    check_settings(options)
     models.check(options.model)
-    _check_vllm(options)
+    check_vllm(options)
     found = gather(options)
-    _check_disk(options.out)
+    check_prompts(options, found.schedule)
+    check_disk(options.out)
     told = dataclasses.asdict(options)
     told = {name: str(v) if isinstance(v, Path) else v for name, v in told.items()}
     Run(options.out).write_config({"options": told})
     return options, found
 
 
-_DISK_GB = 5
-"""A checkpoint of the default model is 1.6 GB with its optimiser; at most three exist at a time."""
-
-
-def _check_disk(out: Path) -> None:
-    place = out.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free / 1e9
-    if free < _DISK_GB:
-        raise CommandError(
-            f"{free:.1f} GB free at {place}, but a run needs about {_DISK_GB} GB for checkpoints: "
-            "free some space or choose another --out"
-        )
-
-
-def _check_vllm(options: TrainOptions) -> None:
-    vllm = vllm_of(options)
-    if vllm is None:
-        return
-    from agents.core.generation import check
-    from agents.core.policies.server import ServerError
-
-    try:
-        check(vllm)
-    except ServerError as error:
-        raise CommandError(f"--vllm-url: {error}") from error
-
-
 def stored_options(out: Path) -> TrainOptions:
     """The options that a run was started with.
 
     Raises:
-        RunError: There is no run in the folder.
+        CommandError: There is no run in the folder.
     """
-    stored = Run(out).read_config()["options"]
+    try:
+        stored = Run(out).read_config()["options"]
+    except RunError as error:
+        raise CommandError(f"--resume: {error}") from error
     stored["out"], stored["resume"] = out, True
     for name in ("warm_start_from", "traces"):
         stored[name] = Path(stored[name]) if stored.get(name) else None

@@ -1,6 +1,7 @@
 """What a training leaves behind of each batch: metrics, times, transcripts, solve rates."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from agents.core.runs import Run
 from agents.core.training import Training
 from torl_env.problems.types import Problem
 
+_LOG = logging.getLogger(__name__)
 _SAMPLER = {
     "sampling/sampling_logp_difference/mean": "sampler_gap",
     "sampling/importance_sampling_ratio/min": "sampler_ratio_min",
@@ -59,6 +61,12 @@ class Recorder:
             **{ours: from_trl[name] for name, ours in _SAMPLER.items() if name in from_trl},
             **told,
         }
+        if numbers["equal_groups"] == 1.0:
+            _LOG.warning(
+                "step %d teaches nothing: in each of its groups all rewards are equal, %g on "
+                "average",
+                *(step, numbers["reward"]),
+            )
         self._run.add_metrics(step, "rl", numbers)
         self._run.add_timing(step, "rl", {**seconds, "seconds": from_trl.get("step_time", 0.0)})
         self._run.write_transcripts(step, rows)

@@ -42,7 +42,7 @@ from agents.core.recording import Recorder
 from agents.core.runs import Run
 from agents.core.scoring import score_responses
 from agents.core.trainer_config import trl_config
-from agents.core.training import Training, TrainingError, check_finite
+from agents.core.training import Training, TrainingError, check_finite, is_memory_error
 from torl_env.problems.types import Problem
 
 
@@ -122,6 +122,18 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._hidden = output.last_hidden_state
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return self._sampled(inputs)
+        except (RuntimeError, MemoryError) as error:
+            if not is_memory_error(error):
+                raise
+            raise TrainingError(
+                f"out of memory while step {self._batch_number()} was sampled, {len(inputs)} rows "
+                "in each process: lower --prompts, --group or --max-tokens"
+            ) from error
+
+    def _sampled(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch: sampled, credited, with branches and whatever the algorithm prepares."""
         self._rows = [row["index"] for row in inputs]
         self._told = {}
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
@@ -327,7 +339,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         """
         try:
             return super().training_step(*args, **options)
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_memory_error(error):
+                raise
             raise TrainingError(
                 f"out of memory in step {self._batch_number()} with {self._training.micro_batch} "
                 "rows a pass: lower --micro-batch, which changes no gradient"
@@ -345,7 +359,13 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             self.own_weights.load(Path(checkpoint))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Write one line of metrics for each batch: TRL's numbers and ToRL's behaviour metrics."""
+        """Write one line of metrics for each batch: TRL's numbers and ToRL's behaviour metrics.
+
+        Raises:
+            TrainingError: The gradient was no number; the checkpoint of this step is not written.
+        """
+        ended = (self.state.global_step - 1) // self._training.optimizer_steps + 1
+        check_finite(logs.get("grad_norm", 0.0), ended, "gradient's norm")
         super().log(logs, start_time)
         if "loss" in logs and self._collector.all:
             self._recorder.record(self.state, self._collector, self._told, self._seconds)

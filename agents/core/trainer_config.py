@@ -7,7 +7,7 @@ from trl import GRPOConfig
 
 from agents.core import processes
 from agents.core.algorithm import Algorithm
-from agents.core.training import Training
+from agents.core.training import Training, no_checkpointing
 
 
 def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOConfig:
@@ -44,7 +44,7 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
         bf16=training.bf16,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
-        activation_checkpointing=False,
+        **no_checkpointing(GRPOConfig),
         logging_steps=1,
         save_steps=training.save_every * training.optimizer_steps,
         save_total_limit=2,

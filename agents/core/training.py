@@ -96,6 +96,16 @@ class Training:
         return own // self.micro_batch
 
 
+def no_checkpointing(config: type) -> dict[str, bool]:
+    """The setting that keeps activations, under the name this version of transformers has for it.
+
+    TRL turns the saving of memory on, which costs a second forward pass; 5.20 renamed it, and the
+    versions that vLLM allows are older.
+    """
+    new, old = "activation_checkpointing", "gradient_checkpointing"
+    return {new if new in config.__dataclass_fields__ else old: False}  # type: ignore[attr-defined]
+
+
 def check_finite(number: float, step: int, what: str = "loss") -> None:
     """Stop before a loss or gradient that is no number spoils the weights, or a checkpoint.
 

@@ -9,6 +9,7 @@ from typing import Any
 from agents.core.progress import Progress, Silent
 from agents.core.runs import Run
 from agents.core.scoring import score
+from agents.core.training import no_checkpointing
 from agents.sft.traces import IGNORED, Trace
 
 
@@ -91,7 +92,7 @@ def train_sft(
             bf16=sft.bf16,
             use_cpu=on_cpu,
             dataloader_pin_memory=not on_cpu,
-            activation_checkpointing=False,
+            **no_checkpointing(SFTConfig),
             max_length=None,
             logging_steps=1,
             save_strategy="no",

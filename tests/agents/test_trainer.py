@@ -223,6 +223,40 @@ def test_a_loss_that_is_no_number_stops_the_run(model, tokenizer, tmp_path):
         one_step(model, tokenizer, tmp_path, algorithm=Broken(group_size=4))
 
 
+def test_a_gradient_that_is_no_number_leaves_no_checkpoint(model, tokenizer, tmp_path):
+    """The loss is finite, its gradient is not: 0 * d sqrt(x)/dx at x = 0."""
+
+    class Steep(GRPO):
+        def extra_loss(self, batch):
+            return {"steep": batch.mean((batch.logprobs * 0.0).sqrt() * 0.0)}
+
+    with pytest.raises(TrainingError, match="the gradient's norm of step 1 is nan"):
+        one_step(model, tokenizer, tmp_path, algorithm=Steep(group_size=4))
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_a_step_that_teaches_nothing_is_told(model, tokenizer, tmp_path, caplog):
+    one_step(model, tokenizer, tmp_path, [*BATCH[4:], *BATCH[4:]])
+    assert "step 1 teaches nothing: in each of its groups all rewards are equal, 1" in caplog.text
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["equal_groups"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("can't allocate memory: you tried"),
+    ],
+)
+def test_too_little_memory_for_sampling_names_the_options(model, tokenizer, tmp_path, error):
+    class Large(FixedActor):
+        def collect(self, problems, group_size, seed):
+            raise error
+
+    with pytest.raises(TrainingError, match=r"step 1 was sampled, 8 rows .* --prompts, --group or"):
+        one_step(model, tokenizer, tmp_path, actor=Large(BATCH))
+
+
 def test_too_little_memory_names_the_option(model, tokenizer, tmp_path):
     class Greedy(GRPO):
         def extra_loss(self, batch):

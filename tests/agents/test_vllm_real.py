@@ -198,7 +198,11 @@ def served(tiny):
     words = ["--port", port, "--dtype", "float32", "--enforce-eager", "--max-model-len", "512"]
     words += ["--logprobs-mode", "processed_logprobs", "--worker-extension-cls", EXTENSION]
     server = subprocess.Popen(
-        [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(tiny), *words],
+        [
+            # What `vllm serve` starts; the command itself looks for a distribution called vllm.
+            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny)),
+            *words,
+        ],
         env={**os.environ, "VLLM_SERVER_DEV_MODE": "1"},
         start_new_session=True,
     )

@@ -1,0 +1,87 @@
+"""What `torl train` refuses: one message, before anything is written."""
+
+import json
+
+import pytest
+
+from agents.core.testing import byte_tokenizer, tiny_model
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = byte_tokenizer()
+    tiny_model(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def told(refused, tiny, tmp_path):
+    """The message of a training with these options; its folder is not made."""
+
+    def run(*words):
+        out = tmp_path / "run"
+        message = refused("train", "--model", tiny, "--out", out, *words)
+        assert not out.exists()
+        return message
+
+    return run
+
+
+REFUSED = {
+    "no group": (["--prompts", "0"], "prompts_per_step must be at least 1, got 0"),
+    "no rows": (["--micro-batch", "0"], "micro_batch must be at least 1"),
+    "negative steps": (["--steps", "-1"], "steps must be at least 0"),
+    "no rate": (["--learning-rate", "0"], "learning_rate positive"),
+    "never saved": (["--save-every", "0"], "save_every must be at least 1"),
+    "no tokens": (["--max-tokens", "0"], "max_tokens must be >= 1"),
+    "negative budget": (["--tool-budget", "-1"], "--tool-budget: expected 0 or more, got -1"),
+    "negative rank": (["--lora-rank", "-1"], "--lora-rank: expected 0 or more"),
+    "greedy training": (["--temperature", "0"], "greedy samples of a group are all the same"),
+    "no update": (["--updates", "0"], "updates and epochs must be at least 1"),
+    "two starts": (["--traces", "a", "--warm-start-from", "b"], "give one of them"),
+    "longer than the window": (["--max-tokens", "2040"], "exceeds the model's window of 2048"),
+    "no server": (["--policy", "vllm-server", "--vllm-url", "http://127.0.0.1:9/v1"], "vllm serve"),
+    "too much memory": (["--policy", "vllm", "--vllm-memory", "2"], "must be in (0, 1), got 2.0"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_impossible_options(case, told):
+    words, message = REFUSED[case]
+    assert message in told(*words)
+
+
+def test_vllm_that_is_not_installed(told, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "vLLM is not installed: pip install" in told("--policy", "vllm")
+
+
+def test_groups_that_processes_cannot_share(told, monkeypatch):
+    monkeypatch.setattr("agents.core.processes.count", lambda: 3)
+    monkeypatch.setattr("agents.core.processes.join", lambda: None)
+    monkeypatch.setattr("agents.core.processes.from_main", lambda work: work())
+    assert "8 groups of 8 cannot be shared evenly by 3 processes" in told()
+
+
+def test_a_model_without_a_chat_template(tiny, told):
+    file = tiny / "chat_template.jinja"
+    template = file.read_text()
+    file.unlink()
+    assert "no chat template" in told()
+    assert "--prompt torl" in told()
+    file.write_text(template)
+
+
+def test_a_model_that_cannot_end_an_answer(tiny, told):
+    file = tiny / "tokenizer_config.json"
+    before = file.read_text()
+    config = {k: v for k, v in json.loads(before).items() if k not in ("eos_token", "pad_token")}
+    file.write_text(json.dumps(config))
+    assert "no end-of-sequence token" in told()
+    file.write_text(before)
+
+
+def test_resuming_what_is_no_run(refused, tmp_path):
+    assert "expected a config.json" in refused("train", "--resume", "--out", tmp_path / "none")

@@ -1,0 +1,110 @@
+"""What `torl train` refuses before it writes or loads anything large."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.core import processes
+from agents.core.training import TrainingError, check_window
+from torl.console import CommandError
+from torl.train_options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
+from torl_env.problems.types import Problem
+
+_DISK_GB = 5
+"""A checkpoint of the default model is 1.6 GB with its optimiser; at most three exist at a time."""
+
+
+def check_settings(options: TrainOptions) -> None:
+    """Each option for itself, and those that must fit together.
+
+    Raises:
+        CommandError: One does not.
+        ValueError: So do those that say themselves what they expect.
+    """
+    from agents.core.prompts import PROMPTS
+    from rewards import reward
+
+    for name in ("tool_budget", "warm_start", "eval_problems", "lora_rank", "threads"):
+        if getattr(options, name) < 0:
+            word = name.replace("_", "-")
+            raise CommandError(f"--{word}: expected 0 or more, got {getattr(options, name)}")
+    reward(options.reward)
+    algorithm_of(options), sampling_of(options)
+    training_of(options, processes.count()).passes(processes.count())
+    if options.prompt not in PROMPTS:
+        raise CommandError(
+            f"unknown --prompt {options.prompt!r}: choose one of {', '.join(PROMPTS)}"
+        )
+    if options.traces is not None and options.warm_start_from is not None:
+        raise CommandError(
+            "--traces and --warm-start-from both say where RL starts from: give one of them"
+        )
+
+
+def check_vllm(options: TrainOptions) -> None:
+    """Whether vLLM is there and runs as it is asked to.
+
+    Raises:
+        CommandError: The server does not answer.
+        ValueError: VLLM is missing.
+    """
+    vllm = vllm_of(options)
+    if vllm is None:
+        return
+    from agents.core.generation import check
+    from agents.core.policies.server import ServerError
+
+    try:
+        check(vllm)
+    except ServerError as error:
+        raise CommandError(f"--vllm-url: {error}") from error
+
+
+def check_prompts(options: TrainOptions, problems: Sequence[Problem]) -> None:
+    """Whether the model can be asked these problems: template, end token, window.
+
+    Raises:
+        CommandError: Its tokenizer has no token to end an answer with, or a prompt leaves no room
+            for its response.
+        ValueError: The prompt style needs a chat template that is not there.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    from agents.core import models
+    from agents.core.prompts import make_prompt
+
+    source = models.resolve(options.model)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    if tokenizer.eos_token_id is None:
+        raise CommandError(
+            f"the tokenizer of {options.model} has no end-of-sequence token, so no answer could "
+            "ever end: set eos_token in its tokenizer_config.json"
+        )
+    prompt = make_prompt(options.prompt, tokenizer)
+    asked = {p.id: p for p in problems} or {"": Problem("", "1 + 1?", "2")}
+    # Characters tell which can be the longest; only those are tokenised.
+    ordered = sorted(asked.values(), key=lambda p: len(p.question), reverse=True)
+    longest = max(ordered[:256], key=lambda p: len(prompt.question_ids(p.question)))
+    window = getattr(AutoConfig.from_pretrained(source), "max_position_embeddings", None)
+    length = len(prompt.question_ids(longest.question))
+    try:
+        check_window(length, options.max_tokens, window, longest.id)
+    except TrainingError as error:
+        raise CommandError(str(error)) from error
+
+
+def check_disk(out: Path) -> None:
+    """Whether checkpoints find room.
+
+    Raises:
+        CommandError: They do not.
+    """
+    place = out.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free / 1e9
+    if free < _DISK_GB:
+        raise CommandError(
+            f"{free:.1f} GB free at {place}, but a run needs about {_DISK_GB} GB for checkpoints: "
+            "free some space or choose another --out"
+        )
