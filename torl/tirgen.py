@@ -178,7 +178,7 @@ def _samples(options: TIRGenOptions, problems: Sequence[Problem]) -> list[Sample
     """All samples: those on file, and what is missing."""
     file = _beside(options.out, "samples.jsonl")
     asked = [problem for problem in problems for _ in range(options.tries)]
-    done = _opened(file, _settings(options))
+    done = _opened(file, _settings(options), len(asked), options.rows)
     if done:
         say(f"{file} holds {len(done)} of {len(asked)} samples already; going on from there")
     if len(done) == len(asked):
@@ -207,7 +207,7 @@ def _settings(options: TIRGenOptions) -> dict[str, Any]:
     return json.loads(json.dumps(told, default=str))  # type: ignore[no-any-return]
 
 
-def _opened(file: Path, settings: Mapping[str, Any]) -> list[Sample]:
+def _opened(file: Path, settings: Mapping[str, Any], total: int, rows: int) -> list[Sample]:
     """Samples on file; half a batch at its end, left by a kill, is dropped."""
     drop_torn_line(file)
     if not file.exists() or not file.stat().st_size:
@@ -221,7 +221,6 @@ def _opened(file: Path, settings: Mapping[str, Any]) -> list[Sample]:
         told = ", ".join(f"{n} {header.get(n)!r} there, {settings[n]!r} now" for n in other)
         raise CommandError(f"{file} holds other samples ({told}): choose another --out")
     samples = [Sample.from_json(line) for line in lines[1:]]
-    total, rows = settings["count"] * settings["tries"], int(settings["rows"])
     whole = len(samples) if len(samples) >= total else len(samples) // rows * rows
     if whole < len(samples):
         with replacing(file) as temporary, temporary.open("w", encoding="utf-8") as kept:
@@ -277,12 +276,19 @@ class _Writers:
         options, tokenizer = self._options, self._steps.tokenizer
         how = Sampling(options.temperature, options.top_p, options.step_tokens)
 
+        window = getattr(self._steps.model.config, "max_position_embeddings", None) or 10**9
+
         def reason(asked: Sequence[tuple[Problem, str]]) -> list[str]:
             prompts = [
                 [*self._prompt.question_ids(p.question), *_encode(tokenizer, so_far)]
                 for p, so_far in asked
             ]
-            return write(self._steps, prompts, how, self._seed())
+            fits = [i for i, ids in enumerate(prompts) if len(ids) + how.max_tokens <= window]
+            wanted = [prompts[i] for i in fits]
+            written = write(self._steps, wanted, how, self._seed()) if wanted else []
+            said = dict(zip(fits, written, strict=True))
+            # An answer that outgrows the window is never finished, which the filters count.
+            return [said.get(i, "") for i in range(len(asked))]
 
         return reason
 
