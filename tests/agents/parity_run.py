@@ -20,6 +20,7 @@ from agents.core.trainer import RLTrainer
 from agents.core.training import Training
 from agents.core.types import Sampling
 from agents.grpo import GRPO
+from agents.ppo import PPO
 from rewards.types import Grade, Verdict
 from torl.wiring import envs_over
 from torl_env import closes_tool_call
@@ -35,7 +36,7 @@ def parity(response, reference):
     return Grade(verdict, str(low), "parity")
 
 
-def main(out, seed=0):
+def main(out, seed=0, algorithm="grpo"):
     torch.set_num_threads(1)
     run = Run(out)
     tokenizer = byte_tokenizer()
@@ -59,7 +60,7 @@ def main(out, seed=0):
         trainer = RLTrainer(
             model=model,
             tokenizer=tokenizer,
-            algorithm=GRPO(group_size=4),
+            algorithm=PPO() if algorithm == "ppo" else GRPO(group_size=4),
             training=Training(
                 steps=STEPS,
                 prompts_per_step=2,
@@ -79,4 +80,4 @@ def main(out, seed=0):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:3]), *sys.argv[3:])

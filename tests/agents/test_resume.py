@@ -1,5 +1,6 @@
 """Same seed, same run; killed and resumed, still the same run."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,13 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 SCRIPT = Path(__file__).with_name("parity_run.py")
+ALONE = (sys.executable,)
+TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
-def start(out, *args):
+def start(out, *args, launcher=ALONE):
     return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(out), *args],
+        [*launcher, str(SCRIPT), str(out), *args],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -35,6 +39,25 @@ def record(out):
     }
 
 
+def state(out):
+    """The training state of the last checkpoint, each part as plain values."""
+    folder = out / "checkpoint-6"
+    files = sorted(f for f in folder.iterdir() if f.suffix in (".pt", ".pth"))
+    parts = {f.name: torch.load(f, weights_only=False) for f in files if "args" not in f.name}
+    parts["weights"] = (folder / "model.safetensors").read_bytes()
+    return parts
+
+
+def alike(a, b):
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(alike, a, b))
+    if hasattr(a, "shape"):
+        return a.shape == b.shape and bool((a == b).all())
+    return bool(a == b)
+
+
 def steps(out):
     file = out / "metrics.jsonl"
     return len(file.read_text().splitlines()) if file.is_file() else 0
@@ -44,7 +67,7 @@ def steps(out):
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "whole"
     finish(start(out))
-    return record(out)
+    return record(out) | {"state": state(out)}
 
 
 def test_the_task_moves_the_weights(whole):
@@ -55,22 +78,63 @@ def test_the_task_moves_the_weights(whole):
 
 def test_the_same_seed_gives_the_same_files(whole, tmp_path):
     finish(start(tmp_path / "again"))
-    assert record(tmp_path / "again") == whole
+    again = record(tmp_path / "again")
+    assert all(again[name] == whole[name] for name in again)
+    assert alike(state(tmp_path / "again"), whole["state"])
 
 
 def test_another_seed_gives_others(whole, tmp_path):
     finish(start(tmp_path / "other", "1"))
-    assert record(tmp_path / "other") != whole
+    other = record(tmp_path / "other")
+    assert other["metrics.jsonl"] != whole["metrics.jsonl"]
 
 
-def test_kill_in_the_middle_of_a_step_and_resume(whole, tmp_path):
-    out = tmp_path / "killed"
-    process = start(out)
+def killed_and_resumed(out, *args, launcher=ALONE):
+    """A run that SIGKILL ends in its middle, and that goes on."""
+    process = start(out, *args, launcher=launcher)
     deadline = time.monotonic() + 120
     while steps(out) < 3 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill(process)
     assert 3 <= steps(out) < 6, "the run was over before it could be killed"
-    finish(start(out))
-    assert record(out) == whole
+    finish(start(out, *args, launcher=launcher))
+    return record(out) | {"state": state(out)}
+
+
+def kill(process):
+    """SIGKILL to the process and all it has started, in sessions of their own or not."""
+    children = [process.pid]
+    for pid in children:
+        task = Path(f"/proc/{pid}/task/{pid}/children")
+        children += map(int, task.read_text().split()) if task.exists() else []
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.communicate()
+
+
+def test_kill_in_the_middle_of_a_step_and_resume(whole, tmp_path):
+    """Weights, optimiser, scheduler, generators, metrics, transcripts, solve rates."""
+    again = killed_and_resumed(tmp_path / "killed")
+    parts = {"optimizer.pt", "scheduler.pt", "rng_state.pth", "weights"}
+    assert again["state"].keys() == parts
+    assert [name for name in parts if not alike(whole["state"][name], again["state"][name])] == []
+    assert all(again[name] == whole[name] for name in whole if name != "state")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("args", "launcher", "part"),
+    [
+        (("0", "ppo"), ALONE, "own_weights.pt"),
+        (("0", "grpo"), TOGETHER, "rng_state_1.pth"),
+    ],
+    ids=["a critic and its optimiser", "two processes"],
+)
+def test_kill_and_resume_of_more(tmp_path, args, launcher, part):
+    out = tmp_path / "whole"
+    finish(start(out, *args, launcher=launcher))
+    uncut = record(out) | {"state": state(out)}
+    again = killed_and_resumed(tmp_path / "killed", *args, launcher=launcher)
+    assert part in again["state"]
+    assert alike(uncut, again)
