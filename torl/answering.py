@@ -49,6 +49,7 @@ def answering(options: "EvalOptions", sampling: Sampling) -> Collect:
         seed=options.seed,
         device=options.device,
         rows=options.rows,
+        policy=options.policy,
     )
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from agents.core.models import DEFAULT_MODEL
 from agents.core.provenance import commit, versions
@@ -64,6 +65,8 @@ class EvalOptions:
     seed: int = 0
     device: str | None = None
     """`cpu`, `cuda`, ...; default: an accelerator where there is one."""
+    policy: Literal["transformers", "vllm"] = "transformers"
+    """What samples from the weights: transformers, or vLLM with an engine of its own."""
     rows: int = 32
     """Responses generated at once."""
     out: Path | None = None
@@ -266,6 +269,7 @@ def _header(options: EvalOptions, sampling: Sampling, problems: Sequence[Problem
             "rows": options.rows,
             "weights": weights_hash(Path(options.model)),
             **({"server": options.server} if options.server else {}),
+            **({"policy": options.policy} if options.policy != "transformers" else {}),
             **({"tokenizer": options.tokenizer} if options.tokenizer else {}),
         },
         versions=versions(),

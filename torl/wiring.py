@@ -49,6 +49,7 @@ def rollout_over(
     prompt: str,
     *,
     keep_states: bool = False,
+    overlap: bool = False,
 ) -> Any:
     """A rollout engine over a policy; with its states kept it can be branched."""
     from agents.core.prompts import make_prompt
@@ -56,7 +57,8 @@ def rollout_over(
 
     make_envs = envs_over(sandbox, options)
     made = make_prompt(prompt, policy.tokenizer)
-    return Rollout(policy, made, make_envs, sampling, keep_states=keep_states)
+    how = {"keep_states": keep_states, "overlap": overlap}
+    return Rollout(policy, made, make_envs, sampling, **how)
 
 
 def make_rollout(
@@ -113,6 +115,7 @@ def make_collector(
     seed: int = 0,
     device: str | None = None,
     rows: int = 64,
+    policy: str = "transformers",
 ) -> Collector:
     """A collector for the model of this name, for evaluation.
 
@@ -124,9 +127,11 @@ def make_collector(
         seed: Unused by sampling itself, which is seeded per call; fixes torch's generator.
         device: `cpu`, `cuda`, ...; `None` takes an accelerator where there is one.
         rows: Episodes at a time.
+        policy: What samples: `transformers`, or `vllm` with an engine of its own.
 
     Raises:
         ModelError: Nothing can be loaded under this name.
+        ValueError: No such policy, or vLLM is missing.
     """
     import torch
 
@@ -134,7 +139,40 @@ def make_collector(
     from torl_env.sandbox import make_sandbox
 
     torch.manual_seed(seed)
-    loaded, tokenizer = models.load(model, dtype="bfloat16", device=device)
     options = env_options(tool_budget)
+    if policy == "vllm":
+        sampler = vllm_policy(model, rows, device)
+        where = (make_sandbox("local"), options, sampling, prompt)
+        return collector(rollout_over(sampler, *where, overlap=True), rows)
+    if policy != "transformers":
+        raise ValueError(f"unknown policy {policy!r}: expected transformers or vllm")
+    loaded, tokenizer = models.load(model, dtype="bfloat16", device=device)
     rollout = make_rollout(loaded, tokenizer, make_sandbox("local"), options, sampling, prompt)
     return collector(rollout, rows)
+
+
+def vllm_policy(model: str, rows: int, device: str | None = None) -> Any:
+    """A policy over a vLLM engine of its own, which ends with this process.
+
+    Raises:
+        ModelError: Nothing can be found under this name.
+        ValueError: VLLM is missing, or the device is not the one it was built for.
+    """
+    import atexit
+
+    from transformers import AutoTokenizer
+
+    from agents.core import models
+    from agents.core.policies.vllm import VLLMPolicy
+    from agents.core.policies.vllm_engines import async_engine
+
+    source, here = models.resolve(model), models.default_device()
+    if device not in (None, here):
+        raise ValueError(f"vLLM takes the device it was built for, {here}, not {device}")
+    # Compilation takes minutes on a CPU and gains nothing there.
+    policy = VLLMPolicy(
+        async_engine(source, max_num_seqs=rows, enforce_eager=here == "cpu"),
+        AutoTokenizer.from_pretrained(source),
+    )
+    atexit.register(policy.close)
+    return policy
