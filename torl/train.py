@@ -103,7 +103,8 @@ def stored_options(out: Path) -> TrainOptions:
     stored["out"], stored["resume"] = out, True
     for name in ("warm_start_from", "traces"):
         stored[name] = Path(stored[name]) if stored.get(name) else None
-    stored["set"] = tuple(stored.get("set", ()))
+    for name in ("set", "report_to"):
+        stored[name] = tuple(stored.get(name, ()))
     return TrainOptions(**stored)
 
 

@@ -31,6 +31,7 @@ def check_settings(options: TrainOptions) -> None:
     reward(options.reward)
     algorithm_of(options), sampling_of(options)
     training_of(options, processes.count()).passes(processes.count())
+    _check_trackers(options.report_to)
     if options.prompt not in PROMPTS:
         raise CommandError(
             f"unknown --prompt {options.prompt!r}: choose one of {', '.join(PROMPTS)}"
@@ -39,6 +40,22 @@ def check_settings(options: TrainOptions) -> None:
         raise CommandError(
             "--traces and --warm-start-from both say where RL starts from: give one of them"
         )
+
+
+def _check_trackers(names: Sequence[str]) -> None:
+    """Whether transformers finds these trackers."""
+    if not names:
+        return
+    from transformers.integrations import get_available_reporting_integrations
+
+    here = get_available_reporting_integrations()
+    for name in names:
+        if name not in here:
+            raise CommandError(
+                f"--report-to {name}: transformers finds {', '.join(here) or 'no tracker'} here; "
+                f"install it (pip install {name}) or leave it out, the run's files hold the same "
+                "numbers"
+            )
 
 
 def check_vllm(options: TrainOptions) -> None:

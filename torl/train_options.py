@@ -84,6 +84,9 @@ class TrainOptions:
     seed: int = 0
     threads: int = 0
     """CPU threads; 0 is torch's choice."""
+    report_to: tuple[str, ...] = ()
+    """Also tell trackers of each RL step: tensorboard, wandb, trackio, or another that transformers
+    knows. They are installed apart."""
     policy: Literal["transformers", "vllm", "vllm-server"] = "transformers"
     """What samples in training: transformers, vLLM in the training process, or a vLLM server."""
     vllm_memory: float = 0.3
@@ -126,6 +129,7 @@ def training_of(options: TrainOptions, processes: int = 1) -> Training:
         max_tokens=options.max_tokens,
         save_every=options.save_every,
         seed=options.seed,
+        report_to=options.report_to,
     )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from agents.core import processes
@@ -32,6 +33,16 @@ class Recorder:
 
     def __init__(self, run: Run, training: Training, problems: Sequence[Problem]) -> None:
         self._run, self._training, self._problems = run, training, problems
+
+    def for_trackers(self, collected: Collector, told: Mapping[str, float]) -> dict[str, float]:
+        """What trackers are told beside TRL's numbers; numbers that are not finite are left out.
+
+        Args:
+            collected: The batch.
+            told: Numbers of the algorithm and its losses.
+        """
+        numbers = {**dataclasses.asdict(behaviour(collected.all)), **told}
+        return {f"torl/{name}": value for name, value in numbers.items() if isfinite(value)}
 
     def record(
         self,

@@ -366,8 +366,11 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         """
         ended = (self.state.global_step - 1) // self._training.optimizer_steps + 1
         check_finite(logs.get("grad_norm", 0.0), ended, "gradient's norm")
+        batch = "loss" in logs and bool(self._collector.all)
+        if batch and self._training.report_to:
+            logs = {**self._recorder.for_trackers(self._collector, self._told), **logs}
         super().log(logs, start_time)
-        if "loss" in logs and self._collector.all:
+        if batch:
             self._recorder.record(self.state, self._collector, self._told, self._seconds)
 
 

@@ -49,7 +49,7 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
         save_steps=training.save_every * training.optimizer_steps,
         save_total_limit=2,
         disable_tqdm=True,
-        report_to=[],
+        report_to=list(training.report_to),
         ddp_find_unused_parameters=False,
         # Truncated importance sampling in use where vLLM samples.
         vllm_importance_sampling_mode="token_truncate",

@@ -39,6 +39,9 @@ class Training:
     seed: int = 0
     bf16: bool = True
     """Autocast to bfloat16 around float32 weights."""
+    report_to: tuple[str, ...] = ()
+    """Trackers that transformers knows and that are told of each batch: tensorboard, wandb,
+    trackio, ..."""
 
     def __post_init__(self) -> None:
         rows = self.prompts_per_step * self.group_size
