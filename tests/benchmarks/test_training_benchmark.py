@@ -19,6 +19,7 @@ def tiny(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_both_sides_sample_the_same_number_of_tokens(tiny, tmp_path, capsys):
     file = tmp_path / "figures.json"

@@ -35,7 +35,6 @@ MAKERS = {
     "example": reinforce.Reinforce,
 }
 TRAINS = ("it_takes_a_step", "passes_change_nothing")
-QUICK = ("grpo", "ppo", "thor")
 
 
 @pytest.mark.parametrize("check", [name for name in ALGORITHM_CHECKS if name not in TRAINS])
@@ -44,9 +43,8 @@ def test_its_credit_keeps_the_contract(name, check):
     ALGORITHM_CHECKS[check](MAKERS[name])
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_it_takes_a_step(name):
-    ALGORITHM_CHECKS["it_takes_a_step"](MAKERS[name])
+def test_it_takes_a_step():
+    ALGORITHM_CHECKS["it_takes_a_step"](MAKERS["thor"])
 
 
 @pytest.mark.slow
