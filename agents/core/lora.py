@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -18,6 +19,8 @@ class Lora:
     """The update is scaled by alpha / rank."""
     dropout: float = 0.0
     """Above 0 the log-probabilities in the loss are not those of the sampler."""
+    seed: int = 0
+    """Of the adapters' first weights, whatever was drawn before."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -38,7 +41,9 @@ def with_lora(model: Any, lora: Lora) -> Any:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    return peft.get_peft_model(model, config)
+    with torch.random.fork_rng():
+        torch.manual_seed(lora.seed)
+        return peft.get_peft_model(model, config)
 
 
 def merged(model: Any, folder: str) -> Any:

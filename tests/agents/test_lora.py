@@ -27,6 +27,17 @@ def adapted(model):
     return with_lora(copy.deepcopy(model), Lora(rank=4))
 
 
+def test_first_weights_are_those_of_the_seed(model):
+    pytest.importorskip("peft", reason="PEFT is an extra")
+    made = []
+    for noise, seed in ((5, 0), (6, 0), (6, 1)):
+        torch.manual_seed(noise)
+        made.append(with_lora(copy.deepcopy(model), Lora(rank=4, seed=seed)).state_dict())
+    names = [name for name in made[0] if "lora_A" in name]
+    assert all(torch.equal(made[0][name], made[1][name]) for name in names)
+    assert not any(torch.equal(made[0][name], made[2][name]) for name in names)
+
+
 def test_only_adapters_learn_and_the_sampler_gets_the_sum(model, adapted, tokenizer, tmp_path):
     trainer_of(adapted, tokenizer, tmp_path).train()
     base = dict(model.named_parameters())
