@@ -68,12 +68,13 @@ def summarise(found: Records) -> Summary:
     kept = [t for t in found.trajectories if t.scorable]
     problems = _by_problem(kept)
     sizes = [size for size in _sizes(found.header.k) if any(len(p) >= size for p in problems)]
+    homes = [camps([t.answer for t in p]) for p in problems]
     return Summary(
         header=found.header,
         answers=len(found.trajectories),
         unscorable=len(found.trajectories) - len(kept),
         pass_at={size: _pass_at(problems, size) for size in sizes},
-        majority_at={size: _majority_at(problems, size) for size in sizes},
+        majority_at={size: _majority_at(problems, homes, size) for size in sizes},
         verdicts=_count(t.verdict for t in found.trajectories),
         by_level=_split(kept, [t.level for t in kept]),
         by_subject=_split(kept, [t.subject for t in kept]),
@@ -131,11 +132,13 @@ def _pass_at(problems: Sequence[Sequence[Trajectory]], k: int) -> Estimate:
     return mean([pass_at_k(len(p), sum(t.correct for t in p), k) for p in problems if len(p) >= k])
 
 
-def _majority_at(problems: Sequence[Sequence[Trajectory]], k: int) -> Estimate:
+def _majority_at(
+    problems: Sequence[Sequence[Trajectory]], homes: Sequence[Sequence[int]], k: int
+) -> Estimate:
     return mean(
         [
-            majority_at_k(camps([t.answer for t in p]), [t.correct for t in p], k)
-            for p in problems
+            majority_at_k(home, [t.correct for t in p], k)
+            for p, home in zip(problems, homes, strict=True)
             if len(p) >= k
         ]
     )
