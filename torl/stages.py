@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from agents.core import processes
+from agents.core.policies.server import ServerError
 from agents.core.runs import Run
 from agents.core.training import TrainingError
 from agents.core.types import Sampling
@@ -103,19 +104,19 @@ class Job:
         model, tokenizer, actor = self._players(start, algorithm.branches)
         name = type(algorithm).__name__
         with _shown(name, options.steps, done, unit="step") as move, stopping() as stop:
-            trainer = RLTrainer(
-                model=model,
-                tokenizer=tokenizer,
-                algorithm=algorithm,
-                training=training,
-                problems=problems,
-                actor=actor,
-                run=self.run,
-                progress=Bar(move, stop),
-            )
             try:
+                trainer = RLTrainer(
+                    model=model,
+                    tokenizer=tokenizer,
+                    algorithm=algorithm,
+                    training=training,
+                    problems=problems,
+                    actor=actor,
+                    run=self.run,
+                    progress=Bar(move, stop),
+                )
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            except TrainingError as error:
+            except (TrainingError, ServerError) as error:
                 raise CommandError(str(error)) from error
         return int(trainer.state.global_step) >= options.steps * per_step
 

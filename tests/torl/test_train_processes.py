@@ -1,0 +1,69 @@
+"""`torl train` as `accelerate launch` starts it with runs/configs/cpu.yaml, against one process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+CONFIG = Path(__file__).parents[2] / "runs" / "configs" / "cpu.yaml"
+SMALL = ["--problems", "procedural:easy:L1", "--warm-start", "16", "--steps", "2", "--prompts", "2"]
+SMALL += ["--group", "4", "--max-tokens", "60", "--eval-problems", "4", "--save-every", "1"]
+ALONE = [sys.executable]
+TOGETHER = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(CONFIG)]
+
+
+def train(launcher, *words):
+    return subprocess.run(
+        [*launcher, "-m", "torl", "train", *map(str, words), "--threads", "1"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    from agents.core.testing import byte_tokenizer, tiny_model
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = byte_tokenizer()
+    torch.manual_seed(0)
+    tiny_model(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_two_processes_leave_what_one_does(tiny, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for out, launcher in ((one, ALONE), (two, TOGETHER)):
+        done = train(launcher, "--model", tiny, "--out", out, *SMALL)
+        assert done.returncode == 0, done.stderr[-3000:]
+    names = [sorted(str(f.relative_to(out)) for f in out.rglob("*")) for out in (one, two)]
+    generators = {"checkpoint-1", "checkpoint-2"}
+    assert {n for n in names[0] if "rng_state" not in n} == {
+        n for n in names[1] if "rng_state" not in n
+    }
+    assert generators <= set(names[1])
+    weights = "warm-start/model.safetensors"
+    assert (one / weights).read_bytes() == (two / weights).read_bytes()
+    for step in (1, 2):
+        file = f"transcripts/step-{step:06d}.jsonl"
+        rows = [
+            [json.loads(x) for x in (out / file).read_text().splitlines()] for out in (one, two)
+        ]
+        assert [(t["problem_id"], t["ids"]) for t in rows[0]] == [
+            (t["problem_id"], t["ids"]) for t in rows[1]
+        ]
+
+
+@pytest.mark.slow
+def test_what_is_refused_ends_all_processes(tiny, tmp_path):
+    done = train(TOGETHER, "--model", tiny, "--out", tmp_path / "run", *SMALL, "--prompts", "3")
+    assert done.returncode != 0
+    assert "3 groups of 4 cannot be shared evenly by 2 processes" in done.stderr
+    assert not (tmp_path / "run").exists()
