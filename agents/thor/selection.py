@@ -53,16 +53,14 @@ def camps(answers: Sequence[str], same: Callable[[str, str], bool] = same_answer
     [0, -1, 1, 0]
     """
     heads: list[str] = []
-    found = []
-    for answer in answers:
-        if not answer.strip():
-            found.append(-1)
+    homes: dict[str, int] = {"": -1}
+    for text in (answer.strip() for answer in answers):
+        if text in homes:
             continue
-        home = next((i for i, head in enumerate(heads) if same(head, answer)), len(heads))
-        if home == len(heads):
-            heads.append(answer)
-        found.append(home)
-    return found
+        homes[text] = next((i for i, head in enumerate(heads) if same(head, text)), len(heads))
+        if homes[text] == len(heads):
+            heads.append(text)
+    return [homes[answer.strip()] for answer in answers]
 
 
 def votes(
