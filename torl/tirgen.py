@@ -25,7 +25,7 @@ from benchmarks.heldout import records
 from benchmarks.heldout.contamination import contamination
 from benchmarks.report.tables import Table
 from torl.console import CommandError, print_table, progress, say
-from torl.data import open_suites
+from torl.data import BENCHMARKS, open_suites
 from torl_env.problems import Listed, load
 from torl_env.problems.types import Problem
 
@@ -97,7 +97,7 @@ def run(options: TIRGenOptions) -> int:
         CommandError: Options that do not fit, or no sample passes.
     """
     _check(options)
-    problems = problems_of(options)
+    problems = problems_of(options.problems, options.split, options.seed, options.count)
     stages = _stages(options, problems)
     samples = _samples(options, problems)
     kept, yields = sift(samples, stages)
@@ -124,9 +124,18 @@ def check_out(out: Path) -> None:
         raise CommandError(f"--out: expected a file name that ends in .jsonl, got {out}")
 
 
-def problems_of(options: TIRGenOptions) -> list[Problem]:
-    """The problems to answer."""
-    return list(load(options.problems, options.split).shuffle(options.seed).head(options.count))
+def problems_of(name: str, split: str | None, seed: int, count: int) -> list[Problem]:
+    """The problems to answer: the first ones of the source in a random order.
+
+    Raises:
+        CommandError: They are held-out ones.
+    """
+    if name in BENCHMARKS or split == "heldout":
+        raise CommandError(
+            f"--problems {name}{f' --split {split}' if split else ''} is what models are evaluated "
+            "on: traces of it would be training on it. Take another source (`torl data list`)"
+        )
+    return list(load(name, split).shuffle(seed).head(count))
 
 
 def _check(options: TIRGenOptions) -> None:

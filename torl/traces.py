@@ -17,7 +17,6 @@ from torl import tirgen
 from torl.console import CommandError, print_table
 from torl.eval import EvalOptions, measure
 from torl.tirgen import TIRGenOptions
-from torl_env.problems import load
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +110,7 @@ def sample(options: SampleOptions) -> int:
             f"--temperature {options.temperature}: {options.k} greedy answers would all be the "
             "same; set it above 0 or --k 1"
         )
-    source = load(options.problems, options.split)
-    problems = list(source.shuffle(options.seed).head(options.count))
+    problems = tirgen.problems_of(options.problems, options.split, options.seed, options.count)
     told = EvalOptions(
         model=options.model,
         server=options.server,
