@@ -148,7 +148,7 @@ def _results(runs: Sequence[Run]) -> str:
 def _behaviour(runs: Sequence[Run]) -> str:
     """What the answers of the last evaluation (or of the last step) of each run do."""
     parts = []
-    for run in runs:
+    for index, run in enumerate(runs):
         place, trajectories = run.latest()
         if not trajectories:
             continue
@@ -162,10 +162,13 @@ def _behaviour(runs: Sequence[Run]) -> str:
             for count in count_cases(trajectories)
         )
         columns = ("behaviour", "of answers %", "accuracy with it %", "rule")
-        parts.append(_table(Table(f"{run.name}, {place}", columns, rows)))
+        table = _table(Table(f"{run.name}, {place}", columns, rows))
+        parts.append(
+            f'<div class="cases" data-run="{index}" data-place="{escape(place)}">{table}</div>'
+        )
     if not parts:
         return ""
-    note = "Each number opens its cases: choose the behaviour in the transcripts below."
+    note = "The name of a behaviour opens its cases in the transcripts below."
     return (
         f'<section id="behaviour"><h2>Behaviour</h2><p class="note">{note}</p>'
         f"{''.join(parts)}</section>"

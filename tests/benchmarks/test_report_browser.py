@@ -234,6 +234,17 @@ def test_one_problem_is_followed_over_training(page):
     assert page.run("new Set(found.map(i => i.place)).size") == 18
 
 
+def test_the_name_of_a_behaviour_opens_its_cases(page):
+    label = "[...document.querySelectorAll('.cases button')].find(b => b.textContent === %r)"
+    page.run(f"{label % 'fixed error'}.id = 'wanted'")
+    page.click("#wanted")
+    page.wait("found.length < 576")
+    assert page.run("found.every(i => i.cases.includes('fixed_error') && i.place === 'after')")
+    assert page.run("document.querySelector('#detail h3') !== null")
+    # What never occurs opens nothing.
+    assert page.run(f"{label % 'invented output'} === undefined")
+
+
 @pytest.fixture
 def branched(page, run_dir, make, tool_turn):
     """An answer whose second turn failed and was written anew three times, twice in vain."""
@@ -297,7 +308,7 @@ def test_keyboard_alone(page):
     settle(page, 1)
     seen = set()
     page.run("document.activeElement.blur(); document.body.focus()")
-    for _ in range(30):
+    for _ in range(60):
         page.press("Tab")
         seen.add(page.run("(e => e.id || e.name || e.tagName)(document.activeElement)"))
     assert {"theme", "verdict", "case", "text"} <= seen

@@ -238,6 +238,27 @@ function onKey(event) {
   event.preventDefault();
 }
 
+// The first cell of each behaviour becomes a button that leaves its cases in the list.
+function setUpCases(form) {
+  for (const part of document.querySelectorAll(".cases")) {
+    for (const cell of part.querySelectorAll("tbody td:first-child")) {
+      const name = cell.textContent.replaceAll(" ", "_");
+      const { run, place } = part.dataset;
+      const is = (item) => String(item.run) === run && item.place === place && item.cases.includes(name);
+      if (!all.some(is)) continue;
+      cell.replaceChildren(element("button", { type: "button", onclick: () => {
+        form.reset();
+        for (const [field, value] of Object.entries({ run, place, case: name })) {
+          form.elements[field].value = value;
+        }
+        refresh();
+        byId("transcripts").scrollIntoView();
+        choose(0, false);
+      } }, cell.textContent));
+    }
+  }
+}
+
 function setUpViewer() {
   const form = byId("filters");
   if (!form) return;
@@ -248,6 +269,7 @@ function setUpViewer() {
   form.addEventListener("reset", () => setTimeout(refresh));
   byId("more").addEventListener("click", () => { const from = shown; shown += PAGE; drawList(from); });
   document.addEventListener("keydown", onKey);
+  setUpCases(form);
   refresh();
 }
 
