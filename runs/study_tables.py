@@ -186,6 +186,8 @@ def _reading(study: Study, lines: Sequence[Line]) -> str:
         for what, names in (("Differ", shown[True]), ("Not shown to differ", shown[False]))
         if names
     ]
+    if not parts:
+        return ""
     return (
         f"Against {study.rows[study.reference].label}, at 5 % over problems after Holm's "
         f"correction; how training seeds vary is not in these tests. {' '.join(parts)}\n"
