@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from agents.core.models import DEFAULT_MODEL
+from agents.core.policies.server import ServerError
 from agents.core.provenance import commit, versions
 from agents.core.types import Sampling, Trajectory
 from benchmarks.heldout import Header, Summary, fingerprint, summary_path
@@ -160,7 +161,12 @@ def measure(
         f"evaluating {options.problems}", len(problems) * options.k, len(done), "answer"
     ) as advance:
         told = _tell(watched or collect, set(done), advance)
-        return evaluate(collect, problems, header, out, None if told else advance)
+        try:
+            return evaluate(collect, problems, header, out, None if told else advance)
+        except ServerError as error:
+            raise CommandError(
+                f"{error} What was answered is in {out}; the same command goes on from there"
+            ) from error
 
 
 def _tell(collect: Collect, done: set[tuple[str, int]], advance: Callable[[int], None]) -> bool:

@@ -23,6 +23,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.seen.append((self.path, body))
+        if len(self.server.seen) > self.server.patience:
+            self.send_error(404, "no such model")
+            return
         said = body.get("prompt") or body["messages"][-1]["content"]
         if "```output" in said:
             text = f"So \\boxed{{{said.split('```output')[1].split()[0]}}}."
@@ -44,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as opened:
-        opened.seen, opened.models = [], ["squares"]
+        opened.seen, opened.models, opened.patience = [], ["squares"], 1_000
         opened.url = f"http://127.0.0.1:{opened.server_address[1]}/v1"
         threading.Thread(target=opened.serve_forever, daemon=True).start()
         yield opened
@@ -79,6 +82,19 @@ def test_a_model_of_several_must_be_named(torl, refused, server, problems, tmp_p
     assert torl("eval", "--server", server.url, "--model", "cubes", *words).code == 0
     assert server.seen[0][1]["model"] == "cubes"
     assert records.read(tmp_path / "a.jsonl").header.settings["server"] == server.url
+
+
+def test_a_server_that_goes_away_leaves_what_it_has_answered(
+    torl, refused, server, problems, tmp_path
+):
+    out = tmp_path / "a.jsonl"
+    words = ("--model", server.url, "--problems", problems, "--out", out, "--rows", 1)
+    server.patience = 4
+    assert "the same command goes on from there" in refused("eval", *words)
+    assert len(records.read(out).trajectories) == 2
+    server.patience = 1_000
+    assert torl("eval", *words).code == 0
+    assert records.read(out).complete
 
 
 def test_what_is_no_server_is_refused(refused, problems):
