@@ -13,19 +13,16 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from agents.core.algorithm import Loss
 from agents.core.training import Training
-from agents.core.types import Sampling, Trajectory
+from agents.core.types import Sampling
 from benchmarks.performance.forced import (
     FENCED,
     HERMES,
@@ -34,13 +31,13 @@ from benchmarks.performance.forced import (
     TemplatePrompt,
     scripts,
 )
+from benchmarks.performance.steps import Clock, Figures, OurStep, Step, paired, recording
 from torl_env import ToRLMathVectorEnv
 from torl_env.options import EnvOptions
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
 from torl_env.sandbox import LocalSandbox, Sandbox
 
-Figures = dict[str, float]
 QUESTION = "A farmer has six fields with seven trees each. How many trees does the farmer have?"
 LIMIT = 400
 """Tokens of a response; no script comes near."""
@@ -78,113 +75,6 @@ class Size:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Of one step."""
-
-    wall: float
-    """Seconds."""
-    cpu: float
-    """CPU seconds of this process, without what the sandbox's processes take."""
-
-
-class Clock:
-    """Seconds spent in functions, by name."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    def watch(self, owner: Any, method: str, name: str) -> None:
-        """Count what this method takes from now on."""
-        inner = getattr(owner, method)
-
-        @wraps(inner)
-        def timed(*args: Any, **options: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return inner(*args, **options)
-            finally:
-                spent = time.perf_counter() - start
-                self.seconds[name] = self.seconds.get(name, 0.0) + spent
-
-        setattr(owner, method, timed)
-
-
-class Step:
-    """One step of a trainer, again and again.
-
-    Args:
-        trainer: A `GRPOTrainer`; its weights move, which changes no time.
-        begin: Called before each step.
-    """
-
-    def __init__(self, trainer: Any, begin: Callable[[], None] = lambda: None) -> None:
-        from transformers import PrinterCallback
-
-        from agents.core.callbacks import Checkpoints
-
-        self.trainer, self._begin = trainer, begin
-        trainer.args.save_strategy = "no"
-        for callback in (PrinterCallback, Checkpoints):
-            trainer.remove_callback(callback)
-        trainer.add_callback(self._stopwatch())
-        self._cost = Cost(0.0, 0.0)
-
-    def _stopwatch(self) -> Any:
-        from transformers import TrainerCallback
-
-        step = self
-
-        class Stopwatch(TrainerCallback):  # type: ignore[misc]
-            """Times from before the rollout to after the optimiser's step."""
-
-            start = Cost(0.0, 0.0)
-
-            def on_step_begin(self, *_: Any, **__: Any) -> None:
-                self.start = Cost(time.perf_counter(), time.process_time())
-
-            def on_step_end(self, *_: Any, **__: Any) -> None:
-                step._cost = Cost(
-                    time.perf_counter() - self.start.wall, time.process_time() - self.start.cpu
-                )
-
-        return Stopwatch()
-
-    def run(self) -> Cost:
-        """Take a step."""
-        self._begin()
-        self.trainer.train()
-        return self._cost
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """Costs of two sides, taken in turns."""
-
-    first: Sequence[Cost]
-    second: Sequence[Cost]
-
-    def figures(self, names: tuple[str, str], what: str, target: str) -> Figures:
-        """Medians, and the ratio of the second to the first, pair by pair."""
-        sides = list(zip(self.first, self.second, strict=True))
-        return {
-            f"{names[0]}: s": statistics.median(cost.wall for cost in self.first),
-            f"{names[1]}: s": statistics.median(cost.wall for cost in self.second),
-            f"{what} ({target})": statistics.median(b.wall / a.wall for a, b in sides),
-            f"{what}, CPU seconds": statistics.median(b.cpu / a.cpu for a, b in sides),
-        }
-
-
-def paired(first: Step, second: Step, repeats: int) -> Pairs:
-    """Steps of both, after one of each that is not counted; the order changes each time."""
-    first.run(), second.run()
-    costs: tuple[list[Cost], list[Cost]] = ([], [])
-    for i in range(repeats):
-        for side in (0, 1) if i % 2 else (1, 0):
-            costs[side].append((first, second)[side].run())
-    return Pairs(*costs)
-
-
 class Bench:
     """Makes trainers of one model.
 
@@ -208,7 +98,7 @@ class Bench:
         tokenizer.chat_template = qwen2_5_chat_template
         return model, tokenizer
 
-    def ours(self, budget: int, *, hermes: bool = False, name: str = "ours") -> "OurStep":
+    def ours(self, budget: int, *, hermes: bool = False, name: str = "ours") -> OurStep:
         """A step of our trainer."""
         from agents.core.prompts import PlainPrompt
         from agents.core.rollout import Rollout
@@ -248,7 +138,7 @@ class Bench:
 
         return make
 
-    def trl(self) -> "tuple[Step, Forcing]":
+    def trl(self) -> tuple[Step, Forcing]:
         """A step of TRL's trainer with its own tool loop on our environment."""
         from datasets import Dataset
         from trl import GRPOTrainer
@@ -273,42 +163,6 @@ class Bench:
             args=args,
         )
         return Step(trainer, forcing.begin), forcing
-
-
-class OurStep(Step):
-    """A step of ours, with its actor at hand."""
-
-    def __init__(self, trainer: Any, actor: Any) -> None:
-        super().__init__(trainer)
-        self.actor = actor
-
-    @property
-    def rows(self) -> list[Trajectory]:
-        """Trajectories of the last step."""
-        rows: list[Trajectory] = self.actor.rows
-        return rows
-
-
-def recording(rollout: Any, copy: Any) -> Any:
-    """Our actor; `rows` are the trajectories of its last batch."""
-    from agents.core.acting import CopyActor
-
-    made = rollout
-
-    class Recording(CopyActor):
-        """Ours, with a memory."""
-
-        rows: Sequence[Trajectory] = ()
-        rollout = made
-
-        def collect(
-            self, problems: Sequence[Problem], group_size: int, seed: int
-        ) -> list[Trajectory]:
-            found = super().collect(problems, group_size, seed)
-            self.rows = found
-            return found
-
-    return Recording(rollout, copy)
 
 
 def python_schema() -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""One step of a trainer, timed, and two trainers that take turns."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from agents.core.types import Trajectory
+from torl_env.problems.types import Problem
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one step."""
+
+    wall: float
+    """Seconds."""
+    cpu: float
+    """CPU seconds of this process, without what the sandbox's processes take."""
+
+
+class Clock:
+    """Seconds spent in functions, by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def watch(self, owner: Any, method: str, name: str) -> None:
+        """Count what this method takes from now on."""
+        inner = getattr(owner, method)
+
+        @wraps(inner)
+        def timed(*args: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return inner(*args, **options)
+            finally:
+                spent = time.perf_counter() - start
+                self.seconds[name] = self.seconds.get(name, 0.0) + spent
+
+        setattr(owner, method, timed)
+
+
+class Step:
+    """One step of a trainer, again and again.
+
+    Args:
+        trainer: A `GRPOTrainer`; its weights move, which changes no time.
+        begin: Called before each step.
+    """
+
+    def __init__(self, trainer: Any, begin: Callable[[], None] = lambda: None) -> None:
+        from transformers import PrinterCallback
+
+        from agents.core.callbacks import Checkpoints
+
+        self.trainer, self._begin = trainer, begin
+        trainer.args.save_strategy = "no"
+        for callback in (PrinterCallback, Checkpoints):
+            trainer.remove_callback(callback)
+        trainer.add_callback(self._stopwatch())
+        self._cost = Cost(0.0, 0.0)
+
+    def _stopwatch(self) -> Any:
+        from transformers import TrainerCallback
+
+        step = self
+
+        class Stopwatch(TrainerCallback):  # type: ignore[misc]
+            """Times from before the rollout to after the optimiser's step."""
+
+            start = Cost(0.0, 0.0)
+
+            def on_step_begin(self, *_: Any, **__: Any) -> None:
+                self.start = Cost(time.perf_counter(), time.process_time())
+
+            def on_step_end(self, *_: Any, **__: Any) -> None:
+                step._cost = Cost(
+                    time.perf_counter() - self.start.wall, time.process_time() - self.start.cpu
+                )
+
+        return Stopwatch()
+
+    def run(self) -> Cost:
+        """Take a step."""
+        self._begin()
+        self.trainer.train()
+        return self._cost
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Costs of two sides, taken in turns."""
+
+    first: Sequence[Cost]
+    second: Sequence[Cost]
+
+    def figures(self, names: tuple[str, str], what: str, target: str) -> Figures:
+        """Medians, and the ratio of the second to the first, pair by pair."""
+        sides = list(zip(self.first, self.second, strict=True))
+        return {
+            f"{names[0]}: s": statistics.median(cost.wall for cost in self.first),
+            f"{names[1]}: s": statistics.median(cost.wall for cost in self.second),
+            f"{what} ({target})": statistics.median(b.wall / a.wall for a, b in sides),
+            f"{what}, CPU seconds": statistics.median(b.cpu / a.cpu for a, b in sides),
+        }
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def paired(first: Step, second: Step, repeats: int) -> Pairs:
+    """Steps of both, after one of each that is not counted; the order changes each time."""
+    _tell(f"not counted: {first.run().wall:.1f} s and {second.run().wall:.1f} s")
+    costs: tuple[list[Cost], list[Cost]] = ([], [])
+    for i in range(repeats):
+        for side in (0, 1) if i % 2 else (1, 0):
+            costs[side].append((first, second)[side].run())
+        _tell(f"pair {i + 1} of {repeats}: {costs[0][-1].wall:.1f} s and {costs[1][-1].wall:.1f} s")
+    return Pairs(*costs)
+
+
+class OurStep(Step):
+    """A step of ours, with its actor at hand."""
+
+    def __init__(self, trainer: Any, actor: Any) -> None:
+        super().__init__(trainer)
+        self.actor = actor
+
+    @property
+    def rows(self) -> list[Trajectory]:
+        """Trajectories of the last step."""
+        rows: list[Trajectory] = self.actor.rows
+        return rows
+
+
+def recording(rollout: Any, copy: Any) -> Any:
+    """Our actor; `rows` are the trajectories of its last batch."""
+    from agents.core.acting import CopyActor
+
+    made = rollout
+
+    class Recording(CopyActor):
+        """Ours, with a memory."""
+
+        rows: Sequence[Trajectory] = ()
+        rollout = made
+
+        def collect(
+            self, problems: Sequence[Problem], group_size: int, seed: int
+        ) -> list[Trajectory]:
+            found = super().collect(problems, group_size, seed)
+            self.rows = found
+            return found
+
+    return Recording(rollout, copy)
