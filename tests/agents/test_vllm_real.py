@@ -223,13 +223,15 @@ def test_a_server(tiny, served):
     check_both(ServedEngine(Server(str(tiny), served)), tiny)
 
 
-def test_training_with_vllm_in_the_process(tiny, tmp_path):
-    words = ["--problems", "procedural:easy:L1", "--warm-start", "0", "--steps", "2"]
-    words += ["--prompts", "2", "--group", "4", "--max-tokens", "60", "--eval-problems", "0"]
+SMALL = ["--problems", "procedural:easy:L1", "--warm-start", "0", "--steps", "2"]
+SMALL += ["--prompts", "2", "--group", "4", "--max-tokens", "60", "--eval-problems", "0"]
+
+
+def train(tiny, out, *words, launcher=()):
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "torl", "train", "--model", str(tiny), *words),
-            *("--out", str(tmp_path / "run"), "--policy", "vllm"),
+            *(sys.executable, *launcher, "-m", "torl", "train", "--model", str(tiny), *SMALL),
+            *("--out", str(out), *words),
         ],
         check=False,
         capture_output=True,
@@ -237,8 +239,19 @@ def test_training_with_vllm_in_the_process(tiny, tmp_path):
         timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     say([{k: row[k] for k in ("step", "loss", "tokens", "sampler_gap")} for row in rows])
     assert [row["step"] for row in rows] == [1, 2]
     # The trainer computes in bfloat16, and the random model is sure of what it writes.
     assert all(0 < row["sampler_gap"] < 0.15 for row in rows)
+
+
+@pytest.mark.parametrize("words", [(), ("--lora-rank", "4")], ids=["weights", "adapters"])
+def test_training_with_vllm_in_the_process(tiny, tmp_path, words):
+    train(tiny, tmp_path / "run", "--policy", "vllm", *words)
+
+
+def test_two_processes_train_with_one_server(tiny, served, tmp_path):
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    words = ("--policy", "vllm-server", "--vllm-url", served)
+    train(tiny, tmp_path / "run", *words, launcher=launcher)
