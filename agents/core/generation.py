@@ -22,6 +22,7 @@ from agents.core.policies.vllm_engines import (
     SteppedEngine,
     needs_vllm,
     served_models,
+    spare_the_cpu,
 )
 from agents.core.rollout import Rollout
 
@@ -143,8 +144,7 @@ def _generation(vllm: VLLM, model: Any, accelerator: Any, tokenizer: Any) -> Any
 def _on_cpu(vllm: VLLM, model: str) -> Any:
     """A float32 engine without compilation, which takes minutes on a CPU."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
-    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    spare_the_cpu()
     from vllm import LLM
 
     return LLM(
