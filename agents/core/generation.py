@@ -18,12 +18,11 @@ from agents.core.policies.vllm import Engine, VLLMPolicy
 from agents.core.policies.vllm_engines import (
     SETTINGS,
     EngineError,
-    ServedEngine,
     SteppedEngine,
     needs_vllm,
-    served_models,
     spare_the_cpu,
 )
+from agents.core.policies.vllm_served import ServedEngine, served_models
 from agents.core.rollout import Rollout
 
 

@@ -14,7 +14,8 @@ import torch
 
 from agents.core.policies.server import Server, ServerError
 from agents.core.policies.vllm import VLLMPolicy, ends_of_calls
-from agents.core.policies.vllm_engines import AsyncEngine, ServedEngine, SteppedEngine
+from agents.core.policies.vllm_engines import AsyncEngine, SteppedEngine
+from agents.core.policies.vllm_served import ServedEngine
 from agents.core.prompts import PlainPrompt
 from agents.core.rollout import Rollout
 from agents.core.types import Sampling

@@ -20,7 +20,8 @@ from agents.core import models
 from agents.core.policies.server import Server
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.policies.vllm import VLLMPolicy
-from agents.core.policies.vllm_engines import SETTINGS, ServedEngine, SteppedEngine, async_engine
+from agents.core.policies.vllm_engines import SETTINGS, SteppedEngine, async_engine
+from agents.core.policies.vllm_served import ServedEngine
 from agents.core.policies.vllm_worker import EXTENSION
 from agents.core.prompts import make_prompt
 from agents.core.types import Sampling

@@ -3,8 +3,8 @@
 Each turn is one request, or a few, whose prompt is all ids so far, so that prefix caching stands in
 for a cache kept across the tool. The engine stops at every text that may end a call; where none
 ends there, the turn goes on by another request. A turn thus ends at the same id as one of the
-transformers policy. Three engines fit (`agents.core.policies.vllm_engines`): an asynchronous one, a
-stepped one inside of this process, and a server. Written against vLLM 0.31.
+transformers policy. Three engines fit: an asynchronous one and one stepped inside of this process
+(`vllm_engines`), and a server (`vllm_served`).
 """
 
 import itertools

@@ -1,23 +1,20 @@
-"""vLLM's engines behind one face: asynchronous, stepped in this process, or served elsewhere.
+"""vLLM's engines on this machine behind one face: asynchronous, or stepped in this process.
 
-Written against vLLM 0.31; each class imports it, or talks HTTP to it, when it is first needed.
+Written against vLLM 0.31, which is imported when an engine is made.
 """
 
 import asyncio
-import json
 import os
 import queue
 import shutil
 import tempfile
 import threading
-import urllib.request
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agents.core.policies.server import Server, ServerError
 from agents.core.policies.vllm import Answer, Request
 from agents.core.policies.vllm_worker import EXTENSION
 
@@ -37,7 +34,8 @@ class EngineError(ValueError):
     """An engine cannot be started or has failed; the message says what to do."""
 
 
-def _settings(request: Request) -> dict[str, Any]:
+def settings_of(request: Request) -> dict[str, Any]:
+    """Sampling parameters under the names that vLLM has for them, in Python and over HTTP."""
     return {
         "temperature": request.how.temperature,
         "top_p": request.how.top_p,
@@ -54,7 +52,7 @@ def make_params(request: Request) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    return SamplingParams(**_settings(request), output_kind=RequestOutputKind.FINAL_ONLY)
+    return SamplingParams(**settings_of(request), output_kind=RequestOutputKind.FINAL_ONLY)
 
 
 def _answer(name: int, told: Any) -> Answer:
@@ -64,7 +62,7 @@ def _answer(name: int, told: Any) -> Answer:
 
 
 @contextmanager
-def _on_disk(weights: Iterable[tuple[str, Any]], folder: Path | None = None) -> Any:
+def on_disk(weights: Iterable[tuple[str, Any]], folder: Path | None = None) -> Any:
     """A folder with these weights, in shared memory where there is some."""
     from safetensors.torch import save_file
 
@@ -78,6 +76,17 @@ def _on_disk(weights: Iterable[tuple[str, Any]], folder: Path | None = None) -> 
         yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def arrived(ended: "queue.SimpleQueue[Answer | BaseException]") -> list[Answer]:
+    """All answers that have come, at least one; an error among them is raised."""
+    told = [ended.get()]
+    while not ended.empty():
+        told.append(ended.get())
+    for answer in told:
+        if isinstance(answer, BaseException):
+            raise answer
+    return [answer for answer in told if isinstance(answer, Answer)]
 
 
 def needs_vllm() -> None:
@@ -170,13 +179,7 @@ class AsyncEngine:
         Raises:
             BaseException: The engine failed; its own error is passed on.
         """
-        told = [self._ended.get()]
-        while not self._ended.empty():
-            told.append(self._ended.get())
-        for answer in told:
-            if isinstance(answer, BaseException):
-                raise answer
-        return [answer for answer in told if isinstance(answer, Answer)]
+        return arrived(self._ended)
 
     def load_weights(self, weights: Iterable[tuple[str, Any]]) -> None:
         """Through a file in shared memory: the engine's workers are processes of their own."""
@@ -185,7 +188,7 @@ class AsyncEngine:
             await self._engine.collective_rpc("take_weights", kwargs={"weights_path": str(folder)})
             await self._engine.reset_prefix_cache()
 
-        with _on_disk(weights) as folder:
+        with on_disk(weights) as folder:
             asyncio.run_coroutine_threadsafe(load(folder), self._loop).result()
 
     def close(self) -> None:
@@ -243,97 +246,3 @@ class SteppedEngine:
 
     def close(self) -> None:
         """Nothing: the engine belongs to who made it."""
-
-
-class ServedEngine:
-    """A server started by `vllm serve`; unlike other servers it takes ids and gives ids.
-
-    Args:
-        server: Where it is.
-        rows: Requests at a time.
-        shared: A folder that the server sees too, through which weights are handed over; by default
-            shared memory, for a server on this machine.
-    """
-
-    def __init__(self, server: Server, *, rows: int = 256, shared: Path | None = None) -> None:
-        self._server, self._shared = server, shared
-        self._threads = ThreadPoolExecutor(rows, thread_name_prefix="vllm-server")
-        self._ended: queue.SimpleQueue[Answer | BaseException] = queue.SimpleQueue()
-        self._window = served_models(server.url).get(server.model)
-
-    @property
-    def window(self) -> int | None:
-        """As the server tells it."""
-        return self._window
-
-    def ask(self, request: Request) -> None:
-        """Send a request."""
-        self._threads.submit(self._one, request).add_done_callback(
-            lambda done: self._ended.put(done.exception() or done.result())
-        )
-
-    def _one(self, request: Request) -> Answer:
-        body = {**_settings(request), "prompt": list(request.ids), "return_token_ids": True}
-        told = self._server.post("completions", body)
-        try:
-            choice = told["choices"][0]
-            ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
-            full = choice["finish_reason"] == "length"
-        except (KeyError, IndexError, TypeError) as error:
-            raise ServerError(
-                f"{self._server.url} gave no ids or no log-probabilities: expected one started by "
-                f"`vllm serve` (0.31 or later), got {str(told)[:200]}"
-            ) from error
-        return Answer(request.name, ids, [float(x) for x in logprobs], full)
-
-    answers = AsyncEngine.answers
-
-    def load_weights(self, weights: Iterable[tuple[str, Any]]) -> None:
-        """Through a file, by a method that `vllm_worker` adds to the server's workers.
-
-        Raises:
-            ServerError: The server was not started as it must be.
-        """
-        root = self._server.url.rstrip("/").removesuffix("/v1")
-        with _on_disk(weights, self._shared) as folder:
-            order = {"method": "take_weights", "kwargs": {"weights_path": str(folder)}}
-            _post(f"{root}/collective_rpc", order, self._server.timeout)
-        _post(f"{root}/reset_prefix_cache", {}, self._server.timeout)
-
-    def close(self) -> None:
-        """End the threads; the server stays."""
-        self._threads.shutdown(cancel_futures=True)
-
-
-def served_models(url: str) -> dict[str, int | None]:
-    """The models of a server and their windows.
-
-    Args:
-        url: Up to and with `/v1`.
-
-    Raises:
-        ServerError: It does not answer.
-    """
-    place = f"{url.rstrip('/')}/models"
-    try:
-        with urllib.request.urlopen(place, timeout=30) as told:
-            return {row["id"]: row.get("max_model_len") for row in json.load(told)["data"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ServerError(
-            f"no server with OpenAI's interface answers at {place} ({error}): start one with "
-            "`vllm serve MODEL --logprobs-mode processed_logprobs`, or mend the address"
-        ) from error
-
-
-def _post(place: str, body: dict[str, Any], timeout: float) -> None:
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(place, json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as told:
-            told.read()
-    except OSError as error:
-        raise ServerError(
-            f"{place} answered {error}: a server that takes weights is started by "
-            f"`VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --worker-extension-cls {EXTENSION}`, with "
-            "torl-gym installed beside vLLM"
-        ) from error
