@@ -129,20 +129,21 @@ def split(
     keep_all: bool,
     order: Tensor,
     agree: Agree = int,
+    groups: bool = False,
 ) -> list[dict[str, Any]]:
     """Cut a batch into the parts of `updates` optimiser steps of `passes` forward passes each."""
     if updates == 1:
-        return micro_batches(batch, passes, keep_all, agree)
+        return micro_batches(batch, passes, keep_all, agree, groups)
     chunks = torch.tensor_split(order, updates)
     return [
         part
         for rows in chunks
-        for part in micro_batches(narrow(batch, rows), passes, keep_all, agree)
+        for part in micro_batches(narrow(batch, rows), passes, keep_all, agree, groups)
     ]
 
 
 def micro_batches(
-    batch: dict[str, Any], count: int, keep_all: bool, agree: Agree = int
+    batch: dict[str, Any], count: int, keep_all: bool, agree: Agree = int, groups: bool = False
 ) -> list[dict[str, Any]]:
     """Split a batch into `count` parts of similar length, without padding columns.
 
@@ -152,6 +153,7 @@ def micro_batches(
         keep_all: Keep rows whose advantages are all zero. They add nothing to the policy gradient,
             but they do to a KL term, to the loss of a critic, and to a mean over responses.
         agree: Makes the number of rows kept the same in all processes, which gather theirs.
+        groups: Keep rows in their order instead, so that those of a group stay together.
 
     Returns:
         The parts; `num_items_in_batch` still counts every row, so that leaving rows out changes no
@@ -162,7 +164,7 @@ def micro_batches(
     lengths = batch["completion_mask"].sum(1)
     order = torch.argsort(lengths + (lengths.max() + 1) * moves, stable=True)
     kept = order[-wanted:]
-    kept = kept[torch.argsort(lengths[kept], stable=True)]
+    kept = kept.sort().values if groups else kept[torch.argsort(lengths[kept], stable=True)]
     return [narrow(batch, rows) for rows in torch.tensor_split(kept, count)]
 
 

@@ -41,6 +41,7 @@ from agents.core.progress import Progress, Silent
 from agents.core.recording import Recorder
 from agents.core.runs import Run
 from agents.core.scoring import score_responses
+from agents.core.sharing import can_share, score_sharing
 from agents.core.trainer_config import trl_config
 from agents.core.training import Training, TrainingError, check_finite, is_memory_error
 from torl_env.problems.types import Problem
@@ -296,11 +297,10 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             )
         else:
             size = options.get("batch_size") or len(input_ids)
+            read = score_sharing if self._shares() else score_responses
             with self.accelerator.autocast():
                 scored = (
-                    *score_responses(
-                        model, input_ids, attention_mask, logits_to_keep, size, self.temperature
-                    ),
+                    *read(model, input_ids, attention_mask, logits_to_keep, size, self.temperature),
                     None,
                 )
         self._scored = scored[0]
@@ -320,8 +320,17 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
                 keep_all=self._keeps_all(),
                 order=self._shuffled(len(batch["advantages"])),
                 agree=processes.largest,
+                groups=self._shares(),
             )
         return self._parts[self._step % count]
+
+    def _shares(self) -> bool:
+        """Whether rows of a group read their prompt once; a critic wants the states of each row."""
+        return (
+            self._training.share_prompts
+            and self.own_weights is None
+            and can_share(self.accelerator.unwrap_model(self.model))
+        )
 
     def _keeps_all(self) -> bool:
         per_row = self._algorithm.loss.mean == "sequence"
