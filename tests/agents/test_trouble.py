@@ -1,0 +1,59 @@
+"""A training whose every program fails: by the machine's fault, and by the policy's."""
+
+import json
+
+import pytest
+from one_step import PROBLEMS, trainer_of
+
+from agents.core.acting import RolloutActor
+from agents.core.prompts import PlainPrompt
+from agents.core.rollout import Rollout
+from agents.core.testing import ScriptedPolicy
+from agents.core.training import TrainingError
+from agents.core.types import Sampling
+from torl.wiring import env_options, envs_over
+from torl_env import SandboxError, closes_tool_call
+from torl_env.sandbox.unsafe import UnsafeSandbox
+
+
+class Scripted(RolloutActor):
+    """Writes by script, whatever the weights are."""
+
+    def __init__(self, tokenizer, sandbox, script):
+        self.rollout = Rollout(
+            ScriptedPolicy(tokenizer, script, closes_tool_call),
+            PlainPrompt(tokenizer, "{question}"),
+            envs_over(sandbox, env_options(1)),
+            Sampling(max_tokens=200),
+        )
+
+    def sync(self, model):
+        self.rollout.forget()
+
+
+class Burning(UnsafeSandbox):
+    def submit(self, code, limits=None):
+        raise SandboxError("the machine is on fire")
+
+
+def test_a_machine_that_runs_nothing_stops_the_run(model, tokenizer, tmp_path):
+    actor = Scripted(tokenizer, Burning(), lambda row, turn: "```python\nprint(1)\n```")
+    with pytest.raises(TrainingError, match=r"all 8 episodes of step 1 were lost: .*on fire"):
+        trainer_of(model, tokenizer, tmp_path, actor=actor, problems=PROBLEMS).train()
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_programs_that_all_fail_are_the_policys_own(model, tokenizer, sandbox, tmp_path):
+    """Half of the rows still answer right: there is something to learn, and it is learned from."""
+
+    def script(row, turn):
+        if turn == 0:
+            return "```python\nprint(1 / 0)\n```"
+        return "It is \\boxed{0}." if row % 2 else "It is \\boxed{7}."
+
+    actor = Scripted(tokenizer, sandbox, script)
+    trainer_of(model, tokenizer, tmp_path, actor=actor, problems=PROBLEMS).train()
+    row = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert (row["code_ratio"], row["pass_ratio"], row["infra_errors"]) == (1.0, 0.0, 0)
+    assert row["accuracy"] == 0.25
+    assert row["grad_norm"] > 0
