@@ -63,7 +63,7 @@ class Size:
     @property
     def problems(self) -> list[Problem]:
         """As many as a step has, and one step more, which the trainers want to see."""
-        return [Problem(f"p{i}", QUESTION, "42") for i in range(2 * self.prompts)]
+        return [Problem(f"p{i}", f"{i}. {QUESTION}", "42") for i in range(2 * self.prompts)]
 
     def training(self) -> Training:
         """Of one step."""
