@@ -29,13 +29,38 @@ def answers(out: Path, row: Row, seeds: Sequence[int]) -> dict[int, Sequence[Tra
 
 def extras(study: Study, out: Path, seeds: Sequence[int]) -> list[Table]:
     """The tables of this study alone."""
+    if study.letter == "a":
+        return [_imitated(study, out, seeds)]
     if study.letter == "b":
         return [_tool_value(tool_value(out, seeds))]
     if study.letter == "c":
         return [_as_released(study, out, seeds)]
     if study.letter == "d":
-        return [_selectors(out, seeds), _execution(out, seeds), _correction(out, seeds)]
+        return [
+            _imitated(study, out, seeds),
+            _selectors(out, seeds),
+            _execution(out, seeds),
+            _correction(out, seeds),
+        ]
     return []
+
+
+def _imitated(study: Study, out: Path, seeds: Sequence[int]) -> Table:
+    """Accuracy on families whose reference programs were imitated, and on those that were not."""
+    rows = []
+    for row in study.rows:
+        some = [t for part in answers(out, row, seeds).values() for t in part if t.scorable]
+        halves = (
+            [t for t in some if (t.subject in Scale().imitated) == imitated]
+            for imitated in (True, False)
+        )
+        cells = (
+            percent(mean([float(t.correct) for t in half], [t.problem_id for t in half]))
+            for half in halves
+        )
+        rows.append((row.label, *cells))
+    columns = ("", "families with traces %", "families without %")
+    return Table("Accuracy by what was imitated", columns, tuple(rows))
 
 
 def tool_value(out: Path, seeds: Sequence[int]) -> Comparison | None:

@@ -133,6 +133,7 @@ def test_what_is_missing_is_a_dash_and_the_record_names_its_making(out):
     record = json.loads((out / "records" / "study_d.json").read_text())
     assert record["made"]["commits"] == ["abc"]
     assert [part["title"][:9] for part in record["tables"]] == [
+        "Accuracy ",
         "Best of N",
         "Execution",
         "What self",
