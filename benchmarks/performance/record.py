@@ -74,6 +74,7 @@ def _figures(part: str, options: argparse.Namespace) -> Any:
         if part == "grading":
             words += ["--data", str(options.data)]
             words += ["--peers"] if options.math_verify else []
+            words += ["--gem", options.gem] if options.math_verify and options.gem else []
         elif part == "environment" and options.peers:
             words += ["--peers", options.peers]
         subprocess.run([sys.executable, *words], check=True, stdout=sys.stderr)
