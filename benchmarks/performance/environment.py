@@ -168,7 +168,7 @@ def peers(python: str) -> Figures:
     figures: Figures = {}
     # SkyRL-gym runs whatever `python` is on the path.
     path = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
-    for script in sorted(PEERS.glob("*.py")):
+    for script in (PEERS / "gem_peer.py", PEERS / "skyrl_peer.py"):
         run = subprocess.run(
             [python, str(script), json.dumps(PROGRAMS)],
             capture_output=True,

