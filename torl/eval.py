@@ -274,6 +274,7 @@ def _header(options: EvalOptions, sampling: Sampling, problems: Sequence[Problem
             "prompt": options.prompt,
             "rows": options.rows,
             "weights": weights_hash(Path(options.model)),
+            **({"weights_of": options.model} if options.agent else {}),
             **({"server": options.server} if options.server else {}),
             **({"policy": options.policy} if options.policy != "transformers" else {}),
             **({"tokenizer": options.tokenizer} if options.tokenizer else {}),
