@@ -79,8 +79,7 @@ def command(*words: str) -> Iterator[Submit]:
 @contextlib.contextmanager
 def fusion(url: str) -> Iterator[Submit]:
     """A Sandbox Fusion server."""
-    # It bounds the address space, of which numpy alone takes more than our default.
-    limits = Limits(cpu_seconds=1.0, wall_seconds=60.0, memory_mb=8192)
+    limits = Limits(cpu_seconds=1.0, wall_seconds=60.0)
     loop = replace(limits, wall_seconds=1.0)
     with FusionSandbox(url, limits, concurrency=MOST_AT_ONCE, patience=300) as sandbox:
 

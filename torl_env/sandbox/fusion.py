@@ -65,6 +65,9 @@ class FusionSandbox(CallableSandbox):
         concurrency: Requests at once; the rest waits here.
         retries: Further attempts after a transport fault or a `not now` (429, 502, 503, 504).
         backoff: Seconds before the first of them; doubled each time, with jitter.
+        bound_memory: Send the memory limit to a Sandbox Fusion server, which makes it the size of
+            each thread's stack as well: unless the server sets `OPENBLAS_NUM_THREADS=1`, no program
+            can import numpy then. A server of ours always gets and keeps it.
         patience: Seconds beyond the wall limit to wait for an answer.
     """
 
@@ -77,6 +80,7 @@ class FusionSandbox(CallableSandbox):
         concurrency: int = 16,
         retries: int = 4,
         backoff: float = 0.25,
+        bound_memory: bool = False,
         patience: float = 60.0,
     ) -> None:
         parts = urlsplit(url)
@@ -91,6 +95,7 @@ class FusionSandbox(CallableSandbox):
             self._headers["Authorization"] = f"Bearer {token}"
         self._retries = retries
         self._backoff = backoff
+        self._bound_memory = bound_memory
         self._patience = patience
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="torl-fusion")
@@ -120,7 +125,7 @@ class FusionSandbox(CallableSandbox):
             call.set_running_or_notify_cancel()
             return
         try:
-            body = fusion_wire.request_body(code, limits)
+            body = fusion_wire.request_body(code, limits, bound_memory=self._bound_memory)
             outcome: Execution | Exception = self._with_retries(
                 lambda: self._once(call, body, limits), call
             )

@@ -18,17 +18,23 @@ EXTENSION: Final = "torl"
 _OWN_SIGNAL: Final = {Status.OUTPUT_LIMIT: -25}
 
 
-def request_body(code: str, limits: Limits) -> bytes:
-    """A program as the client sends it."""
-    return json.dumps(
-        {
-            "code": code,
-            "language": "python",
-            "run_timeout": limits.wall_seconds,
-            "memory_limit_MB": limits.memory_mb,
-            EXTENSION: asdict(limits),
-        }
-    ).encode("ascii")
+def request_body(code: str, limits: Limits, *, bound_memory: bool = False) -> bytes:
+    """A program as the client sends it.
+
+    Args:
+        code: Python.
+        limits: All of them reach a server of ours.
+        bound_memory: Give the memory limit to other servers too.
+    """
+    body = {
+        "code": code,
+        "language": "python",
+        "run_timeout": limits.wall_seconds,
+        EXTENSION: asdict(limits),
+    }
+    if bound_memory:
+        body["memory_limit_MB"] = limits.memory_mb
+    return json.dumps(body).encode("ascii")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,10 @@ _START_ATTEMPTS: Final = 2
 _BUSY: Final = 8
 """Programs in flight on every server of a tier before a further server is started."""
 _TICK_SECONDS: Final = 5.0
+_PER_PROCESSOR: Final = 4
+"""Programs at once that keep a processor busy; more of them only get in each other's way."""
+_PATIENCE_SECONDS: Final = 0.02
+"""When nothing ends for so long, programs sleep, and more are started."""
 HUNG_SECONDS: Final = 30.0
 """A live server answers within milliseconds; one that waits for memory or a processor, seconds."""
 _CANCELLED: Final = SandboxError("the call was cancelled before it ran")
@@ -88,6 +92,9 @@ class ServerPool:
         self._lock = threading.RLock()
         self._order = itertools.count()
         self._flying = 0
+        self._least = min(concurrency, _PER_PROCESSOR * (os.cpu_count() or 1))
+        self._width = self._least
+        """Programs that may run now: few while they end, up to `concurrency` while they do not."""
         self._discarded: collections.deque[tuple[int, ServerProcess]] = collections.deque()
         self._closed = False
         self._selector = selectors.DefaultSelector()
@@ -202,7 +209,7 @@ class ServerPool:
         """Send what may be sent; the caller holds the lock and runs the completions without it."""
         completions: list[Completion] = []
         self._close_discarded()
-        while self._flying < self._concurrency:
+        while self._flying < self._width:
             best: tuple[Tier, ServerProcess] | None = None
             for tier in self._tiers.values():
                 server = self._server_for(tier, completions)
@@ -279,11 +286,14 @@ class ServerPool:
             os.close(self._wake_write)
 
     def _read_once(self) -> None:
-        events = self._selector.select(self._tick)
+        held_back = self._flying >= self._width < self._concurrency
+        events = self._selector.select(_PATIENCE_SECONDS if held_back else self._tick)
         completions: list[Completion] = []
         with self._lock:
             if self._closed:
                 return
+            if held_back and not events:
+                self._width = min(2 * self._width, self._concurrency)
             for key, _ in events:
                 if key.data is None:
                     _drain(self._wake_read)
@@ -307,6 +317,7 @@ class ServerPool:
         if arrived is None:
             return self._bury(tier, server, "died")
         self._flying -= len(arrived)
+        self._width = max(self._width - len(arrived), self._least)
         if server.report is not None and not was_ready:
             tier.failures = 0
             try:

@@ -200,8 +200,16 @@ def test_the_request_is_sandbox_fusions(server: Recorded) -> None:
     (request,) = server.requests
     assert request["code"] == "print('\ud800ü')"
     assert request["language"] == "python"
-    assert (request["run_timeout"], request["memory_limit_MB"]) == (7, 99)
+    assert request["run_timeout"] == 7
+    assert request["torl"]["memory_mb"] == 99
     assert server.headers[0]["Authorization"] == "Bearer key"
+
+
+def test_a_foreign_server_gets_the_memory_limit_only_when_told_to(server: Recorded) -> None:
+    for bound in (False, True):
+        with FusionSandbox(server.url, Limits(memory_mb=99), bound_memory=bound) as client:
+            client.run("whatever")
+    assert [request.get("memory_limit_MB") for request in server.requests] == [None, 99]
 
 
 def test_connections_are_kept(server: Recorded, client: FusionSandbox) -> None:
