@@ -34,10 +34,8 @@ def __getattr__(name: str) -> Callable[["EvalOptions"], "Correcting"]:
     """An agent by its name, such as `suffix` or `suffix(tries=2)`."""
     try:
         how = correction(name)
-    except CommandError:
-        if name.startswith("__"):
-            raise AttributeError(name) from None
-        raise
+    except CommandError as error:
+        raise AttributeError(str(error)) from None
     return partial(Correcting, how=how)
 
 
