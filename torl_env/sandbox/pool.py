@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from torl_env.errors import SandboxError
+from torl_env.sandbox.admission import Admission
 from torl_env.sandbox.calls import Exchange
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.wire import Op, Reply, Request
@@ -22,10 +23,6 @@ _START_ATTEMPTS: Final = 2
 _BUSY: Final = 8
 """Programs in flight on every server of a tier before a further server is started."""
 _TICK_SECONDS: Final = 5.0
-_PER_PROCESSOR: Final = 4
-"""Programs at once that keep a processor busy; more of them only get in each other's way."""
-_PATIENCE_SECONDS: Final = 0.02
-"""When nothing ends for so long, programs sleep, and more are started."""
 HUNG_SECONDS: Final = 30.0
 """A live server answers within milliseconds; one that waits for memory or a processor, seconds."""
 _CANCELLED: Final = SandboxError("the call was cancelled before it ran")
@@ -83,7 +80,6 @@ class ServerPool:
         OUT_OF_MEMORY_KILLS.forget()
         self._tiers = {name: Tier(replace(config)) for name, config in configs.items()}
         self._python = python
-        self._concurrency = concurrency
         self._per_tier = servers
         self._on_ready = on_ready
         self._hung_after = hung_after
@@ -91,10 +87,9 @@ class ServerPool:
         self._look_at = 0.0
         self._lock = threading.RLock()
         self._order = itertools.count()
-        self._flying = 0
-        self._least = min(concurrency, _PER_PROCESSOR * (os.cpu_count() or 1))
-        self._width = self._least
-        """Programs that may run now: few while they end, up to `concurrency` while they do not."""
+        self._admission = Admission(concurrency)
+        self._attentive = False
+        """Whether the reader looks again as soon as one more may start."""
         self._discarded: collections.deque[tuple[int, ServerProcess]] = collections.deque()
         self._closed = False
         self._selector = selectors.DefaultSelector()
@@ -160,7 +155,7 @@ class ServerPool:
     @property
     def running(self) -> int:
         """Exchanges in flight."""
-        return self._flying
+        return self._admission.running
 
     @property
     def waiting(self) -> int:
@@ -209,7 +204,7 @@ class ServerPool:
         """Send what may be sent; the caller holds the lock and runs the completions without it."""
         completions: list[Completion] = []
         self._close_discarded()
-        while self._flying < self._width:
+        while self._admission.open:
             best: tuple[Tier, ServerProcess] | None = None
             for tier in self._tiers.values():
                 server = self._server_for(tier, completions)
@@ -225,7 +220,16 @@ class ServerPool:
                 completions.append(_failure(waiting.exchange, _CANCELLED))
             else:
                 completions += self._send(waiting, server)
+        if not self._attentive and self._wait_for_admission() is not None:
+            self._attentive = True
+            os.write(self._wake_write, b"x")
         return completions
+
+    def _wait_for_admission(self) -> float | None:
+        """Seconds until somebody who waits may start though nobody has ended; `None` for never."""
+        if not any(tier.queue for tier in self._tiers.values()):
+            return None
+        return self._admission.opens_in()
 
     def _server_for(self, tier: Tier, completions: list[Completion]) -> ServerProcess | None:
         """Who can take the first of the queue now; starts servers where that helps."""
@@ -258,12 +262,12 @@ class ServerPool:
         return [_failure(item.exchange, error) for item in lost]
 
     def _send(self, waiting: Waiting, server: ServerProcess) -> list[Completion]:
-        self._flying += 1
+        self._admission.enter(waiting.exchange)
         waiting.exchange.server = server
         try:
             server.send(waiting.exchange)
         except Exception as error:  # noqa: BLE001 - only this one program can suffer from it
-            self._flying -= 1
+            self._admission.leave(waiting.exchange)
             for call, exchange in list(server.in_flight.items()):
                 if exchange is waiting.exchange:
                     del server.in_flight[call]
@@ -286,14 +290,14 @@ class ServerPool:
             os.close(self._wake_write)
 
     def _read_once(self) -> None:
-        held_back = self._flying >= self._width < self._concurrency
-        events = self._selector.select(_PATIENCE_SECONDS if held_back else self._tick)
+        with self._lock:
+            soon = self._wait_for_admission()
+            self._attentive = soon is not None
+        events = self._selector.select(self._tick if soon is None else min(soon, self._tick))
         completions: list[Completion] = []
         with self._lock:
             if self._closed:
                 return
-            if held_back and not events:
-                self._width = min(2 * self._width, self._concurrency)
             for key, _ in events:
                 if key.data is None:
                     _drain(self._wake_read)
@@ -316,8 +320,8 @@ class ServerPool:
         arrived = server.receive()
         if arrived is None:
             return self._bury(tier, server, "died")
-        self._flying -= len(arrived)
-        self._width = max(self._width - len(arrived), self._least)
+        for exchange, _ in arrived:
+            self._admission.leave(exchange)
         if server.report is not None and not was_ready:
             tier.failures = 0
             try:
@@ -336,7 +340,8 @@ class ServerPool:
         words = server.end(grace)
         lost = list(server.in_flight.values())
         lost += [item.exchange for item in tier.queue if item.server is server]
-        self._flying -= len(server.in_flight)
+        for exchange in server.in_flight.values():
+            self._admission.leave(exchange)
         server.in_flight.clear()
         kept = [item for item in tier.queue if item.server is not server]
         tier.queue = collections.deque(kept)

@@ -44,13 +44,14 @@ def test_memory_of_all_programs_is_bounded_and_its_end_is_no_result(
 def test_nothing_is_left_of_it(group: cgroup.ControlGroup) -> None:
     parents = {directory.parent for directory in group.directories}
 
-    def left() -> list[Path]:
-        return [path for parent in parents for path in parent.glob(f"torl-sandbox-{os.getpid()}-*")]
+    def there() -> set[Path]:
+        return {path for parent in parents for path in parent.glob(f"torl-sandbox-{os.getpid()}-*")}
 
+    before = there()
     with LocalSandbox() as sandbox:
         sandbox.run("")
-        assert len(left()) == len(parents)
-    assert left() == []
+        assert len(there() - before) == len(parents)
+    assert there() == before
 
 
 def test_what_a_killed_process_leaves_is_removed_by_the_next(group: cgroup.ControlGroup) -> None:
