@@ -23,6 +23,8 @@ PYTHON_FORMS = frozenset(
     | set(_SETS)
 )
 
+_INFINITY = ("oo", "inf", "\\infty")
+
 
 def python_form(tokens: Tokens, statement: Callable[[Tokens], Value]) -> Value | None:
     """The value of a printed call that is the whole answer, `None` if it is not ours to read."""
@@ -60,6 +62,11 @@ def _interval(values: tuple[Value, ...], kind: str, pieces: list[Tokens]) -> Val
     if flags and flags[0]:
         opening = "("
     if len(flags) > 1 and flags[1]:
+        closing = ")"
+    # Sympy itself never includes an infinite end, and does not print that.
+    if pieces[0] and pieces[0][-1].text in _INFINITY:
+        opening = "("
+    if pieces[1] and pieces[1][-1].text in _INFINITY:
         closing = ")"
     return Row(values[:2], opening, closing)
 

@@ -93,6 +93,8 @@ PRINTED = [
     (r"x = 1, y = 2", "{x: 1, y: 2}"),
     (r"(0, \infty)", "Interval.open(0, oo)"),
     (r"[0, 1)", "Interval.Ropen(0, 1)"),
+    (r"(-\infty, 0]", "Interval(-oo, 0)"),
+    (r"[2, \infty)", "Interval(2, oo)"),
     (r"(-\infty,1)\cup(2,\infty)", "Union(Interval.open(-oo, 1), Interval.open(2, oo))"),
     (r"(-\infty,1)\cup(2,\infty)", "((-oo < x) & (x < 1)) | ((2 < x) & (x < oo))"),
     (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", "Matrix([[1, 2], [3, 4]])"),
