@@ -8,7 +8,7 @@ control groups (cgroup-v2.rst and cgroup-v1/memory.rst).
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,14 @@ _PREFIX: Final = "torl-sandbox-"
 _NEEDED: Final = ("memory", "pids")
 _GONE_SECONDS: Final = 2.0
 _numbers = itertools.count(1)
+
+Files = Mapping[str, str]
+"""The files of a group that bound it, and whether they take bytes or tasks."""
+_SECOND_VERSION: Final[Files] = {"memory.max": "bytes", "pids.max": "tasks"}
+_FIRST_VERSION: Final[Mapping[str, Files]] = {
+    "memory": {"memory.limit_in_bytes": "bytes"},
+    "pids": {"pids.max": "tasks"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +54,16 @@ def make(memory_mb: int, tasks: int) -> ControlGroup:
     """
     places = _delegated() or _first_version()
     name = f"{_PREFIX}{os.getpid()}-{next(_numbers)}"
-    size = memory_mb << 20
+    amounts = {"bytes": memory_mb << 20, "tasks": tasks}
     made: list[Path] = []
     try:
-        for parent, limits in places:
+        for parent, files in places:
             _sweep(parent)
             directory = parent / name
             directory.mkdir()
             made.append(directory)
-            for file, amount in limits(size, tasks):
-                (directory / file).write_text(str(amount), encoding="ascii")
+            for file, what in files.items():
+                (directory / file).write_text(str(amounts[what]), encoding="ascii")
     except OSError:
         ControlGroup(tuple(made), "").remove()
         raise
@@ -73,30 +81,23 @@ def half_of_memory() -> int:
     return max(machine >> 21, 1)
 
 
-Limits = Callable[[int, int], list[tuple[str, int]]]
-"""From bytes and threads to files and what to write into them."""
-
-
-def _delegated() -> list[tuple[Path, Limits]]:
+def _delegated() -> list[tuple[Path, Files]]:
     """A version 2 group whose children have the controllers and may be made by this user."""
     for directory in _ancestors("cgroup2"):
         ready = set(_NEEDED) <= set(_read(directory / "cgroup.subtree_control").split())
         if ready and os.access(directory, os.W_OK):
-            return [(directory, lambda size, tasks: [("memory.max", size), ("pids.max", tasks)])]
+            return [(directory, _SECOND_VERSION)]
         if any(_read(directory / f"{name}.max") not in ("max", "") for name in _NEEDED):
             # What is made beside a limited group would not count towards its limit.
             break
     return []
 
 
-def _first_version() -> list[tuple[Path, Limits]]:
+def _first_version() -> list[tuple[Path, Files]]:
     """This process's own groups of version 1, where the machine still has it."""
-    places: list[tuple[Path, Limits]] = [
-        (directory, limits)
-        for kind, limits in (
-            ("memory", lambda size, _: [("memory.limit_in_bytes", size)]),
-            ("pids", lambda _, tasks: [("pids.max", tasks)]),
-        )
+    places = [
+        (directory, _FIRST_VERSION[kind])
+        for kind in _NEEDED
         for directory in itertools.islice(_ancestors(kind), 1)
         if os.access(directory, os.W_OK)
     ]
