@@ -72,6 +72,8 @@ class LocalSandbox(CallableSandbox):
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, got {concurrency}")
+        if total_memory_mb is not None and total_memory_mb < 1:
+            raise ValueError(f"total_memory_mb must be at least 1, got {total_memory_mb}")
         self._config: dict[str, Any] = {
             "limits": limits if limits is not None else Limits(),
             "concurrency": concurrency,

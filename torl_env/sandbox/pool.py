@@ -338,6 +338,8 @@ class ServerPool:
         self._selector.unregister(server)
         tier.servers.remove(server)
         words = server.end(grace)
+        if OUT_OF_MEMORY_KILLS.explain_one():
+            words = f"{words}; the kernel ended a process because memory ran out"
         lost = list(server.in_flight.values())
         lost += [item.exchange for item in tier.queue if item.server is server]
         for exchange in server.in_flight.values():

@@ -41,6 +41,16 @@ def test_memory_of_all_programs_is_bounded_and_its_end_is_no_result(
         assert killed.status == "killed"
 
 
+def test_a_bound_below_the_servers_own_needs_is_said(group: cgroup.ControlGroup) -> None:
+    with (
+        LocalSandbox(total_memory_mb=4) as sandbox,
+        pytest.raises(SandboxError, match="memory ran out"),
+    ):
+        sandbox.run("print(1)")
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        LocalSandbox(total_memory_mb=0)
+
+
 def test_nothing_is_left_of_it(group: cgroup.ControlGroup) -> None:
     parents = {directory.parent for directory in group.directories}
 
