@@ -5,6 +5,21 @@ import pytest
 from torl.__main__ import main
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Folder of a random model that reads and writes bytes."""
+    import torch
+
+    from agents.core.testing import byte_tokenizer, tiny_model
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = byte_tokenizer()
+    torch.manual_seed(0)
+    tiny_model(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 class Ran:
     """Exit code and what was printed."""
 

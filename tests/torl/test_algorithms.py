@@ -7,9 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from agents.core.testing import byte_tokenizer, tiny_model
 from agents.grpo import GRPO
 from agents.ppo import PPO
 from torl.__main__ import main
@@ -84,16 +82,6 @@ def tiny_run(tiny, out, *options):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tokenizer = byte_tokenizer()
-    torch.manual_seed(0)
-    tiny_model(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.mark.slow

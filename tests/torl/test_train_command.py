@@ -8,7 +8,6 @@ import sys
 import time
 
 import pytest
-import torch
 
 SMALL = ["--problems", "procedural:easy:L1", "--warm-start", "16", "--steps", "2", "--prompts", "2"]
 SMALL += ["--group", "4", "--max-tokens", "60", "--eval-problems", "4", "--save-every", "1"]
@@ -23,18 +22,6 @@ def torl(*args, **kw):
         timeout=240,
         **kw,
     )
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    from agents.core.testing import byte_tokenizer, tiny_model
-
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tokenizer = byte_tokenizer()
-    torch.manual_seed(0)
-    tiny_model(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 CONFIG = Path(__file__).parents[2] / "runs" / "configs" / "cpu.yaml"
 SMALL = ["--problems", "procedural:easy:L1", "--warm-start", "16", "--steps", "2", "--prompts", "2"]
@@ -23,18 +22,6 @@ def train(launcher, *words):
         text=True,
         timeout=400,
     )
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    from agents.core.testing import byte_tokenizer, tiny_model
-
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tokenizer = byte_tokenizer()
-    torch.manual_seed(0)
-    tiny_model(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.mark.slow

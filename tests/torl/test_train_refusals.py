@@ -4,17 +4,6 @@ import json
 
 import pytest
 
-from agents.core.testing import byte_tokenizer, tiny_model
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tokenizer = byte_tokenizer()
-    tiny_model(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
 
 @pytest.fixture
 def told(refused, tiny, tmp_path):
