@@ -65,8 +65,6 @@ class TrainOptions:
     """Samples per problem."""
     micro_batch: int = 16
     """Rows per forward and backward pass; less needs less memory."""
-    share_prompts: bool = False
-    """Read a prompt once for its group in the loss: faster where prompts are long. CPU only."""
     updates: int = 1
     """Optimiser steps that a batch is divided among."""
     epochs: int = 1
@@ -131,7 +129,6 @@ def training_of(options: TrainOptions, processes: int = 1) -> Training:
         max_tokens=options.max_tokens,
         save_every=options.save_every,
         seed=options.seed,
-        share_prompts=options.share_prompts,
         report_to=options.report_to,
     )
 

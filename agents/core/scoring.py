@@ -31,12 +31,8 @@ def score(
         input_ids=ids_BL, attention_mask=mask_BL, position_ids=positions, use_cache=False
     ).last_hidden_state
     wanted = wanted_BL[:, 1:].bool()
-    logits = model.get_output_embeddings()(hidden[:, :-1][wanted]).float() / temperature
-    logprobs = torch.log_softmax(logits, dim=-1)
-    chosen = logprobs.gather(-1, ids_BL[:, 1:][wanted][:, None]).squeeze(-1)
-    with torch.no_grad():
-        entropy = -(logprobs.exp() * logprobs).sum(-1)
-    return _spread(chosen, wanted_BL), _spread(entropy, wanted_BL)
+    logps, entropy = told(model, hidden[:, :-1][wanted], ids_BL[:, 1:][wanted], temperature)
+    return _spread(logps, wanted_BL), _spread(entropy, wanted_BL)
 
 
 def score_responses(
@@ -49,6 +45,27 @@ def score_responses(
     parts = [score(model, ids_BL[c], mask_BL[c], wanted[c], temperature) for c in cuts]
     logps, entropies = (torch.cat(part)[:, -length:] for part in zip(*parts, strict=True))
     return logps, entropies
+
+
+def told(model: Any, states_NH: Tensor, ids_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Log-probability of each id, and the entropy at its place, given the trunk's states there.
+
+    What some families do to their logits is done here too: caps (Gemma 2), scales (Cohere,
+    Granite).
+    """
+    logits = model.get_output_embeddings()(states_NH).float()
+    config = model.config
+    if (scale := getattr(config, "logit_scale", None)) is not None:
+        logits = logits * scale
+    if (divisor := getattr(config, "logits_scaling", None)) is not None:
+        logits = logits / divisor
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
+        logits = cap * torch.tanh(logits / cap)
+    logprobs = torch.log_softmax(logits / temperature, dim=-1)
+    chosen = logprobs.gather(-1, ids_N[:, None]).squeeze(-1)
+    with torch.no_grad():
+        entropy = -(logprobs.exp() * logprobs).sum(-1)
+    return chosen, entropy
 
 
 def _spread(values: Tensor, wanted_BL: Tensor) -> Tensor:

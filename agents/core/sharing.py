@@ -1,50 +1,29 @@
 """Teacher forcing in which the responses to one prompt read it once.
 
 The samples of a group begin with the same prompt, and what a causal model computes there does not
-depend on what follows. So a prompt is laid out once with all its responses behind it, each of which
-sees the prompt and itself. Log-probabilities and gradients are those of `score_responses` up to
-rounding; the cost is that of P + G x T ids in place of G x (P + T).
+depend on what follows. So every distinct prompt of a pass is read once; its keys and values stand
+before each of its responses, and gradients flow back through them. Log-probabilities and gradients
+are those of `score_responses` up to rounding; the cost is that of P + G x T ids in place of
+G x (P + T).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from agents.core.lora import trunk
+from agents.core.scoring import told
 
-
-@dataclass(slots=True)
-class _Pack:
-    """A prompt and the responses behind it, as one sequence."""
-
-    ids: list[int]
-    places: list[int]
-    """Position of each id in its own text."""
-    parts: list[int]
-    """0 in the prompt, k in the k-th response."""
-    prompt: int = 0
-    count: int = 0
-    before: dict[int, list[int]] = field(default_factory=dict)
-    """For each row, the index before each of its response's ids."""
-
-    def add(self, row: int, response: Sequence[int]) -> None:
-        """Lay a response behind what is there."""
-        start, size = len(self.ids), len(response)
-        self.count += 1
-        self.ids += response
-        self.places += range(self.prompt, self.prompt + size)
-        self.parts += [self.count] * size
-        self.before[row] = [self.prompt - 1, *range(start, start + size - 1)][:size]
+ROWS = 4
+"""Responses that are read side by side, those of similar length together."""
 
 
 def can_share(model: Any) -> bool:
-    """Whether the model takes any mask: scaled dot-product attention without a window."""
-    config = model.config
-    window = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    return getattr(config, "_attn_implementation", "") == "sdpa" and not window
+    """Whether all layers keep keys and values of the whole text, as plain attention does."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer
+
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
 
 
 def score_sharing(
@@ -73,52 +52,72 @@ def _score(
     model: Any, ids_BL: Tensor, mask_BL: Tensor, length: int, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """All rows in one pass."""
-    wanted = mask_BL[:, -length:].bool()
-    packs, order = _packed(ids_BL, mask_BL, length)
-    width = max(len(pack.ids) for pack in packs)
-    device = ids_BL.device
+    ids_BT, wanted_BT = ids_BL[:, -length:], mask_BL[:, -length:].bool()
+    first_N, owner_B = _distinct(ids_BL[:, :-length], mask_BL[:, :-length])
+    mask_NP = mask_BL[first_N, :-length]
+    read = trunk(model)(
+        input_ids=ids_BL[first_N, :-length],
+        attention_mask=mask_NP,
+        position_ids=(mask_NP.cumsum(1) - 1).clamp(min=0),
+        use_cache=True,
+    )
+    states, places = [], []
+    for rows in wanted_BT.sum(1).argsort().split(ROWS):
+        here = wanted_BT[rows]
+        here = here[:, : max(1, int(here.sum(1).max()))]
+        mask_RP = mask_NP[owner_B[rows]]
+        before = _before(model, read, owner_B[rows], mask_RP, ids_BT[rows, : here.shape[1]], here)
+        states.append(before[here])
+        places.append((rows[:, None] * length + torch.arange(here.shape[1]).to(rows))[here])
+    place = torch.cat(places)
+    logps, entropy = told(model, torch.cat(states), ids_BT.flatten()[place], temperature)
+    zeros = torch.zeros(wanted_BT.numel(), dtype=logps.dtype, device=logps.device)
+    return (
+        zeros.index_add(0, place, logps).view(wanted_BT.shape),
+        zeros.index_add(0, place, entropy).view(wanted_BT.shape),
+    )
 
-    def rows(values: Sequence[Sequence[int]], fill: int) -> Tensor:
-        return torch.tensor([[*v, *[fill] * (width - len(v))] for v in values], device=device)
 
-    parts = rows([pack.parts for pack in packs], -1)
-    hidden = trunk(model)(
-        input_ids=rows([pack.ids for pack in packs], 0),
-        attention_mask=_visible(parts),
-        position_ids=rows([pack.places for pack in packs], 0),
-        use_cache=False,
-    ).last_hidden_state
-    index = [i * width + at for row, i in enumerate(order) for at in packs[i].before[row]]
-    chosen = hidden.flatten(0, 1)[torch.tensor(index, device=device)]
-    logits = model.get_output_embeddings()(chosen).float() / temperature
-    logprobs = torch.log_softmax(logits, dim=-1)
-    told = logprobs.gather(-1, ids_BL[:, -length:][wanted][:, None]).squeeze(-1)
-    with torch.no_grad():
-        entropy = -(logprobs.exp() * logprobs).sum(-1)
-    zeros = torch.zeros(wanted.shape, dtype=told.dtype, device=device)
-    return zeros.masked_scatter(wanted, told), zeros.masked_scatter(wanted, entropy)
-
-
-def _packed(ids_BL: Tensor, mask_BL: Tensor, length: int) -> tuple[list[_Pack], list[int]]:
-    """Packs of rows with equal prompts, and which pack each row is in."""
-    packs: list[_Pack] = []
+def _distinct(ids_BP: Tensor, mask_BP: Tensor) -> tuple[Tensor, Tensor]:
+    """The first row of each distinct prompt, (N,), and for each row which prompt it has, (B,)."""
     known: dict[tuple[int, ...], int] = {}
-    order = []
-    for row, (ids, mask) in enumerate(zip(ids_BL, mask_BL.bool(), strict=True)):
-        prompt = tuple(ids[:-length][mask[:-length]].tolist())
+    first, owner = [], []
+    for row, (ids, mask) in enumerate(zip(ids_BP, mask_BP.bool(), strict=True)):
+        prompt = tuple(ids[mask].tolist())
         if prompt not in known:
-            known[prompt] = len(packs)
-            size = len(prompt)
-            packs.append(_Pack(list(prompt), list(range(size)), [0] * size, size))
-        order.append(known[prompt])
-        packs[known[prompt]].add(row, ids[-length:][mask[-length:]].tolist())
-    return packs, order
+            known[prompt] = len(first)
+            first.append(row)
+        owner.append(known[prompt])
+    return torch.tensor(first, device=ids_BP.device), torch.tensor(owner, device=ids_BP.device)
 
 
-def _visible(parts_NM: Tensor) -> Tensor:
-    """What each id sees: the prompt and its own response, up to itself, (N, 1, M, M)."""
-    size = parts_NM.shape[1]
-    earlier = torch.ones(size, size, dtype=torch.bool, device=parts_NM.device).tril()
-    same = parts_NM[:, :, None] == parts_NM[:, None, :]
-    prompt = (parts_NM == 0)[:, None, :]
-    return ((same | prompt) & earlier)[:, None]
+def _before(
+    model: Any, read: Any, owner_R: Tensor, mask_RP: Tensor, ids_RT: Tensor, here_RT: Tensor
+) -> Tensor:
+    """The model's state before each id of some responses, (R, T, H).
+
+    Args:
+        model: The model.
+        read: What its trunk told of the prompts.
+        owner_R: The prompt of each response.
+        mask_RP: 1 on ids of that prompt.
+        ids_RT: The responses.
+        here_RT: Where they have ids.
+    """
+    from transformers.cache_utils import DynamicCache
+
+    last = read.last_hidden_state[:, -1:].index_select(0, owner_R)
+    if ids_RT.shape[1] == 1:
+        return last
+    cache = DynamicCache()
+    for i, layer in enumerate(read.past_key_values.layers):
+        cache.update(layer.keys.index_select(0, owner_R), layer.values.index_select(0, owner_R), i)
+    steps = torch.arange(ids_RT.shape[1] - 1, device=ids_RT.device)
+    out = trunk(model)(
+        input_ids=ids_RT[:, :-1],
+        attention_mask=torch.cat([mask_RP, here_RT[:, :-1].to(mask_RP.dtype)], 1),
+        position_ids=mask_RP.sum(1, keepdim=True) + steps,
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return torch.cat([last, out.last_hidden_state], 1)

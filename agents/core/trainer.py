@@ -7,7 +7,7 @@ four of its methods are replaced, all in this file, written against trl 1.16:
 - advantages come from the `Algorithm`, one number a token, in place of TRL's;
 - rows that cannot move the policy are left out of the forward pass and the rest is sorted by
   length, which changes no gradient;
-- on a CPU only the response goes through the language-model head;
+- on a CPU prompts are read once a group, and only responses go through the language-model head;
 - terms that the algorithm adds join the loss.
 """
 
@@ -290,7 +290,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, **options: Any
     ) -> Any:
-        """On a CPU, score the response alone; TRL's fused head scores the prompt too there."""
+        """On a CPU, score responses alone; TRL's fused head scores prompts too there."""
         if input_ids.device.type != "cpu" or self.accelerator.num_processes > 1:
             scored = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, **options
@@ -327,7 +327,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def _shares(self) -> bool:
         """Whether rows of a group read their prompt once; a critic wants the states of each row."""
         return (
-            self._training.share_prompts
+            self.accelerator.device.type == "cpu"
+            and self.accelerator.num_processes == 1
             and self.own_weights is None
             and can_share(self.accelerator.unwrap_model(self.model))
         )

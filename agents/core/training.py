@@ -39,10 +39,6 @@ class Training:
     seed: int = 0
     bf16: bool = True
     """Autocast to bfloat16 around float32 weights."""
-    share_prompts: bool = False
-    """Read a prompt once for all samples of its group in the loss: the same gradient up to rounding
-    and less work the longer prompts are; on one process without an accelerator, for algorithms
-    without weights of their own."""
     report_to: tuple[str, ...] = ()
     """Trackers that transformers knows and that are told of each batch: tensorboard, wandb,
     trackio, ..."""

@@ -50,8 +50,6 @@ class Size:
     prompts: int = 4
     group: int = 4
     micro_batch: int = 16
-    share_prompts: bool = False
-    """Whether ours reads prompts once a group in the loss."""
     tokens: tuple[int, int] = (48, 112)
     """Least and most sampled ids of a row."""
 
@@ -74,7 +72,6 @@ class Size:
             micro_batch=self.micro_batch,
             max_tokens=LIMIT,
             save_every=1000,
-            share_prompts=self.share_prompts,
         )
 
 
@@ -273,11 +270,6 @@ def options_of(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--group", type=int, default=4, help="samples of each (default: 4)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
     parser.add_argument(
-        "--share-prompts",
-        action="store_true",
-        help="let ours read a prompt once for its group in the loss (Training.share_prompts)",
-    )
-    parser.add_argument(
         "--tokens",
         nargs=2,
         type=int,
@@ -296,11 +288,7 @@ def main(words: list[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     rows = options.prompts * options.group
-    size = Size(
-        *(options.prompts, options.group, min(16, rows)),
-        share_prompts=options.share_prompts,
-        tokens=tuple(options.tokens),
-    )
+    size = Size(*(options.prompts, options.group, min(16, rows)), tokens=tuple(options.tokens))
     figures: Figures = {}
     for part in measure(options.model, size, options.repeats, options.parts):
         figures |= part
@@ -314,7 +302,6 @@ def main(words: list[str] | None = None) -> None:
             "model": options.model,
             "rows": rows,
             "repeats": options.repeats,
-            "share_prompts": options.share_prompts,
             "loss": str(Loss()),
             "figures": figures,
         }

@@ -9,6 +9,7 @@ from one_step import one_step, same, trainer_of
 from agents.core.scoring import score_responses
 from agents.core.sharing import can_share, score_sharing
 from agents.core.testing import byte_tokenizer, tiny_model
+from agents.core.trainer import RLTrainer
 from agents.ppo import PPO
 
 
@@ -64,15 +65,55 @@ def test_gradients_are_the_same(model):
 
 
 @pytest.mark.parametrize("micro_batch", [8, 4])
-def test_a_step_of_the_trainer_is_the_same(model, tmp_path, micro_batch):
+def test_a_step_of_the_trainer_is_the_same(model, tmp_path, micro_batch, monkeypatch):
     """Weights after it, with the rows of a group in one pass or in two."""
-    shared = {"micro_batch": micro_batch, "share_prompts": True}
-    plain, norm = one_step(model, byte_tokenizer(), tmp_path / "plain")
-    packed, other_norm = one_step(model, byte_tokenizer(), tmp_path / "packed", **shared)
+    options = {"micro_batch": micro_batch}
+    shared, norm = one_step(model, byte_tokenizer(), tmp_path / "shared", **options)
+    monkeypatch.setattr(RLTrainer, "_shares", lambda _: False)
+    plain, other_norm = one_step(model, byte_tokenizer(), tmp_path / "plain", **options)
     assert other_norm == pytest.approx(norm, rel=1e-3)
-    assert same(plain, packed, tolerance=1e-3)
+    assert same(plain, shared, tolerance=1e-3)
 
 
-def test_a_critic_reads_every_row_by_itself(model, tmp_path):
-    trainer = trainer_of(model, byte_tokenizer(), tmp_path, algorithm=PPO(), share_prompts=True)
-    assert not trainer._shares()
+def test_prompts_are_shared_unless_a_critic_reads_every_row(model, tmp_path):
+    assert trainer_of(model, byte_tokenizer(), tmp_path / "grpo")._shares()
+    assert not trainer_of(model, byte_tokenizer(), tmp_path / "ppo", algorithm=PPO())._shares()
+
+
+SMALL = {
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "shares"),
+    [
+        ("Llama", {}, True),
+        ("Qwen2", {"use_sliding_window": False}, True),
+        ("Gemma2", {"final_logit_softcapping": 0.3, "sliding_window": 4}, False),
+        ("Cohere", {"logit_scale": 3.0}, True),
+        ("Granite", {"logits_scaling": 0.2}, True),
+        ("Mistral", {"sliding_window": 4}, False),
+    ],
+)
+def test_families_score_as_their_own_head_does(family, options, shares):
+    """Caps, scales and windows; what the model itself says is the measure."""
+    import transformers
+
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{family}Config")(**SMALL, **options, pad_token_id=0)
+    model = getattr(transformers, f"{family}ForCausalLM")(config).eval()
+    ids = torch.randint(1, 40, (3, 12))
+    mask = torch.ones_like(ids)
+    said = torch.log_softmax(model(ids).logits.float() / 0.7, -1)[:, 3:-1]
+    wanted = said.gather(-1, ids[:, 4:, None]).squeeze(-1)
+    assert torch.allclose(score_responses(model, ids, mask, 8, 2, 0.7)[0], wanted, atol=1e-4)
+    assert can_share(model) is shares
+    if shares:
+        assert torch.allclose(score_sharing(model, ids, mask, 8, 2, 0.7)[0], wanted, atol=1e-4)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.core.attention import decode_faster
 from agents.core.closing import Closing, reads_calls
 from agents.core.prompts import decode
 from agents.core.sampling import draw
@@ -43,7 +44,8 @@ class TransformersPolicy:
     """Samples from a causal language model of the transformers library.
 
     Args:
-        model: The model; sampling runs in its own dtype on its own device.
+        model: The model; sampling runs in its own dtype on its own device. On a CPU it gets a
+            faster attention.
         tokenizer: Its tokenizer. A missing pad token is replaced by the end-of-sequence token.
         closes_call: Whether a turn's text ends with a finished tool call; the turn stops there.
             `closes_tool_call` itself stands for the style of whatever environment is played.
@@ -60,6 +62,7 @@ class TransformersPolicy:
     ) -> None:
         if tokenizer.eos_token_id is None:
             raise ValueError("the tokenizer has no end-of-sequence token: no answer could ever end")
+        decode_faster(model)
         self.model = model
         self.tokenizer = tokenizer
         self._closes_call = closes_call
