@@ -280,8 +280,6 @@ class _Writers:
         return row_seed(self._options.seed, self._name, self._round)
 
     def _reason(self) -> Reason:
-        from agents.core.writing import write
-
         options, tokenizer = self._options, self._steps.tokenizer
         how = Sampling(options.temperature, options.top_p, options.step_tokens)
 
@@ -294,12 +292,17 @@ class _Writers:
             ]
             fits = [i for i, ids in enumerate(prompts) if len(ids) + how.max_tokens <= window]
             wanted = [prompts[i] for i in fits]
-            written = write(self._steps, wanted, how, self._seed()) if wanted else []
+            written = self._write(wanted, how) if wanted else []
             said = dict(zip(fits, written, strict=True))
             # An answer that outgrows the window is never finished, which the filters count.
             return [said.get(i, "") for i in range(len(asked))]
 
         return reason
+
+    def _write(self, prompts: Sequence[Sequence[int]], how: Sampling) -> list[str]:
+        from agents.core.writing import write
+
+        return write(self._steps, prompts, how, self._seed(), cut_off=whole_lines)
 
     def _local(self, tokenizer: Any) -> Write:
         """A refiner that is loaded here; by default the generator's own weights."""
@@ -336,6 +339,19 @@ def _encode(tokenizer: Any, text: str) -> list[int]:
 def _ends_step(text: str) -> bool:
     """A step ends at an empty line."""
     return text.endswith("\n\n") and bool(text.strip())
+
+
+def whole_lines(text: str) -> str:
+    r"""A step that was cut off, without its unfinished line, unless that is all there is.
+
+    The refiner would take half a line for a computation. THOR's release cuts at a newline too.
+
+    Example:
+        >>> whole_lines("2 + 2 = 4.\nThen 4 *"), whole_lines("Then 4 *")
+        ('2 + 2 = 4.\n', 'Then 4 *')
+    """
+    kept = text[: text.rfind("\n") + 1]
+    return kept if kept.strip() else text
 
 
 def _report(yields: Sequence[Yield], samples: Sequence[Sample]) -> dict[str, Any]:

@@ -5,20 +5,35 @@ from collections.abc import Callable, Sequence
 from agents.core.policy import Policy
 from agents.core.prompts import decode
 from agents.core.rollout import row_seed
-from agents.core.types import Sampling
+from agents.core.types import FinishReason, Sampling
 
 
 def write(
-    policy: Policy, prompts: Sequence[Sequence[int]], sampling: Sampling, seed: int
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    seed: int,
+    cut_off: Callable[[str], str] = str,
 ) -> list[str]:
-    """One text for each prompt; a turn ends as the policy ends it."""
+    """One text for each prompt; a turn ends as the policy ends it.
+
+    Args:
+        policy: Writes.
+        prompts: Ids.
+        sampling: How.
+        seed: Of the draws.
+        cut_off: What becomes of a text that ran into its limit of tokens.
+    """
     texts = [""] * len(prompts)
     seeds = [row_seed(seed, "writing", row) for row in range(len(prompts))]
     policy.open(prompts, seeds, sampling)
     left = len(prompts)
     while left:
         for completion in policy.advance():
-            texts[completion.row] = decode(policy.tokenizer, completion.ids)
+            text = decode(policy.tokenizer, completion.ids)
+            if completion.finish is FinishReason.LENGTH:
+                text = cut_off(text)
+            texts[completion.row] = text
             policy.release(completion.row)
             left -= 1
     return texts

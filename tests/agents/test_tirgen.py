@@ -7,9 +7,10 @@ import pytest
 from agents.core.prompts import PlainPrompt
 from agents.core.testing import ScriptedPolicy
 from agents.core.types import Sampling
-from agents.core.writing import writer
+from agents.core.writing import write, writer
 from agents.thor import filters
 from agents.thor.tirgen import NOTHING, Sample, Step, TIRGen, generate
+from torl.tirgen import whole_lines
 from torl_env import ToRLMathEnv, closes_tool_call
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
@@ -81,6 +82,15 @@ def test_a_policy_writes(tokenizer):
     write = writer(policy, tokenizer.encode, Sampling(max_tokens=20))
     assert write(["a", "b"]) == ["text 0", "text 1"]
     assert write(["c"]) == ["text 0"]
+
+
+def test_a_step_that_is_cut_off_loses_its_unfinished_line(tokenizer):
+    said = "One and two\nare three and four are"
+    policy = ScriptedPolicy(tokenizer, lambda row, turn: said, closes_tool_call)
+    least = len(tokenizer.encode(said, add_special_tokens=False)) - 1
+    for tokens, expected in ((least, "One and two\n"), (least + 9, said)):
+        sampling = Sampling(max_tokens=tokens)
+        assert write(policy, [[1]], sampling, 0, cut_off=whole_lines) == [expected]
 
 
 def sample(*codes, statuses=None, answer="\\boxed{14}", problem=PROBLEM, **fields):
