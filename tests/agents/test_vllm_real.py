@@ -23,6 +23,7 @@ from agents.core.policies.vllm import VLLMPolicy
 from agents.core.policies.vllm_engines import SETTINGS, SteppedEngine, async_engine
 from agents.core.policies.vllm_served import ServedEngine
 from agents.core.policies.vllm_worker import EXTENSION
+from agents.core.policy_contract import POLICY_CHECKS, PolicyCase
 from agents.core.prompts import make_prompt
 from agents.core.types import Sampling
 from torl.wiring import env_options, rollout_over
@@ -94,6 +95,19 @@ def test_ids_and_logprobs_are_those_of_transformers(loaded, stepped):
     assert compare(policy, TransformersPolicy(model, tokenizer), prompts) < 1e-3
     finishes = {str(c.finish) for c in write(policy, prompts, Sampling(0.0, max_tokens=40))}
     assert {"eos", "stop", "length"} <= finishes, "each end of a turn is among them"
+
+
+@pytest.mark.parametrize("check", POLICY_CHECKS)
+def test_it_keeps_the_contract_of_policies(check, loaded, stepped):
+    _, tokenizer = loaded
+    prompt = make_prompt("chat", tokenizer)
+    case = PolicyCase(
+        make=lambda: VLLMPolicy(SteppedEngine(stepped), tokenizer),
+        prompts=[prompt.question_ids(QUESTIONS[i]) for i in (4, 4, 0)],
+        output=tokenizer.encode("\n```output\n42\n```\n"),
+        how=Sampling(max_tokens=60),
+    )
+    POLICY_CHECKS[check](case)
 
 
 def test_more_rows_than_places_and_the_same_seed_again(loaded, stepped):
