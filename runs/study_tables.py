@@ -33,7 +33,7 @@ Seeded = Mapping[int, Sequence[Trajectory]]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What RL has cost, means over seeds; `nan` for a run without RL."""
+    """What RL has cost, means over seeds of one version of the code; `nan` for a run without RL."""
 
     wall_per_step: float
     cpu_per_step: float
@@ -62,7 +62,8 @@ def write_records(studies: Sequence[Study], out: Path, seeds: Sequence[int], to:
     to.mkdir(parents=True, exist_ok=True)
     told = []
     for study in studies:
-        lines = [_line(study, row, out, seeds) for row in study.rows]
+        costed = _of_one_version(study, out, seeds)
+        lines = [_line(study, row, out, seeds, costed) for row in study.rows]
         whole = min((len(line.seeds) for line in lines), default=0)
         if not any(line.seeds for line in lines):
             told.append(f"study {study.letter}: no run is finished yet")
@@ -86,7 +87,16 @@ def write_records(studies: Sequence[Study], out: Path, seeds: Sequence[int], to:
     return "\n".join(told)
 
 
-def _line(study: Study, row: Row, out: Path, seeds: Sequence[int]) -> Line:
+def _of_one_version(study: Study, out: Path, seeds: Sequence[int]) -> list[int]:
+    """Seeds whose runs were all made by one commit: of these alone costs can be compared."""
+    commits = {
+        seed: {r["commit"] for name in study.runs if (r := finished(out, name, seed))}
+        for seed in seeds
+    }
+    return [seed for seed in seeds if len(commits[seed]) == 1]
+
+
+def _line(study: Study, row: Row, out: Path, seeds: Sequence[int], costed: Sequence[int]) -> Line:
     mine = answers(out, row, seeds)
     pooled = [t for some in mine.values() for t in some if t.scorable]
     reference = study.rows[study.reference]
@@ -98,7 +108,7 @@ def _line(study: Study, row: Row, out: Path, seeds: Sequence[int]) -> Line:
         numbers=batch_estimates(pooled) if pooled else {},
         by_seed=tuple(average(t.correct for t in some if t.scorable) for some in mine.values()),
         difference=None if row == reference or not common else _difference(other, mine, common),
-        cost=_cost(out, row, list(mine)),
+        cost=_cost(out, row, [seed for seed in mine if seed in costed]),
     )
 
 
