@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import mean as average
 from typing import Any
 
+from study_agents import agents_table, of_one_version
 from study_extras import answers, extras, plain, tool_value
 from study_plan import EXTRA_STEPS, SPECS, Row, Scale, Study
 from study_plots import draw
@@ -62,7 +63,7 @@ def write_records(studies: Sequence[Study], out: Path, seeds: Sequence[int], to:
     to.mkdir(parents=True, exist_ok=True)
     told = []
     for study in studies:
-        costed = _of_one_version(study, out, seeds)
+        costed = of_one_version(study.runs, out, seeds)
         lines = [_line(study, row, out, seeds, costed) for row in study.rows]
         whole = min((len(line.seeds) for line in lines), default=0)
         if not any(line.seeds for line in lines):
@@ -84,16 +85,8 @@ def write_records(studies: Sequence[Study], out: Path, seeds: Sequence[int], to:
             write_value(found, to / "study_b_value.csv")
         draw(study, {line.row.label: line for line in lines}, out, stem.with_suffix(".png"))
         told.append(f"study {study.letter}: {whole} of {len(seeds)} seeds complete; {stem}.md")
+    write_text(to / "agents.md", agents_table(out, seeds))
     return "\n".join(told)
-
-
-def _of_one_version(study: Study, out: Path, seeds: Sequence[int]) -> list[int]:
-    """Seeds whose runs were all made by one commit: of these alone costs can be compared."""
-    commits = {
-        seed: {r["commit"] for name in study.runs if (r := finished(out, name, seed))}
-        for seed in seeds
-    }
-    return [seed for seed in seeds if len(commits[seed]) == 1]
 
 
 def _line(study: Study, row: Row, out: Path, seeds: Sequence[int], costed: Sequence[int]) -> Line:

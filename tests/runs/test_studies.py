@@ -151,6 +151,24 @@ def copy(out, tmp_path):
     return shutil.copytree(out, tmp_path / "copy")
 
 
+@pytest.mark.usefixtures("written")
+def test_all_agents_stand_in_one_table(out):
+    text = (out / "records" / "agents.md").read_text()
+    assert row(text, "PPO")[1:2] + row(text, "PPO")[5:] == ["2", "0.1", "0.6"]
+    assert row(text, "CoT (base, C = 0)")[4].startswith("0.0 [")
+
+
+def test_costs_are_those_of_one_version_of_the_code(study, copy):
+    cost = {"step": 1, "wall_seconds": 1, "cpu_seconds": 1.0, "tokens": 100}
+    (study["run"].folder(copy, "penalty", 1) / "cost.jsonl").write_text(json.dumps(cost) + "\n")
+    place = study["run"].folder(copy, "penalty", 1) / study["run"].RECORD
+    place.write_text(place.read_text().replace("abc", "abd"))
+    study["tables"].write_records(study["plan"].STUDIES, copy, [0, 1], copy / "records")
+    cells = row((copy / "records" / "study_c.md").read_text(), "penalty -0.5")
+    assert cells[1] == "2", "accuracies are of both seeds"
+    assert cells[9:13] == ["4.0", "9.0", "40.0", "100"], "costs are of the first seed alone"
+
+
 def test_a_run_with_other_settings_is_not_taken_for_finished(study, copy, monkeypatch):
     out = copy
     place = study["run"].folder(out, "base", 0) / study["run"].RECORD
