@@ -49,9 +49,10 @@ def attend(
     if Q > 1 or not plain or module.training or options.get("position_bias") is not None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        return sdpa_attention_forward(
+        usual: tuple[Tensor, None] = sdpa_attention_forward(
             module, query_BHQD, key_BKTD, value_BKTD, attention_mask, **options
         )
+        return usual
     K = key_BKTD.shape[1]
     scale = options.get("scaling") or D**-0.5
     # Heads that share keys are rows of one product.

@@ -62,7 +62,7 @@ def _score(
         use_cache=True,
     )
     states, places = [], []
-    for rows in wanted_BT.sum(1).argsort().split(ROWS):
+    for rows in torch.split(wanted_BT.sum(1).argsort(), ROWS):
         here = wanted_BT[rows]
         here = here[:, : max(1, int(here.sum(1).max()))]
         mask_RP = mask_NP[owner_B[rows]]
@@ -81,7 +81,8 @@ def _score(
 def _distinct(ids_BP: Tensor, mask_BP: Tensor) -> tuple[Tensor, Tensor]:
     """The first row of each distinct prompt, (N,), and for each row which prompt it has, (B,)."""
     known: dict[tuple[int, ...], int] = {}
-    first, owner = [], []
+    first: list[int] = []
+    owner: list[int] = []
     for row, (ids, mask) in enumerate(zip(ids_BP, mask_BP.bool(), strict=True)):
         prompt = tuple(ids[mask].tolist())
         if prompt not in known:
@@ -106,7 +107,7 @@ def _before(
     """
     from transformers.cache_utils import DynamicCache
 
-    last = read.last_hidden_state[:, -1:].index_select(0, owner_R)
+    last: Tensor = read.last_hidden_state[:, -1:].index_select(0, owner_R)
     if ids_RT.shape[1] == 1:
         return last
     cache = DynamicCache()
