@@ -1,7 +1,7 @@
 """All performance benchmarks as one record, compared with an earlier one.
 
     python -m benchmarks.performance.record --out DIR [--against RECORD.json] [--tolerance 0.3]
-        [--parts grading sandbox environment training] [--data DIR] [--seconds 1]
+        [--parts grading sandbox sessions environment training] [--data DIR] [--seconds 1]
         [--rounds 3] [--math-verify] [--peers PYTHON] [--gem PYTHON] [--sandlock PYTHON]
         [--fusion URL]
 
@@ -29,8 +29,8 @@ from agents.core.storage import read_json, write_json, write_text
 from benchmarks.performance.grading import SHARED
 from benchmarks.performance.ratios import telling
 
-PARTS = ("grading", "sandbox", "environment")
-"""What is measured unless named otherwise; `training` takes more minutes and a model."""
+PARTS = ("grading", "sandbox", "sessions", "environment", "training")
+"""What is measured unless named otherwise; `training` takes a model and the most minutes."""
 TOLERANCE = 0.3
 """Share of a ratio that may be lost before it counts: twice what other load on two cores moved the
 most restless of them between runs of the same code."""
@@ -60,13 +60,23 @@ def measured(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
             continue
         print(f"measuring {part}", file=sys.stderr, flush=True)
         try:
-            made[part] = _sandbox(options) if part == "sandbox" else _figures(part, options)
+            made[part] = _measure(part, options)
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
             print(f"{part} failed and is left out: {error}", file=sys.stderr)
             failed.append(part)
         else:
             write_json(options.out / f"{part}.json", {part: made[part]})
     return made, failed
+
+
+def _measure(part: str, options: argparse.Namespace) -> Any:
+    if part == "sandbox":
+        return _sandbox(options)
+    if part == "sessions":
+        from benchmarks.performance.sessions import measure_sessions
+
+        return measure_sessions()
+    return _figures(part, options)
 
 
 def _sandbox(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -89,7 +99,12 @@ def _figures(part: str, options: argparse.Namespace) -> Any:
             words += ["--gem", options.gem] if options.math_verify and options.gem else []
         elif part == "environment" and options.peers:
             words += ["--peers", options.peers]
-        subprocess.run([sys.executable, *words], check=True, stdout=sys.stderr)
+        elif part == "training":
+            words += ["--prompts", "2", "--repeats", "1"]
+        # Threads that spin while they wait would count as CPU seconds.
+        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+        command = [sys.executable, *words]
+        subprocess.run(command, check=True, stdout=sys.stderr, env=environment)
         found = read_json(out)
     return found.get("figures", found)
 
@@ -231,7 +246,7 @@ def options_of(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for both files")
     parser.add_argument("--against", type=Path, help="a stored performance.json")
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="of each ratio")
-    parser.add_argument("--parts", nargs="+", choices=(*PARTS, "training"), default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--data", type=Path, default=SHARED, help="with grading/ and heldout/")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each sandbox figure")
     parser.add_argument("--rounds", type=int, default=3, help="of the sandbox; the median counts")
