@@ -1,7 +1,7 @@
 """Attention of a single new id a row on a CPU, as plain matrix products.
 
 torch's fused kernel is made for many queries at once: with one, the products that it wraps take
-half its time or less. Everything else goes to the implementation that the model had.
+less time by themselves. Everything else goes to the implementation that the model had.
 """
 
 from typing import Any
@@ -46,7 +46,8 @@ def attend(
     """
     B, H, Q, D = query_BHQD.shape
     plain = attention_mask is None or attention_mask.shape[1] == 1
-    if Q > 1 or not plain or module.training or options.get("position_bias") is not None:
+    special = any(options.get(name) is not None for name in ("position_bias", "softcap"))
+    if Q > 1 or special or not plain or module.training:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         usual: tuple[Tensor, None] = sdpa_attention_forward(

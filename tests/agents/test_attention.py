@@ -43,3 +43,9 @@ def test_a_model_with_an_attention_of_its_own_keeps_it():
     model.set_attn_implementation("sdpa")
     decode_faster(model)
     assert model.config._attn_implementation == NAME
+
+
+def test_a_cap_on_the_scores_is_never_ignored():
+    query, key = random(1, 2, 1, 8), random(1, 2, 9, 8)
+    with pytest.raises(ValueError, match="softcap"):
+        attend(Layer(), query, key, key, None, softcap=30.0)
