@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-from study_extras import answers, plain
+from study_extras import answers, plain, pooled_estimates
 from study_plan import SPECS, Row
 from study_run import finished
 
 from benchmarks.heldout.statistics import UNKNOWN
-from benchmarks.heldout.summary import batch_estimates
 from benchmarks.report.tables import Table, percent
 
 AGENTS = (
@@ -31,14 +30,14 @@ MEASURES = ("code_ratio", "pass_ratio", "accuracy")
 def agents_table(out: Path, seeds: Sequence[int]) -> str:
     """Markdown; a row whose runs are not finished has none of their numbers."""
     columns = ("", "seeds", "code ratio %", "pass ratio %", "accuracy %", "wall min", "CPU min")
-    rows = tuple(_cells(row, out, seeds) for row in AGENTS)
+    costed = of_one_version([spec.name for spec in SPECS], out, seeds)
+    rows = tuple(_cells(row, out, seeds, costed) for row in AGENTS)
     return (
         "# Every agent on a CPU\n\n"
         f"{Table('', columns, rows).markdown()}\n"
         "`python runs/studies.py all OUT`: held-out problems as in the studies beside this file, "
         "95 % intervals over problems, seeds pooled. Minutes are means over seeds of one version "
-        "of the code, of a whole run with its evaluations and without the runs it starts from, on "
-        "one thread while a second run shares the machine.\n"
+        "of the code, of a whole run with its evaluations and without the runs it starts from.\n"
     )
 
 
@@ -50,11 +49,9 @@ def of_one_version(names: Sequence[str], out: Path, seeds: Sequence[int]) -> lis
     return [seed for seed in seeds if len(commits[seed]) == 1]
 
 
-def _cells(row: Row, out: Path, seeds: Sequence[int]) -> tuple[str, ...]:
+def _cells(row: Row, out: Path, seeds: Sequence[int], costed: Sequence[int]) -> tuple[str, ...]:
     found = answers(out, row, seeds)
-    pooled = [t for some in found.values() for t in some if t.scorable]
-    numbers = batch_estimates(pooled) if pooled else {}
-    costed = of_one_version([spec.name for spec in SPECS], out, seeds)
+    numbers = pooled_estimates(found)
     made = [r for seed in costed if (r := finished(out, row.run, seed))]
     minutes = (
         plain(mean(r[f"{kind}_seconds"] / 60 for r in made), 1) if made else "-"

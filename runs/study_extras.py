@@ -14,6 +14,7 @@ from benchmarks.heldout.compare import Comparison, compare
 from benchmarks.heldout.records import Header, Records
 from benchmarks.heldout.selectors import Selector, chosen
 from benchmarks.heldout.statistics import Estimate, mean
+from benchmarks.heldout.summary import batch_estimates
 from benchmarks.report.tables import Table, percent
 
 
@@ -25,6 +26,12 @@ def answers(out: Path, row: Row, seeds: Sequence[int]) -> dict[int, Sequence[Tra
         if finished(out, row.run, seed) is not None and file.is_file():
             found[seed] = records.read(file).trajectories
     return found
+
+
+def pooled_estimates(found: Mapping[int, Sequence[Trajectory]]) -> dict[str, Estimate]:
+    """Numbers of all seeds' answers together; none where there is no answer."""
+    pooled = [t for some in found.values() for t in some if t.scorable]
+    return dict(batch_estimates(pooled)) if pooled else {}
 
 
 def extras(study: Study, out: Path, seeds: Sequence[int]) -> list[Table]:

@@ -16,7 +16,7 @@ from statistics import mean as average
 from typing import Any
 
 from study_agents import agents_table, of_one_version
-from study_extras import answers, extras, plain, tool_value
+from study_extras import answers, extras, plain, pooled_estimates, tool_value
 from study_plan import EXTRA_STEPS, SPECS, Row, Scale, Study
 from study_plots import draw
 from study_run import finished, folder
@@ -24,7 +24,7 @@ from study_run import finished, folder
 from agents.core.storage import replacing, write_json, write_text
 from agents.core.types import Trajectory
 from benchmarks.heldout.statistics import UNKNOWN, Difference, Estimate, holm, paired
-from benchmarks.heldout.summary import batch_estimates, per_problem
+from benchmarks.heldout.summary import per_problem
 from benchmarks.report.tables import Table, number, percent
 from benchmarks.report.value import draw_value, write_value
 
@@ -85,20 +85,21 @@ def write_records(studies: Sequence[Study], out: Path, seeds: Sequence[int], to:
             write_value(found, to / "study_b_value.csv")
         draw(study, {line.row.label: line for line in lines}, out, stem.with_suffix(".png"))
         told.append(f"study {study.letter}: {whole} of {len(seeds)} seeds complete; {stem}.md")
-    write_text(to / "agents.md", agents_table(out, seeds))
+    notes = to / "agents.notes.md"
+    said = [agents_table(out, seeds), *([notes.read_text()] if notes.is_file() else [])]
+    write_text(to / "agents.md", "\n".join(said))
     return "\n".join(told)
 
 
 def _line(study: Study, row: Row, out: Path, seeds: Sequence[int], costed: Sequence[int]) -> Line:
     mine = answers(out, row, seeds)
-    pooled = [t for some in mine.values() for t in some if t.scorable]
     reference = study.rows[study.reference]
     other = answers(out, reference, seeds)
     common = [seed for seed in mine if seed in other]
     return Line(
         row=row,
         seeds=tuple(mine),
-        numbers=batch_estimates(pooled) if pooled else {},
+        numbers=pooled_estimates(mine),
         by_seed=tuple(average(t.correct for t in some if t.scorable) for some in mine.values()),
         difference=None if row == reference or not common else _difference(other, mine, common),
         cost=_cost(out, row, [seed for seed in mine if seed in costed]),
