@@ -280,6 +280,8 @@ class _Writers:
         return row_seed(self._options.seed, self._name, self._round)
 
     def _reason(self) -> Reason:
+        from agents.core.writing import write
+
         options, tokenizer = self._options, self._steps.tokenizer
         how = Sampling(options.temperature, options.top_p, options.step_tokens)
 
@@ -292,17 +294,14 @@ class _Writers:
             ]
             fits = [i for i, ids in enumerate(prompts) if len(ids) + how.max_tokens <= window]
             wanted = [prompts[i] for i in fits]
-            written = self._write(wanted, how) if wanted else []
+            written = (
+                write(self._steps, wanted, how, self._seed(), cut_off=whole_lines) if wanted else []
+            )
             said = dict(zip(fits, written, strict=True))
             # An answer that outgrows the window is never finished, which the filters count.
             return [said.get(i, "") for i in range(len(asked))]
 
         return reason
-
-    def _write(self, prompts: Sequence[Sequence[int]], how: Sampling) -> list[str]:
-        from agents.core.writing import write
-
-        return write(self._steps, prompts, how, self._seed(), cut_off=whole_lines)
 
     def _local(self, tokenizer: Any) -> Write:
         """A refiner that is loaded here; by default the generator's own weights."""

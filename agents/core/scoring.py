@@ -1,5 +1,6 @@
 """Log-probabilities of given ids under a model: teacher forcing."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -41,9 +42,21 @@ def score_responses(
     """`score` of the last `length` columns, `rows` rows a pass; shapes (B, length)."""
     wanted = mask_BL.clone()
     wanted[:, :-length] = 0
-    cuts = [slice(start, start + rows) for start in range(0, len(ids_BL), rows)]
-    parts = [score(model, ids_BL[c], mask_BL[c], wanted[c], temperature) for c in cuts]
-    logps, entropies = (torch.cat(part)[:, -length:] for part in zip(*parts, strict=True))
+
+    def read(ids: Tensor, mask: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        return score(model, ids, mask, there, temperature)
+
+    logps, entropies = in_passes(read, rows, ids_BL, mask_BL, wanted)
+    return logps[:, -length:], entropies[:, -length:]
+
+
+def in_passes(
+    read: Callable[..., tuple[Tensor, Tensor]], rows: int, *tensors: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What `read` says of tensors of rows, `rows` of them at a time, put together."""
+    cuts = [slice(start, start + rows) for start in range(0, len(tensors[0]), rows)]
+    parts = [read(*(tensor[cut] for tensor in tensors)) for cut in cuts]
+    logps, entropies = (torch.cat(part) for part in zip(*parts, strict=True))
     return logps, entropies
 
 

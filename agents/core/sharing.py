@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from agents.core.lora import trunk
-from agents.core.scoring import told
+from agents.core.scoring import in_passes, told
 
 ROWS = 4
 """Responses that are read side by side, those of similar length together."""
@@ -42,10 +42,11 @@ def score_sharing(
     Returns:
         Log-probabilities and entropies of the responses, shape (B, length), 0 on padding.
     """
-    cuts = [slice(start, start + rows) for start in range(0, len(ids_BL), rows)]
-    parts = [_score(model, ids_BL[c], mask_BL[c], length, temperature) for c in cuts]
-    logps, entropies = (torch.cat(part) for part in zip(*parts, strict=True))
-    return logps, entropies
+
+    def read(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        return _score(model, ids, mask, length, temperature)
+
+    return in_passes(read, rows, ids_BL, mask_BL)
 
 
 def _score(

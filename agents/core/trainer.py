@@ -291,7 +291,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, **options: Any
     ) -> Any:
         """On a CPU, score responses alone; TRL's fused head scores prompts too there."""
-        if input_ids.device.type != "cpu" or self.accelerator.num_processes > 1:
+        if not self._scores_responses():
             scored = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, **options
             )
@@ -324,11 +324,15 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             )
         return self._parts[self._step % count]
 
+    def _scores_responses(self) -> bool:
+        """Whether log-probabilities are computed here and not by TRL."""
+        one: bool = self.accelerator.num_processes == 1
+        return one and self.accelerator.device.type == "cpu"
+
     def _shares(self) -> bool:
         """Whether rows of a group read their prompt once; a critic wants the states of each row."""
         return (
-            self.accelerator.device.type == "cpu"
-            and self.accelerator.num_processes == 1
+            self._scores_responses()
             and self.own_weights is None
             and can_share(self.accelerator.unwrap_model(self.model))
         )
