@@ -125,7 +125,7 @@ for name, path in zip(("torl_env", "torl_env.sandbox"), sys.argv[4:]):
 from torl_env.sandbox.forkserver import main, warm
 warm.reserve_heap(warm.ARENA_MB[tier])
 warm.load(tier, ())
-main._compact(os.open("/proc/self/maps", os.O_RDONLY))
+main._compact(os.open("/proc/self/maps", os.O_RDONLY), threads=1)
 null = os.open("/dev/null", os.O_WRONLY)
 times = []
 for _ in range(count):

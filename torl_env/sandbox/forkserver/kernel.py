@@ -1,6 +1,7 @@
 """The Linux calls that Python's `os` does not offer, by ctypes. Imported on Linux only."""
 
 import ctypes
+import functools
 import os
 import platform
 import signal
@@ -71,6 +72,21 @@ def syscall(number: int, *arguments: object) -> int:
     return int(_syscall(ctypes.c_long(number), *arguments))
 
 
+def prepared(function: str, *arguments: object) -> Callable[[], int]:
+    """A call of the C library, all of which exists before a fork.
+
+    Every object that is made or first looked at after a fork is a page that the child must copy.
+    The call does not tell the reason of a failure.
+    """
+    call = getattr(_PLAIN, function)
+    call.restype = ctypes.c_long
+    return functools.partial(call, *arguments)
+
+
+_PLAIN: Final = ctypes.PyDLL(None)
+"""Calls it keep the interpreter lock and leave errno alone."""
+
+
 def prctl(option: int, value: int = 0) -> None:
     """`prctl(option, value)`."""
     zero = ctypes.c_ulong(0)
@@ -103,16 +119,33 @@ def umount_detached(target: str) -> None:
 
 def close_from(first: int, last: int = 0xFFFFFFFF) -> None:
     """Close every descriptor from `first` to `last`."""
-    if syscall(_NR_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), 0) < 0:
+    _first.value, _last.value = first, last
+    if _close_range() < 0:
         os.closerange(first, min(last, 65_535) + 1)
+
+
+_first, _last = ctypes.c_uint(), ctypes.c_uint()
+_close_range: Final = prepared(
+    "syscall", ctypes.c_long(_NR_CLOSE_RANGE), _first, _last, ctypes.c_uint(0)
+)
 
 
 def set_capabilities(*kept: int) -> None:
     """Reduce the permitted and effective sets to `kept` (numbers below 32)."""
     mask = sum(1 << number for number in kept)
-    header = struct.pack("II", 0x20080522, 0)
     data = struct.pack("IIIIII", mask, mask, 0, 0, 0, 0)
-    checked(syscall(_NR_CAPSET, header, data), "capset")
+    checked(syscall(_NR_CAPSET, _CAPABILITIES_VERSION, data), "capset")
+
+
+_CAPABILITIES_VERSION: Final = struct.pack("II", 0x20080522, 0)
+drop_capabilities: Final = prepared(
+    "syscall", ctypes.c_long(_NR_CAPSET), _CAPABILITIES_VERSION, bytes(24)
+)
+"""`set_capabilities()` for a child; negative where it fails."""
+forbid_tracing: Final = prepared(
+    "prctl", ctypes.c_int(PR_SET_DUMPABLE), *map(ctypes.c_ulong, (0, 0, 0, 0))
+)
+"""`prctl(PR_SET_DUMPABLE, 0)` for a child; negative where it fails."""
 
 
 def empty_bounding_set() -> None:

@@ -11,8 +11,8 @@ import time
 import types
 from typing import NoReturn
 
+from torl_env.sandbox.forkserver import gather, kernel, rootfs, warm
 from torl_env.sandbox.forkserver import isolation as walls
-from torl_env.sandbox.forkserver import kernel, rootfs, warm
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.program import Child, open_streams
 from torl_env.sandbox.forkserver.reactor import Reactor
@@ -106,15 +106,29 @@ def _warm(config: ServerConfig, names: tuple[str, ...], search: list[str]) -> wa
     return loaded
 
 
-def _compact(maps: int) -> int:
-    """Make the heap cheap to fork; the number of huge pages."""
+def _compact(maps: int, threads: int) -> int:
+    """Make the memory cheap to fork; the number of huge pages."""
     gc.collect()
     gc.disable()
     gc.freeze()
     warm.immortalise()
     gc.collect()
     gc.freeze()
-    return warm.huge_pages(maps)
+    if threads == 1:
+        gather.gather(lambda: _read_all(maps))
+    return gather.huge_pages(_read_all(maps))
+
+
+def _read_all(descriptor: int) -> str:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    chunks = iter(lambda: os.read(descriptor, 65_536), b"")
+    return b"".join(chunks).decode()
+
+
+def _threads_and_bytes(stat: int) -> tuple[int, int]:
+    """How many threads this process has and how much address space, by proc_pid_stat(5)."""
+    fields = os.pread(stat, 1024, 0).rpartition(b")")[2].split()
+    return int(fields[17]), int(fields[20])
 
 
 def _high(descriptor: int) -> int:
@@ -145,7 +159,7 @@ def main(control: int, text: str) -> NoReturn:
     walls.enter_namespaces(config, isolation, control)
     lifeline = None if isolation.private_pids else os.pidfd_open(os.getppid())
     maps = os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC)
-    statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    stat = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
     null = _high(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
     walls.enter_root(config, isolation, places)
     loaded = _warm(config, names, search)
@@ -154,8 +168,8 @@ def main(control: int, text: str) -> NoReturn:
     reactor = Reactor(ends)
     child = Child(isolation, new_phases(config.slots + config.idle), null, config)
     own_modules = _forget_own_modules()
-    pages = _compact(maps)
-    child.baseline = int(os.pread(statm, 200, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    pages = _compact(maps, _threads_and_bytes(stat)[0])
+    _, child.baseline = _threads_and_bytes(stat)
     link = Link(socket.socket(fileno=control), reactor)
     runs = Runs(reactor, child, link.send, idle=config.idle)
     runs.meter = WaitMeter(isolation.proc, lambda: runs.running)

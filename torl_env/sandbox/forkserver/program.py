@@ -5,6 +5,7 @@ process from the kernel, and the report that this code leaves in standard input'
 words the program's own error.
 """
 
+import _thread
 import atexit
 import builtins
 import gc
@@ -12,13 +13,22 @@ import io
 import linecache
 import mmap
 import os
-import resource
 import signal
 import socket
+import struct
 import sys
 import threading
 import traceback
 import types
+from resource import (
+    RLIMIT_AS,
+    RLIMIT_CPU,
+    RLIMIT_FSIZE,
+    RLIMIT_NOFILE,
+    RLIMIT_NPROC,
+    getrlimit,
+    setrlimit,
+)
 from typing import Any, Final, NoReturn
 
 from torl_env.sandbox.forkserver import kernel, warm
@@ -38,6 +48,8 @@ NULL: Final = 4
 _REPORT_CHARS: Final = 2_000
 _SPARE_BYTES: Final = 32 << 20
 """Address space kept back from the program, to word a memory error."""
+_FILES: Final = struct.Struct("3i")
+_THREE_FILES: Final = socket.CMSG_SPACE(_FILES.size)
 
 
 def open_streams() -> None:
@@ -59,8 +71,8 @@ def drop_identity(isolation: Isolation, offset: int, nice: int) -> None:
         uid = isolation.first_uid + offset
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-        kernel.set_capabilities()
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+        if kernel.drop_capabilities() < 0 or kernel.forbid_tracing() < 0:
+            raise OSError("capabilities cannot be dropped")
     if not isolation.private_pids:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     if nice:
@@ -75,32 +87,29 @@ def set_limits(job: Job, child: "Child", *, session: bool = False) -> None:
         child: What the server shares with its children.
         session: Limits may have to rise again in a later turn.
     """
-
-    def limit(what: int, soft: int, hard: int) -> None:
-        if session:
-            hard = resource.getrlimit(what)[1]
-            soft = soft if hard < 0 else min(soft, hard)
-        resource.setrlimit(what, (soft, hard))
-
     seconds = job.cpu_ms // 1000 + 2
     memory = child.baseline + (job.memory_mb << 20)
-    limit(resource.RLIMIT_CPU, seconds, seconds + 1)
-    limit(resource.RLIMIT_FSIZE, job.output_bytes, job.output_bytes)
-    limit(resource.RLIMIT_AS, memory, memory + _SPARE_BYTES)
-    limit(resource.RLIMIT_NOFILE, job.open_files, job.open_files)
+    limit = _limit_again if session else setrlimit
+    limit(RLIMIT_CPU, (seconds, seconds + 1))
+    limit(RLIMIT_FSIZE, (job.output_bytes, job.output_bytes))
+    limit(RLIMIT_AS, (memory, memory + _SPARE_BYTES))
+    limit(RLIMIT_NOFILE, (job.open_files, job.open_files))
     threads = job.processes if child.isolation.first_uid else child.isolation.shared_processes
     if threads:
-        limit(resource.RLIMIT_NPROC, threads, threads)
+        limit(RLIMIT_NPROC, (threads, threads))
+
+
+def _limit_again(what: int, limits: tuple[int, int]) -> None:
+    """Change what was limited before, as far as that may be raised."""
+    hard = getrlimit(what)[1]
+    setrlimit(what, (limits[0] if hard < 0 else min(limits[0], hard), hard))
 
 
 def take_source(length: int) -> str:
     """Read the program from standard input's memory file and leave what follows it."""
-    data = os.pread(0, os.fstat(0).st_size, 0)
-    os.ftruncate(0, 0)
-    if len(data) > length:
-        os.pwrite(0, data[length:], 0)
-    os.lseek(0, 0, os.SEEK_SET)
-    return data[:length].decode("utf-8", "surrogatepass")
+    source = os.pread(0, length, 0)
+    os.lseek(0, length, os.SEEK_SET)
+    return source.decode("utf-8", "surrogatepass")
 
 
 def report(text: str, *, memory: bool = False) -> None:
@@ -175,9 +184,8 @@ def _leave(code: object) -> int:
 def _fail(error: BaseException, room: int) -> None:
     memory = isinstance(error, MemoryError)
     if memory:
-        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-        del soft
+        _, hard = getrlimit(RLIMIT_AS)
+        setrlimit(RLIMIT_AS, (hard, hard))
     try:
         report(describe(error), memory=memory)
         show_traceback(error, room)
@@ -202,7 +210,7 @@ def prepare_source(source: str, filename: str, room: int) -> types.CodeType | No
 def finish(code: int) -> NoReturn:
     """End as the interpreter ends: wait for threads, run exit functions, flush."""
     try:
-        if threading.active_count() > 1:
+        if _thread._count() > 0:
             threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()
@@ -233,26 +241,28 @@ class Child:
         self.null = null
         self.seed = config.seed
         self.nice = config.nice
+        self.namespace = new_main()
+        """Of every program: each fork has a copy of its own."""
 
-    def settle(self, channel: socket.socket, offset: int) -> None:
-        """Do everything that does not depend on the job; descriptors 0 to 4 and `channel` stay.
+    def settle(self, channel: int, first: int, offset: int) -> None:
+        """Become a user of one's own and close all descriptors from `first` on but `channel`.
 
         Standard error is still the server's log, so that a failure here is heard of.
         """
         drop_identity(self.isolation, offset, self.nice)
-        for number in (0, 1, CONTROL, NULL):
-            os.dup2(self.null, number)
-        kept = channel.fileno()
-        kernel.close_from(NULL + 1, kept - 1)
-        kernel.close_from(kept + 1)
+        kernel.close_from(first, channel - 1)
+        kernel.close_from(channel + 1)
 
     def serve_one(self, channel: socket.socket, slot: int) -> NoReturn:
-        """Wait for a job on `channel`, run it and end."""
+        """Wait for a job on `channel`, run it and end.
+
+        Every object that is looked at here is a page that each program must copy: what can be made
+        before the fork is made there.
+        """
         try:
-            self.settle(channel, slot)
+            self.settle(channel.fileno(), CONTROL, slot)
             if self.isolation.program_filter is not None:
                 self.isolation.program_filter.install(os.getpid())
-            namespace = new_main()
             job, source = self._take_job(channel)
             self.phases[slot] = COMPILING
         except BaseException as error:  # noqa: BLE001 - the server reads the phase
@@ -265,13 +275,14 @@ class Child:
         self.phases[slot] = COMPILED
         # From here on no path leads from the program to the server.
         self.phases.close()
-        finish(run(code, namespace, job.output_bytes // 16))
+        finish(run(code, self.namespace, job.output_bytes // 16))
 
     def _take_job(self, channel: socket.socket) -> tuple[Job, str]:
-        data, files, _, _ = socket.recv_fds(channel, 64, 3)
-        if len(files) < 3:
+        data, ancillary, _, _ = channel.recvmsg(64, _THREE_FILES)
+        if not ancillary:
+            # The server is gone, or has no need of this child.
             _exit(0)
-        for number, file in enumerate(files):
+        for number, file in enumerate(_FILES.unpack(ancillary[0][2])):
             os.dup2(file, number)
         channel.detach()
         kernel.close_from(CONTROL)

@@ -1,5 +1,6 @@
 """Single programs: one forked child each."""
 
+import gc
 import mmap
 import os
 import resource
@@ -52,6 +53,8 @@ def fork_children(serves: Sequence[Serve]) -> list[tuple[int, socket.socket]]:
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in serves]
     pids: list[int] = []
     fork = kernel.fork
+    # Else the first allocation of a child collects what the server has made since its start.
+    gc.freeze()
     for number, serve in enumerate(serves):
         pid = fork()
         if pid == 0:

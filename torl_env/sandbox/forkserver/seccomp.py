@@ -162,6 +162,11 @@ class Filter:
         self._code = bytearray(b"".join(struct.pack("HBBI", *item) for item in program))
         self._view = (ctypes.c_char * len(self._code)).from_buffer(self._code)
         self._header = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(self._view))
+        number = ctypes.c_long(NUMBERS["seccomp"])
+        self._apply, self._apply_and_listen = (
+            kernel.prepared("syscall", number, 1, ctypes.c_uint(flags), self._header)
+            for flags in (0, 8)
+        )
 
     def install(self, pid: int = 0, *, listen: bool = False) -> int:
         """Apply it to this process for good.
@@ -172,8 +177,10 @@ class Filter:
         """
         for slot in self._slots:
             struct.pack_into("I", self._code, slot * 8 + 4, pid)
-        flags = ctypes.c_uint(8 if listen else 0)
-        return kernel.checked(kernel.syscall(NUMBERS["seccomp"], 1, flags, self._header), "seccomp")
+        result = (self._apply_and_listen if listen else self._apply)()
+        if result < 0:
+            raise OSError("a filter of system calls is refused")
+        return result
 
 
 def base_filter() -> Filter:

@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
 from torl_env.sandbox.forkserver import kernel
@@ -168,9 +167,8 @@ class Sessions:
             ours.fileno(), lambda: self._guarded(session, lambda: self._on_fork(session, turn))
         )
         # Threads are counted for the user id that the whole family shares.
-        job = replace(
-            request.job, processes=request.job.processes + 2 * len(session.family.members)
-        )
+        job = request.job
+        job = job._replace(processes=job.processes + 2 * len(session.family.members))
         word = FORK if request.op is Op.BRANCH else TURN + job.pack()
         self._tell(session, word, [theirs.fileno(), *files])
         theirs.close()

@@ -76,8 +76,10 @@ class Interpreter:
     def serve(self, channel: socket.socket, offset: int) -> NoReturn:
         """Become a session on `channel`; never returns."""
         child = self._child
-        child.settle(channel, offset)
-        os.dup2(NULL, 2)
+        os.dup2(child.null, NULL)
+        child.settle(channel.fileno(), NULL + 1, offset)
+        for number in (0, 1, 2):
+            os.dup2(NULL, number)
         os.dup2(channel.fileno(), CONTROL)
         channel.close()
         self._control = socket.socket(fileno=CONTROL)

@@ -213,30 +213,6 @@ def hide_places() -> int:
     return count
 
 
-def huge_pages(maps: int) -> int:
-    """Put 2 MB pages under the heap (Linux 6.1 and later), given an open `/proc/self/maps`."""
-    collapse, size = 25, 1 << 21
-    done = 0
-    for start, end in _private_ranges(maps):
-        for page in range((start + size - 1) & -size, end & -size, size):
-            done += libc.madvise(ctypes.c_void_p(page), ctypes.c_size_t(size), collapse) == 0
-    return done
-
-
-def _private_ranges(maps: int) -> list[tuple[int, int]]:
-    text = b""
-    while chunk := os.read(maps, 65_536):
-        text += chunk
-    ranges: list[tuple[int, int]] = []
-    for line in text.decode().splitlines():
-        span, mode, _, _, inode, *name = line.split()
-        anonymous = not name or name[0] == "[heap]" or name[0].startswith("[anon")
-        if inode == "0" and mode.startswith("rw") and mode.endswith("p") and anonymous:
-            start, _, end = span.partition("-")
-            ranges.append((int(start, 16), int(end, 16)))
-    return ranges
-
-
 def immortalise() -> int:
     """Give every living object the reference count that is never written again.
 

@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 
 class Op(IntEnum):
@@ -66,8 +66,7 @@ REPORT: Final = b"\0torl "
 a memory error or an `E` follows, then the text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """Limits of one program, in the units of the kernel."""
 
     cpu_ms: int
@@ -94,8 +93,8 @@ class Job:
     @classmethod
     def unpack(cls, data: bytes) -> Self:
         """Inverse of `pack`; the wall limit is the server's business and comes out as 0."""
-        cpu_ms, *rest = _JOB.unpack(data)
-        return cls(cpu_ms, 0, *rest)
+        cpu_ms, memory_mb, output_bytes, processes, open_files, source_bytes = _JOB.unpack(data)
+        return cls(cpu_ms, 0, memory_mb, output_bytes, processes, open_files, source_bytes)
 
 
 NO_JOB: Final = Job(0, 0, 0, 0, 0, 0)
