@@ -110,6 +110,7 @@ def _compact(maps: int, threads: int) -> int:
     """Make the memory cheap to fork; the number of huge pages."""
     gc.collect()
     gc.disable()
+    warm.fill_holes()
     gc.freeze()
     warm.immortalise()
     gc.collect()
