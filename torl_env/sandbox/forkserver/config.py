@@ -90,7 +90,7 @@ class ServerReport:
     """Libraries of the tier that are not installed."""
     warm_seconds: float = 0.0
     huge_pages: int = 0
-    """Of 2 MB, under the loaded heap."""
+    """Of 2 MB, under the heap and the loaded libraries."""
     schedstat: bool = False
     """The wall guard knows how long a program waited for a processor, instead of estimating it."""
 

@@ -38,6 +38,9 @@ _EXCHANGE: Final = bytes.fromhex(
 """For x86-64: copies the rows `{place, copy, size}` up to an empty one, moves those after it."""
 _LINE: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (....) \S+ \S+ (\d+) *(.*)")
 _READ_WRITE_EXECUTE: Final = 7
+_ENOUGH: Final = 0.75
+"""Of the huge pages: with fewer of them a fork would copy more entries than before."""
+_ATTEMPTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +175,21 @@ def gather(maps: Callable[[], str]) -> int:
         block = _anonymous(size)
     except OSError:
         return 0
-    while True:
+    for _ in range(_ATTEMPTS):
         seen = maps()
         spans = spans_of(seen, block)
         copies = list(_places(spans, block + HUGE))
         rows = _rows(spans, copies)
-        if not _prepare(spans, copies):
-            _unmap(block, block + size)
-            return 0
-        if maps() == seen:
+        fits = sum(span.end - span.start + 2 * HUGE for span in spans) < size
+        ready = fits and _prepare(spans, copies)
+        # Making all this may itself have mapped something where a gap was.
+        if not ready or maps() == seen:
             break
+    else:
+        ready = False
+    if not ready:
+        _unmap(block, block + size)
+        return 0
     _exchange(block, rows)
     kept = block
     for span, copy in zip(spans, copies, strict=True):
@@ -200,14 +208,15 @@ def _places(spans: Iterable[Span], free: int) -> Iterator[int]:
 
 
 def _prepare(spans: Sequence[Span], copies: Sequence[int]) -> bool:
-    """Put huge pages under the copies; whether there are any to be had."""
-    pages = 0
+    """Put huge pages under the copies; whether there are enough of them to be had."""
+    wanted = pages = 0
     for span, copy in zip(spans, copies, strict=True):
         end = copy + span.end - span.start
         for page in range((copy + HUGE - 1) & -HUGE, end - HUGE + 1, HUGE):
             ctypes.memset(page, 0, 1)
+            wanted += 1
         pages += collapse(copy, end)
-    return pages > 0
+    return pages > _ENOUGH * wanted
 
 
 def _rows(spans: Sequence[Span], copies: Sequence[int]) -> ctypes.Array[ctypes.c_long]:
