@@ -32,7 +32,7 @@ class Toolbox:
     def __init__(self, tools: tuple[Tool, ...] | None = None) -> None:
         chosen = (PythonTool(),) if tools is None else tools
         self._tools = {tool.name: tool for tool in chosen}
-        # Asked once: a look through a protocol costs a fifth of a step with a tool.
+        # Asked once: a look through a protocol is a good part of what a step with a tool costs.
         self._submit = {
             tool.name: tool.submit for tool in chosen if isinstance(tool, SubmittingTool)
         }

@@ -1,5 +1,6 @@
 """What the fork server does to its memory so that forks are cheap."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -88,6 +89,15 @@ def test_new_objects_lie_together() -> None:
     ).split()
     assert int(scattered) > 150
     assert int(together) < 60
+
+
+@LINUX
+def test_a_call_made_ready_before_a_fork_tells_its_failure() -> None:
+    from torl_env.sandbox.forkserver import kernel
+
+    nothing = kernel.prepared("prctl", ctypes.c_int(-1), *[ctypes.c_ulong(0)] * 4)
+    with pytest.raises(OSError, match="nothing: Invalid argument"):
+        kernel.checked(nothing(), "nothing")
 
 
 def test_a_child_finds_nothing_of_the_server_to_collect(sandbox: LocalSandbox) -> None:

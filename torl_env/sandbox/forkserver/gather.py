@@ -1,7 +1,7 @@
 """Gather the mappings of the loaded libraries in few anonymous ones, which are cheap to fork.
 
 A shared library is four to six mappings, and a fork, the first use of a page and an exit pay for
-each of them: with scipy there are 800. Here their bytes are copied to anonymous memory, which then
+each of them: with scipy there are hundreds. Here their bytes are copied to anonymous memory, which then
 takes their place at the same addresses. Huge pages can lie under it, so that a fork copies one
 entry for 512 pages of code and data.
 
@@ -120,8 +120,8 @@ def spans_of(maps: str, wall: int = 0) -> list[Span]:
         spans[-1].end = mapping.end
         spans[-1].pieces.append(mapping)
     for span in spans:
-        floor = max(wall for wall in walls if wall <= span.start)
-        span.widen(floor, min(wall for wall in walls if wall >= span.end))
+        floor = max(edge for edge in walls if edge <= span.start)
+        span.widen(floor, min(edge for edge in walls if edge >= span.end))
     return [span for span in spans if any(piece.file for piece in span.pieces)]
 
 
@@ -170,7 +170,7 @@ def gather(maps: Callable[[], str]) -> int:
     """
     if not X86:
         return 0
-    size = HUGE + sum(span.end - span.start + 2 * HUGE for span in spans_of(maps()))
+    size = _room(spans_of(maps()))
     try:
         block = _anonymous(size)
     except OSError:
@@ -180,8 +180,7 @@ def gather(maps: Callable[[], str]) -> int:
         spans = spans_of(seen, block)
         copies = list(_places(spans, block + HUGE))
         rows = _rows(spans, copies)
-        fits = sum(span.end - span.start + 2 * HUGE for span in spans) < size
-        ready = fits and _prepare(spans, copies)
+        ready = _room(spans) <= size and _prepare(spans, copies)
         # Making all this may itself have mapped something where a gap was.
         if not ready or maps() == seen:
             break
@@ -197,6 +196,11 @@ def gather(maps: Callable[[], str]) -> int:
         kept = copy + span.end - span.start
     _unmap(kept, block + size)
     return len(spans)
+
+
+def _room(spans: Iterable[Span]) -> int:
+    """Bytes of a block that holds the machine code and, wherever it lies, all copies."""
+    return HUGE + sum(span.end - span.start + 2 * HUGE for span in spans)
 
 
 def _places(spans: Iterable[Span], free: int) -> Iterator[int]:

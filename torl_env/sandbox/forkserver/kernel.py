@@ -17,6 +17,9 @@ X86: Final = ARCH == "x86_64"
 libc: Final = ctypes.CDLL(None, use_errno=True)
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long
+_locked: Final = ctypes.PyDLL(None, use_errno=True)
+"""Its calls keep the interpreter lock, as os.fork does."""
+_locked.syscall.restype = ctypes.c_long
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
@@ -76,15 +79,9 @@ def prepared(function: str, *arguments: object) -> Callable[[], int]:
     """A call of the C library, all of which exists before a fork.
 
     Every object that is made or first looked at after a fork is a page that the child must copy.
-    The call does not tell the reason of a failure.
+    What it returns is for `checked`.
     """
-    call = getattr(_PLAIN, function)
-    call.restype = ctypes.c_long
-    return functools.partial(call, *arguments)
-
-
-_PLAIN: Final = ctypes.PyDLL(None)
-"""Calls it keep the interpreter lock and leave errno alone."""
+    return functools.partial(getattr(_locked, function), *arguments)
 
 
 def prctl(option: int, value: int = 0) -> None:
@@ -141,11 +138,11 @@ _CAPABILITIES_VERSION: Final = struct.pack("II", 0x20080522, 0)
 drop_capabilities: Final = prepared(
     "syscall", ctypes.c_long(_NR_CAPSET), _CAPABILITIES_VERSION, bytes(24)
 )
-"""`set_capabilities()` for a child; negative where it fails."""
+"""`set_capabilities()` for a child."""
 forbid_tracing: Final = prepared(
     "prctl", ctypes.c_int(PR_SET_DUMPABLE), *map(ctypes.c_ulong, (0, 0, 0, 0))
 )
-"""`prctl(PR_SET_DUMPABLE, 0)` for a child; negative where it fails."""
+"""`prctl(PR_SET_DUMPABLE, 0)` for a child."""
 
 
 def empty_bounding_set() -> None:
@@ -168,11 +165,11 @@ def _plain_fork() -> Callable[[], int]:
     """`fork(2)` without the hooks that Python and its modules run around it.
 
     With one thread there is no lock to renew, and what the hooks touch is two thirds of the pages
-    that a small program copies. PyDLL keeps the interpreter lock, as os.fork does.
+    that a small program copies.
     """
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return os.fork
-    function = ctypes.PyDLL(None, use_errno=True).fork
+    function = _locked.fork
 
     def fork() -> int:
         return checked(function(), "fork")
@@ -212,9 +209,7 @@ class SiblingFork:
         )
         for function in (self._before, self._parent, self._child):
             function.restype = None
-        # PyDLL keeps the interpreter lock across the clone, as os.fork does.
-        self._clone = ctypes.PyDLL(None, use_errno=True).syscall
-        self._clone.restype = ctypes.c_long
+        self._clone = _locked.syscall
         self._tid_address = self._find_tid_address()
 
     @staticmethod

@@ -71,8 +71,8 @@ def drop_identity(isolation: Isolation, offset: int, nice: int) -> None:
         uid = isolation.first_uid + offset
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-        if kernel.drop_capabilities() < 0 or kernel.forbid_tracing() < 0:
-            raise OSError("capabilities cannot be dropped")
+        kernel.checked(kernel.drop_capabilities(), "capset")
+        kernel.checked(kernel.forbid_tracing(), "prctl")
     if not isolation.private_pids:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     if nice:

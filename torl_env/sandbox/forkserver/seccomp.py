@@ -177,10 +177,7 @@ class Filter:
         """
         for slot in self._slots:
             struct.pack_into("I", self._code, slot * 8 + 4, pid)
-        result = (self._apply_and_listen if listen else self._apply)()
-        if result < 0:
-            raise OSError("a filter of system calls is refused")
-        return result
+        return kernel.checked((self._apply_and_listen if listen else self._apply)(), "seccomp")
 
 
 def base_filter() -> Filter:

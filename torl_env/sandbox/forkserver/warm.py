@@ -274,7 +274,6 @@ def immortalise() -> int:
         if type(item) is types.CodeType:
             # What the collector does not see, because no cycle can pass through it.
             stack += [item.co_consts, item.co_names, item.co_qualname, item.co_filename]
-            stack += [*item.co_consts, *item.co_names]
     for address in seen:
         count = ctypes.c_uint32.from_address(address)
         if count.value < 0xFFFFFFFF:
