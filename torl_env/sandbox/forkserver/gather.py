@@ -1,8 +1,8 @@
 """Gather the mappings of the loaded libraries in few anonymous ones, which are cheap to fork.
 
 A shared library is four to six mappings, and a fork, the first use of a page and an exit pay for
-each of them: with scipy there are hundreds. Here their bytes are copied to anonymous memory, which then
-takes their place at the same addresses. Huge pages can lie under it, so that a fork copies one
+each of them: with scipy there are hundreds. Here their bytes are copied to anonymous memory, which
+then takes their place at the same addresses. Huge pages can lie under it, so that a fork copies one
 entry for 512 pages of code and data.
 
 Nothing may write between the copy and the exchange, so a few machine instructions outside of all
