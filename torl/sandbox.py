@@ -12,9 +12,9 @@ from typing import Annotated
 import tyro
 
 from torl_env.sandbox import Execution, Limits, LocalSandbox, Status
-from torl_env.sandbox.check import examine, findings, verdict
-from torl_env.sandbox.local import missing_layers
-from torl_env.sandbox.serve import ServeOptions, serve
+from torl_env.sandbox.backends.fusion_server import ServeOptions, serve
+from torl_env.sandbox.local.check import examine, findings, verdict
+from torl_env.sandbox.local.sandbox import missing_layers
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from torl_env.sandbox import Execution, Limits, LocalSandbox
-from torl_env.sandbox.fusion import FusionSandbox
+from torl_env.sandbox.backends.fusion_client import FusionSandbox
 
 Submit = Callable[[str], Future[str]]
 """Starts a program; the future gives its standard output."""

@@ -13,7 +13,7 @@ from agents.core.training import TrainingError
 from agents.core.types import Sampling
 from torl.wiring import env_options, envs_over
 from torl_env import SandboxError, closes_tool_call
-from torl_env.sandbox.unsafe import UnsafeSandbox
+from torl_env.sandbox.backends.unsafe import UnsafeSandbox
 
 
 class Scripted(RolloutActor):

@@ -11,8 +11,8 @@ import pytest
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import Limits, LocalSandbox, Sandbox, Status, SubprocessSandbox, UnsafeSandbox
-from torl_env.sandbox.fusion import FusionSandbox
-from torl_env.sandbox.serve import SandboxServer, ServeOptions
+from torl_env.sandbox.backends.fusion_client import FusionSandbox
+from torl_env.sandbox.backends.fusion_server import SandboxServer, ServeOptions
 
 LIMITS = Limits(cpu_seconds=0.5, wall_seconds=1.0, memory_mb=256, output_bytes=1000)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from torl_env.sandbox import LocalSandbox
-from torl_env.sandbox.serve import SandboxServer, ServeOptions
+from torl_env.sandbox.backends.fusion_server import SandboxServer, ServeOptions
 
 
 class Loop:

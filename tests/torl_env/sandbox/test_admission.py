@@ -7,8 +7,8 @@ import time
 import pytest
 
 from torl_env.sandbox import Limits, LocalSandbox
-from torl_env.sandbox.admission import Admission
-from torl_env.sandbox.calls import ProgramCall
+from torl_env.sandbox.local.admission import Admission
+from torl_env.sandbox.local.request import ProgramCall
 
 YOUNG = 4 * (os.cpu_count() or 1)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox import Limits, LocalSandbox, cgroup
+from torl_env.sandbox import Limits, LocalSandbox
 from torl_env.sandbox.forkserver.config import Layer
+from torl_env.sandbox.local import cgroup
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
 

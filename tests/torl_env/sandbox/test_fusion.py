@@ -11,7 +11,7 @@ import pytest
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import Limits, Status, make_sandbox
-from torl_env.sandbox.fusion import FusionSandbox
+from torl_env.sandbox.backends.fusion_client import FusionSandbox
 
 
 def run(status: str, code: int | None, stdout: str = "", stderr: str = "") -> dict[str, Any]:

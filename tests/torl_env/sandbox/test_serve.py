@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from torl_env.sandbox import LocalSandbox
-from torl_env.sandbox.serve import ServeOptions
+from torl_env.sandbox.backends.fusion_server import ServeOptions
 
 
 def ask(

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 from torl_env.sandbox.forkserver import kernel
-from torl_env.sandbox.forkserver.families import (
+from torl_env.sandbox.forkserver.process_tree import (
     Family,
     Session,
     Turn,

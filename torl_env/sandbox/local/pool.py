@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox.admission import Admission
-from torl_env.sandbox.calls import Exchange
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.wire import Op, Reply, Request
-from torl_env.sandbox.process import ServerProcess
-from torl_env.sandbox.starvation import OUT_OF_MEMORY_KILLS
+from torl_env.sandbox.local.admission import Admission
+from torl_env.sandbox.local.oom_monitor import OUT_OF_MEMORY_KILLS
+from torl_env.sandbox.local.request import Exchange
+from torl_env.sandbox.local.server_process import ServerProcess
 
 _START_ATTEMPTS: Final = 2
 _BUSY: Final = 8

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox import output, verdict
-from torl_env.sandbox.calling import CallableSandbox
+from torl_env.sandbox import output, results
+from torl_env.sandbox.base import CallableSandbox
 from torl_env.sandbox.types import Execution, Limits, Session
 
 _POLL_SECONDS: Final = 0.01
@@ -77,7 +77,7 @@ class _Program:
             thread.start()
             self._wait(thread, began)
         streams = self._streams()
-        ended = verdict.Ended(
+        ended = results.Ended(
             exit_code=self._exit_code,
             timed_out=self._timed_out,
             compiled=self._compiled,
@@ -86,12 +86,12 @@ class _Program:
             output_full=self._out.full or self._err.full,
         )
         wall = time.monotonic() - began
-        return verdict.execution(ended, streams, self._limits, self._cpu, wall)
+        return results.execution(ended, streams, self._limits, self._cpu, wall)
 
-    def _streams(self) -> verdict.Streams:
+    def _streams(self) -> results.Streams:
         out, out_cut = output.shorten_bytes(bytes(self._out.data), self._limits.output_bytes)
         err, err_cut = output.shorten_bytes(bytes(self._err.data), self._limits.output_bytes)
-        return verdict.Streams(out, err, out_cut or err_cut)
+        return results.Streams(out, err, out_cut or err_cut)
 
     def _wait(self, thread: threading.Thread, began: float) -> None:
         thread.join(_POLL_SECONDS)

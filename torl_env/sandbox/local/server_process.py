@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox.calls import Exchange
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.wire import PACKET_BYTES, READY, Op, Reply, Request
+from torl_env.sandbox.local.request import Exchange
 
 START_SECONDS: Final = 120.0
 """A server that is not ready by then is given up."""

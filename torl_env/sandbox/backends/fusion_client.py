@@ -12,8 +12,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox import fusion_wire
-from torl_env.sandbox.calling import CallableSandbox, conclude
+from torl_env.sandbox.backends import fusion_wire
+from torl_env.sandbox.base import CallableSandbox, conclude
 from torl_env.sandbox.types import Execution, Limits
 
 _BUSY: Final = (429, 502, 503, 504)

@@ -13,8 +13,8 @@ from dataclasses import asdict
 from typing import IO, Final
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox import output, verdict
-from torl_env.sandbox.calling import CallableSandbox, conclude
+from torl_env.sandbox import output, results
+from torl_env.sandbox.base import CallableSandbox, conclude
 from torl_env.sandbox.types import Execution, Limits
 
 # Runs in the child: sets the limits, takes the program from standard input, leaves a report.
@@ -195,10 +195,10 @@ def _result(
     out, out_cut, out_size = output.shorten_file(files[0].fileno(), limits.output_bytes)
     err, err_cut, err_size = output.shorten_file(files[1].fileno(), limits.output_bytes)
     phase, memory, error = _read_report(files[2])
-    if code < 0 and verdict.signal_name(-code) in _TIME_SIGNALS:
+    if code < 0 and results.signal_name(-code) in _TIME_SIGNALS:
         timed_out = "cpu"
     full = max(out_size, err_size) >= limits.output_bytes * output.HARD_LIMIT_FACTOR
-    ended = verdict.Ended(
+    ended = results.Ended(
         exit_code=code,
         timed_out=timed_out,
         compiled=phase != "syntax",
@@ -206,8 +206,8 @@ def _result(
         error=error,
         output_full=full or code == -signal.SIGXFSZ,
     )
-    streams = verdict.Streams(out, err, out_cut or err_cut)
-    return verdict.execution(ended, streams, limits, _cpu(timed_out, limits), wall)
+    streams = results.Streams(out, err, out_cut or err_cut)
+    return results.execution(ended, streams, limits, _cpu(timed_out, limits), wall)
 
 
 def _cpu(timed_out: str, limits: Limits) -> float:

@@ -7,10 +7,10 @@ from concurrent.futures import Future
 from typing import Final, Protocol
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox import output, verdict
-from torl_env.sandbox.calling import conclude
+from torl_env.sandbox import output, results
+from torl_env.sandbox.base import conclude
 from torl_env.sandbox.forkserver.wire import REPORT, Ending, Job, Mark, Op, Reply, Request
-from torl_env.sandbox.starvation import OUT_OF_MEMORY_KILLS
+from torl_env.sandbox.local.oom_monitor import OUT_OF_MEMORY_KILLS
 from torl_env.sandbox.types import Execution, Limits
 
 _MOST: Final = 2**31 - 1
@@ -86,12 +86,12 @@ class Files:
         text = data[len(REPORT) :]
         return text[1:].decode("utf-8", "replace"), text[:1] == b"M"
 
-    def streams(self, limits: Limits) -> tuple[verdict.Streams, bool]:
+    def streams(self, limits: Limits) -> tuple[results.Streams, bool]:
         """Both outputs, and whether one is at its hard limit."""
         out, out_cut, out_size = output.shorten_file(self.descriptors[1], limits.output_bytes)
         err, err_cut, err_size = output.shorten_file(self.descriptors[2], limits.output_bytes)
         full = max(out_size, err_size) >= limits.output_bytes * output.HARD_LIMIT_FACTOR
-        return verdict.Streams(out, err, out_cut or err_cut), full
+        return results.Streams(out, err, out_cut or err_cut), full
 
     def close(self) -> None:
         """Give the memory back."""
@@ -176,7 +176,7 @@ class ProgramCall(Future[Execution]):
             )
         line, memory = self._files.report()
         timed_out = {Ending.CPU: "cpu", Ending.WALL: "wall"}.get(reply.ending, "")
-        ended = verdict.Ended(
+        ended = results.Ended(
             exit_code=reply.code,
             timed_out=timed_out,
             compiled=bool(reply.mark & Mark.COMPILED),
@@ -185,7 +185,7 @@ class ProgramCall(Future[Execution]):
             output_full=full or reply.signal == 25,
             rss_mb=reply.rss_kb / 1024,
         )
-        return verdict.execution(
+        return results.execution(
             ended, streams, self.limits, reply.cpu_us / 1e6, reply.wall_us / 1e6
         )
 

@@ -4,7 +4,7 @@ import os
 import time
 from typing import Final
 
-from torl_env.sandbox.calls import Exchange
+from torl_env.sandbox.local.request import Exchange
 
 _PER_PROCESSOR: Final = 4
 """Young programs at once: more of them only get in each other's way."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox.calls import ControlCall, ProgramCall
 from torl_env.sandbox.forkserver.wire import Ending, Mark, Op
-from torl_env.sandbox.pool import ServerPool
-from torl_env.sandbox.process import ServerProcess
+from torl_env.sandbox.local.pool import ServerPool
+from torl_env.sandbox.local.request import ControlCall, ProgramCall
+from torl_env.sandbox.local.server_process import ServerProcess
 from torl_env.sandbox.types import Execution, Limits
 
 _numbers: Final = itertools.count(1)

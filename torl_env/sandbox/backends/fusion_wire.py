@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox.output import shorten_bytes
+from torl_env.sandbox.results import signal_name
 from torl_env.sandbox.types import Execution, Limits, Status
-from torl_env.sandbox.verdict import signal_name
 
 EXTENSION: Final = "torl"
 _OWN_SIGNAL: Final = {Status.OUTPUT_LIMIT: -25}

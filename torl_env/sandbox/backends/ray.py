@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox.calling import CallableSandbox, conclude
+from torl_env.sandbox.base import CallableSandbox, conclude
 from torl_env.sandbox.types import Execution, Limits
 
 _REFRESH: Final = "no node of the Ray cluster is alive"
@@ -21,7 +21,7 @@ def _worker_class() -> Any:
         """Owns one local sandbox."""
 
         def __init__(self, options: dict[str, Any]) -> None:
-            from torl_env.sandbox.local import LocalSandbox
+            from torl_env.sandbox.local.sandbox import LocalSandbox
 
             self._sandbox = LocalSandbox(**options)
 

@@ -12,15 +12,15 @@ from dataclasses import replace
 from typing import Any
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox import cgroup
-from torl_env.sandbox.calling import CallableSandbox
-from torl_env.sandbox.calls import ProgramCall
+from torl_env.sandbox.backends.subprocess import SubprocessSandbox
+from torl_env.sandbox.base import CallableSandbox
 from torl_env.sandbox.forkserver.config import Layer, ServerConfig, ServerReport
-from torl_env.sandbox.live import LocalSession, SessionBook
-from torl_env.sandbox.plain import SubprocessSandbox
-from torl_env.sandbox.pool import HUNG_SECONDS, ServerPool
-from torl_env.sandbox.process import search_path
-from torl_env.sandbox.tiers import ALL, TIERS, tier_of
+from torl_env.sandbox.local import cgroup
+from torl_env.sandbox.local.pool import HUNG_SECONDS, ServerPool
+from torl_env.sandbox.local.preload import ALL, TIERS, tier_of
+from torl_env.sandbox.local.request import ProgramCall
+from torl_env.sandbox.local.server_process import search_path
+from torl_env.sandbox.local.session import LocalSession, SessionBook
 from torl_env.sandbox.types import Execution, Limits, Session
 
 

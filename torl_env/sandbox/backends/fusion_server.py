@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox import fusion_wire
-from torl_env.sandbox.local import LocalSandbox
+from torl_env.sandbox.backends import fusion_wire
+from torl_env.sandbox.local.sandbox import LocalSandbox
 from torl_env.sandbox.types import Execution, Limits, Status
 
 _HEAD_BYTES: Final = 32_768

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from torl_env.sandbox.forkserver.config import Layer, ServerReport
-from torl_env.sandbox.local import LocalSandbox
+from torl_env.sandbox.local.sandbox import LocalSandbox
 
 MEANING: Final[Mapping[Layer, tuple[str, str]]] = {
     Layer.NAMESPACES: (

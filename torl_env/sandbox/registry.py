@@ -26,21 +26,21 @@ def make_sandbox(name: str | None = None, **options: Any) -> Sandbox:
     """
     match name or "local":
         case "local":
-            from torl_env.sandbox.local import LocalSandbox
+            from torl_env.sandbox.local.sandbox import LocalSandbox
 
             return LocalSandbox(**options)
         case "fusion":
-            from torl_env.sandbox.fusion import FusionSandbox
+            from torl_env.sandbox.backends.fusion_client import FusionSandbox
 
             return FusionSandbox(**options)
         case "ray":
             if importlib.util.find_spec("ray") is None:
                 raise ModuleNotFoundError("the sandbox 'ray' needs Ray: pip install torl-gym[ray]")
-            from torl_env.sandbox.ray import RaySandbox
+            from torl_env.sandbox.backends.ray import RaySandbox
 
             return RaySandbox(**options)
         case "unsafe":
-            from torl_env.sandbox.unsafe import UnsafeSandbox
+            from torl_env.sandbox.backends.unsafe import UnsafeSandbox
 
             return UnsafeSandbox(**options)
         case other:

@@ -1,0 +1,1 @@
+"""The other places a program can run: plain processes, this process, a Ray cluster, a server."""

@@ -1,0 +1,1 @@
+"""The client of the fork servers on this machine: the default sandbox."""
