@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torl_env import ToRLMathEnv
 from torl_env.adapters.openenv import OpenEnvServer, ServerOptions
-from torl_env.drawing import open_problems
+from torl_env.problem_sampling import open_problems
 from torl_env.sandbox import make_sandbox
 
 

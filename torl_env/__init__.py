@@ -3,13 +3,13 @@
 from torl_env.config import EnvConfig, ErrorFormat, OnTimeout, OverBudget
 from torl_env.env import ToRLMathEnv
 from torl_env.episode import Continue, Episode, Finish, RunTool, StopReason
+from torl_env.episode_runner import StepResult
 from torl_env.errors import ProblemError, SandboxError, TorlError
 from torl_env.info import INFO_KEYS, is_scorable
-from torl_env.lane import StepResult
-from torl_env.protocol import ActionKind, Parser, ToolCall, closes_tool_call
+from torl_env.parsing.fenced import ActionKind, Parser, ToolCall, closes_tool_call
 from torl_env.registration import ENV_ID, register
+from torl_env.snapshot import EnvState
 from torl_env.spaces import Unicode
-from torl_env.state import EnvState
 from torl_env.vector_env import ToRLMathVectorEnv
 
 __all__ = [

@@ -6,9 +6,9 @@ from enum import StrEnum
 
 from rewards import Reward
 from rewards.types import Grade
-from torl_env.protocol import Parser
+from torl_env.parsing.fenced import Parser
+from torl_env.parsing.styles import resolve_parser
 from torl_env.sandbox.types import Limits
-from torl_env.tools.parsers import resolve_parser
 from torl_env.tools.types import Tool
 
 Grader = Callable[[str, str], Grade]

@@ -7,18 +7,18 @@ from typing import Any, Unpack
 import gymnasium as gym
 
 from torl_env.config import EnvConfig
-from torl_env.drawing import Draw, open_problems
-from torl_env.driving import adrive, drive
 from torl_env.episode import Episode
-from torl_env.lane import Lane, StepResult
-from torl_env.lease import SandboxLease
+from torl_env.episode_runner import Lane, StepResult
 from torl_env.options import EnvOptions
+from torl_env.parsing.fenced import Parser
+from torl_env.parsing.styles import resolve_parser
+from torl_env.pending_steps import adrive, drive
+from torl_env.problem_sampling import Draw, open_problems
 from torl_env.problems.types import ProblemSource
-from torl_env.protocol import Parser
+from torl_env.sandbox.shared import SandboxLease
 from torl_env.sandbox.types import Sandbox
+from torl_env.snapshot import EnvState
 from torl_env.spaces import Unicode
-from torl_env.state import EnvState
-from torl_env.tools.parsers import resolve_parser
 
 Transition = tuple[str, float, bool, bool, dict[str, Any]]
 
@@ -28,7 +28,7 @@ class ToRLMathEnv(gym.Env[str, str]):
 
     The observation is only the text that the env adds: the prompt at `reset`, the output of a
     program after a call, `""` at the end. An action is what the model writes in one turn; the
-    grammar is in `torl_env.protocol`, the keys of `info` in `torl_env.info`.
+    grammar is in `torl_env.parsing.fenced`, the keys of `info` in `torl_env.info`.
 
     Args:
         problems: A source, or a name or path for `torl_env.problems.load`.

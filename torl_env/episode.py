@@ -5,10 +5,10 @@ from enum import StrEnum
 from typing import Literal
 
 from torl_env.config import EnvConfig, OnTimeout, OverBudget
-from torl_env.observation import NOTICE, Report, report
-from torl_env.protocol import ActionKind, Malformed, ToolCall, Unfinished
+from torl_env.parsing.fenced import ActionKind, Malformed, ToolCall, Unfinished
+from torl_env.parsing.observation import NOTICE, Report, report
+from torl_env.parsing.styles import resolve_parser
 from torl_env.sandbox.types import Status
-from torl_env.tools.parsers import resolve_parser
 from torl_env.tools.types import Outcome
 
 

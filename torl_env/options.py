@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from rewards import Reward
 from torl_env.config import ErrorFormat, Grader, OnTimeout, OverBudget
-from torl_env.protocol import Parser
+from torl_env.parsing.fenced import Parser
 from torl_env.sandbox.types import Limits
 from torl_env.tools.types import Tool
 

@@ -11,17 +11,17 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from torl_env.config import EnvConfig
-from torl_env.drawing import Draw, draw, open_problems
-from torl_env.driving import Flight
-from torl_env.lane import Lane, StepResult
-from torl_env.lease import SandboxLease
+from torl_env.episode_runner import Lane, StepResult
 from torl_env.options import EnvOptions
+from torl_env.parsing.fenced import Parser
+from torl_env.parsing.styles import resolve_parser
+from torl_env.pending_steps import Flight
+from torl_env.problem_sampling import Draw, draw, open_problems
 from torl_env.problems.types import Problem, ProblemSource
-from torl_env.protocol import Parser
+from torl_env.sandbox.shared import SandboxLease
 from torl_env.sandbox.types import Sandbox
+from torl_env.snapshot import EnvState
 from torl_env.spaces import Unicode
-from torl_env.state import EnvState
-from torl_env.tools.parsers import resolve_parser
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from torl_env import Parser, closes_tool_call
-from torl_env.protocol import FencedParser
+from torl_env.parsing.fenced import FencedParser
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from agents.core.policy import Policy
 from agents.core.prompts import Prompt, decode
 from agents.core.types import Completion, FinishReason, Sampling, Trajectory, Turn
 from torl_env import EnvState, Parser, StepResult, ToRLMathVectorEnv, is_scorable
+from torl_env.parsing.fenced import FencedParser
 from torl_env.problems.types import Problem
-from torl_env.protocol import FencedParser
 
 MakeEnvs = Callable[[Sequence[Problem], int], ToRLMathVectorEnv]
 """Builds an environment over these problems, each `group_size` times in a row."""

@@ -8,7 +8,7 @@ from agents.core.branching import Point
 from agents.core.prompts import decode
 from agents.core.types import Trajectory, Turn
 from torl_env import EnvState, Parser, ToolCall
-from torl_env.protocol import FencedParser, Malformed
+from torl_env.parsing.fenced import FencedParser, Malformed
 
 
 class Repair(StrEnum):

@@ -15,8 +15,8 @@ from agents.core.testing import phrase_tokenizer, tiny_model
 from agents.core.types import Sampling
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call
+from torl_env.parsing.styles import resolve_parser
 from torl_env.problems.types import Problem
-from torl_env.tools.parsers import resolve_parser
 
 PROBLEMS = [Problem(f"p{i}", "What is 6*7?", "42") for i in range(8)]
 JSON = '{"name": "python", "arguments": {"code": "print(6*7)"}}'

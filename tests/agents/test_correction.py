@@ -15,8 +15,8 @@ from agents.thor import Correction, Repair, SelfCorrecting, best, executed, judg
 from agents.thor.selection import grouped, read_candidates
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call
+from torl_env.parsing.styles import resolve_parser
 from torl_env.problems.types import Problem
-from torl_env.tools.parsers import resolve_parser
 
 PROBLEM = Problem("p", "What is 6*7?", "42")
 GOOD, BAD = "\n```python\nprint(6*7)\n```", "\n```python\nprint(1/0)\n```"

@@ -20,8 +20,8 @@ from agents.thor import THOR, Repair
 from agents.thor.cutting import call_start, cut, failed_turns, point_at
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call
+from torl_env.parsing.styles import resolve_parser
 from torl_env.problems.types import Problem
-from torl_env.tools.parsers import resolve_parser
 
 PROBLEM = Problem("p", "What is 6*7?", "42")
 GOOD, BAD = "\n```python\nprint(6*7)\n```", "\n```python\nprint(1/0)\n```"

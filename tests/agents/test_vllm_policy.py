@@ -20,8 +20,8 @@ from agents.core.prompts import PlainPrompt
 from agents.core.rollout import Rollout
 from agents.core.types import Sampling
 from torl.wiring import env_options, envs_over
+from torl_env.parsing.fenced import FencedParser
 from torl_env.problems.types import Problem
-from torl_env.protocol import FencedParser
 
 CALL, ANSWER = "Hm.\n```python\nprint(6*7)\n```", "So \\boxed{42}."
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import rewards
-from torl_env import INFO_KEYS, ActionKind, EnvConfig, StopReason, ToRLMathEnv, protocol
+from torl_env import INFO_KEYS, ActionKind, EnvConfig, StopReason, ToRLMathEnv
+from torl_env.parsing import fenced
 from torl_env.sandbox import NAMES
 from torl_env.sandbox.forkserver.config import Layer
 from torl_env.sandbox.types import Limits, Sandbox, Status
@@ -46,8 +47,8 @@ def test_gymnasiums_headings_in_their_order() -> None:
 
 
 def test_the_grammar_is_the_one_of_the_code() -> None:
-    assert protocol.__doc__ is not None
-    table = [line for line in protocol.__doc__.splitlines() if line.startswith("|")]
+    assert fenced.__doc__ is not None
+    table = [line for line in fenced.__doc__.splitlines() if line.startswith("|")]
     for line in table:
         assert line in ENVIRONMENT
 

@@ -226,7 +226,7 @@ def test_a_sandbox_that_does_not_open_voids_the_episode(monkeypatch: pytest.Monk
     def broken(name: str) -> Sandbox:
         raise SandboxError("no kernel")
 
-    monkeypatch.setattr("torl_env.lease._make", broken)
+    monkeypatch.setattr("torl_env.sandbox.shared._make", broken)
     env = ToRLMathEnv(problems=PROBLEMS, sandbox="fusion")
     env.reset()
     assert env.step(CALL)[4]["infra_error"] == "SandboxError: no kernel"
@@ -409,7 +409,7 @@ def test_the_shared_sandbox_is_closed_with_the_last_env(monkeypatch: pytest.Monk
         opened.append(SubprocessSandbox())
         return opened[-1]
 
-    monkeypatch.setattr("torl_env.lease._make", open_one)
+    monkeypatch.setattr("torl_env.sandbox.shared._make", open_one)
     envs = [ToRLMathEnv(PROBLEMS, sandbox="unsafe") for _ in range(2)]
     assert opened == []
     for env in envs:

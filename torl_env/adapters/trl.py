@@ -23,8 +23,8 @@ from typing import Any, Unpack
 from torl_env.config import OverBudget
 from torl_env.env import ToRLMathEnv
 from torl_env.info import is_scorable
-from torl_env.observation import NOTICE
 from torl_env.options import EnvOptions
+from torl_env.parsing.observation import NOTICE
 from torl_env.problems.types import Problem, ProblemSource
 from torl_env.sandbox.types import Sandbox
 

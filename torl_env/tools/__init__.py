@@ -1,7 +1,6 @@
-"""Tools that a model may call, and the styles in which it writes the calls."""
+"""Tools that a model may call."""
 
 from torl_env.tools.function import FunctionTool, tool
-from torl_env.tools.parsers import HermesParser, XmlParser
 from torl_env.tools.python import PythonTool
 from torl_env.tools.session import CodeSession
 from torl_env.tools.types import Outcome, SubmittingTool, Tool, ToolContext, ToolError, ToolResult
@@ -9,7 +8,6 @@ from torl_env.tools.types import Outcome, SubmittingTool, Tool, ToolContext, Too
 __all__ = [
     "CodeSession",
     "FunctionTool",
-    "HermesParser",
     "Outcome",
     "PythonTool",
     "SubmittingTool",
@@ -17,6 +15,5 @@ __all__ = [
     "ToolContext",
     "ToolError",
     "ToolResult",
-    "XmlParser",
     "tool",
 ]

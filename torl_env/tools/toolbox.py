@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from torl_env.protocol import ToolCall
+from torl_env.parsing.fenced import ToolCall
 from torl_env.sandbox.types import Status
 from torl_env.tools.python import PythonTool
 from torl_env.tools.types import (

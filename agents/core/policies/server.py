@@ -21,7 +21,7 @@ from agents.core.policy import Tokenizer
 from agents.core.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
-from torl_env.protocol import FencedParser
+from torl_env.parsing.fenced import FencedParser
 
 RETRIED = (408, 409, 429, 500, 502, 503, 504)
 """Answers of a server that may be otherwise in a moment."""

@@ -17,7 +17,7 @@ from agents.core.policy import Tokenizer
 from agents.core.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
-from torl_env.protocol import FencedParser
+from torl_env.parsing.fenced import FencedParser
 
 
 @dataclass(frozen=True, slots=True)

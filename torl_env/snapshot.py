@@ -8,10 +8,10 @@ import gymnasium as gym
 import numpy as np
 
 from torl_env.episode import Episode, EpisodeState, Segment, StopReason
-from torl_env.lane import Lane
-from torl_env.observation import Report
+from torl_env.episode_runner import Lane
+from torl_env.parsing.fenced import ActionKind
+from torl_env.parsing.observation import Report
 from torl_env.problems.types import Problem, ProblemSource
-from torl_env.protocol import ActionKind
 from torl_env.sandbox.types import Status
 from torl_env.tools.session import CodeSession
 

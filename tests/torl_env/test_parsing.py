@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torl_env.protocol import (
+from torl_env.parsing.fenced import (
     FencedParser,
     Malformed,
     ToolCall,
     Unfinished,
     closes_tool_call,
 )
-from torl_env.tools import HermesParser, XmlParser
+from torl_env.parsing.styles import HermesParser, XmlParser
 
 FENCED = FencedParser()
 BLOCK = "```python\nprint(1)\n```"

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-from torl_env.protocol import FencedParser, Malformed, Parser, Reading, ToolCall
+from torl_env.parsing.fenced import FencedParser, Malformed, Parser, Reading, ToolCall
 from torl_env.tools.types import Tool
 
 

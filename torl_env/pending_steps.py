@@ -11,7 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from torl_env.lane import StepResult, Steps
+from torl_env.episode_runner import StepResult, Steps
 from torl_env.tools.toolbox import Job
 
 THREADS = 128

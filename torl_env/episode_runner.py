@@ -14,8 +14,8 @@ from torl_env.config import EnvConfig
 from torl_env.episode import Continue, Episode, RunTool
 from torl_env.errors import SandboxError
 from torl_env.info import build_info
+from torl_env.parsing.fenced import ToolCall
 from torl_env.problems.types import Problem
-from torl_env.protocol import ToolCall
 from torl_env.sandbox.types import Sandbox
 from torl_env.tools.session import CodeSession
 from torl_env.tools.toolbox import Job, Toolbox
