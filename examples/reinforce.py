@@ -40,14 +40,14 @@ class Reinforce(Algorithm):
 
 def main() -> None:
     """Train for a few seconds and look at the metrics that every run writes."""
-    from agents.core.acting import CopyActor
     from agents.core.policies.transformers import TransformersPolicy
-    from agents.core.prompts import PlainPrompt
-    from agents.core.rollout import Rollout
-    from agents.core.runs import Run
-    from agents.core.testing import phrase_tokenizer, tiny_model
-    from agents.core.trainer import RLTrainer
-    from agents.core.training import Training
+    from agents.core.rollout.engine import Rollout
+    from agents.core.rollout.prompts import PlainPrompt
+    from agents.core.run.folder import Run
+    from agents.core.testing.tiny import phrase_tokenizer, tiny_model
+    from agents.core.trainer.options import Training
+    from agents.core.trainer.trainer import RLTrainer
+    from agents.core.trainer.weight_sync import CopyActor
     from agents.core.types import Sampling
     from torl.wiring import env_options, envs_over
     from torl_env import closes_tool_call

@@ -17,7 +17,7 @@ def chat_tokenizer() -> Any:
     """One id a phrase, and Qwen's chat template, which can render tool calls."""
     from trl.chat_template_utils import qwen2_5_chat_template
 
-    from agents.core.testing import phrase_tokenizer
+    from agents.core.testing.tiny import phrase_tokenizer
 
     tokenizer = phrase_tokenizer(PHRASES)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
@@ -32,7 +32,7 @@ def train(folder: str, steps: int = 2) -> list[dict[str, float]]:
     from transformers import PrinterCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    from agents.core.testing import tiny_model
+    from agents.core.testing.tiny import tiny_model
     from torl_env.adapters.trl import answer_reward, environment_factory, rows
     from torl_env.problems import Listed, Problem
 

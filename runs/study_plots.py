@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from study_plan import Study
 from study_run import folder
 
-from agents.core.storage import replacing
+from agents.core.run.storage import replacing
 from benchmarks.report.plots import FAINT, INK
 
 if TYPE_CHECKING:

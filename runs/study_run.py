@@ -17,13 +17,13 @@ from typing import Any
 
 from study_plan import EXTRA_STEPS, SPECS, Scale, Spec
 
-from agents.core import models
-from agents.core.acting import CopyActor
-from agents.core.prompts import make_prompt
-from agents.core.provenance import commit, versions
-from agents.core.runs import Run
-from agents.core.storage import dump_line, write_json
-from agents.core.training import Training
+from agents.core.models import loading
+from agents.core.rollout.prompts import make_prompt
+from agents.core.run.folder import Run
+from agents.core.run.provenance import commit, versions
+from agents.core.run.storage import dump_line, write_json
+from agents.core.trainer.options import Training
+from agents.core.trainer.weight_sync import CopyActor
 from agents.core.types import Sampling, Trajectory
 from agents.sft import SFT, TraceWriter, save, train_sft, warm_start_traces
 from agents.thor.correction import Correction, SelfCorrecting
@@ -151,7 +151,7 @@ class _Work:
 
     def imitate(self) -> dict[str, Any]:
         """SFT on traces whose every output is a real execution."""
-        model, tokenizer = models.load(self.start)
+        model, tokenizer = loading.load(self.start)
         model.train()
         # Not the problems that an earlier SFT stage has seen.
         order = self.seed + (7 if not self.spec.start else 1007)
@@ -165,7 +165,7 @@ class _Work:
         )
         train_sft(model, tokenizer, traces, SFT(seed=self.seed), self.run)
         save(model, tokenizer, self.run.path / "weights")
-        copy, _ = models.load(str(self.run.path / "weights"), dtype="bfloat16")
+        copy, _ = loading.load(str(self.run.path / "weights"), dtype="bfloat16")
         return {"traces": len(traces), **self._evaluate(copy, tokenizer)}
 
     def _imitated(self, order: int) -> list[Problem]:
@@ -178,7 +178,7 @@ class _Work:
 
     def reinforce(self) -> dict[str, Any]:
         """RL for the given steps, or until another run's tokens are reached."""
-        from agents.core.trainer import RLTrainer
+        from agents.core.trainer.trainer import RLTrainer
 
         spec, scale = self.spec, self.scale
         steps, enough = scale.steps, float("inf")
@@ -189,8 +189,8 @@ class _Work:
             steps, enough = steps + EXTRA_STEPS, other["tokens"]
         sizes = {"group_size": scale.group, "prompts_per_step": scale.prompts}
         algorithm = make_algorithm(spec.algorithm, spec.settings, sizes)
-        model, tokenizer = models.load(self.start)
-        copy, _ = models.load(self.start, dtype="bfloat16")
+        model, tokenizer = loading.load(self.start)
+        copy, _ = loading.load(self.start, dtype="bfloat16")
         rollout = make_rollout(
             *(copy, tokenizer, self.sandbox, env_options(spec.tool_budget, spec.reward)),
             *(Sampling(1.0, max_tokens=scale.max_tokens), "chat"),

@@ -21,7 +21,7 @@ from study_plan import EXTRA_STEPS, SPECS, Row, Scale, Study
 from study_plots import draw
 from study_run import finished, folder
 
-from agents.core.storage import replacing, write_json, write_text
+from agents.core.run.storage import replacing, write_json, write_text
 from agents.core.types import Trajectory
 from benchmarks.heldout.statistics import UNKNOWN, Difference, Estimate, holm, paired
 from benchmarks.heldout.summary import per_problem

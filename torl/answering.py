@@ -96,8 +96,8 @@ def _played(
     overlap: bool = False,
 ) -> Collect:
     """A policy in the environment; its tokenizer makes the ids of the prompt."""
-    from agents.core.prompts import PlainPrompt, make_prompt
-    from agents.core.rollout import Rollout
+    from agents.core.rollout.engine import Rollout
+    from agents.core.rollout.prompts import PlainPrompt, make_prompt
     from torl.wiring import collector, env_options, envs_over
     from torl_env.sandbox import make_sandbox
 
@@ -113,7 +113,7 @@ def _played(
 def _served(options: "EvalOptions", sampling: Sampling) -> Collect:
     """Answers by a server with OpenAI's interface."""
     from agents.core.policies.server import Server, ServerPolicy
-    from agents.core.prompts import PROMPTS, TEXT_SYSTEM, TOOL_SYSTEM, TORL_TEMPLATE
+    from agents.core.rollout.prompts import PROMPTS, TEXT_SYSTEM, TOOL_SYSTEM, TORL_TEMPLATE
 
     if options.prompt not in PROMPTS:
         raise CommandError(
@@ -139,10 +139,10 @@ def _tokenizer(name: str | None) -> Any:
         return None
     from transformers import AutoTokenizer
 
-    from agents.core import models
+    from agents.core.models import loading
 
     try:
-        return AutoTokenizer.from_pretrained(models.resolve(name))
+        return AutoTokenizer.from_pretrained(loading.resolve(name))
     except (OSError, ValueError) as error:
         raise CommandError(f"--tokenizer {name}: {str(error).splitlines()[0]}") from error
 

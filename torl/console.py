@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from agents.core.models import ModelError
-from agents.core.storage import RecordError
+from agents.core.models.loading import ModelError
+from agents.core.run.storage import RecordError
 from benchmarks.report.tables import Table
 from torl_env.errors import TorlError
 

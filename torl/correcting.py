@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.core.storage import dump_line
+from agents.core.run.storage import dump_line
 from agents.core.types import Sampling, Trajectory
 from agents.thor import Correction, Repair, SelfCorrecting
 from torl.console import CommandError, say
@@ -83,7 +83,7 @@ class Correcting:
 
     def __call__(self, problems: Sequence[Problem], k: int, seed: int) -> Iterator[Trajectory]:
         """As many trajectories as an evaluation asks for, batch by batch."""
-        from agents.core.rollout import batches
+        from agents.core.rollout.engine import batches
 
         for batch in batches(problems, self._rows, k):
             rows = self._corrects.collect(batch, k, seed)
@@ -109,14 +109,14 @@ def _rollout(options: "EvalOptions") -> Any:
     """The engine of the evaluation, with states to go back to."""
     import torch
 
-    from agents.core import models
+    from agents.core.models import loading
     from torl.wiring import env_options, make_rollout
     from torl_env.sandbox import make_sandbox
 
     temperature = TEMPERATURE if options.temperature is None else options.temperature
     sampling = Sampling(temperature, options.top_p, options.max_tokens)
     torch.manual_seed(options.seed)
-    model, tokenizer = models.load(options.model, dtype="bfloat16", device=options.device)
+    model, tokenizer = loading.load(options.model, dtype="bfloat16", device=options.device)
     envs = env_options(options.tool_budget)
     return make_rollout(
         *(model, tokenizer, make_sandbox("local"), envs, sampling, options.prompt),
@@ -126,7 +126,7 @@ def _rollout(options: "EvalOptions") -> Any:
 
 def accounts(file: Path) -> dict[tuple[str, int], dict[str, int]]:
     """What was taken back of each problem and sample; a repeated one counts as it was last."""
-    from agents.core.storage import read_lines
+    from agents.core.run.storage import read_lines
 
     return {
         (line.pop("problem_id"), line.pop("sample")): line for line in map(dict, read_lines(file))

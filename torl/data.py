@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from agents.core.storage import dump_line, replacing, write_json
+from agents.core.run.storage import dump_line, replacing, write_json
 from benchmarks.heldout.contamination import LEAKS, Contamination, Overlap, contamination
 from benchmarks.heldout.suites import SUITES, open_suite
 from benchmarks.report.tables import Table

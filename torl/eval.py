@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from agents.core.models import DEFAULT_MODEL
+from agents.core.models.loading import DEFAULT_MODEL
 from agents.core.policies.server import ServerError
-from agents.core.provenance import commit, versions
+from agents.core.run.provenance import commit, versions
 from agents.core.types import Sampling, Trajectory
 from benchmarks.heldout import Header, Summary, fingerprint, summary_path
 from benchmarks.heldout.code_suites import GRADER, Task, grading, load_tasks

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from agents.core.training import Training
+from agents.core.trainer.options import Training
 
 _BILLIONS = re.compile(r"(\d+(?:\.\d+)?)[bB]\b")
 
@@ -84,7 +84,7 @@ def parameters(model: str) -> float:
     """
     from pathlib import Path
 
-    from agents.core.models import resolve
+    from agents.core.models.loading import resolve
 
     source = resolve(model)
     if Path(source).is_dir():

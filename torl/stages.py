@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from agents.core import processes
 from agents.core.policies.server import ServerError
-from agents.core.runs import Run
-from agents.core.training import TrainingError
+from agents.core.run.folder import Run
+from agents.core.trainer import distributed
+from agents.core.trainer.options import TrainingError
 from agents.core.types import Sampling
 from benchmarks.heldout import summary_path
 from torl.console import CommandError, progress
@@ -20,7 +20,7 @@ from torl.wiring import collector, env_options, make_rollout, rollout_over
 from torl_env.problems.types import Problem
 
 if TYPE_CHECKING:
-    from agents.core.prompts import Prompt
+    from agents.core.rollout.prompts import Prompt
     from agents.sft import Trace
 
 
@@ -39,22 +39,22 @@ class Job:
         if not problems and options.traces is None:
             return options.model
         if not self.run.warm_start.is_dir():
-            processes.from_main(lambda: self._imitate(problems))
+            distributed.from_main(lambda: self._imitate(problems))
         return str(self.run.warm_start)
 
     def _imitate(self, problems: Sequence[Problem]) -> None:
         """Among several processes the first does it in a process apart, as one would alone."""
-        if processes.count() > 1:
+        if distributed.count() > 1:
             command = [sys.executable, "-m", "torl.warm_start", str(self.run.path)]
-            if subprocess.run(command, env=processes.alone(os.environ), check=False).returncode:
+            if subprocess.run(command, env=distributed.alone(os.environ), check=False).returncode:
                 raise CommandError("the warm start failed; its own message stands above")
             return
-        from agents.core import models
-        from agents.core.prompts import make_prompt
+        from agents.core.models import loading
+        from agents.core.rollout.prompts import make_prompt
         from agents.sft import SFT, save, train_sft
 
         options = self.options
-        model, tokenizer = models.load(options.model)
+        model, tokenizer = loading.load(options.model)
         model.train()
         prompt = make_prompt(options.prompt, tokenizer)
         traces = self._traces(problems, prompt, tokenizer)
@@ -92,13 +92,13 @@ class Job:
     def reinforce(self, start: str, problems: Sequence[Problem]) -> bool:
         """The RL stage; False when the user stopped it."""
         options = self.options
-        from agents.core.trainer import RLTrainer
+        from agents.core.trainer.trainer import RLTrainer
 
         checkpoint = self.run.checkpoint()
-        training, algorithm = training_of(options, processes.count()), algorithm_of(options)
+        training, algorithm = training_of(options, distributed.count()), algorithm_of(options)
         per_step = training.optimizer_steps
         done = int(checkpoint.name.rsplit("-", 1)[1]) // per_step if checkpoint else 0
-        processes.from_main(lambda: self.run.rewind("rl", done))
+        distributed.from_main(lambda: self.run.rewind("rl", done))
         if done >= options.steps:
             return True
         model, tokenizer, actor = self._players(start, algorithm.branches)
@@ -122,22 +122,22 @@ class Job:
 
     def _players(self, start: str, branches: bool) -> tuple[Any, Any, Any]:
         """The model in training, its tokenizer, and what samples with its weights."""
-        from agents.core import models
-        from agents.core.acting import CopyActor
-        from agents.core.lora import Lora, with_lora
+        from agents.core.models import loading
+        from agents.core.models.lora import Lora, with_lora
+        from agents.core.trainer.weight_sync import CopyActor
 
         options = self.options
-        model, tokenizer = models.load(start)
+        model, tokenizer = loading.load(start)
         sampling, vllm = sampling_of(options), vllm_of(options)
         if vllm is not None:
-            from agents.core.generation import VLLMActor
+            from agents.core.trainer.vllm_generation import VLLMActor
 
             actor: Any = VLLMActor(
                 vllm,
                 lambda policy: rollout_over(policy, *self._where(sampling), keep_states=branches),
             )
         else:
-            copy, _ = models.load(start, dtype="bfloat16")
+            copy, _ = loading.load(start, dtype="bfloat16")
             rollout = make_rollout(copy, tokenizer, *self._where(sampling), keep_states=branches)
             actor = CopyActor(rollout, copy)
         if options.lora_rank:
@@ -147,10 +147,10 @@ class Job:
     def evaluate(self, name: str, model: str, problems: Sequence[Problem]) -> None:
         """Evaluate once, in the first process; the records go to the run's `eval` folder."""
         if problems:
-            processes.from_main(lambda: self._evaluate(name, model, problems))
+            distributed.from_main(lambda: self._evaluate(name, model, problems))
 
     def _evaluate(self, name: str, model: str, problems: Sequence[Problem]) -> None:
-        from agents.core import models
+        from agents.core.models import loading
         from torl.eval import EvalOptions, measure
 
         options = self.options
@@ -166,7 +166,7 @@ class Job:
         out = self.run.path / "eval" / f"{name}.jsonl"
         if summary_path(out).is_file():
             return
-        loaded, tokenizer = models.load(model, dtype="bfloat16")
+        loaded, tokenizer = loading.load(model, dtype="bfloat16")
         sampling = Sampling(told.temperature or 0.0, max_tokens=told.max_tokens)
         rollout = make_rollout(loaded, tokenizer, *self._where(sampling))
         measure(told, problems, out, collector(rollout, told.rows))
@@ -179,7 +179,7 @@ class Job:
 @contextmanager
 def _shown(*what: Any, **how: Any) -> Iterator[Callable[[int], None]]:
     """A progress bar, of the first process alone."""
-    if not processes.is_main():
+    if not distributed.is_main():
         yield lambda count: None
         return
     with progress(*what, **how) as move:

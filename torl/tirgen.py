@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.core.models import DEFAULT_MODEL
-from agents.core.storage import drop_torn_line, dump_line, read_lines, replacing, write_json
+from agents.core.models.loading import DEFAULT_MODEL
+from agents.core.run.storage import drop_torn_line, dump_line, read_lines, replacing, write_json
 from agents.core.types import Sampling
 from agents.sft import write_texts
 from agents.thor.filters import (
@@ -30,7 +30,7 @@ from torl_env.problems import Listed, load
 from torl_env.problems.types import Problem
 
 if TYPE_CHECKING:
-    from agents.core.prompts import Prompt
+    from agents.core.rollout.prompts import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,15 +241,15 @@ class _Writers:
     """Generator, refiner and environments of one run."""
 
     def __init__(self, options: TIRGenOptions, stack: ExitStack) -> None:
-        from agents.core import models
+        from agents.core.models import loading
         from agents.core.policies.transformers import TransformersPolicy
-        from agents.core.prompts import make_prompt
+        from agents.core.rollout.prompts import make_prompt
         from torl_env.sandbox import make_sandbox
 
         self._options = options
         self._how = TIRGen(fragments=options.fragments)
         self._sandbox = stack.enter_context(make_sandbox("local"))
-        model, tokenizer = models.load(options.model, dtype="bfloat16", device=options.device)
+        model, tokenizer = loading.load(options.model, dtype="bfloat16", device=options.device)
         self._prompt: Prompt = make_prompt(options.prompt, tokenizer)
         self._steps = TransformersPolicy(model, tokenizer, _ends_step, marker="\n")
         self._round = 0
@@ -274,13 +274,13 @@ class _Writers:
         return generate_together(problems, envs, self._reason(), self._refiner, self._how)
 
     def _seed(self) -> int:
-        from agents.core.rollout import row_seed
+        from agents.core.rollout.engine import row_seed
 
         self._round += 1
         return row_seed(self._options.seed, self._name, self._round)
 
     def _reason(self) -> Reason:
-        from agents.core.writing import write
+        from agents.core.policies.writing import write
 
         options, tokenizer = self._options, self._steps.tokenizer
         how = Sampling(options.temperature, options.top_p, options.step_tokens)
@@ -305,14 +305,16 @@ class _Writers:
 
     def _local(self, tokenizer: Any) -> Write:
         """A refiner that is loaded here; by default the generator's own weights."""
-        from agents.core import models
+        from agents.core.models import loading
         from agents.core.policies.transformers import TransformersPolicy
-        from agents.core.prompts import ChatPrompt
-        from agents.core.writing import write
+        from agents.core.policies.writing import write
+        from agents.core.rollout.prompts import ChatPrompt
 
         options, model = self._options, self._steps.model
         if options.refiner:
-            model, tokenizer = models.load(options.refiner, dtype="bfloat16", device=options.device)
+            model, tokenizer = loading.load(
+                options.refiner, dtype="bfloat16", device=options.device
+            )
         policy = TransformersPolicy(model, tokenizer)
         prompt = ChatPrompt(tokenizer, system="")
         how = Sampling(options.temperature, options.top_p, options.refined_tokens)

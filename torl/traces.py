@@ -7,8 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from agents.core.models import DEFAULT_MODEL
-from agents.core.storage import replacing
+from agents.core.models.loading import DEFAULT_MODEL
+from agents.core.run.storage import replacing
 from agents.core.types import Trajectory
 from agents.sft import accepted, chosen, is_good, ran_clean, write_texts, write_traces
 from benchmarks.heldout import records

@@ -4,8 +4,8 @@ import dataclasses
 import time
 from pathlib import Path
 
-from agents.core import processes
-from agents.core.runs import Run, RunError
+from agents.core.run.folder import Run, RunError
+from agents.core.trainer import distributed
 from benchmarks.report.plots import figure5, write_csv
 from benchmarks.report.runs import open_run
 from benchmarks.report.tables import results
@@ -22,8 +22,8 @@ def main(options: TrainOptions) -> int:
     """Run all stages; with --resume, those that are left."""
     if options.dry_run:
         return _dry_run(options)
-    processes.join()
-    options, found = processes.from_main(lambda: _opened(options))
+    distributed.join()
+    options, found = distributed.from_main(lambda: _opened(options))
     started = time.perf_counter()
     from transformers.utils import logging
 
@@ -40,8 +40,8 @@ def main(options: TrainOptions) -> int:
         stopped = not job.reinforce(start, found.schedule)
         if not stopped:
             job.evaluate("after", str(run.checkpoint() or start), found.heldout)
-    processes.leave()
-    if not processes.is_main():
+    distributed.leave()
+    if not distributed.is_main():
         return 130 if stopped else 0
     if stopped:
         say(f"stopped; `torl train --out {options.out} --resume` goes on from here")
@@ -55,10 +55,10 @@ def _dry_run(options: TrainOptions) -> int:
     from torl.plan import Plan, parameters
 
     algorithm = algorithm_of(options)
-    count = processes.count()
+    count = distributed.count()
     plan = Plan(
         *(parameters(options.model), options.warm_start, training_of(options, count)),
-        *(count, processes.sharded(), options.policy),
+        *(count, distributed.sharded(), options.policy),
     )
     what = f"algorithm    {type(algorithm).__name__}, {algorithm.loss}"
     print("\n".join([what, *plan.lines()]))
@@ -67,7 +67,7 @@ def _dry_run(options: TrainOptions) -> int:
 
 def _opened(options: TrainOptions) -> tuple[TrainOptions, Material]:
     """Check everything; read the options of the run to resume, or write those of a new one."""
-    from agents.core import models
+    from agents.core.models import loading
 
     if options.resume:
         options = stored_options(options.out)
@@ -79,7 +79,7 @@ def _opened(options: TrainOptions) -> tuple[TrainOptions, Material]:
         )
     options = resolved(options)
     check_settings(options)
-    models.check(options.model)
+    loading.check(options.model)
     check_vllm(options)
     found = gather(options)
     check_prompts(options, found.schedule)

@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from agents.core import processes
-from agents.core.training import TrainingError, check_window
+from agents.core.trainer import distributed
+from agents.core.trainer.options import TrainingError, check_window
 from torl.console import CommandError
 from torl.train_options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
 from torl_env.problems.types import Problem
@@ -21,7 +21,7 @@ def check_settings(options: TrainOptions) -> None:
         CommandError: One does not.
         ValueError: So do those that say themselves what they expect.
     """
-    from agents.core.prompts import PROMPTS
+    from agents.core.rollout.prompts import PROMPTS
     from rewards import reward
 
     for name in ("tool_budget", "warm_start", "eval_problems", "lora_rank", "threads"):
@@ -30,7 +30,7 @@ def check_settings(options: TrainOptions) -> None:
             raise CommandError(f"--{word}: expected 0 or more, got {getattr(options, name)}")
     reward(options.reward)
     algorithm_of(options), sampling_of(options)
-    training_of(options, processes.count()).passes(processes.count())
+    training_of(options, distributed.count()).passes(distributed.count())
     _check_trackers(options.report_to)
     if options.prompt not in PROMPTS:
         raise CommandError(
@@ -68,8 +68,8 @@ def check_vllm(options: TrainOptions) -> None:
     vllm = vllm_of(options)
     if vllm is None:
         return
-    from agents.core.generation import check
     from agents.core.policies.server import ServerError
+    from agents.core.trainer.vllm_generation import check
 
     try:
         check(vllm)
@@ -87,10 +87,10 @@ def check_prompts(options: TrainOptions, problems: Sequence[Problem]) -> None:
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    from agents.core import models
-    from agents.core.prompts import make_prompt
+    from agents.core.models import loading
+    from agents.core.rollout.prompts import make_prompt
 
-    source = models.resolve(options.model)
+    source = loading.resolve(options.model)
     tokenizer = AutoTokenizer.from_pretrained(source)
     if tokenizer.eos_token_id is None:
         raise CommandError(

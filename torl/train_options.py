@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from agents.core.algorithm import Algorithm
-from agents.core.training import Training
+from agents.core.trainer.options import Training
 from agents.core.types import Sampling
 from torl.algorithms import implied, make_algorithm
 from torl.console import CommandError
 
 if TYPE_CHECKING:
-    from agents.core.generation import VLLM
+    from agents.core.trainer.vllm_generation import VLLM
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def vllm_of(options: TrainOptions) -> "VLLM | None":
     """Where vLLM samples; `None` where transformers does."""
     if options.policy == "transformers":
         return None
-    from agents.core.generation import VLLM, Mode
+    from agents.core.trainer.vllm_generation import VLLM, Mode
 
     mode = Mode.COLOCATE if options.policy == "vllm" else Mode.SERVER
     rows = options.prompts * options.group

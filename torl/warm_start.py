@@ -15,7 +15,7 @@ from torl.train import stored_options, use_threads
 
 def main(out: Path) -> int:
     """Train on traces as the run's options say, into its folder."""
-    from agents.core.runs import Run
+    from agents.core.run.folder import Run
     from torl_env.sandbox import make_sandbox
 
     options = stored_options(out)

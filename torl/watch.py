@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from agents.core.storage import RecordError, read_lines
+from agents.core.run.storage import RecordError, read_lines
 from benchmarks.report.page import render
 from benchmarks.report.runs import Run, open_run, series
 from torl.console import CommandError, clock, say

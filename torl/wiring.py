@@ -52,8 +52,8 @@ def rollout_over(
     overlap: bool = False,
 ) -> Any:
     """A rollout engine over a policy; with its states kept it can be branched."""
-    from agents.core.prompts import make_prompt
-    from agents.core.rollout import Rollout
+    from agents.core.rollout.engine import Rollout
+    from agents.core.rollout.prompts import make_prompt
 
     make_envs = envs_over(sandbox, options)
     made = make_prompt(prompt, policy.tokenizer)
@@ -94,7 +94,7 @@ class Collecting:
 
     def __call__(self, problems: Sequence[Problem], k: int, seed: int) -> Iterator[Trajectory]:
         """`k` trajectories of each problem, in the order of the problems."""
-        from agents.core.rollout import batches
+        from agents.core.rollout.engine import batches
 
         heard = {"on_end": self.on_end} if self.tells and self.on_end else {}
         for batch in batches(problems, self._rows, k):
@@ -123,7 +123,7 @@ def make_collector(
         model: `smollm2`, a folder (a model, a checkpoint or a run) or a hub id.
         tool_budget: C, tool calls per episode; 0 is text only.
         sampling: How to sample.
-        prompt: Prompt style, see `agents.core.prompts.PROMPTS`.
+        prompt: Prompt style, see `agents.core.rollout.prompts.PROMPTS`.
         seed: Unused by sampling itself, which is seeded per call; fixes torch's generator.
         device: `cpu`, `cuda`, ...; `None` takes an accelerator where there is one.
         rows: Episodes at a time.
@@ -135,7 +135,7 @@ def make_collector(
     """
     import torch
 
-    from agents.core import models
+    from agents.core.models import loading
     from torl_env.sandbox import make_sandbox
 
     torch.manual_seed(seed)
@@ -146,7 +146,7 @@ def make_collector(
         return collector(rollout_over(sampler, *where, overlap=True), rows)
     if policy != "transformers":
         raise ValueError(f"unknown policy {policy!r}: expected transformers or vllm")
-    loaded, tokenizer = models.load(model, dtype="bfloat16", device=device)
+    loaded, tokenizer = loading.load(model, dtype="bfloat16", device=device)
     rollout = make_rollout(loaded, tokenizer, make_sandbox("local"), options, sampling, prompt)
     return collector(rollout, rows)
 
@@ -162,11 +162,11 @@ def vllm_policy(model: str, rows: int, device: str | None = None) -> Any:
 
     from transformers import AutoTokenizer
 
-    from agents.core import models
+    from agents.core.models import loading
     from agents.core.policies.vllm import VLLMPolicy
     from agents.core.policies.vllm_engines import async_engine
 
-    source, here = models.resolve(model), models.default_device()
+    source, here = loading.resolve(model), loading.default_device()
     if device not in (None, here):
         raise ValueError(f"vLLM takes the device it was built for, {here}, not {device}")
     # Compilation takes minutes on a CPU and gains nothing there.

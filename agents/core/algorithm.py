@@ -10,8 +10,8 @@ from agents.core.types import Trajectory
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from agents.core.batch import Batch
-    from agents.core.branching import Brancher
+    from agents.core.rollout.branching import Brancher
+    from agents.core.trainer.batch import Batch
 
 Group = Sequence[Trajectory]
 """The trajectories of one problem."""

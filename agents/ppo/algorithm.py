@@ -9,7 +9,7 @@ from agents.core.algorithm import Algorithm, Group, Loss
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from agents.core.batch import Batch
+    from agents.core.trainer.batch import Batch
     from agents.ppo.critic import Critic
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents.core.batch import Batch
-from agents.core.lora import trunk
-from agents.core.scoring import score_responses
+from agents.core.models.lora import trunk
+from agents.core.trainer.batch import Batch
+from agents.core.trainer.logprobs import score_responses
 
 
 class Critic(nn.Module):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from agents.core import processes
+from agents.core.trainer import distributed
 from agents.core.types import Trajectory
 
 
@@ -90,7 +90,7 @@ def sampler_logprobs(trajectories: Sequence[Trajectory], like_BT: Tensor) -> Ten
 
 def whitened(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """Values with mean 0 and standard deviation 1 over all processes' ids where the mask is 1."""
-    chosen = torch.cat(processes.gathered([values_BT[mask_BT > 0].cpu()]))
+    chosen = torch.cat(distributed.gathered([values_BT[mask_BT > 0].cpu()]))
     if chosen.numel() < 2:
         return values_BT * mask_BT
     return (values_BT - chosen.mean()) / (chosen.std() + 1e-8) * mask_BT

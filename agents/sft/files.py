@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.core.prompts import Prompt
+from agents.core.rollout.prompts import Prompt
 from agents.core.types import Trajectory
 from agents.sft.traces import Trace
 

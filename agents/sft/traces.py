@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.core.prompts import Prompt
+from agents.core.rollout.prompts import Prompt
 from torl_env import ToRLMathEnv
 from torl_env.problems.procedural import worked
 from torl_env.problems.types import Problem

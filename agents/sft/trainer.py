@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.core.progress import Progress, Silent
-from agents.core.runs import Run
-from agents.core.scoring import score
-from agents.core.training import no_checkpointing
+from agents.core.run.folder import Run
+from agents.core.run.progress import Progress, Silent
+from agents.core.trainer.logprobs import score
+from agents.core.trainer.options import no_checkpointing
 from agents.sft.traces import IGNORED, Trace
 
 

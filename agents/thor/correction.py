@@ -9,8 +9,8 @@ accounted for here.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from agents.core.branching import Point
-from agents.core.rollout import Rollout
+from agents.core.rollout.branching import Point
+from agents.core.rollout.engine import Rollout
 from agents.core.types import Trajectory
 from agents.thor.cutting import Repair, cut, point_at
 from torl_env import EnvState, StepResult

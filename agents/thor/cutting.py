@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
-from agents.core.branching import Point
-from agents.core.prompts import decode
+from agents.core.rollout.branching import Point
+from agents.core.rollout.prompts import decode
 from agents.core.types import Trajectory, Turn
 from torl_env import EnvState, Parser, ToolCall
 from torl_env.parsing.fenced import FencedParser, Malformed

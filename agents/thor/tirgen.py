@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from agents.core.prompts import Prompt
+from agents.core.rollout.prompts import Prompt
 from torl_env import ToRLMathEnv
 from torl_env.problems.types import Problem
 
 Write = Callable[[Sequence[str]], Sequence[str]]
-"""Continues texts; a policy (see `agents.core.writing`) or a server behind it."""
+"""Continues texts; a policy (see `agents.core.policies.writing`) or a server behind it."""
 
 REFINER_PROMPT = """\
 Below is a fragment of somebody's reasoning. If it carries out a computation that is more than \

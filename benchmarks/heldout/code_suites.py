@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agents.core.storage import read_lines
+from agents.core.run.storage import read_lines
 from agents.core.types import Trajectory
 from benchmarks.heldout.code_outputs import (
     harness,

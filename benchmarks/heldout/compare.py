@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agents.core.storage import RecordError
+from agents.core.run.storage import RecordError
 from agents.core.types import Trajectory
 from benchmarks.heldout.records import Records
 from benchmarks.heldout.statistics import Difference, holm, paired

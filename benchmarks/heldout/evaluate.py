@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from agents.core.storage import RecordError, drop_torn_line, dump_line, write_json
+from agents.core.run.storage import RecordError, drop_torn_line, dump_line, write_json
 from agents.core.types import Trajectory
 from benchmarks.heldout import records
 from benchmarks.heldout.records import Header, Records

@@ -11,8 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from agents.core.provenance import versions
-from agents.core.storage import RecordError, dump_line, read_lines, replacing
+from agents.core.run.provenance import versions
+from agents.core.run.storage import RecordError, dump_line, read_lines, replacing
 from agents.core.types import Trajectory
 from torl_env.problems.types import Problem
 

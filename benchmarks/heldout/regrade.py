@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from agents.core.storage import RecordError
+from agents.core.run.storage import RecordError
 from agents.core.types import Trajectory, Turn
 from benchmarks.heldout.code_suites import GRADER as CODE_GRADER
 from benchmarks.heldout.records import Records

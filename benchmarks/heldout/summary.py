@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from math import nan
 from typing import Any
 
-from agents.core.behaviour import Tally, tally
+from agents.core.rollout.behaviour import Tally, tally
 from agents.core.types import Trajectory
 from agents.thor.selection import camps
 from benchmarks.heldout.records import Header, Records
@@ -42,7 +42,7 @@ class Summary:
     by_subject: Mapping[str, Estimate]
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dict (`nan` inside; `agents.core.storage.write_json` makes it null)."""
+        """A JSON-ready dict (`nan` inside; `agents.core.run.storage.write_json` makes it null)."""
         return asdict(self)
 
     @classmethod

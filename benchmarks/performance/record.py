@@ -24,8 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.core.provenance import commit, versions
-from agents.core.storage import read_json, write_json, write_text
+from agents.core.run.provenance import commit, versions
+from agents.core.run.storage import read_json, write_json, write_text
 from benchmarks.performance.grading import SHARED
 from benchmarks.performance.ratios import telling
 

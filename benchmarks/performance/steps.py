@@ -57,7 +57,7 @@ class Step:
     def __init__(self, trainer: Any, begin: Callable[[], None] = lambda: None) -> None:
         from transformers import PrinterCallback
 
-        from agents.core.callbacks import Checkpoints
+        from agents.core.trainer.callbacks import Checkpoints
 
         self.trainer, self._begin = trainer, begin
         trainer.args.save_strategy = "no"
@@ -142,7 +142,7 @@ class OurStep(Step):
 
 def recording(rollout: Any, copy: Any) -> Any:
     """Our actor; `rows` are the trajectories of its last batch."""
-    from agents.core.acting import CopyActor
+    from agents.core.trainer.weight_sync import CopyActor
 
     made = rollout
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.core.algorithm import Loss
-from agents.core.training import Training
+from agents.core.trainer.options import Training
 from agents.core.types import Sampling
 from benchmarks.performance.forced import (
     FENCED,
@@ -92,18 +92,18 @@ class Bench:
         """Model and tokenizer; the latter with a chat template that renders tools."""
         from trl.chat_template_utils import qwen2_5_chat_template
 
-        from agents.core import models
+        from agents.core.models import loading
 
-        model, tokenizer = models.load(self.model, dtype=dtype)
+        model, tokenizer = loading.load(self.model, dtype=dtype)
         tokenizer.chat_template = qwen2_5_chat_template
         return model, tokenizer
 
     def ours(self, budget: int, *, hermes: bool = False, name: str = "ours") -> OurStep:
         """A step of our trainer."""
-        from agents.core.prompts import PlainPrompt
-        from agents.core.rollout import Rollout
-        from agents.core.runs import Run
-        from agents.core.trainer import RLTrainer
+        from agents.core.rollout.engine import Rollout
+        from agents.core.rollout.prompts import PlainPrompt
+        from agents.core.run.folder import Run
+        from agents.core.trainer.trainer import RLTrainer
         from agents.grpo import GRPO
 
         model, tokenizer = self.load()
@@ -143,7 +143,7 @@ class Bench:
         from datasets import Dataset
         from trl import GRPOTrainer
 
-        from agents.core.trainer_config import trl_config
+        from agents.core.trainer.trl_config import trl_config
         from agents.grpo import GRPO
         from torl_env.adapters.trl import answer_reward, environment_factory, rows
 

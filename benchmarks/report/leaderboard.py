@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite, sqrt
 from pathlib import Path
 
-from agents.core.storage import RecordError, read_json
+from agents.core.run.storage import RecordError, read_json
 from benchmarks.heldout.statistics import UNKNOWN, Estimate
 from benchmarks.heldout.summary import Summary
 from benchmarks.report.tables import Table, percent

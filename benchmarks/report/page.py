@@ -8,7 +8,7 @@ from itertools import groupby
 from math import nan
 from pathlib import Path
 
-from agents.core.storage import finite, write_text
+from agents.core.run.storage import finite, write_text
 from benchmarks.heldout.cases import MEANING, count_cases
 from benchmarks.heldout.statistics import Estimate
 from benchmarks.heldout.summary import batch_estimates

@@ -11,7 +11,7 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.core.storage import RecordError, replacing
+from agents.core.run.storage import RecordError, replacing
 from benchmarks.heldout.compare import Comparison
 from benchmarks.report.runs import Run, series
 

@@ -6,7 +6,7 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-from agents.core.storage import RecordError, read_json, read_lines
+from agents.core.run.storage import RecordError, read_json, read_lines
 from agents.core.types import Trajectory
 from benchmarks.heldout.records import read
 from benchmarks.heldout.summary import Summary

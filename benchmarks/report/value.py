@@ -10,7 +10,7 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agents.core.storage import RecordError, replacing
+from agents.core.run.storage import RecordError, replacing
 from benchmarks.heldout.compare import Comparison, Line
 from benchmarks.heldout.statistics import Estimate
 from benchmarks.report.plots import BLUE, FAINT, GREEN, INK, ORANGE

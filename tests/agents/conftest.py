@@ -15,14 +15,14 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    from agents.core.testing import byte_tokenizer
+    from agents.core.testing.tiny import byte_tokenizer
 
     return byte_tokenizer()
 
 
 @pytest.fixture
 def model(tokenizer):
-    from agents.core.testing import tiny_model
+    from agents.core.testing.tiny import tiny_model
 
     torch.manual_seed(0)
     return tiny_model(tokenizer)

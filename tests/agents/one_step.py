@@ -4,9 +4,9 @@ import copy
 
 import torch
 
-from agents.core.runs import Run
-from agents.core.trainer import RLTrainer
-from agents.core.training import Training
+from agents.core.run.folder import Run
+from agents.core.trainer.options import Training
+from agents.core.trainer.trainer import RLTrainer
 from agents.core.types import Trajectory, Turn
 from agents.grpo import GRPO
 from torl_env.problems.types import Problem

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 
-from agents.core import processes
-from agents.core.acting import CopyActor
 from agents.core.policies.transformers import TransformersPolicy
-from agents.core.prompts import PlainPrompt
-from agents.core.rollout import Rollout
-from agents.core.runs import Run
-from agents.core.testing import byte_tokenizer, tiny_model
-from agents.core.trainer import RLTrainer
-from agents.core.training import Training
+from agents.core.rollout.engine import Rollout
+from agents.core.rollout.prompts import PlainPrompt
+from agents.core.run.folder import Run
+from agents.core.testing.tiny import byte_tokenizer, tiny_model
+from agents.core.trainer import distributed
+from agents.core.trainer.options import Training
+from agents.core.trainer.trainer import RLTrainer
+from agents.core.trainer.weight_sync import CopyActor
 from agents.core.types import Sampling
 from agents.grpo import GRPO
 from agents.ppo import PPO
@@ -44,10 +44,10 @@ def main(out, seed=0, algorithm="grpo"):
     model, copy = tiny_model(tokenizer), tiny_model(tokenizer)
     problems = [Problem(f"p{i}", f"Say {i}.", "") for i in range(2 * STEPS)]
     checkpoint = run.checkpoint()
-    processes.join()
-    if processes.is_main():
+    distributed.join()
+    if distributed.is_main():
         run.rewind("rl", int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
-    processes.wait()
+    distributed.wait()
     with make_sandbox("local") as sandbox:
         options = {"tool_budget": 1, "max_turns": 4, "grader": parity}
         policy = TransformersPolicy(copy, tokenizer, closes_tool_call)
@@ -76,7 +76,7 @@ def main(out, seed=0, algorithm="grpo"):
             run=run,
         )
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    processes.leave()
+    distributed.leave()
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from one_step import BATCH, PROBLEMS, one_step, trajectory
 
-from agents.core import processes
 from agents.core.algorithm import Loss
-from agents.core.lora import whole
-from agents.core.testing import byte_tokenizer, tiny_model
+from agents.core.models.lora import whole
+from agents.core.testing.tiny import byte_tokenizer, tiny_model
+from agents.core.trainer import distributed
 from agents.grpo import GRPO
 from agents.ppo import PPO
 
@@ -60,14 +60,14 @@ def check_sharded():
     from torch.distributed.tensor import Shard, distribute_tensor
 
     weight = torch.arange(6.0)
-    mesh = init_device_mesh("cpu", (processes.count(),))
+    mesh = init_device_mesh("cpu", (distributed.count(),))
     assert torch.equal(whole(distribute_tensor(weight, mesh, [Shard(0)])), weight)
 
 
 def main(out):
     torch.set_num_threads(1)
-    processes.join()
-    if processes.count() > 1:
+    distributed.join()
+    if distributed.count() > 1:
         check_sharded()
     tokenizer = byte_tokenizer()
     torch.manual_seed(0)
@@ -75,7 +75,7 @@ def main(out):
     for name, (algorithm, rows, more) in CASES.items():
         options = {"algorithm": algorithm, "actor": Share(rows), "micro_batch": 2, **more}
         one_step(model, tokenizer, out / name, rows, learning_rate=1e-3, **options)
-    processes.leave()
+    distributed.leave()
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from agents.core.attention import NAME, attend, decode_faster
-from agents.core.testing import byte_tokenizer, tiny_model
+from agents.core.policies.decode_attention import NAME, attend, decode_faster
+from agents.core.testing.tiny import byte_tokenizer, tiny_model
 
 
 class Layer:

@@ -6,12 +6,12 @@ import pytest
 import torch
 from test_server_policy import at, server  # noqa: F401 - a fixture
 
-from agents.core.closing import Closing
 from agents.core.policies.server import ServerPolicy
+from agents.core.policies.stopping import Closing
 from agents.core.policies.transformers import TransformersPolicy
-from agents.core.prompts import PlainPrompt
-from agents.core.rollout import Rollout
-from agents.core.testing import phrase_tokenizer, tiny_model
+from agents.core.rollout.engine import Rollout
+from agents.core.rollout.prompts import PlainPrompt
+from agents.core.testing.tiny import phrase_tokenizer, tiny_model
 from agents.core.types import Sampling
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from one_step import trajectory
 
-from agents.core.closing import Closing
-from agents.core.prompts import PlainPrompt
-from agents.core.rollout import Rollout
-from agents.core.testing import ScriptedPolicy
+from agents.core.policies.stopping import Closing
+from agents.core.rollout.engine import Rollout
+from agents.core.rollout.prompts import PlainPrompt
+from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.types import Sampling, Turn
 from agents.thor import Correction, Repair, SelfCorrecting, best, executed, judged, votes
 from agents.thor.selection import grouped, read_candidates

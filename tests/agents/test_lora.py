@@ -6,8 +6,8 @@ import pytest
 import torch
 from one_step import one_step, trainer_of
 
-from agents.core.acting import CopyActor
-from agents.core.lora import Lora, plain_weights, with_lora
+from agents.core.models.lora import Lora, plain_weights, with_lora
+from agents.core.trainer.weight_sync import CopyActor
 
 
 def test_without_adapters_the_plain_weights_are_the_weights(model):
@@ -60,7 +60,7 @@ def test_only_adapters_learn_and_the_sampler_gets_the_sum(model, adapted, tokeni
 
 def test_the_first_loss_is_that_of_the_plain_model(model, adapted, tokenizer, tmp_path):
     """Fresh adapters add nothing, so both see the same advantages and log-probabilities."""
-    from agents.core.runs import Run
+    from agents.core.run.folder import Run
     from agents.ppo import PPO
 
     one_step(model, tokenizer, tmp_path / "a", algorithm=PPO())
@@ -71,7 +71,7 @@ def test_the_first_loss_is_that_of_the_plain_model(model, adapted, tokenizer, tm
 
 
 def test_adapters_on_file_load_as_the_plain_model_they_make(model, adapted, tokenizer, tmp_path):
-    from agents.core import models
+    from agents.core.models import loading
 
     model.save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
@@ -81,27 +81,27 @@ def test_adapters_on_file_load_as_the_plain_model_they_make(model, adapted, toke
     adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
     adapted.save_pretrained(tmp_path / "adapters")
     tokenizer.save_pretrained(tmp_path / "adapters")
-    models.check(str(tmp_path / "adapters"))
-    loaded, _ = models.load(str(tmp_path / "adapters"), device="cpu")
+    loading.check(str(tmp_path / "adapters"))
+    loaded, _ = loading.load(str(tmp_path / "adapters"), device="cpu")
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
         told, expected, before = (m(ids).logits for m in (loaded, adapted.eval(), model))
     assert torch.allclose(told, expected, atol=1e-4)
     assert not torch.allclose(told, before, atol=1e-2)
     assert not any("lora_" in name for name, _ in loaded.named_parameters())
-    assert models.load(str(tmp_path / "adapters"), "bfloat16")[0].dtype is torch.bfloat16
+    assert loading.load(str(tmp_path / "adapters"), "bfloat16")[0].dtype is torch.bfloat16
 
 
 def test_adapters_of_a_lost_model_say_what_is_missing(tmp_path):
-    from agents.core import models
+    from agents.core.models import loading
 
     file = tmp_path / "adapter_config.json"
     file.write_text('{"base_model_name_or_path": "./nowhere/at/all"}')
-    with pytest.raises(models.ModelError, match="no model at '\\./nowhere"):
-        models.check(str(tmp_path))
+    with pytest.raises(loading.ModelError, match="no model at '\\./nowhere"):
+        loading.check(str(tmp_path))
     file.write_text("{}")
-    with pytest.raises(models.ModelError, match="does not say what it adapts"):
-        models.check(str(tmp_path))
+    with pytest.raises(loading.ModelError, match="does not say what it adapts"):
+        loading.check(str(tmp_path))
 
 
 @pytest.mark.slow

@@ -138,7 +138,7 @@ def test_a_policy_checkpoint_holds_no_critic(model, tokenizer, tmp_path):
 
 def test_the_penalty_is_paid_per_token_for_moving_away(model, tokenizer):
     """The rows claim to be sampled with log-probability 0; the reference says what it says."""
-    from agents.core.batch import Batch, joined, to_tensors
+    from agents.core.trainer.batch import Batch, joined, to_tensors
 
     critic = Critic(model, own_trunk=False, keep_reference=True)
     rows = BATCH[:2]

@@ -10,9 +10,9 @@ import pytest
 from safetensors.torch import load_file
 from shared_run import CASES, main
 
-from agents.core import processes
-from agents.core.processes import ProcessesError
-from agents.core.training import Training
+from agents.core.trainer import distributed
+from agents.core.trainer.distributed import ProcessesError
+from agents.core.trainer.options import Training
 
 HERE = Path(__file__).parent
 
@@ -80,9 +80,9 @@ def test_groups_are_never_split():
 
 
 def test_one_process_is_the_first_and_only(monkeypatch):
-    assert (processes.count(), processes.index(), processes.is_main()) == (1, 0, True)
+    assert (distributed.count(), distributed.index(), distributed.is_main()) == (1, 0, True)
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert processes.count() == 1, "a stray variable of a batch system starts no processes"
+    assert distributed.count() == 1, "a stray variable of a batch system starts no processes"
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("RANK", "3")
-    assert (processes.count(), processes.index(), processes.is_main()) == (4, 3, False)
+    assert (distributed.count(), distributed.index(), distributed.is_main()) == (4, 3, False)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.core.prompts import PlainPrompt, make_prompt
-from agents.core.rollout import Rollout, row_seed
-from agents.core.testing import ScriptedPolicy
+from agents.core.rollout.engine import Rollout, row_seed
+from agents.core.rollout.prompts import PlainPrompt, make_prompt
+from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.types import Sampling
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from agents.core.runs import COMPLETE, Run, RunError, latest_checkpoint
+from agents.core.run.folder import COMPLETE, Run, RunError, latest_checkpoint
 
 
 def test_rewind_forgets_what_a_resumed_run_will_write_again(tmp_path):

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.core.sampling import draw, nucleus
+from agents.core.policies.sampling import draw, nucleus
 from agents.core.types import Sampling
 
 

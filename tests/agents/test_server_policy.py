@@ -14,9 +14,9 @@ from agents.core.policies.server import (
     TextTokenizer,
     chat_writer,
 )
-from agents.core.prompts import PlainPrompt
-from agents.core.rollout import Rollout
-from agents.core.training import TrainingError, check_scorable
+from agents.core.rollout.engine import Rollout
+from agents.core.rollout.prompts import PlainPrompt
+from agents.core.trainer.options import TrainingError, check_scorable
 from agents.core.types import Sampling, Trajectory
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call

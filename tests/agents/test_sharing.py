@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_step import one_step, same, trainer_of
 
-from agents.core.scoring import score_responses
-from agents.core.sharing import can_share, score_sharing
-from agents.core.testing import byte_tokenizer, tiny_model
-from agents.core.trainer import RLTrainer
+from agents.core.testing.tiny import byte_tokenizer, tiny_model
+from agents.core.trainer.logprobs import score_responses
+from agents.core.trainer.prefix_sharing import can_share, score_sharing
+from agents.core.trainer.trainer import RLTrainer
 from agents.ppo import PPO
 
 

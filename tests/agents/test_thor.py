@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_step import BATCH, FixedActor, log_likelihood, norm_of, one_step, trajectory
 
-from agents.core.acting import CopyActor
 from agents.core.algorithm import Loss
-from agents.core.branching import Point, last_turn
-from agents.core.prompts import PlainPrompt
-from agents.core.rollout import Rollout
-from agents.core.testing import ScriptedPolicy
+from agents.core.rollout.branching import Point, last_turn
+from agents.core.rollout.engine import Rollout
+from agents.core.rollout.prompts import PlainPrompt
+from agents.core.testing.tiny import ScriptedPolicy
+from agents.core.trainer.weight_sync import CopyActor
 from agents.core.types import Sampling, Turn
 from agents.thor import THOR, Repair
 from agents.thor.cutting import call_start, cut, failed_turns, point_at

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from agents.core.prompts import PlainPrompt
-from agents.core.testing import ScriptedPolicy
+from agents.core.policies.writing import write, writer
+from agents.core.rollout.prompts import PlainPrompt
+from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.types import Sampling
-from agents.core.writing import write, writer
 from agents.thor import filters
 from agents.thor.tirgen import NOTHING, Sample, Step, TIRGen, generate
 from torl.tirgen import whole_lines

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from one_step import trajectory
 
-from agents.core.prompts import PlainPrompt
-from agents.core.rollout import Rollout
-from agents.core.testing import ScriptedPolicy
+from agents.core.rollout.engine import Rollout
+from agents.core.rollout.prompts import PlainPrompt
+from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.types import Sampling
 from agents.sft import Trace, TraceError, accepted, ran_clean, read_traces, write_traces
 from agents.sft.files import trace_of_text

@@ -18,12 +18,12 @@ from one_step import (
     trajectory,
 )
 
-from agents.core.acting import CopyActor
 from agents.core.algorithm import Loss
-from agents.core.batch import micro_batches
-from agents.core.rollout import Rollout
-from agents.core.testing import tiny_model
-from agents.core.training import Training, TrainingError
+from agents.core.rollout.engine import Rollout
+from agents.core.testing.tiny import tiny_model
+from agents.core.trainer.batch import micro_batches
+from agents.core.trainer.options import Training, TrainingError
+from agents.core.trainer.weight_sync import CopyActor
 from agents.core.types import Sampling
 from agents.grpo import GRPO
 from torl_env.problems.types import Problem

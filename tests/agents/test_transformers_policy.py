@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from agents.core.policies.transformers import TransformersPolicy
-from agents.core.testing import tiny_model
+from agents.core.testing.tiny import tiny_model
 from agents.core.types import FinishReason, Sampling
 
 PROMPTS = ["What is 2 + 2?", "What is 2 + 2?", "A much longer question than the one before it."]

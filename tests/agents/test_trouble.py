@@ -5,11 +5,11 @@ import json
 import pytest
 from one_step import PROBLEMS, trainer_of
 
-from agents.core.acting import RolloutActor
-from agents.core.prompts import PlainPrompt
-from agents.core.rollout import Rollout
-from agents.core.testing import ScriptedPolicy
-from agents.core.training import TrainingError
+from agents.core.rollout.engine import Rollout
+from agents.core.rollout.prompts import PlainPrompt
+from agents.core.testing.tiny import ScriptedPolicy
+from agents.core.trainer.options import TrainingError
+from agents.core.trainer.weight_sync import RolloutActor
 from agents.core.types import Sampling
 from torl.wiring import env_options, envs_over
 from torl_env import SandboxError, closes_tool_call

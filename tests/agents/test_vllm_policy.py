@@ -15,9 +15,9 @@ import torch
 from agents.core.policies.server import Server, ServerError
 from agents.core.policies.vllm import VLLMPolicy, ends_of_calls
 from agents.core.policies.vllm_engines import AsyncEngine, SteppedEngine
-from agents.core.policies.vllm_served import ServedEngine
-from agents.core.prompts import PlainPrompt
-from agents.core.rollout import Rollout
+from agents.core.policies.vllm_server import ServedEngine
+from agents.core.rollout.engine import Rollout
+from agents.core.rollout.prompts import PlainPrompt
 from agents.core.types import Sampling
 from torl.wiring import env_options, envs_over
 from torl_env.parsing.fenced import FencedParser

@@ -16,15 +16,15 @@ import urllib.request
 import pytest
 import torch
 
-from agents.core import models
+from agents.core.models import loading
 from agents.core.policies.server import Server
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.policies.vllm import VLLMPolicy
 from agents.core.policies.vllm_engines import SETTINGS, SteppedEngine, async_engine
-from agents.core.policies.vllm_served import ServedEngine
+from agents.core.policies.vllm_server import ServedEngine
 from agents.core.policies.vllm_worker import EXTENSION
-from agents.core.policy_contract import POLICY_CHECKS, PolicyCase
-from agents.core.prompts import make_prompt
+from agents.core.rollout.prompts import make_prompt
+from agents.core.testing.policy_contract import POLICY_CHECKS, PolicyCase
 from agents.core.types import Sampling
 from torl.wiring import env_options, rollout_over
 from torl_env.problems.types import Problem
@@ -48,7 +48,7 @@ QUESTIONS = (
 
 @pytest.fixture(scope="module")
 def loaded():
-    return models.load("smollm2")
+    return loading.load("smollm2")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def stepped():
     from vllm.engine.arg_utils import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    args = EngineArgs(model=models.resolve("smollm2"), **SETTINGS, **OPTIONS)
+    args = EngineArgs(model=loading.resolve("smollm2"), **SETTINGS, **OPTIONS)
     return LLMEngine.from_engine_args(args)
 
 
@@ -157,7 +157,7 @@ def test_whole_episodes_with_a_tool_are_those_of_transformers(loaded, stepped, s
 def test_weights_of_the_trainer_are_taken_over(loaded, stepped):
     """Last of this engine: the head is tied to the embedding, which kernels keep a copy of."""
     _, tokenizer = loaded
-    model, _ = models.load("smollm2")
+    model, _ = loading.load("smollm2")
     prompt = make_prompt("chat", tokenizer)
     prompts = [prompt.question_ids(question) for question in QUESTIONS[:3]]
     with torch.no_grad():
@@ -171,7 +171,7 @@ def test_weights_of_the_trainer_are_taken_over(loaded, stepped):
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """A random model with heads of a size that vLLM's kernels know."""
-    from agents.core.testing import byte_tokenizer, tiny_model
+    from agents.core.testing.tiny import byte_tokenizer, tiny_model
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tokenizer = byte_tokenizer()
@@ -182,7 +182,7 @@ def tiny(tmp_path_factory):
 
 
 def changed(folder):
-    model, tokenizer = models.load(str(folder))
+    model, tokenizer = loading.load(str(folder))
     torch.manual_seed(1)
     with torch.no_grad():
         for weight in model.parameters():
@@ -192,7 +192,7 @@ def changed(folder):
 
 def check_both(engine, folder):
     """Before and after a change of weights."""
-    model, tokenizer = models.load(str(folder))
+    model, tokenizer = loading.load(str(folder))
     prompts = [tokenizer.encode(question) for question in QUESTIONS]
     policy = VLLMPolicy(engine, tokenizer)
     assert compare(policy, TransformersPolicy(model, tokenizer), prompts, 24) < 1e-3

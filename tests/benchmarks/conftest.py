@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from agents.core.behaviour import behaviour
+from agents.core.rollout.behaviour import behaviour
 from agents.core.types import Trajectory, Turn
 from benchmarks.heldout import Header, fingerprint
 from benchmarks.heldout.evaluate import finish

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.core.storage import RecordError
+from agents.core.run.storage import RecordError
 from benchmarks.heldout.code_outputs import same
 from benchmarks.heldout.code_suites import Checker, grading, load_tasks, program_of
 from benchmarks.heldout.records import Header, Records

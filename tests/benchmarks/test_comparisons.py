@@ -8,7 +8,7 @@ import pytest
 
 import rewards
 import torl_env
-from agents.core.storage import RecordError
+from agents.core.run.storage import RecordError
 from agents.core.types import Turn
 from benchmarks.heldout import Header, Records, summarise
 from benchmarks.heldout.compare import compare

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from agents.core import storage
-from agents.core.behaviour import behaviour
-from agents.core.provenance import commit
-from agents.core.storage import RecordError
+from agents.core.rollout.behaviour import behaviour
+from agents.core.run import storage
+from agents.core.run.provenance import commit
+from agents.core.run.storage import RecordError
 from agents.core.types import Trajectory
 from benchmarks.heldout import Header, Summary, fingerprint, records, summary_path
 from benchmarks.heldout.evaluate import evaluate

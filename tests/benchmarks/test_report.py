@@ -9,7 +9,7 @@ from math import isnan, nan
 
 import pytest
 
-from agents.core.storage import RecordError
+from agents.core.run.storage import RecordError
 from benchmarks.heldout.cases import Case
 from benchmarks.report import figure5, open_run, write_csv
 from benchmarks.report.charts import Curve, line_chart, ticks

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from agents.core.testing import byte_tokenizer, tiny_model
+from agents.core.testing.tiny import byte_tokenizer, tiny_model
 from benchmarks.performance import training
 
 

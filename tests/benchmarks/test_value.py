@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from agents.core.storage import RecordError
+from agents.core.run.storage import RecordError
 from benchmarks.heldout.cases import calls
 from benchmarks.heldout.compare import compare
 from benchmarks.heldout.records import Header, Records

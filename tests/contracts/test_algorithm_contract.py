@@ -1,4 +1,4 @@
-"""All built-in algorithms and the example's keep `agents.core.algorithm_contract`."""
+"""All built-in algorithms and the example's keep `agents.core.testing.algorithm_contract`."""
 
 import importlib.util
 import sys
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from agents.core.algorithm import Algorithm, Loss
-from agents.core.algorithm_contract import ALGORITHM_CHECKS
+from agents.core.testing.algorithm_contract import ALGORITHM_CHECKS
 from agents.grpo import DAPO, GRPO, GSPO
 from agents.ppo import PPO
 from agents.thor import THOR

@@ -1,4 +1,4 @@
-"""All built-in policies keep the contract of `agents.core.policy_contract`."""
+"""All built-in policies keep the contract of `agents.core.testing.policy_contract`."""
 
 import hashlib
 import json
@@ -11,8 +11,8 @@ import torch
 
 from agents.core.policies.server import Server, ServerPolicy, TextTokenizer
 from agents.core.policies.transformers import TransformersPolicy
-from agents.core.policy_contract import POLICY_CHECKS, PolicyCase
-from agents.core.testing import ScriptedPolicy, byte_tokenizer, tiny_model
+from agents.core.testing.policy_contract import POLICY_CHECKS, PolicyCase
+from agents.core.testing.tiny import ScriptedPolicy, byte_tokenizer, tiny_model
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import closes_tool_call
 

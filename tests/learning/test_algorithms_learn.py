@@ -11,14 +11,14 @@ from statistics import mean
 import pytest
 import torch
 
-from agents.core.acting import CopyActor
 from agents.core.policies.transformers import TransformersPolicy
-from agents.core.prompts import PlainPrompt
-from agents.core.rollout import Rollout
-from agents.core.runs import Run
-from agents.core.testing import phrase_tokenizer, tiny_model
-from agents.core.trainer import RLTrainer
-from agents.core.training import Training
+from agents.core.rollout.engine import Rollout
+from agents.core.rollout.prompts import PlainPrompt
+from agents.core.run.folder import Run
+from agents.core.testing.tiny import phrase_tokenizer, tiny_model
+from agents.core.trainer.options import Training
+from agents.core.trainer.trainer import RLTrainer
+from agents.core.trainer.weight_sync import CopyActor
 from agents.core.types import Sampling
 from agents.grpo import DAPO, GRPO
 from agents.ppo import PPO

@@ -10,7 +10,7 @@ def tiny(tmp_path_factory):
     """Folder of a random model that reads and writes bytes."""
     import torch
 
-    from agents.core.testing import byte_tokenizer, tiny_model
+    from agents.core.testing.tiny import byte_tokenizer, tiny_model
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tokenizer = byte_tokenizer()

@@ -30,7 +30,7 @@ def test_sharded_checkpoints_are_ordinary_models():
 
 
 def test_deepspeed_clips_as_the_trainer_does():
-    from agents.core.training import Training
+    from agents.core.trainer.options import Training
 
     clipping = load("deepspeed.yaml").deepspeed_config["gradient_clipping"]
     assert clipping == Training().max_grad_norm
@@ -49,9 +49,9 @@ def test_the_launcher_starts_the_processes_of_the_cpu_configuration():
 def test_a_plan_sees_what_a_launched_process_sees(config, sharded, monkeypatch):
     from recipe import as_launched
 
-    from agents.core import processes
+    from agents.core.trainer import distributed
 
     for name, value in as_launched(RUNS / "configs" / config).items():
         monkeypatch.setenv(name, value)
-    assert (processes.count(), processes.is_main()) == (8, True)
-    assert processes.sharded() is sharded
+    assert (distributed.count(), distributed.is_main()) == (8, True)
+    assert distributed.sharded() is sharded

@@ -121,7 +121,7 @@ def test_unicode_on_an_ascii_terminal():
 def test_a_full_disk_leaves_nothing_behind(tmp_path):
     code = (
         "import sys; from pathlib import Path; from torl.console import guarded\n"
-        "from agents.core.storage import write_text\n"
+        "from agents.core.run.storage import write_text\n"
         "sys.exit(guarded(lambda p: write_text(p, 'x' * 10**6) or 0, Path(sys.argv[1]) / 'a'))"
     )
     script = tmp_path / "fill.py"

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from agents.core.testing import PHRASES, phrase_tokenizer, tiny_model
+from agents.core.testing.tiny import PHRASES, phrase_tokenizer, tiny_model
 from torl.console import CommandError
 from torl.correcting import accounts, correction
 

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 
-from agents.core.prompts import make_prompt
-from agents.core.testing import byte_tokenizer, phrase_tokenizer, tiny_model
+from agents.core.rollout.prompts import make_prompt
+from agents.core.testing.tiny import byte_tokenizer, phrase_tokenizer, tiny_model
 from agents.sft import read_traces
 
 CALL = "\n```python\nprint(sum(k * 2 for k in range(7)))\n```"

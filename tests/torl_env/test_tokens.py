@@ -19,7 +19,7 @@ SYSTEM = "Use ```python blocks."
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    from agents.core.models import resolve
+    from agents.core.models.loading import resolve
 
     return transformers.AutoTokenizer.from_pretrained(resolve("smollm2"))
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.core.attention import decode_faster
-from agents.core.closing import Closing, reads_calls
-from agents.core.prompts import decode
-from agents.core.sampling import draw
+from agents.core.policies.decode_attention import decode_faster
+from agents.core.policies.sampling import draw
+from agents.core.policies.stopping import Closing, reads_calls
+from agents.core.rollout.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
 

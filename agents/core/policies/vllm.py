@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agents.core.closing import Closing, reads_calls
-from agents.core.policy import Tokenizer
-from agents.core.prompts import decode
+from agents.core.policies.base import Tokenizer
+from agents.core.policies.stopping import Closing, reads_calls
+from agents.core.rollout.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
 from torl_env.parsing.fenced import FencedParser

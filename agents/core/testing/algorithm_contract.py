@@ -127,7 +127,7 @@ def the_report_is_numbers(make: Make) -> None:
 
 def it_takes_a_step(make: Make) -> None:
     """In the real trainer, on a tiny model: weights move, and every logged loss is finite."""
-    from agents.core.algorithm_step import step
+    from agents.core.testing.algorithm_step import step
 
     moved, numbers = step(make())
     assert moved > 0, "no weight moved though rewards differ"
@@ -138,7 +138,7 @@ def it_takes_a_step(make: Make) -> None:
 
 def passes_change_nothing(make: Make) -> None:
     """The gradient is the same in one pass over the batch and in four."""
-    from agents.core.algorithm_step import step
+    from agents.core.testing.algorithm_step import step
 
     norms = [step(make(), micro_batch=size)[1]["grad_norm"] for size in (8, 2)]
     assert abs(norms[0] - norms[1]) <= 1e-3 * abs(norms[0]) + 1e-7, (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, isnan
 
-from agents.core.processes import ProcessesError, rows_of_one
+from agents.core.trainer.distributed import ProcessesError, rows_of_one
 from agents.core.types import Trajectory
 
 

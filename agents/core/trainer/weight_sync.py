@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 import torch
 
-from agents.core.branching import Brancher, Point
-from agents.core.lora import plain_weights
-from agents.core.rollout import Rollout
+from agents.core.models.lora import plain_weights
+from agents.core.rollout.branching import Brancher, Point
+from agents.core.rollout.engine import Rollout
 from agents.core.types import Trajectory
 from torl_env import EnvState, Parser, StepResult
 from torl_env.problems.types import Problem

@@ -12,8 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from agents.core.provenance import commit, versions
-from agents.core.storage import dump_line, write_json, write_text
+from agents.core.run.provenance import commit, versions
+from agents.core.run.storage import dump_line, write_json, write_text
 from agents.core.types import Trajectory
 from torl_env.problems.types import Problem
 
@@ -85,7 +85,7 @@ class Run:
     def write_branches(self, step: int, rows: Iterable[Trajectory]) -> None:
         """Write the branches of a step to `branches/step-NNNNNN.jsonl`.
 
-        Each is what `agents.core.branching.last_turn` makes of it: its last turn, with all that
+        Each is what `rollout.branching.last_turn` makes of it: its last turn, with all that
         stands before it as its prompt; problem and sample name the episode that was left.
         """
         lines = "".join(dump_line(t.to_json()) for t in rows)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.core.lora import trunk
-from agents.core.scoring import in_passes, told
+from agents.core.models.lora import trunk
+from agents.core.trainer.logprobs import in_passes, told
 
 ROWS = 4
 """Responses that are read side by side, those of similar length together."""

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.core.branching import Point
-from agents.core.closing import follow
-from agents.core.policy import Policy
-from agents.core.prompts import Prompt, decode
+from agents.core.policies.base import Policy
+from agents.core.policies.stopping import follow
+from agents.core.rollout.branching import Point
+from agents.core.rollout.prompts import Prompt, decode
 from agents.core.types import Completion, FinishReason, Sampling, Trajectory, Turn
 from torl_env import EnvState, Parser, StepResult, ToRLMathVectorEnv, is_scorable
 from torl_env.parsing.fenced import FencedParser

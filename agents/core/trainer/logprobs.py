@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.core.lora import trunk
+from agents.core.models.lora import trunk
 
 
 def score(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import isfinite, isnan
 from typing import Any
 
-from agents.core.policy import Policy
+from agents.core.policies.base import Policy
 from agents.core.types import Completion, FinishReason, Sampling
 
 PATIENCE = 100_000

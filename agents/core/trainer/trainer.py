@@ -27,23 +27,31 @@ os.environ.setdefault(
 from transformers import PrinterCallback
 from trl import GRPOTrainer
 
-from agents.core import processes
-from agents.core.acting import Actor, BranchingActor
 from agents.core.algorithm import Algorithm
-from agents.core.batch import PREPARED, Batch, append_rows, joined, nll_weights, split, to_tensors
-from agents.core.callbacks import Checkpoints, OwnSteps, Steps
-from agents.core.collecting import Collector
-from agents.core.generation import VLLMActor
-from agents.core.lora import trunk
 from agents.core.losses import clipped
-from agents.core.own_weights import OwnWeights
-from agents.core.progress import Progress, Silent
-from agents.core.recording import Recorder
-from agents.core.runs import Run
-from agents.core.scoring import score_responses
-from agents.core.sharing import can_share, score_sharing
-from agents.core.trainer_config import trl_config
-from agents.core.training import Training, TrainingError, check_finite, is_memory_error
+from agents.core.models.lora import trunk
+from agents.core.run.folder import Run
+from agents.core.run.progress import Progress, Silent
+from agents.core.trainer import distributed
+from agents.core.trainer.auxiliary_module import OwnWeights
+from agents.core.trainer.batch import (
+    PREPARED,
+    Batch,
+    append_rows,
+    joined,
+    nll_weights,
+    split,
+    to_tensors,
+)
+from agents.core.trainer.callbacks import Checkpoints, OwnSteps, Steps
+from agents.core.trainer.collector import Collector
+from agents.core.trainer.logprobs import score_responses
+from agents.core.trainer.options import Training, TrainingError, check_finite, is_memory_error
+from agents.core.trainer.prefix_sharing import can_share, score_sharing
+from agents.core.trainer.recorder import Recorder
+from agents.core.trainer.trl_config import trl_config
+from agents.core.trainer.vllm_generation import VLLMActor
+from agents.core.trainer.weight_sync import Actor, BranchingActor
 from torl_env.problems.types import Problem
 
 
@@ -109,7 +117,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         module = self._algorithm.own_module(model)
         if module is None:
             return None
-        if processes.sharded():
+        if distributed.sharded():
             raise TrainingError(
                 f"{type(self._algorithm).__name__} trains weights of its own, which FSDP and "
                 "ZeRO-3 do not know: use runs/configs/multi_gpu.yaml"
@@ -189,16 +197,16 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         mine = self._collector.groups(self._collector.own)
         groups = self._algorithm.branch(mine, actor, self._seed())
         rows = [t for group in groups for t in group]
-        self._collector.branches = processes.gathered(rows)
+        self._collector.branches = distributed.gathered(rows)
         credit = self._algorithm.assign_credit_to_branches(groups)
         sampled = sum(sum(t.loss_mask) for t in rows if t.scorable)
         device = self.accelerator.device
         total = self.accelerator.gather(torch.tensor(float(sampled), device=device)).sum()
         batch["branch"] = torch.zeros_like(batch["advantages"])
-        rewards = processes.gathered([t.reward for t in rows if t.scorable])
-        self._add({"branches": sum(processes.gathered([len(groups)]))})
+        rewards = distributed.gathered([t.reward for t in rows if t.scorable])
+        self._add({"branches": sum(distributed.gathered([len(groups)]))})
         self._add({"branch_reward": sum(rewards) / len(rewards) if rewards else float("nan")})
-        if not (most := processes.largest(len(rows))):
+        if not (most := distributed.largest(len(rows))):
             return batch
         # All processes make the same passes: rows of which nothing is learned fill up the rest.
         blank = dataclasses.replace(self._collector.own[0], scorable=False)
@@ -319,7 +327,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
                 passes=count // updates,
                 keep_all=self._keeps_all(),
                 order=self._shuffled(len(batch["advantages"])),
-                agree=processes.largest,
+                agree=distributed.largest,
                 groups=self._shares(),
             )
         return self._parts[self._step % count]

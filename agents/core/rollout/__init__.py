@@ -1,0 +1,1 @@
+"""Episodes played by a policy: prompts, the engine, branches, behaviour."""

@@ -1,0 +1,1 @@
+"""Tiny real parts for tests, and the contracts of policies and algorithms."""
