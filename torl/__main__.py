@@ -18,27 +18,45 @@ class Command(NamedTuple):
 
 
 COMMANDS: Mapping[str, Command] = {
-    "train": Command("torl.train", "TrainOptions", "train a model with GRPO, plot and evaluate it"),
-    "eval": Command("torl.eval", "EvalOptions", "held-out accuracy of any model on any problems"),
-    "play": Command("torl.play", "PlayOptions", "be the policy yourself, in the terminal"),
-    "report": Command("torl.report", "ReportOptions", "one HTML page of one or more runs"),
-    "watch": Command("torl.watch", "WatchOptions", "follow a running training"),
-    "compare": Command("torl.compare", "CompareOptions", "which differences of two runs are real"),
-    "analyse": Command(
-        "torl.analyse", "AnalyseOptions", "behaviour behind the numbers, with cases"
+    "train": Command(
+        "torl.commands.train", "TrainOptions", "train a model with GRPO, plot and evaluate it"
     ),
-    "regrade": Command("torl.regrade", "RegradeOptions", "grade records again, without a model"),
-    "leaderboard": Command("torl.leaderboard", "LeaderboardOptions", "a table over evaluations"),
+    "eval": Command(
+        "torl.commands.eval", "EvalOptions", "held-out accuracy of any model on any problems"
+    ),
+    "play": Command("torl.commands.play", "PlayOptions", "be the policy yourself, in the terminal"),
+    "report": Command("torl.commands.report", "ReportOptions", "one HTML page of one or more runs"),
+    "watch": Command("torl.commands.watch", "WatchOptions", "follow a running training"),
+    "compare": Command(
+        "torl.commands.compare", "CompareOptions", "which differences of two runs are real"
+    ),
+    "analyse": Command(
+        "torl.commands.analyse", "AnalyseOptions", "behaviour behind the numbers, with cases"
+    ),
+    "regrade": Command(
+        "torl.commands.regrade", "RegradeOptions", "grade records again, without a model"
+    ),
+    "leaderboard": Command(
+        "torl.commands.leaderboard", "LeaderboardOptions", "a table over evaluations"
+    ),
     "data": Command(
-        "torl.data", "DataOptions", "problems: list, show, check, build a training set"
+        "torl.commands.data", "DataOptions", "problems: list, show, check, build a training set"
     ),
     "traces": Command(
-        "torl.traces", "TracesOptions", "what to imitate: rejection sampling, TIRGen, from rollouts"
+        "torl.commands.traces",
+        "TracesOptions",
+        "what to imitate: rejection sampling, TIRGen, from rollouts",
     ),
-    "grade": Command("torl.grade", "GradeOptions", "explain a verdict, or measure a grader"),
-    "serve": Command("torl.serve", "ServeOptions", "episodes for other programs, OpenEnv's form"),
+    "grade": Command(
+        "torl.commands.grade", "GradeOptions", "explain a verdict, or measure a grader"
+    ),
+    "serve": Command(
+        "torl.commands.serve", "ServeOptions", "episodes for other programs, OpenEnv's form"
+    ),
     "sandbox": Command(
-        "torl.sandbox", "SandboxOptions", "what isolates programs here; check, run, serve, bench"
+        "torl.commands.sandbox",
+        "SandboxOptions",
+        "what isolates programs here; check, run, serve, bench",
     ),
 }
 

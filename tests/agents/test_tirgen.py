@@ -10,7 +10,7 @@ from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.types import Sampling
 from agents.thor import filters
 from agents.thor.tirgen import NOTHING, Sample, Step, TIRGen, generate
-from torl.tirgen import whole_lines
+from torl.training.tirgen import whole_lines
 from torl_env import ToRLMathEnv, closes_tool_call
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem

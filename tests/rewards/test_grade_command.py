@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.performance.grading_rows import RowError
+from torl.commands.grade import GradeOptions, main
 from torl.console import CommandError
-from torl.grade import GradeOptions, main
 
 ROWS = [
     {"reference": "1/2", "prediction": "0.5", "equal": True},

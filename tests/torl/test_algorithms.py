@@ -13,7 +13,7 @@ from agents.ppo import PPO
 from torl.__main__ import main
 from torl.algorithms import make_algorithm
 from torl.console import CommandError
-from torl.train_options import TrainOptions, resolved
+from torl.training.options import TrainOptions, resolved
 
 SIZES = {"group_size": 4, "prompts_per_step": 2}
 

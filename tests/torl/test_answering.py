@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from benchmarks.heldout import records
-from torl.eval import _tell
+from torl.commands.eval import _tell
 from torl.wiring import collector
 
 ROWS = [{"problem": f"What is {i} * {i}?", "answer": str(i * i)} for i in range(2, 6)]

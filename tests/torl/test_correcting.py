@@ -7,7 +7,7 @@ import torch
 
 from agents.core.testing.tiny import PHRASES, phrase_tokenizer, tiny_model
 from torl.console import CommandError
-from torl.correcting import accounts, correction
+from torl.evaluation.correction import accounts, correction
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def evaluate(torl, tiny, tmp_path):
 
     def run(name, *more):
         out = tmp_path / f"{name or 'plain'}.jsonl"
-        agent = ("--agent", f"torl.correcting:{name}") if name else ()
+        agent = ("--agent", f"torl.evaluation.correction:{name}") if name else ()
         words = ("--problems", problems, "--out", out, "--prompt", "torl", "--k", 4)
         ran = torl("eval", "--model", tiny, *agent, *words, "--max-tokens", 24, *more)
         answers = [json.loads(line) for line in out.read_text().splitlines()[1:]]
@@ -68,7 +68,15 @@ def test_without_tries_nothing_is_taken_back(evaluate):
 
 def test_greedy_correction_is_refused(torl, tiny, tmp_path):
     ran = torl(
-        *("eval", "--model", tiny, "--agent", "torl.correcting:plan", "--temperature", 0),
+        *(
+            "eval",
+            "--model",
+            tiny,
+            "--agent",
+            "torl.evaluation.correction:plan",
+            "--temperature",
+            0,
+        ),
         *("--problems", "procedural:easy:L1", "--count", 1, "--out", tmp_path / "x.jsonl"),
     )
     assert ran.code == 1

@@ -5,7 +5,7 @@ import json
 import pytest
 import tyro
 
-from torl import data
+from torl.commands import data
 from torl.console import guarded
 
 

@@ -10,7 +10,7 @@ import textwrap
 import pytest
 
 from benchmarks.heldout import records
-from torl.eval import EvalOptions, slug
+from torl.commands.eval import EvalOptions, slug
 
 ROWS = [{"problem": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(6)]
 
@@ -19,7 +19,7 @@ import sys, time
 from pathlib import Path
 from agents.core.types import Trajectory, Turn
 from torl.console import guarded
-from torl.eval import EvalOptions, measure
+from torl.commands.eval import EvalOptions, measure
 from torl_env.problems import load
 
 
@@ -116,7 +116,7 @@ def test_wrong_problem_files(refused, problems, tmp_path, monkeypatch, text, mes
 
 
 def test_procedural_problems_are_the_held_out_ones():
-    from torl.eval import _problems
+    from torl.commands.eval import _problems
 
     found = _problems(EvalOptions(problems="procedural:gcd:L1", count=3))
     assert all("-heldout-" in problem.id for problem in found)

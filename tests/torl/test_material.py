@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from torl.commands.train import TrainOptions
 from torl.console import CommandError
-from torl.material import gather
-from torl.train import TrainOptions
+from torl.training.datasets import gather
 
 
 def problem_file(path, questions):

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from torl.play import read_turn
+from torl.commands.play import read_turn
 
 
 def turns(text):

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from benchmarks.heldout.cases import Case
-from torl import analyse, compare, leaderboard, regrade
-from torl import eval as evaluation
+from torl.commands import analyse, compare, leaderboard, regrade
+from torl.commands import eval as evaluation
 from torl.console import guarded
 
 AGENT = """

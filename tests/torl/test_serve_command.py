@@ -7,7 +7,9 @@ import sys
 
 from torl_env.adapters.openenv_client import OpenEnvClient
 
-START = "from torl.serve import *; raise SystemExit(main(ServeOptions(port=0, tool_budget=2)))"
+START = (
+    "from torl.commands.serve import *; raise SystemExit(main(ServeOptions(port=0, tool_budget=2)))"
+)
 
 
 def test_it_serves_until_interrupted():

@@ -10,9 +10,9 @@ import urllib.request
 
 import pytest
 
-from torl import watch
+from torl.commands import watch
+from torl.commands.watch import WatchOptions, spark
 from torl.console import guarded
-from torl.watch import WatchOptions, spark
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_bad_interval(capsys, run_dir):
 
 def test_the_page_is_served_until_ctrl_c(run_dir):
     code = (
-        "import sys; from pathlib import Path; from torl.watch import *\n"
+        "import sys; from pathlib import Path; from torl.commands.watch import *\n"
         "from torl.console import guarded\n"
         "sys.exit(guarded(main, WatchOptions(Path(sys.argv[1]), port=0)))"
     )

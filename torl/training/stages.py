@@ -14,8 +14,8 @@ from agents.core.trainer.options import TrainingError
 from agents.core.types import Sampling
 from benchmarks.heldout import summary_path
 from torl.console import CommandError, progress
-from torl.stopping import Bar, stopping
-from torl.train_options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
+from torl.training.interrupt import Bar, stopping
+from torl.training.options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
 from torl.wiring import collector, env_options, make_rollout, rollout_over
 from torl_env.problems.types import Problem
 
@@ -45,7 +45,7 @@ class Job:
     def _imitate(self, problems: Sequence[Problem]) -> None:
         """Among several processes the first does it in a process apart, as one would alone."""
         if distributed.count() > 1:
-            command = [sys.executable, "-m", "torl.warm_start", str(self.run.path)]
+            command = [sys.executable, "-m", "torl.training.warm_start", str(self.run.path)]
             if subprocess.run(command, env=distributed.alone(os.environ), check=False).returncode:
                 raise CommandError("the warm start failed; its own message stands above")
             return
@@ -151,7 +151,7 @@ class Job:
 
     def _evaluate(self, name: str, model: str, problems: Sequence[Problem]) -> None:
         from agents.core.models import loading
-        from torl.eval import EvalOptions, measure
+        from torl.commands.eval import EvalOptions, measure
 
         options = self.options
         told = EvalOptions(

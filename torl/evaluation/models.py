@@ -14,7 +14,7 @@ from benchmarks.heldout.evaluate import Collect
 from torl.console import CommandError
 
 if TYPE_CHECKING:
-    from torl.eval import EvalOptions
+    from torl.commands.eval import EvalOptions
 
 CHARACTERS = 4
 """About so many make a token, where a server's tokenizer is not at hand."""

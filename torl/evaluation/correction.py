@@ -1,9 +1,9 @@
 """Self-correction as an agent of `torl eval` (THOR, section 2.4): failed calls are written again.
 
-    torl eval --agent torl.correcting:suffix --model RUN --temperature 0.6 --tool-budget 4
+    torl eval --agent torl.evaluation.correction:suffix --model RUN --tool-budget 4
 
 `action`, `suffix` (THOR's choice), `plan` and `shown` are the repairs of `agents.thor.Repair`.
-N_corr and L_suf go into brackets: `--agent "torl.correcting:suffix(tries=2,suffix_tokens=500)"`.
+N_corr and L_suf go into brackets: `suffix(tries=2,suffix_tokens=500)`.
 What was taken back is told on stderr, and line by line in OUT.corrections.jsonl where --out is
 given.
 """
@@ -22,7 +22,7 @@ from torl.console import CommandError, say
 from torl_env.problems.types import Problem
 
 if TYPE_CHECKING:
-    from torl.eval import EvalOptions
+    from torl.commands.eval import EvalOptions
 
 _NAME = re.compile(r"(\w+)(?:\((.*)\))?")
 _SETTINGS = ("tries", "suffix_tokens")
@@ -52,16 +52,16 @@ def correction(name: str) -> Correction:
     found = _NAME.fullmatch(name)
     if found is None or found[1] not in set(Repair):
         raise CommandError(
-            f"--agent torl.correcting: expected one of {', '.join(Repair)}, with settings such as "
-            f"suffix(tries=2,suffix_tokens=500), got {name!r}"
+            f"--agent torl.evaluation.correction: expected one of {', '.join(Repair)}, "
+            f"with settings such as suffix(tries=2,suffix_tokens=500), got {name!r}"
         )
     settings: dict[str, int] = {}
     for part in filter(None, (found[2] or "").replace(" ", "").split(",")):
         key, _, value = part.partition("=")
         if key not in _SETTINGS or not value.isdigit():
             raise CommandError(
-                f"--agent torl.correcting:{found[1]}: expected {' or '.join(_SETTINGS)} with a "
-                f"whole number of 0 or more, got {part!r}"
+                f"--agent torl.evaluation.correction:{found[1]}: "
+                f"expected {' or '.join(_SETTINGS)} with a whole number of 0 or more, got {part!r}"
             )
         settings[key] = int(value)
     return Correction(Repair(found[1]), **settings)

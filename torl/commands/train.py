@@ -10,10 +10,10 @@ from benchmarks.report.plots import figure5, write_csv
 from benchmarks.report.runs import open_run
 from benchmarks.report.tables import results
 from torl.console import CommandError, clock, print_table, say
-from torl.material import Material, gather
-from torl.stages import Job
-from torl.train_checks import check_disk, check_prompts, check_settings, check_vllm
-from torl.train_options import TrainOptions, algorithm_of, resolved, training_of
+from torl.training.checks import check_disk, check_prompts, check_settings, check_vllm
+from torl.training.datasets import Material, gather
+from torl.training.options import TrainOptions, algorithm_of, resolved, training_of
+from torl.training.stages import Job
 
 __all__ = ["TrainOptions", "main", "stored_options", "use_threads"]
 
@@ -52,7 +52,7 @@ def main(options: TrainOptions) -> int:
 
 
 def _dry_run(options: TrainOptions) -> int:
-    from torl.plan import Plan, parameters
+    from torl.training.plan import Plan, parameters
 
     algorithm = algorithm_of(options)
     count = distributed.count()

@@ -13,10 +13,10 @@ from agents.core.types import Trajectory
 from agents.sft import accepted, chosen, is_good, ran_clean, write_texts, write_traces
 from benchmarks.heldout import records
 from benchmarks.report.tables import Table
-from torl import tirgen
+from torl.commands.eval import EvalOptions, measure
 from torl.console import CommandError, print_table
-from torl.eval import EvalOptions, measure
-from torl.tirgen import TIRGenOptions
+from torl.training import tirgen
+from torl.training.tirgen import TIRGenOptions
 
 
 @dataclass(frozen=True, slots=True)

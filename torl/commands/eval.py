@@ -17,8 +17,8 @@ from benchmarks.heldout.records import grader_name, weights_hash
 from benchmarks.heldout.suites import CODE, code_file, names, open_suite
 from benchmarks.report.leaderboard import leaderboard
 from benchmarks.report.tables import details, results
-from torl.answering import answering
 from torl.console import CommandError, print_table, progress, say
+from torl.evaluation.models import answering
 from torl.wiring import Collecting
 from torl_env.problems import load
 from torl_env.problems.types import Problem

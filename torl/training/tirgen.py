@@ -24,8 +24,8 @@ from agents.thor.tirgen import Reason, Sample, TIRGen, Write, generate_together
 from benchmarks.heldout import records
 from benchmarks.heldout.contamination import contamination
 from benchmarks.report.tables import Table
+from torl.commands.data import BENCHMARKS, open_suites
 from torl.console import CommandError, print_table, progress, say
-from torl.data import BENCHMARKS, open_suites
 from torl_env.problems import Listed, load
 from torl_env.problems.types import Problem
 

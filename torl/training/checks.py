@@ -7,7 +7,7 @@ from pathlib import Path
 from agents.core.trainer import distributed
 from agents.core.trainer.options import TrainingError, check_window
 from torl.console import CommandError
-from torl.train_options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
+from torl.training.options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
 from torl_env.problems.types import Problem
 
 _DISK_GB = 5

@@ -1,4 +1,4 @@
-"""The SFT stage of a run by itself: `python -m torl.warm_start RUN`.
+"""The SFT stage of a run by itself: `python -m torl.training.warm_start RUN`.
 
 Where several processes train together, the first one has this done by a process apart, so that the
 stage is the same however many there are.
@@ -7,10 +7,10 @@ stage is the same however many there are.
 import sys
 from pathlib import Path
 
+from torl.commands.train import stored_options, use_threads
 from torl.console import guarded
-from torl.material import gather
-from torl.stages import Job
-from torl.train import stored_options, use_threads
+from torl.training.datasets import gather
+from torl.training.stages import Job
 
 
 def main(out: Path) -> int:

@@ -10,7 +10,7 @@ from torl_env.problems import Listed, Source, load
 from torl_env.problems.types import Problem
 
 if TYPE_CHECKING:
-    from torl.train import TrainOptions
+    from torl.commands.train import TrainOptions
 
 
 @dataclass(frozen=True, slots=True)

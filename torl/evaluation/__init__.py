@@ -1,0 +1,1 @@
+"""Evaluation: what answers, and how answers are corrected."""

@@ -1,0 +1,1 @@
+"""One training: its options, checks, plan, data sets, stages."""
