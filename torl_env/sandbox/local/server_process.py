@@ -49,7 +49,7 @@ class ServerProcess:
         self._numbers = itertools.count(1)
         self._log = os.memfd_create("torl-sandbox-log")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        here = Path(__file__).parent
+        here = Path(__file__).parents[1]
         try:
             self._process = subprocess.Popen(
                 [
