@@ -6,14 +6,14 @@ from torl_env import ToRLMathEnv
 from torl_env.adapters.openenv import OpenEnvServer, ServerOptions
 from torl_env.adapters.openenv_client import OpenEnvClient
 from torl_env.problems import Listed, Problem
-from torl_env.sandbox import make_sandbox
+from torl_env.sandbox import open_sandbox
 
 
 def main() -> None:
     """Serve, connect, play an episode."""
     problems = Listed("one", [Problem("p0", "What is 6*7?", "42")])
     with (
-        make_sandbox("local") as sandbox,
+        open_sandbox("local") as sandbox,
         OpenEnvServer(
             lambda: ToRLMathEnv(problems, sandbox=sandbox), ServerOptions(port=0)
         ) as server,

@@ -52,14 +52,14 @@ def main() -> None:
     from torl.wiring import env_options, envs_over
     from torl_env import closes_tool_call
     from torl_env.problems import Problem
-    from torl_env.sandbox import make_sandbox
+    from torl_env.sandbox import open_sandbox
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
     tokenizer = phrase_tokenizer()
     model, copy = tiny_model(tokenizer), tiny_model(tokenizer)
     problems = [Problem(f"p{i}", "What is 6*7?", "42") for i in range(64)]
-    with make_sandbox("local") as sandbox, tempfile.TemporaryDirectory() as folder:
+    with open_sandbox("local") as sandbox, tempfile.TemporaryDirectory() as folder:
         rollout = Rollout(
             TransformersPolicy(copy, tokenizer, closes_tool_call),
             PlainPrompt(tokenizer, "{question}"),

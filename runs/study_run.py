@@ -33,7 +33,7 @@ from torl.algorithms import make_algorithm
 from torl.wiring import Collector, collector, env_options, make_rollout
 from torl_env import ToRLMathEnv
 from torl_env.problems import Listed, Problem, load
-from torl_env.sandbox import make_sandbox
+from torl_env.sandbox import open_sandbox
 
 RECORD = "finished.json"
 ROWS = 64
@@ -71,7 +71,7 @@ def make(spec: Spec, scale: Scale, seed: int, out: Path) -> None:
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    with make_sandbox("local") as sandbox:
+    with open_sandbox("local") as sandbox:
         work = _Work(spec, scale, seed, out, sandbox)
         told = work.imitate() if spec.algorithm == "sft" else work.reinforce()
     for checkpoint in place.glob("checkpoint-*"):

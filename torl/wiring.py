@@ -136,18 +136,18 @@ def make_collector(
     import torch
 
     from agents.core.models import loading
-    from torl_env.sandbox import make_sandbox
+    from torl_env.sandbox import open_sandbox
 
     torch.manual_seed(seed)
     options = env_options(tool_budget)
     if policy == "vllm":
         sampler = vllm_policy(model, rows, device)
-        where = (make_sandbox("local"), options, sampling, prompt)
+        where = (open_sandbox("local"), options, sampling, prompt)
         return collector(rollout_over(sampler, *where, overlap=True), rows)
     if policy != "transformers":
         raise ValueError(f"unknown policy {policy!r}: expected transformers or vllm")
     loaded, tokenizer = loading.load(model, dtype="bfloat16", device=device)
-    rollout = make_rollout(loaded, tokenizer, make_sandbox("local"), options, sampling, prompt)
+    rollout = make_rollout(loaded, tokenizer, open_sandbox("local"), options, sampling, prompt)
     return collector(rollout, rows)
 
 

@@ -15,7 +15,7 @@ from torl_env.parsing.styles import resolve_parser
 from torl_env.pending_steps import adrive, drive
 from torl_env.problem_sampling import Draw, open_problems
 from torl_env.problems.types import ProblemSource
-from torl_env.sandbox.shared import SandboxLease
+from torl_env.sandbox.shared import SharedSandbox
 from torl_env.sandbox.types import Sandbox
 from torl_env.snapshot import EnvState
 from torl_env.spaces import Unicode
@@ -68,7 +68,7 @@ class ToRLMathEnv(gym.Env[str, str]):
         self.observation_space = Unicode()
         self.action_space = Unicode()
         self.render_mode = render_mode
-        self._lease = SandboxLease(sandbox)
+        self._lease = SharedSandbox(sandbox)
         self._lane = Lane(self.config, self._lease.get)
 
     @property

@@ -18,7 +18,7 @@ from torl_env.parsing.styles import resolve_parser
 from torl_env.pending_steps import Flight
 from torl_env.problem_sampling import Draw, draw, open_problems
 from torl_env.problems.types import Problem, ProblemSource
-from torl_env.sandbox.shared import SandboxLease
+from torl_env.sandbox.shared import SharedSandbox
 from torl_env.sandbox.types import Sandbox
 from torl_env.snapshot import EnvState
 from torl_env.spaces import Unicode
@@ -65,7 +65,7 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         self.single_action_space = Unicode()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._lease = SandboxLease(sandbox)
+        self._lease = SharedSandbox(sandbox)
         self._lanes = [Lane(self.config, self._lease.get, i) for i in range(num_envs)]
         self._randoms: list[np.random.Generator | None] = [None] * num_envs
         self._observations = [""] * num_envs

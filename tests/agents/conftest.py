@@ -30,7 +30,7 @@ def model(tokenizer):
 
 @pytest.fixture(scope="session")
 def sandbox():
-    from torl_env.sandbox import make_sandbox
+    from torl_env.sandbox import open_sandbox
 
-    with make_sandbox("local") as opened:
+    with open_sandbox("local") as opened:
         yield opened

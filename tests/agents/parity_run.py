@@ -25,7 +25,7 @@ from rewards.types import Grade, Verdict
 from torl.wiring import envs_over
 from torl_env import closes_tool_call
 from torl_env.problems.types import Problem
-from torl_env.sandbox import make_sandbox
+from torl_env.sandbox import open_sandbox
 
 STEPS = 6
 
@@ -48,7 +48,7 @@ def main(out, seed=0, algorithm="grpo"):
     if distributed.is_main():
         run.rewind("rl", int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
     distributed.wait()
-    with make_sandbox("local") as sandbox:
+    with open_sandbox("local") as sandbox:
         options = {"tool_budget": 1, "max_turns": 4, "grader": parity}
         policy = TransformersPolicy(copy, tokenizer, closes_tool_call)
         rollout = Rollout(

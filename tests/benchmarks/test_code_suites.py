@@ -11,7 +11,7 @@ from benchmarks.heldout.code_suites import Checker, grading, load_tasks, program
 from benchmarks.heldout.records import Header, Records
 from benchmarks.heldout.regrade import regrade
 from benchmarks.heldout.suites import SuiteError, code_file
-from torl_env.sandbox import make_sandbox
+from torl_env.sandbox import open_sandbox
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "heldout"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no benchmark files at {DATA}")
@@ -39,7 +39,7 @@ HUMANEVAL = {
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with make_sandbox() as found:
+    with open_sandbox() as found:
         yield found
 
 

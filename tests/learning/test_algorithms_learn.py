@@ -27,7 +27,7 @@ from agents.thor import THOR
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call
 from torl_env.problems.types import Problem
-from torl_env.sandbox import make_sandbox
+from torl_env.sandbox import open_sandbox
 
 STEPS, PROMPTS, GROUP = 10, 4, 8
 PROBLEMS = [Problem(f"p{i}", "What is 6*7?", "42") for i in range(STEPS * PROMPTS)]
@@ -36,7 +36,7 @@ PROBLEMS = [Problem(f"p{i}", "What is 6*7?", "42") for i in range(STEPS * PROMPT
 @pytest.fixture(scope="module")
 def sandbox():
     torch.set_num_threads(1)
-    with make_sandbox("local") as opened:
+    with open_sandbox("local") as opened:
         yield opened
 
 

@@ -223,11 +223,11 @@ def test_a_machine_that_fails_twice_voids_the_episode() -> None:
 
 
 def test_a_sandbox_that_does_not_open_voids_the_episode(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(name: str) -> Sandbox:
+    def broken() -> Sandbox:
         raise SandboxError("no kernel")
 
-    monkeypatch.setattr("torl_env.sandbox.shared._make", broken)
-    env = ToRLMathEnv(problems=PROBLEMS, sandbox="fusion")
+    monkeypatch.setattr("torl_env.sandbox.shared.sandbox_factory", lambda spec: broken)
+    env = ToRLMathEnv(problems=PROBLEMS, sandbox="local")
     env.reset()
     assert env.step(CALL)[4]["infra_error"] == "SandboxError: no kernel"
     env.close()
@@ -257,7 +257,7 @@ def test_bad_arguments(box: Sandbox) -> None:
         ToRLMathEnv(problems=PROBLEMS, split="train")
     with pytest.raises(ValueError, match="parser must be one of"):
         make(box, parser="prose")
-    with pytest.raises(ValueError, match=r"sandbox must be one of local, .*got 'docker'"):
+    with pytest.raises(ValueError, match="unknown sandbox 'docker': expected local"):
         ToRLMathEnv(problems=PROBLEMS, sandbox="docker")
     with pytest.raises(ValueError, match="no such"):
         make(box, reward="no such")
@@ -405,11 +405,11 @@ def test_closing_twice_and_using_after(box: Sandbox) -> None:
 def test_the_shared_sandbox_is_closed_with_the_last_env(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[SubprocessSandbox] = []
 
-    def open_one(name: str) -> SubprocessSandbox:
+    def open_one() -> SubprocessSandbox:
         opened.append(SubprocessSandbox())
         return opened[-1]
 
-    monkeypatch.setattr("torl_env.sandbox.shared._make", open_one)
+    monkeypatch.setattr("torl_env.sandbox.shared.sandbox_factory", lambda spec: open_one)
     envs = [ToRLMathEnv(PROBLEMS, sandbox="unsafe") for _ in range(2)]
     assert opened == []
     for env in envs:

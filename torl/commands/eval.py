@@ -22,7 +22,7 @@ from torl.evaluation.models import answering
 from torl.wiring import Collecting
 from torl_env.problems import load
 from torl_env.problems.types import Problem
-from torl_env.sandbox import make_sandbox
+from torl_env.sandbox import open_sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def main(options: EvalOptions) -> int:
     for job in jobs:
         named = replace(options, problems=job.name)
         if job.tasks:
-            with make_sandbox() as sandbox:
+            with open_sandbox() as sandbox:
                 tested = grading(collect, job.tasks, sandbox)
                 found = measure(named, job.problems, job.out, tested, GRADER, watched=collect)
         else:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torl_env import ToRLMathEnv
 from torl_env.adapters.openenv import OpenEnvServer, ServerOptions
 from torl_env.problem_sampling import open_problems
-from torl_env.sandbox import make_sandbox
+from torl_env.sandbox import open_sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def main(options: ServeOptions) -> int:
         options.host, options.port, options.token, options.sessions, options.idle_seconds
     )
     source = open_problems(options.problems, options.split)
-    with make_sandbox(options.sandbox) as sandbox:
+    with open_sandbox(options.sandbox) as sandbox:
 
         def make() -> ToRLMathEnv:
             return ToRLMathEnv(

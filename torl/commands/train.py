@@ -31,9 +31,9 @@ def main(options: TrainOptions) -> int:
     logging.set_verbosity_error()
     use_threads(options.threads)
     run = Run(options.out)
-    from torl_env.sandbox import make_sandbox
+    from torl_env.sandbox import open_sandbox
 
-    with make_sandbox("local") as sandbox:
+    with open_sandbox("local") as sandbox:
         job = Job(options, run, sandbox)
         start = job.warm_start(found.warm_start)
         job.evaluate("before", start, found.heldout)

@@ -111,7 +111,7 @@ def _rollout(options: "EvalOptions") -> Any:
 
     from agents.core.models import loading
     from torl.wiring import env_options, make_rollout
-    from torl_env.sandbox import make_sandbox
+    from torl_env.sandbox import open_sandbox
 
     temperature = TEMPERATURE if options.temperature is None else options.temperature
     sampling = Sampling(temperature, options.top_p, options.max_tokens)
@@ -119,7 +119,7 @@ def _rollout(options: "EvalOptions") -> Any:
     model, tokenizer = loading.load(options.model, dtype="bfloat16", device=options.device)
     envs = env_options(options.tool_budget)
     return make_rollout(
-        *(model, tokenizer, make_sandbox("local"), envs, sampling, options.prompt),
+        *(model, tokenizer, open_sandbox("local"), envs, sampling, options.prompt),
         keep_states=True,
     )
 

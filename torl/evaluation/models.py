@@ -99,14 +99,14 @@ def _played(
     from agents.core.rollout.engine import Rollout
     from agents.core.rollout.prompts import PlainPrompt, make_prompt
     from torl.wiring import collector, env_options, envs_over
-    from torl_env.sandbox import make_sandbox
+    from torl_env.sandbox import open_sandbox
 
     prompt = (
         PlainPrompt(policy.tokenizer, template)
         if template
         else make_prompt(options.prompt, policy.tokenizer)
     )
-    envs = envs_over(make_sandbox("local"), env_options(options.tool_budget))
+    envs = envs_over(open_sandbox("local"), env_options(options.tool_budget))
     return collector(Rollout(policy, prompt, envs, sampling, overlap=overlap), options.rows)
 
 

@@ -244,11 +244,11 @@ class _Writers:
         from agents.core.models import loading
         from agents.core.policies.transformers import TransformersPolicy
         from agents.core.rollout.prompts import make_prompt
-        from torl_env.sandbox import make_sandbox
+        from torl_env.sandbox import open_sandbox
 
         self._options = options
         self._how = TIRGen(fragments=options.fragments)
-        self._sandbox = stack.enter_context(make_sandbox("local"))
+        self._sandbox = stack.enter_context(open_sandbox("local"))
         model, tokenizer = loading.load(options.model, dtype="bfloat16", device=options.device)
         self._prompt: Prompt = make_prompt(options.prompt, tokenizer)
         self._steps = TransformersPolicy(model, tokenizer, _ends_step, marker="\n")

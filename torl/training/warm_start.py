@@ -16,11 +16,11 @@ from torl.training.stages import Job
 def main(out: Path) -> int:
     """Train on traces as the run's options say, into its folder."""
     from agents.core.run.folder import Run
-    from torl_env.sandbox import make_sandbox
+    from torl_env.sandbox import open_sandbox
 
     options = stored_options(out)
     use_threads(options.threads)
-    with make_sandbox("local") as sandbox:
+    with open_sandbox("local") as sandbox:
         Job(options, Run(out), sandbox).warm_start(gather(options).warm_start)
     return 0
 

@@ -96,9 +96,9 @@ def _tool_of(vf: Any) -> SimpleNamespace:
 
         async def setup(self) -> None:
             """Open the sandbox; verifiers closes what is on its stack."""
-            from torl_env.sandbox import make_sandbox
+            from torl_env.sandbox import open_sandbox
 
-            self.sandbox = self._exit_stack.enter_context(make_sandbox(self.config.sandbox))
+            self.sandbox = self._exit_stack.enter_context(open_sandbox(self.config.sandbox))
 
         @vf.tool  # type: ignore[untyped-decorator]
         async def python(self, code: str) -> str:

@@ -3,7 +3,7 @@
 from torl_env.sandbox.backends.subprocess import SubprocessSandbox
 from torl_env.sandbox.backends.unsafe import UnsafeSandbox
 from torl_env.sandbox.local.sandbox import LocalSandbox
-from torl_env.sandbox.registry import NAMES, make_sandbox
+from torl_env.sandbox.registry import NAMES, open_sandbox, sandbox_factory
 from torl_env.sandbox.types import Execution, Limits, Sandbox, Session, Status
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "Status",
     "SubprocessSandbox",
     "UnsafeSandbox",
-    "make_sandbox",
+    "open_sandbox",
+    "sandbox_factory",
 ]

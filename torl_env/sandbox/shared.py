@@ -7,15 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox import NAMES, Sandbox, make_sandbox
-
-DEFAULT = "local"
+from torl_env.sandbox.registry import sandbox_factory
+from torl_env.sandbox.types import Sandbox
 
 
 @dataclass(slots=True)
 class _Shared:
     sandbox: Sandbox
-    leases: int = 0
+    holders: int = 0
 
 
 _lock = threading.Lock()
@@ -32,25 +31,22 @@ def _forget_parents() -> None:
 os.register_at_fork(after_in_child=_forget_parents)
 
 
-class SandboxLease:
-    """The right to use a sandbox; opened at the first `get`.
+class SharedSandbox:
+    """A handle of a sandbox that several environments use; the first `get` opens it.
 
     Args:
-        sandbox: A backend's name, which is shared by all leases of the process, `None` for the
-            default one, or an object, which stays its owner's to close.
-        make: Makes a sandbox of a name.
+        spec: As for `open_sandbox`. What a description opens is shared by all handles of the
+            process with the same description and closed with the last of them; an object stays its
+            owner's to close.
 
     Raises:
-        ValueError: No backend has this name.
+        ValueError: The description matches no sandbox.
     """
 
-    def __init__(
-        self, sandbox: Sandbox | str | None = None, make: Callable[[str], Sandbox] | None = None
-    ) -> None:
-        self._spec = DEFAULT if sandbox is None else sandbox
-        if isinstance(self._spec, str) and self._spec not in NAMES:
-            raise ValueError(f"sandbox must be one of {', '.join(NAMES)}, got {self._spec!r}")
-        self._make = make or _make
+    def __init__(self, spec: Sandbox | str | None = None) -> None:
+        self._spec = "local" if spec is None else spec
+        # Checked when an environment is made, not at its first tool call.
+        self._open = sandbox_factory(self._spec)
         self._held: Sandbox | None = None if isinstance(self._spec, str) else self._spec
         self._release: Callable[[], object] | None = None
         self._closed = False
@@ -59,19 +55,19 @@ class SandboxLease:
         """The sandbox.
 
         Raises:
-            SandboxError: It cannot be opened, or this lease is closed.
+            SandboxError: It cannot be opened, or this handle is closed.
         """
         if self._closed:
             raise SandboxError("the env has given its sandbox back: make a new env")
         if self._held is None:
             assert isinstance(self._spec, str)
-            self._held = _take(self._spec, self._make)
+            self._held = _take(self._spec, self._open)
             self._release = weakref.finalize(self, _give, self._spec, os.getpid())
         return self._held
 
-    def another(self) -> "SandboxLease":
-        """A lease of the same sandbox with a life of its own."""
-        return SandboxLease(self._spec, self._make)
+    def another(self) -> "SharedSandbox":
+        """A handle of the same sandbox with a life of its own."""
+        return SharedSandbox(self._spec)
 
     def close(self) -> None:
         """Let go; idempotent."""
@@ -82,26 +78,22 @@ class SandboxLease:
             release()
 
 
-def _make(name: str) -> Sandbox:
-    return make_sandbox(name)
-
-
-def _take(name: str, make: Callable[[str], Sandbox]) -> Sandbox:
+def _take(spec: str, make: Callable[[], Sandbox]) -> Sandbox:
     with _lock:
-        if name not in _shared:
-            _shared[name] = _Shared(make(name))
-        shared = _shared[name]
-        shared.leases += 1
+        if spec not in _shared:
+            _shared[spec] = _Shared(make())
+        shared = _shared[spec]
+        shared.holders += 1
         return shared.sandbox
 
 
-def _give(name: str, pid: int) -> None:
+def _give(spec: str, pid: int) -> None:
     if pid != os.getpid():
         return
     with _lock:
-        shared = _shared[name]
-        shared.leases -= 1
-        if shared.leases:
+        shared = _shared[spec]
+        shared.holders -= 1
+        if shared.holders:
             return
-        del _shared[name]
+        del _shared[spec]
     shared.sandbox.close()

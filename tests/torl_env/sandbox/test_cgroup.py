@@ -66,9 +66,7 @@ def test_nothing_is_left_of_it(group: cgroup.ControlGroup) -> None:
 
 
 def test_what_a_killed_process_leaves_is_removed_by_the_next(group: cgroup.ControlGroup) -> None:
-    code = (
-        "import os\nfrom torl_env.sandbox.local import cgroup\nprint(cgroup.make(64, 99).directories[0])"
-    )
+    code = "from torl_env.sandbox.local import cgroup; print(cgroup.make(64, 99).directories[0])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     left = Path(done.stdout.strip())
     assert left.is_dir()

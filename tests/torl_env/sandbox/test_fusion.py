@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox import Limits, Status, make_sandbox
+from torl_env.sandbox import Limits, Status, open_sandbox
 from torl_env.sandbox.backends.fusion_client import FusionSandbox
 
 
@@ -244,11 +244,11 @@ def test_output_is_bounded_here_too(server: Recorded, client: FusionSandbox) -> 
 
 def test_an_odd_url_is_refused() -> None:
     with pytest.raises(ValueError, match="http://localhost"):
-        make_sandbox("fusion", url="localhost:8080")
+        open_sandbox("fusion:localhost:8080")
 
 
 def test_against_our_own_server(serve: Callable[..., str]) -> None:
-    with make_sandbox("fusion", url=serve()) as client:
+    with open_sandbox(f"fusion:{serve()}") as client:
         limits = Limits(cpu_seconds=0.2, wall_seconds=20)
         result = client.run("print('a', end='')\nwhile True: pass", limits)
     assert result.status is Status.TIMEOUT

@@ -10,7 +10,8 @@ ray = pytest.importorskip("ray", reason="the ray extra is not installed")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 from torl_env.errors import SandboxError  # noqa: E402
-from torl_env.sandbox import Limits, Status, make_sandbox  # noqa: E402
+from torl_env.sandbox import Limits, Status  # noqa: E402
+from torl_env.sandbox.backends.ray import RaySandbox  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -26,7 +27,7 @@ def cluster() -> Iterator[Any]:
 
 
 def test_two_nodes_share_the_work_and_one_may_die(cluster: Any) -> None:
-    with make_sandbox("ray", limits=Limits(cpu_seconds=20, wall_seconds=60)) as sandbox:
+    with RaySandbox(Limits(cpu_seconds=20, wall_seconds=60)) as sandbox:
         assert len(sandbox.refresh()) == 2
         assert sandbox.run("print(1)").stdout == "1\n"
         assert sandbox.run("1/0").status is Status.ERROR
