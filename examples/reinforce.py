@@ -47,7 +47,7 @@ def main() -> None:
     from agents.core.testing.tiny import phrase_tokenizer, tiny_model
     from agents.core.trainer.options import Training
     from agents.core.trainer.trainer import RLTrainer
-    from agents.core.trainer.weight_sync import CopyActor
+    from agents.core.trainer.weight_sync import CopySampler
     from agents.core.types import Sampling
     from torl.wiring import env_options, envs_over
     from torl_env import closes_tool_call
@@ -75,7 +75,7 @@ def main() -> None:
                 steps=10, prompts_per_step=4, group_size=4, learning_rate=0.02, bf16=False
             ),
             problems=problems,
-            actor=CopyActor(rollout, copy),
+            sampler=CopySampler(rollout, copy),
             run=run,
         ).train()
         rows = run.read_metrics("rl")

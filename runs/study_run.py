@@ -23,7 +23,7 @@ from agents.core.run.folder import Run
 from agents.core.run.provenance import commit, versions
 from agents.core.run.storage import dump_line, write_json
 from agents.core.trainer.options import Training
-from agents.core.trainer.weight_sync import CopyActor
+from agents.core.trainer.weight_sync import CopySampler
 from agents.core.types import Sampling, Trajectory
 from agents.sft import SFT, TraceWriter, save, train_sft, warm_start_traces
 from agents.thor.correction import Correction, SelfCorrecting
@@ -94,7 +94,7 @@ def _cpu() -> float:
     return own.ru_utime + own.ru_stime + other.ru_utime + other.ru_stime
 
 
-class _Counting(CopyActor):
+class _Counting(CopySampler):
     """Counts the tokens that were sampled for training."""
 
     tokens = 0
@@ -115,19 +115,19 @@ class _Counting(CopyActor):
 class _Meter:
     """Notes what each step has cost, and ends a run that has sampled enough tokens."""
 
-    def __init__(self, file: Path, actor: _Counting, enough: float) -> None:
-        self._file, self._actor, self._enough = file, actor, enough
+    def __init__(self, file: Path, sampler: _Counting, enough: float) -> None:
+        self._file, self._sampler, self._enough = file, sampler, enough
         self._step = 0
         self._last = (time.perf_counter(), time.process_time(), 0)
 
     @property
     def interrupted(self) -> bool:
         """Whether the run has sampled enough."""
-        return self._actor.tokens >= self._enough
+        return self._sampler.tokens >= self._enough
 
     def advance(self, count: int = 1, **numbers: float) -> None:
         """A step is over."""
-        now = (time.perf_counter(), time.process_time(), self._actor.tokens)
+        now = (time.perf_counter(), time.process_time(), self._sampler.tokens)
         wall, cpu, tokens = (new - old for new, old in zip(now, self._last, strict=True))
         self._last = now
         self._step += count
@@ -196,7 +196,7 @@ class _Work:
             *(Sampling(1.0, max_tokens=scale.max_tokens), "chat"),
             keep_states=algorithm.branches,
         )
-        actor = _Counting(rollout, copy)
+        sampler = _Counting(rollout, copy)
         trainer = RLTrainer(
             model=model,
             tokenizer=tokenizer,
@@ -212,13 +212,13 @@ class _Work:
                 seed=self.seed,
             ),
             problems=list(self.train.shuffle(self.seed + 11).head(steps * scale.prompts)),
-            actor=actor,
+            sampler=sampler,
             run=self.run,
-            progress=_Meter(self.run.path / "cost.jsonl", actor, enough),
+            progress=_Meter(self.run.path / "cost.jsonl", sampler, enough),
         )
         trainer.train()
-        actor.sync(model)
-        return {"tokens": actor.tokens, **self._evaluate(copy, tokenizer)}
+        sampler.sync(model)
+        return {"tokens": sampler.tokens, **self._evaluate(copy, tokenizer)}
 
     def _evaluate(self, model: Any, tokenizer: Any) -> dict[str, Any]:
         """All evaluations of the run; what self-correction has taken back, where it is one."""

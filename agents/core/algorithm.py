@@ -113,11 +113,11 @@ class Algorithm:
 
     @property
     def branches(self) -> bool:
-        """Whether `branch` is to be called; the actor then keeps the states to branch from."""
+        """Whether `branch` is to be called; the sampler then keeps the states to branch from."""
         return False
 
-    def own_module(self, model: Any) -> "nn.Module | None":
-        """Weights of the algorithm's own, such as a critic, that are trained beside the policy.
+    def auxiliary_module(self, model: Any) -> "nn.Module | None":
+        """A module, such as a critic, whose weights are trained beside the policy.
 
         Args:
             model: The policy before its first step.
@@ -125,8 +125,8 @@ class Algorithm:
         return None
 
     @property
-    def own_learning_rate(self) -> float:
-        """Of the weights that `own_module` returned."""
+    def auxiliary_learning_rate(self) -> float:
+        """Of the weights that `auxiliary_module` returned."""
         return 1e-3
 
     def prepare(self, batch: "Batch") -> "Mapping[str, Tensor]":

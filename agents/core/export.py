@@ -1,12 +1,11 @@
 """A trajectory in the forms of other training stacks, as plain lists and dicts."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from agents.core.types import Trajectory
+from agents.core.types import Trajectory
 
 
-def to_verl(trajectory: "Trajectory") -> dict[str, Any]:
+def to_verl(trajectory: Trajectory) -> dict[str, Any]:
     """The keywords of verl's `AgentLoopOutput` (`verl/experimental/agent_loop/agent_loop.py`).
 
     Returns:
@@ -41,7 +40,7 @@ def to_verl(trajectory: "Trajectory") -> dict[str, Any]:
     }
 
 
-def to_trl(trajectory: "Trajectory") -> dict[str, Any]:
+def to_trl(trajectory: Trajectory) -> dict[str, Any]:
     """One row of what a `rollout_func` of TRL's `GRPOTrainer` returns.
 
     Returns:

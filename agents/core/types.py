@@ -1,12 +1,10 @@
-"""The nouns of acting and learning: a sampled completion, a finished trajectory, how to sample."""
+"""The nouns of rollouts: how to sample, a sampled completion, a turn, a finished trajectory."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from math import isnan, nan
 from typing import Any
-
-from agents.core import export
 
 
 class FinishReason(StrEnum):
@@ -119,14 +117,6 @@ class Trajectory:
         """
         known = [None if isnan(p) else p for p in self.logprobs]
         return asdict(self) | {"logprobs": known}
-
-    def to_verl(self) -> dict[str, Any]:
-        """The keywords of verl's `AgentLoopOutput`, see `agents.core.export.to_verl`."""
-        return export.to_verl(self)
-
-    def to_trl(self) -> dict[str, Any]:
-        """A row of a `rollout_func` of TRL, see `agents.core.export.to_trl`."""
-        return export.to_trl(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Trajectory":

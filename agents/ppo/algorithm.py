@@ -58,11 +58,11 @@ class PPO(Algorithm):
             raise ValueError(f"critic must be head or model, got {self.critic!r}")
 
     @property
-    def own_learning_rate(self) -> float:
+    def auxiliary_learning_rate(self) -> float:
         """The critic's."""
         return self.critic_learning_rate
 
-    def own_module(self, model: Any) -> "Critic":
+    def auxiliary_module(self, model: Any) -> "Critic":
         """The critic, whose values are 0 at the start."""
         from agents.ppo.critic import Critic
 
@@ -79,7 +79,7 @@ class PPO(Algorithm):
 
         from agents.ppo.gae import gae, lambdas, sampler_logprobs, step_rewards, whitened
 
-        critic, mask = cast("Critic", batch.own), batch.mask
+        critic, mask = cast("Critic", batch.auxiliary), batch.mask
         ids, attention, length = batch.input_ids, batch.attention, mask.shape[1]
         cuts = [slice(i, i + batch.micro_batch) for i in range(0, len(ids), batch.micro_batch)]
         values = torch.cat([critic.values(batch.model, ids[c], attention[c], length) for c in cuts])
@@ -101,7 +101,7 @@ class PPO(Algorithm):
         """The critic's squared error."""
         from agents.core.losses import clipped_value_error
 
-        critic, old = cast("Critic", batch.own), batch.prepared["values"]
+        critic, old = cast("Critic", batch.auxiliary), batch.prepared["values"]
         values = critic.values(
             batch.model, batch.input_ids, batch.attention, old.shape[1], batch.hidden
         )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from agents.core.models.lora import trunk
 from agents.core.trainer.batch import Batch
-from agents.core.trainer.logprobs import score_responses
+from agents.core.trainer.logprobs import response_logprobs
 
 
 class Critic(nn.Module):
@@ -54,7 +54,7 @@ class Critic(nn.Module):
 
     def reference_logprobs(self, batch: Batch, length: int) -> Tensor:
         """Log-probabilities of the last `length` ids under the kept policy, (B, length)."""
-        logprobs, _ = score_responses(
+        logprobs, _ = response_logprobs(
             self._reference[0],
             batch.input_ids,
             batch.attention,

@@ -82,15 +82,15 @@ def step_rewards(trajectories: Sequence[Trajectory], like_BT: Tensor) -> Tensor:
 
 def sampler_logprobs(trajectories: Sequence[Trajectory], like_BT: Tensor) -> Tensor:
     """The sampler's log-probability of each id, 0 on padding and on tool output."""
-    told = torch.zeros_like(like_BT)
+    logprobs = torch.zeros_like(like_BT)
     for row, trajectory in enumerate(trajectories):
-        told[row, : len(trajectory.ids)] = torch.tensor(trajectory.logprobs)
-    return told
+        logprobs[row, : len(trajectory.ids)] = torch.tensor(trajectory.logprobs)
+    return logprobs
 
 
 def whitened(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """Values with mean 0 and standard deviation 1 over all processes' ids where the mask is 1."""
-    chosen = torch.cat(distributed.gathered([values_BT[mask_BT > 0].cpu()]))
+    chosen = torch.cat(distributed.gather([values_BT[mask_BT > 0].cpu()]))
     if chosen.numel() < 2:
         return values_BT * mask_BT
     return (values_BT - chosen.mean()) / (chosen.std() + 1e-8) * mask_BT

@@ -8,7 +8,7 @@ from typing import Any
 
 from agents.core.run.folder import Run
 from agents.core.run.progress import Progress, Silent
-from agents.core.trainer.logprobs import score
+from agents.core.trainer.logprobs import token_logprobs
 from agents.core.trainer.options import no_checkpointing
 from agents.sft.traces import IGNORED, Trace
 
@@ -66,7 +66,9 @@ def train_sft(
             if inputs["input_ids"].device.type != "cpu" or items is None:
                 return super().compute_loss(model, inputs, *args, **options)
             wanted = inputs["labels"] != IGNORED
-            logprobs, _ = score(model, inputs["input_ids"], inputs["attention_mask"], wanted)
+            logprobs, _ = token_logprobs(
+                model, inputs["input_ids"], inputs["attention_mask"], wanted
+            )
             return -logprobs.sum() / items
 
     if len(traces) < sft.batch:

@@ -46,30 +46,35 @@ def same_answer(one: str, other: str) -> bool:
         return False
 
 
-def camps(answers: Sequence[str], same: Callable[[str, str], bool] = same_answer) -> list[int]:
-    """Which answers are the same: the number of each one's camp, -1 where there is no answer.
+def answer_clusters(
+    answers: Sequence[str], same: Callable[[str, str], bool] = same_answer
+) -> list[int]:
+    """Which answers are the same: the number of each one's cluster, -1 where there is no answer.
 
-    >>> camps(["1/2", "", "3", "0.5"])
+    >>> answer_clusters(["1/2", "", "3", "0.5"])
     [0, -1, 1, 0]
     """
-    heads: list[str] = []
-    homes: dict[str, int] = {"": -1}
+    representatives: list[str] = []
+    clusters: dict[str, int] = {"": -1}
     for text in (answer.strip() for answer in answers):
-        if text in homes:
+        if text in clusters:
             continue
-        homes[text] = next((i for i, head in enumerate(heads) if same(head, text)), len(heads))
-        if homes[text] == len(heads):
-            heads.append(text)
-    return [homes[answer.strip()] for answer in answers]
+        clusters[text] = next(
+            (i for i, representative in enumerate(representatives) if same(representative, text)),
+            len(representatives),
+        )
+        if clusters[text] == len(representatives):
+            representatives.append(text)
+    return [clusters[answer.strip()] for answer in answers]
 
 
 def votes(
     candidates: Sequence[Trajectory], same: Callable[[str, str], bool] = same_answer
 ) -> list[float]:
     """How many candidates give this answer (self-consistency, arXiv 2203.11171); none has none."""
-    homes = camps([candidate.answer for candidate in candidates], same)
-    sizes = Counter(homes)
-    return [float(sizes[home]) if home >= 0 else 0.0 for home in homes]
+    clusters = answer_clusters([candidate.answer for candidate in candidates], same)
+    sizes = Counter(clusters)
+    return [float(sizes[cluster]) if cluster >= 0 else 0.0 for cluster in clusters]
 
 
 def judged(model: Callable[[Trajectory], float]) -> Scores:
@@ -89,8 +94,8 @@ def best(candidates: Sequence[Trajectory], *scores: Scores) -> Trajectory:
     scorable = [c for c in candidates if c.scorable]
     if not scorable:
         raise ValueError(f"none of the {len(candidates)} candidates was scorable")
-    told = [score(scorable) for score in scores]
-    ranks = [tuple(score[i] for score in told) for i in range(len(scorable))]
+    columns = [score(scorable) for score in scores]
+    ranks = [tuple(score[i] for score in columns) for i in range(len(scorable))]
     return scorable[ranks.index(max(ranks))]
 
 

@@ -127,14 +127,15 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
     return float(1.0 - np.prod(1.0 - k / tail))
 
 
-def majority_at_k(camps: Sequence[int], correct: Sequence[bool], k: int, seed: int = 0) -> float:
+def majority_at_k(clusters: Sequence[int], correct: Sequence[bool], k: int, seed: int = 0) -> float:
     """Probability that the most frequent answer of k samples is correct.
 
-    A tie counts as the share of tied camps that are correct. For k below the number of samples,
+    A tie counts as the share of tied clusters that are correct. For k below the number of samples,
     mean over 200 random subsets.
 
     Args:
-        camps: Which answers are the same, as `agents.thor.selection.camps` tells; -1 casts no vote.
+        clusters: Which answers are the same, as `agents.thor.selection.answer_clusters` tells; -1
+            casts no vote.
         correct: Their verdicts.
         k: Samples that vote.
         seed: Of the subsets.
@@ -142,14 +143,14 @@ def majority_at_k(camps: Sequence[int], correct: Sequence[bool], k: int, seed: i
     >>> majority_at_k([0, 0, 1, -1], [True, True, False, False], 4)
     1.0
     """
-    if not 1 <= k <= len(camps):
-        raise ValueError(f"maj@{k} needs at least {k} samples of each problem, got {len(camps)}")
-    if k == len(camps):
-        return _majority(camps, correct)
+    if not 1 <= k <= len(clusters):
+        raise ValueError(f"maj@{k} needs at least {k} samples of each problem, got {len(clusters)}")
+    if k == len(clusters):
+        return _majority(clusters, correct)
     random = np.random.default_rng(seed)
-    subsets = (random.choice(len(camps), k, replace=False) for _ in range(200))
+    subsets = (random.choice(len(clusters), k, replace=False) for _ in range(200))
     return float(
-        np.mean([_majority([camps[i] for i in s], [correct[i] for i in s]) for s in subsets])
+        np.mean([_majority([clusters[i] for i in s], [correct[i] for i in s]) for s in subsets])
     )
 
 
@@ -270,15 +271,15 @@ def _interval(
     return Estimate(value, float(low), float(high), count)
 
 
-def _majority(camps: Sequence[int], correct: Sequence[bool]) -> float:
+def _majority(clusters: Sequence[int], correct: Sequence[bool]) -> float:
     members: dict[int, list[bool]] = {}
-    for camp, right in zip(camps, correct, strict=True):
-        if camp >= 0:
-            members.setdefault(camp, []).append(right)
+    for cluster, right in zip(clusters, correct, strict=True):
+        if cluster >= 0:
+            members.setdefault(cluster, []).append(right)
     if not members:
         return 0.0
     most = max(map(len, members.values()))
-    winners = [sum(camp) / most for camp in members.values() if len(camp) == most]
+    winners = [sum(cluster) / most for cluster in members.values() if len(cluster) == most]
     return sum(winners) / len(winners)
 
 

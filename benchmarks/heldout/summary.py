@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.core.rollout.behaviour import Tally, tally
 from agents.core.types import Trajectory
-from agents.thor.selection import camps
+from agents.thor.selection import answer_clusters
 from benchmarks.heldout.records import Header, Records
 from benchmarks.heldout.statistics import UNKNOWN, Estimate, majority_at_k, mean, pass_at_k, ratio
 
@@ -68,13 +68,13 @@ def summarise(found: Records) -> Summary:
     kept = [t for t in found.trajectories if t.scorable]
     problems = _by_problem(kept)
     sizes = [size for size in _sizes(found.header.k) if any(len(p) >= size for p in problems)]
-    homes = [camps([t.answer for t in p]) for p in problems]
+    clusters = [answer_clusters([t.answer for t in p]) for p in problems]
     return Summary(
         header=found.header,
         answers=len(found.trajectories),
         unscorable=len(found.trajectories) - len(kept),
         pass_at={size: _pass_at(problems, size) for size in sizes},
-        majority_at={size: _majority_at(problems, homes, size) for size in sizes},
+        majority_at={size: _majority_at(problems, clusters, size) for size in sizes},
         verdicts=_count(t.verdict for t in found.trajectories),
         by_level=_split(kept, [t.level for t in kept]),
         by_subject=_split(kept, [t.subject for t in kept]),
@@ -133,12 +133,12 @@ def _pass_at(problems: Sequence[Sequence[Trajectory]], k: int) -> Estimate:
 
 
 def _majority_at(
-    problems: Sequence[Sequence[Trajectory]], homes: Sequence[Sequence[int]], k: int
+    problems: Sequence[Sequence[Trajectory]], clusters: Sequence[Sequence[int]], k: int
 ) -> Estimate:
     return mean(
         [
             majority_at_k(home, [t.correct for t in p], k)
-            for p, home in zip(problems, homes, strict=True)
+            for p, home in zip(problems, clusters, strict=True)
             if len(p) >= k
         ]
     )

@@ -54,9 +54,9 @@ def scripts(
         right = 42 if row % 2 else 41
         answer = tokenizer.encode(f" It is \\boxed{{{right}}}.", add_special_tokens=False)
         answer = [*answer, tokenizer.eos_token_id]
-        room = max(2, rng.randint(*tokens) - len(called) - len(answer))
-        words = (thought * (room // len(thought) + 1))[:room]
-        first = 2 * room // 3
+        remaining = max(2, rng.randint(*tokens) - len(called) - len(answer))
+        words = (thought * (remaining // len(thought) + 1))[:remaining]
+        first = 2 * remaining // 3
         made.append(Script((*words[:first], *called), (*words[first:], *answer)))
     return made
 
@@ -82,12 +82,14 @@ class ForcedPolicy(TransformersPolicy):
         seeds: Sequence[int],
         how: Sampling,
         *,
-        heads: Sequence[int] | None = None,
-        rooms: Sequence[int] | None = None,
+        prefix_lengths: Sequence[int] | None = None,
+        remaining_tokens: Sequence[int] | None = None,
     ) -> None:
         """As the policy, from the beginning of the scripts."""
         self._at = dict.fromkeys(range(len(prompts)), 0)
-        super().open(prompts, seeds, how, heads=heads, rooms=rooms)
+        super().open(
+            prompts, seeds, how, prefix_lengths=prefix_lengths, remaining_tokens=remaining_tokens
+        )
 
     def _sample(self) -> list[Completion]:
         self._drawn = []

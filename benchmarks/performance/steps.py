@@ -127,26 +127,26 @@ def paired(first: Step, second: Step, repeats: int) -> Pairs:
 
 
 class OurStep(Step):
-    """A step of ours, with its actor at hand."""
+    """A step of ours, with its sampler at hand."""
 
-    def __init__(self, trainer: Any, actor: Any) -> None:
+    def __init__(self, trainer: Any, sampler: Any) -> None:
         super().__init__(trainer)
-        self.actor = actor
+        self.sampler = sampler
 
     @property
     def rows(self) -> list[Trajectory]:
         """Trajectories of the last step."""
-        rows: list[Trajectory] = self.actor.rows
+        rows: list[Trajectory] = self.sampler.rows
         return rows
 
 
 def recording(rollout: Any, copy: Any) -> Any:
-    """Our actor; `rows` are the trajectories of its last batch."""
-    from agents.core.trainer.weight_sync import CopyActor
+    """Our sampler; `rows` are the trajectories of its last batch."""
+    from agents.core.trainer.weight_sync import CopySampler
 
     made = rollout
 
-    class Recording(CopyActor):
+    class Recording(CopySampler):
         """Ours, with a memory."""
 
         rows: Sequence[Trajectory] = ()

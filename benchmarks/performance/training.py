@@ -114,17 +114,17 @@ class Bench:
         prompt = TemplatePrompt(tokenizer, [python_schema()]) if hermes else PlainPrompt(tokenizer)
         options: EnvOptions = {"tool_budget": budget, "parser": "hermes" if hermes else "fenced"}
         rollout = Rollout(policy, prompt, self._envs(options), Sampling(max_tokens=LIMIT))
-        actor = recording(rollout, copy)
+        sampler = recording(rollout, copy)
         trainer = RLTrainer(
             model=model,
             tokenizer=tokenizer,
             algorithm=GRPO(group_size=self.size.group),
             training=self.size.training(),
             problems=self.size.problems,
-            actor=actor,
+            sampler=sampler,
             run=Run(self.folder / name),
         )
-        return OurStep(trainer, actor)
+        return OurStep(trainer, sampler)
 
     def _envs(self, options: EnvOptions) -> Callable[..., ToRLMathVectorEnv]:
         def make(problems: Any, group_size: int) -> ToRLMathVectorEnv:
@@ -209,8 +209,8 @@ def profile(bench: Bench, repeats: int) -> Figures:
     """Where the time of a step at C = 1 goes, in percent."""
     step, clock = bench.ours(1, name="profile"), Clock()
     step.run()
-    trainer, rollout, policy = step.trainer, step.actor.rollout, step.actor.rollout.policy
-    clock.watch(step.actor, "sync", "copying weights to the sampler")
+    trainer, rollout, policy = step.trainer, step.sampler.rollout, step.sampler.rollout.policy
+    clock.watch(step.sampler, "sync", "copying weights to the sampler")
     clock.watch(policy, "open", "reading prompts")
     clock.watch(policy, "_forward", "decoding: forward passes")
     clock.watch(policy, "_sample", "decoding: drawing and stopping")

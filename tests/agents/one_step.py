@@ -46,7 +46,7 @@ BATCH = [
 ]
 
 
-class FixedActor:
+class FixedSampler:
     def __init__(self, rows):
         self.rows = rows
 
@@ -58,7 +58,7 @@ class FixedActor:
 
 
 def trainer_of(
-    model, tokenizer, path, rows=BATCH, algorithm=None, actor=None, problems=PROBLEMS, **training
+    model, tokenizer, path, rows=BATCH, algorithm=None, sampler=None, problems=PROBLEMS, **training
 ):
     """A trainer of `model` itself on given rows."""
     options = {"steps": 1, "learning_rate": 1e-2, "micro_batch": 8, "bf16": False, **training}
@@ -68,7 +68,7 @@ def trainer_of(
         algorithm=algorithm or GRPO(group_size=4),
         training=Training(prompts_per_step=2, group_size=4, **options),
         problems=problems,
-        actor=actor or FixedActor(rows),
+        sampler=sampler or FixedSampler(rows),
         run=Run(path),
     )
 

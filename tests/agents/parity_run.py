@@ -17,7 +17,7 @@ from agents.core.testing.tiny import byte_tokenizer, tiny_model
 from agents.core.trainer import distributed
 from agents.core.trainer.options import Training
 from agents.core.trainer.trainer import RLTrainer
-from agents.core.trainer.weight_sync import CopyActor
+from agents.core.trainer.weight_sync import CopySampler
 from agents.core.types import Sampling
 from agents.grpo import GRPO
 from agents.ppo import PPO
@@ -47,7 +47,7 @@ def main(out, seed=0, algorithm="grpo"):
     distributed.join()
     if distributed.is_main():
         run.rewind("rl", int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
-    distributed.wait()
+    distributed.barrier()
     with open_sandbox("local") as sandbox:
         options = {"tool_budget": 1, "max_turns": 4, "grader": parity}
         policy = TransformersPolicy(copy, tokenizer, closes_tool_call)
@@ -72,7 +72,7 @@ def main(out, seed=0, algorithm="grpo"):
                 bf16=False,
             ),
             problems=problems,
-            actor=CopyActor(rollout, copy),
+            sampler=CopySampler(rollout, copy),
             run=run,
         )
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

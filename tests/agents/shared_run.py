@@ -60,20 +60,20 @@ def check_sharded():
     from torch.distributed.tensor import Shard, distribute_tensor
 
     weight = torch.arange(6.0)
-    mesh = init_device_mesh("cpu", (distributed.count(),))
+    mesh = init_device_mesh("cpu", (distributed.world_size(),))
     assert torch.equal(whole(distribute_tensor(weight, mesh, [Shard(0)])), weight)
 
 
 def main(out):
     torch.set_num_threads(1)
     distributed.join()
-    if distributed.count() > 1:
+    if distributed.world_size() > 1:
         check_sharded()
     tokenizer = byte_tokenizer()
     torch.manual_seed(0)
     model = tiny_model(tokenizer)
     for name, (algorithm, rows, more) in CASES.items():
-        options = {"algorithm": algorithm, "actor": Share(rows), "micro_batch": 2, **more}
+        options = {"algorithm": algorithm, "sampler": Share(rows), "micro_batch": 2, **more}
         one_step(model, tokenizer, out / name, rows, learning_rate=1e-3, **options)
     distributed.leave()
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from one_step import trajectory
 
-from agents.core.policies.stopping import Closing
+from agents.core.policies.stopping import StoppingCriterion
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.testing.tiny import ScriptedPolicy
@@ -168,7 +168,7 @@ def test_calls_of_another_style_are_cut_where_they_begin(sandbox, tokenizer, sty
 
     parser = resolve_parser(style, None)
     pieces = iter(["I think. " + call("1/0"), call("print(6*7)"), "\\boxed{42}"])
-    policy = ScriptedPolicy(tokenizer, lambda row, turn: next(pieces), Closing(parser))
+    policy = ScriptedPolicy(tokenizer, lambda row, turn: next(pieces), StoppingCriterion(parser))
     envs = envs_over(sandbox, {**env_options(1), "parser": style})
     prompt = PlainPrompt(tokenizer, "{question}")
     rollout = Rollout(policy, prompt, envs, Sampling(max_tokens=900), keep_states=True)

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from agents.core.export import to_trl, to_verl
 from agents.core.types import Trajectory, Turn
 
 CALL = Turn("code", "out", 0, 2, "tool", "ok", "", 0.0)
@@ -30,7 +31,7 @@ VOID = dataclasses.replace(DONE, scorable=False, reward=0.0, verdict="", infra_e
 
 
 def test_verl():
-    assert DONE.to_verl() == {
+    assert to_verl(DONE) == {
         "prompt_ids": [1, 2],
         "response_ids": [3, 4, 9, 5, 0],
         "response_mask": [1, 1, 0, 1, 1],
@@ -71,11 +72,11 @@ def test_verl_takes_the_types_it_declares():
         __config__={"extra": "forbid", "strict": True},
     )
     for trajectory in (DONE, VOID):
-        assert output(**trajectory.to_verl()).num_turns == 4
+        assert output(**to_verl(trajectory)).num_turns == 4
 
 
 def test_trl():
-    assert DONE.to_trl() == {
+    assert to_trl(DONE) == {
         "prompt_ids": [1, 2],
         "completion_ids": [3, 4, 9, 5, 0],
         "logprobs": [-0.1, -0.2, 0.0, -0.3, -0.4],
@@ -85,10 +86,10 @@ def test_trl():
 
 
 def test_nothing_that_teaches_nothing_has_a_reward():
-    assert VOID.to_verl()["reward_score"] is None
-    assert VOID.to_trl()["reward"] is None
+    assert to_verl(VOID)["reward_score"] is None
+    assert to_trl(VOID)["reward"] is None
 
 
 def test_both_are_json():
-    for form in (DONE.to_verl(), DONE.to_trl()):
+    for form in (to_verl(DONE), to_trl(DONE)):
         assert json.loads(json.dumps(form)) == form

@@ -7,7 +7,7 @@ import torch
 from one_step import one_step, trainer_of
 
 from agents.core.models.lora import Lora, plain_weights, with_lora
-from agents.core.trainer.weight_sync import CopyActor
+from agents.core.trainer.weight_sync import CopySampler
 
 
 def test_without_adapters_the_plain_weights_are_the_weights(model):
@@ -50,7 +50,7 @@ def test_only_adapters_learn_and_the_sampler_gets_the_sum(model, adapted, tokeni
             pass
 
     sampler = copy.deepcopy(model)
-    CopyActor(Rollout(), sampler).sync(adapted)
+    CopySampler(Rollout(), sampler).sync(adapted)
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
         told, expected, before = (m(ids).logits for m in (sampler, adapted.eval(), model))

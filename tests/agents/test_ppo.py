@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_step import BATCH, FixedActor, log_likelihood, one_step, same, trainer_of, trajectory
+from one_step import BATCH, FixedSampler, log_likelihood, one_step, same, trainer_of, trajectory
 
 from agents.core.losses import clipped_value_error
 from agents.core.types import Turn
@@ -120,10 +120,10 @@ def test_the_critic_learns_and_is_saved(model, tokenizer, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["loss_value"] < 0.5 * rows[0]["loss_value"]
     again = trainer_of(model, tokenizer, tmp_path, algorithm=algorithm, steps=8)
-    head = trainer.own_weights.module.head.weight
-    assert not torch.equal(again.own_weights.module.head.weight, head)
-    again.own_weights.load(tmp_path / "checkpoint-8")
-    assert torch.equal(again.own_weights.module.head.weight, head)
+    head = trainer.auxiliary.module.head.weight
+    assert not torch.equal(again.auxiliary.module.head.weight, head)
+    again.auxiliary.load(tmp_path / "checkpoint-8")
+    assert torch.equal(again.auxiliary.module.head.weight, head)
 
 
 def test_a_policy_checkpoint_holds_no_critic(model, tokenizer, tmp_path):
@@ -132,7 +132,7 @@ def test_a_policy_checkpoint_holds_no_critic(model, tokenizer, tmp_path):
     one_step(model, tokenizer, tmp_path, algorithm=PPO(critic="model", kl_penalty=0.1))
     with safe_open(tmp_path / "checkpoint-1" / "model.safetensors", "pt") as file:
         assert not [key for key in file.keys() if not key.startswith("model.")]  # noqa: SIM118
-    saved = torch.load(tmp_path / "checkpoint-1" / "own_weights.pt", weights_only=True)
+    saved = torch.load(tmp_path / "checkpoint-1" / "auxiliary_module.pt", weights_only=True)
     assert {name.split(".")[0] for name in saved["module"]} == {"head", "trunk"}
 
 
@@ -145,7 +145,9 @@ def test_the_penalty_is_paid_per_token_for_moving_away(model, tokenizer):
     tensors = to_tensors(rows, [[0.0] * len(t.ids) for t in rows], tokenizer.pad_token_id)
     ids, attention = joined(tensors)
     mask = (tensors["completion_mask"] * tensors["tool_mask"]).float()
-    batch = Batch(ids, attention, mask, mask * 0, 1.0, own=critic, model=model, trajectories=rows)
+    batch = Batch(
+        ids, attention, mask, mask * 0, 1.0, auxiliary=critic, model=model, trajectories=rows
+    )
     with torch.no_grad():
         told = PPO(kl_penalty=0.5, whiten=False, policy_lambda=0.0).prepare(batch)["advantages"]
         for row, t in enumerate(rows):
@@ -172,20 +174,20 @@ def test_bad_settings_say_what_is_expected(case):
 
 
 def test_the_actor_is_asked_once_for_all_passes_over_a_batch(model, tokenizer, tmp_path):
-    class Counting(FixedActor):
+    class Counting(FixedSampler):
         asked = 0
 
         def collect(self, problems, group_size, seed):
             self.asked += 1
             return self.rows
 
-    actor = Counting(BATCH)
+    sampler = Counting(BATCH)
     one_step(
         *(model, tokenizer, tmp_path),
         algorithm=PPO(),
-        actor=actor,
+        sampler=sampler,
         updates=2,
         epochs=2,
         micro_batch=4,
     )
-    assert actor.asked == 1
+    assert sampler.asked == 1

@@ -126,7 +126,7 @@ def test_kill_in_the_middle_of_a_step_and_resume(whole, tmp_path):
 @pytest.mark.parametrize(
     ("args", "launcher", "part"),
     [
-        (("0", "ppo"), ALONE, "own_weights.pt"),
+        (("0", "ppo"), ALONE, "auxiliary_module.pt"),
         (("0", "grpo"), TOGETHER, "rng_state_1.pth"),
     ],
     ids=["a critic and its optimiser", "two processes"],

@@ -130,7 +130,7 @@ def test_nobody_there():
 def test_a_chat_cannot_go_on_inside_a_turn(server):
     policy = ServerPolicy(at(server), closes_tool_call)
     with pytest.raises(ValueError, match="use chat=False"):
-        policy.open([[65]], [0], Sampling(), heads=[1])
+        policy.open([[65]], [0], Sampling(), prefix_lengths=[1])
     policy.close()
 
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_step import BATCH, FixedActor, log_likelihood, norm_of, one_step, trajectory
+from one_step import BATCH, FixedSampler, log_likelihood, norm_of, one_step, trajectory
 
 from agents.core.algorithm import Loss
 from agents.core.rollout.branching import Point, last_turn
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.testing.tiny import ScriptedPolicy
-from agents.core.trainer.weight_sync import CopyActor
+from agents.core.trainer.weight_sync import CopySampler
 from agents.core.types import Sampling, Turn
 from agents.thor import THOR, Repair
 from agents.thor.cutting import call_start, cut, failed_turns, point_at
@@ -98,7 +98,7 @@ def test_the_branched_step_runs_where_the_failed_one_stood(sandbox, tokenizer, s
     texts = ["One.\n```python\nx = 20\nprint(x)\n```", "Two. Then more." + BAD, "\\boxed{1}"]
     engine = rollout(sandbox, tokenizer, lambda r, t: texts[t], stateful=stateful)
     (done,) = engine.collect([PROBLEM], 1, seed=0)
-    actor = CopyActor(engine, None)
+    sampler = CopySampler(engine, None)
     keep = cut(done, done.turns[1], tokenizer, Repair.SUFFIX, 6)
     point = point_at(done, 1, keep, engine.states(done))
     again = "\n```python\nprint(x + 1)\n```"
@@ -106,8 +106,8 @@ def test_the_branched_step_runs_where_the_failed_one_stood(sandbox, tokenizer, s
         tokenizer, lambda r, t: again if r else "more\n```python\n1", closes_tool_call
     )
     engine.policy = policy
-    final, ran = actor.branch([point], 2, seed=1)
-    assert policy.heads == ["Two. Then "] * 2
+    final, ran = sampler.branch([point], 2, seed=1)
+    assert policy.prefixes == ["Two. Then "] * 2
     assert ran.turns[-1].text == "Two. Then " + again
     assert ran.turns[-1].tool_status == ("ok" if stateful else "error")
     assert ran.tool_calls == 2
@@ -127,7 +127,7 @@ def test_the_failed_step_becomes_a_group_paid_for_running(sandbox, tokenizer):
     fixes = [GOOD, BAD, "no program", GOOD]
     engine.policy = ScriptedPolicy(tokenizer, lambda r, t: fixes[r], closes_tool_call)
     algorithm = THOR(group_size=2, step_group_size=4, suffix_tokens=0)
-    (steps,) = algorithm.branch([group], CopyActor(engine, None), seed=0)
+    (steps,) = algorithm.branch([group], CopySampler(engine, None), seed=0)
     assert [t.reward for t in steps] == [1.0, 0.0, 0.0, 1.0]
     credit = algorithm.assign_credit_to_branches([steps])
     assert [row[0] for row in credit] == pytest.approx([0.866, -0.866, -0.866, 0.866], abs=1e-3)
@@ -156,7 +156,7 @@ def test_failed_episodes_are_dropped_and_counted():
     assert kept.report([group])["dropped"] == 0
 
 
-class Stepping(FixedActor):
+class Stepping(FixedSampler):
     """Gives two steps for whatever is asked."""
 
     tokenizer = None
@@ -181,7 +181,7 @@ def test_both_losses_are_the_hand_made_ones(model, tokenizer, tmp_path, nll, mic
     _, norm = one_step(
         *(model, tokenizer, tmp_path),
         algorithm=algorithm,
-        actor=Stepping(BATCH),
+        sampler=Stepping(BATCH),
         micro_batch=micro_batch,
     )
 

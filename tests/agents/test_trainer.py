@@ -9,7 +9,7 @@ import torch
 from one_step import (
     BATCH,
     PROBLEMS,
-    FixedActor,
+    FixedSampler,
     log_likelihood,
     norm_of,
     one_step,
@@ -23,7 +23,7 @@ from agents.core.rollout.engine import Rollout
 from agents.core.testing.tiny import tiny_model
 from agents.core.trainer.batch import micro_batches
 from agents.core.trainer.options import Training, TrainingError
-from agents.core.trainer.weight_sync import CopyActor
+from agents.core.trainer.weight_sync import CopySampler
 from agents.core.types import Sampling
 from agents.grpo import GRPO
 from torl_env.problems.types import Problem
@@ -167,20 +167,24 @@ def test_the_divided_batch_takes_as_many_steps_and_writes_one_line(model, tokeni
 def test_groups_without_signal_are_replaced(model, tokenizer, tmp_path):
     """Of the two groups the second teaches nothing; the one problem left is tried in its place."""
 
-    class Actor(FixedActor):
+    class Sampler(FixedSampler):
         asked = ()
 
         def collect(self, problems, group_size, seed):
             self.asked = (*self.asked, [p.id for p in problems])
             return BATCH if len(problems) == 2 else [replace(t, problem_id="p2") for t in BATCH[:4]]
 
-    actor = Actor(BATCH)
+    sampler = Sampler(BATCH)
     problems = [*PROBLEMS, Problem("p2", "Q2", "2")]
     algorithm = GRPO(group_size=4, resample=3)
-    one_step(model, tokenizer, tmp_path, actor=actor, algorithm=algorithm, problems=problems)
-    assert actor.asked == (["p0", "p1"], ["p2"])
+    one_step(model, tokenizer, tmp_path, sampler=sampler, algorithm=algorithm, problems=problems)
+    assert sampler.asked == (["p0", "p1"], ["p2"])
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
-    assert (row["groups_replaced"], row["groups_silent"], row["equal_groups"]) == (1, 0, 0.0)
+    assert (row["groups_resampled"], row["groups_zero_variance"], row["frac_reward_zero_std"]) == (
+        1,
+        0,
+        0.0,
+    )
 
 
 def test_extra_terms_add_up_over_micro_batches(model, tokenizer, tmp_path):
@@ -238,7 +242,7 @@ def test_a_gradient_that_is_no_number_leaves_no_checkpoint(model, tokenizer, tmp
 def test_a_step_that_teaches_nothing_is_told(model, tokenizer, tmp_path, caplog):
     one_step(model, tokenizer, tmp_path, [*BATCH[4:], *BATCH[4:]])
     assert "step 1 teaches nothing: in each of its groups all rewards are equal, 1" in caplog.text
-    assert json.loads((tmp_path / "metrics.jsonl").read_text())["equal_groups"] == 1.0
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["frac_reward_zero_std"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -249,12 +253,12 @@ def test_a_step_that_teaches_nothing_is_told(model, tokenizer, tmp_path, caplog)
     ],
 )
 def test_too_little_memory_for_sampling_names_the_options(model, tokenizer, tmp_path, error):
-    class Large(FixedActor):
+    class Large(FixedSampler):
         def collect(self, problems, group_size, seed):
             raise error
 
     with pytest.raises(TrainingError, match=r"step 1 was sampled, 8 rows .* --prompts, --group or"):
-        one_step(model, tokenizer, tmp_path, actor=Large(BATCH))
+        one_step(model, tokenizer, tmp_path, sampler=Large(BATCH))
 
 
 def test_too_little_memory_names_the_option(model, tokenizer, tmp_path):
@@ -278,16 +282,18 @@ def test_bad_settings_are_named():
 def test_every_rollout_is_sampled_with_the_weights_of_the_moment(model, tokenizer, tmp_path):
     seen = []
 
-    class Watching(CopyActor):
+    class Watching(CopySampler):
         def collect(self, problems, group_size, seed):
             seen.append([p.detach().clone() for p in mine.parameters()])
             return BATCH
 
     trained, mine = copy.deepcopy(model), tiny_model(tokenizer)
-    actor = Watching(Rollout(None, None, None, Sampling()), mine)
-    trainer_of(trained, tokenizer, tmp_path, actor=actor, problems=PROBLEMS * 2, steps=2).train()
+    sampler = Watching(Rollout(None, None, None, Sampling()), mine)
+    trainer_of(
+        trained, tokenizer, tmp_path, sampler=sampler, problems=PROBLEMS * 2, steps=2
+    ).train()
     first, second = seen
     assert all(map(torch.equal, first, model.parameters()))
     assert not all(map(torch.equal, first, second))
-    actor.sync(trained)
+    sampler.sync(trained)
     assert all(map(torch.equal, mine.parameters(), trained.parameters()))

@@ -135,7 +135,7 @@ def test_the_token_limit_holds_whatever_was_forced(model, tokenizer, prompts):
         Sampling(max_tokens=40),
         lambda c: (
             tokenizer.encode("abc")
-            if c.finish is FinishReason.STOP and policy.room(c.row) > 3
+            if c.finish is FinishReason.STOP and policy.remaining(c.row) > 3
             else None
         ),
     )
@@ -171,7 +171,13 @@ def test_a_prompt_longer_than_the_window_is_refused_with_the_numbers(model, toke
 def test_a_turn_that_goes_on_is_read_whole(model, tokenizer, prompts):
     """Six ids of the prompt begin the turn; it closes when the whole is seven characters long."""
     policy = TransformersPolicy(model, tokenizer, lambda text: len(text) >= 7, marker="")
-    policy.open(prompts[:2], SEEDS[:2], Sampling(max_tokens=30), heads=[6, 0], rooms=[30, 3])
+    policy.open(
+        prompts[:2],
+        SEEDS[:2],
+        Sampling(max_tokens=30),
+        prefix_lengths=[6, 0],
+        remaining_tokens=[30, 3],
+    )
     ended = {}
     while len(ended) < 2:
         for completion in policy.advance():

@@ -9,14 +9,14 @@ from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.trainer.options import TrainingError
-from agents.core.trainer.weight_sync import RolloutActor
+from agents.core.trainer.weight_sync import RolloutSampler
 from agents.core.types import Sampling
 from torl.wiring import env_options, envs_over
 from torl_env import SandboxError, closes_tool_call
 from torl_env.sandbox.backends.unsafe import UnsafeSandbox
 
 
-class Scripted(RolloutActor):
+class Scripted(RolloutSampler):
     """Writes by script, whatever the weights are."""
 
     def __init__(self, tokenizer, sandbox, script):
@@ -37,9 +37,9 @@ class Burning(UnsafeSandbox):
 
 
 def test_a_machine_that_runs_nothing_stops_the_run(model, tokenizer, tmp_path):
-    actor = Scripted(tokenizer, Burning(), lambda row, turn: "```python\nprint(1)\n```")
+    sampler = Scripted(tokenizer, Burning(), lambda row, turn: "```python\nprint(1)\n```")
     with pytest.raises(TrainingError, match=r"all 8 episodes of step 1 were lost: .*on fire"):
-        trainer_of(model, tokenizer, tmp_path, actor=actor, problems=PROBLEMS).train()
+        trainer_of(model, tokenizer, tmp_path, sampler=sampler, problems=PROBLEMS).train()
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
@@ -51,8 +51,8 @@ def test_programs_that_all_fail_are_the_policys_own(model, tokenizer, sandbox, t
             return "```python\nprint(1 / 0)\n```"
         return "It is \\boxed{0}." if row % 2 else "It is \\boxed{7}."
 
-    actor = Scripted(tokenizer, sandbox, script)
-    trainer_of(model, tokenizer, tmp_path, actor=actor, problems=PROBLEMS).train()
+    sampler = Scripted(tokenizer, sandbox, script)
+    trainer_of(model, tokenizer, tmp_path, sampler=sampler, problems=PROBLEMS).train()
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert (row["code_ratio"], row["pass_ratio"], row["infra_errors"]) == (1.0, 0.0, 0)
     assert row["accuracy"] == 0.25

@@ -39,8 +39,8 @@ def written(tokenizer, prompt, request):
     stopped = at >= 0
     ids = tokenizer.encode(rest[: at + 3] if stopped else rest, add_special_tokens=False)
     ids += [] if stopped else [tokenizer.eos_token_id]
-    full = len(ids) > request.room
-    return ids[: request.room], "length" if full else "stop"
+    full = len(ids) > request.remaining
+    return ids[: request.remaining], "length" if full else "stop"
 
 
 class Asynchronous:
@@ -127,7 +127,7 @@ class Served:
                 if self.path != "/v1/completions":
                     outer.note(self.path, body)
                     return self.reply({})
-                request = SimpleNamespace(room=body["max_tokens"], **body)
+                request = SimpleNamespace(remaining=body["max_tokens"], **body)
                 outer.asked.append((body["prompt"], request, len(outer.asked)))
                 if "broken" in tokenizer.decode(body["prompt"]):
                     return self.send_error(400, "the engine is dead")

@@ -255,10 +255,10 @@ def train(tiny, out, *words, launcher=()):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    say([{k: row[k] for k in ("step", "loss", "tokens", "sampler_gap")} for row in rows])
+    say([{k: row[k] for k in ("step", "loss", "tokens", "logprob_mismatch")} for row in rows])
     assert [row["step"] for row in rows] == [1, 2]
     # The trainer computes in bfloat16, and the random model is sure of what it writes.
-    assert all(0 < row["sampler_gap"] < 0.15 for row in rows)
+    assert all(0 < row["logprob_mismatch"] < 0.15 for row in rows)
 
 
 @pytest.mark.parametrize("words", [(), ("--lora-rank", "4")], ids=["weights", "adapters"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.thor.selection import camps
+from agents.thor.selection import answer_clusters
 from benchmarks.heldout import statistics as stats
 
 
@@ -41,7 +41,7 @@ def test_pass_at_k_refuses_more_draws_than_samples():
     ],
 )
 def test_majority(votes, correct, expected):
-    assert stats.majority_at_k(camps(votes), correct, len(votes)) == expected
+    assert stats.majority_at_k(answer_clusters(votes), correct, len(votes)) == expected
 
 
 def test_majority_of_one_is_the_accuracy():

@@ -18,7 +18,7 @@ from agents.core.run.folder import Run
 from agents.core.testing.tiny import phrase_tokenizer, tiny_model
 from agents.core.trainer.options import Training
 from agents.core.trainer.trainer import RLTrainer
-from agents.core.trainer.weight_sync import CopyActor
+from agents.core.trainer.weight_sync import CopySampler
 from agents.core.types import Sampling
 from agents.grpo import DAPO, GRPO
 from agents.ppo import PPO
@@ -40,7 +40,7 @@ def sandbox():
         yield opened
 
 
-class Shuffling(CopyActor):
+class Shuffling(CopySampler):
     """Pays each episode what another one has earned."""
 
     def collect(self, problems, group_size, seed):
@@ -66,7 +66,7 @@ def rollout(model, tokenizer, sandbox, budget=1, **options):
     )
 
 
-def train(algorithm, sandbox, folder, budget=1, actor=CopyActor, seed=0, **options):
+def train(algorithm, sandbox, folder, budget=1, sampler=CopySampler, seed=0, **options):
     """Accuracy of the first batch and of the last three."""
     tokenizer = phrase_tokenizer()
     torch.manual_seed(seed)
@@ -84,7 +84,7 @@ def train(algorithm, sandbox, folder, budget=1, actor=CopyActor, seed=0, **optio
             bf16=False,
         ),
         problems=PROBLEMS,
-        actor=actor(engine, copy),
+        sampler=sampler(engine, copy),
         run=run,
     ).train()
     rows = run.read_metrics("rl")
@@ -135,7 +135,7 @@ def test_shuffled_rewards_teach_nothing(name, sandbox, tmp_path):
     gains = []
     for seed in SEEDS:
         start, astray, _ = train(
-            algorithm, sandbox, tmp_path / str(seed), actor=Shuffling, seed=seed, **options
+            algorithm, sandbox, tmp_path / str(seed), sampler=Shuffling, seed=seed, **options
         )
         gains.append(astray - start)
     assert mean(gains) < 0.2
@@ -144,7 +144,7 @@ def test_shuffled_rewards_teach_nothing(name, sandbox, tmp_path):
 def test_step_level_learning_makes_programs_run(sandbox, tmp_path):
     """Without any reward for answers, the steps alone raise the share of programs that run."""
 
-    class Unpaid(CopyActor):
+    class Unpaid(CopySampler):
         def collect(self, problems, group_size, seed):
             rows = super().collect(problems, group_size, seed)
             self.rows = [replace(t, reward=0.0) for t in rows]
@@ -155,7 +155,7 @@ def test_step_level_learning_makes_programs_run(sandbox, tmp_path):
             return super().states(self.real[id(trajectory)])
 
     algorithm = THOR(group_size=GROUP, step_group_size=4, suffix_tokens=2)
-    _, _, rows = train(algorithm, sandbox, tmp_path, actor=Unpaid)
+    _, _, rows = train(algorithm, sandbox, tmp_path, sampler=Unpaid)
     assert rows[0]["pass_ratio"] < 0.7
     assert rows[-1]["pass_ratio"] > 0.85
     assert max(row["branches"] for row in rows) <= PROMPTS

@@ -15,7 +15,7 @@ from agents.core.run.folder import Run
 from agents.core.testing.tiny import byte_tokenizer, tiny_model
 from agents.core.trainer.options import Training
 from agents.core.trainer.trainer import RLTrainer
-from agents.core.trainer.weight_sync import CopyActor
+from agents.core.trainer.weight_sync import CopySampler
 from agents.core.types import Sampling
 from agents.grpo import GRPO
 from rewards import Reward
@@ -97,11 +97,11 @@ def test_grpo_learns_to_search(tmp_path):
     policy = TransformersPolicy(copy, tokenizer, partial(closes_tool_call, parser=envs.parser))
     envs.close()
     rollout = Rollout(policy, prompt, make_envs, Sampling(max_tokens=TOKENS))
-    actor = CopyActor(rollout, copy)
+    sampler = CopySampler(rollout, copy)
 
     def evaluate():
-        actor.sync(model)
-        found = actor.collect(problems, GROUP, seed=99)
+        sampler.sync(model)
+        found = sampler.collect(problems, GROUP, seed=99)
         return (
             statistics.mean(t.reward for t in found),
             statistics.mean(t.tool_calls for t in found),
@@ -124,7 +124,7 @@ def test_grpo_learns_to_search(tmp_path):
             bf16=False,
         ),
         problems=problems * steps,
-        actor=actor,
+        sampler=sampler,
         run=Run(tmp_path),
     ).train()
     after = evaluate()

@@ -91,7 +91,7 @@ def tiny_run(tiny, out, *options):
         (("--algorithm", "ppo", "--updates", 2, "--micro-batch", 4), {"loss_value"}),
         (("--algorithm", "thor", "--reward", "thor", "--tool-budget", 2), {"dropped", "branches"}),
         (("--algorithm", "cot"), {"reward"}),
-        (("--set", "resample=1", "nll=0.01"), {"groups_silent", "loss_nll"}),
+        (("--set", "resample=1", "nll=0.01"), {"groups_zero_variance", "loss_nll"}),
     ],
 )
 def test_each_algorithm_trains_from_the_command_line(tiny, tmp_path, options, told):

@@ -136,7 +136,7 @@ class Policy:
     def __init__(self, options):
         self.tokenizer = TextTokenizer()
 
-    def open(self, prompts, seeds, how, *, heads=None, rooms=None):
+    def open(self, prompts, seeds, how, *, prefix_lengths=None, remaining_tokens=None):
         self.rows = list(range(len(prompts)))
 
     def advance(self):

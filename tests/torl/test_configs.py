@@ -53,5 +53,5 @@ def test_a_plan_sees_what_a_launched_process_sees(config, sharded, monkeypatch):
 
     for name, value in as_launched(RUNS / "configs" / config).items():
         monkeypatch.setenv(name, value)
-    assert (distributed.count(), distributed.is_main()) == (8, True)
+    assert (distributed.world_size(), distributed.is_main()) == (8, True)
     assert distributed.sharded() is sharded

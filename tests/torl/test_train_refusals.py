@@ -48,9 +48,9 @@ def test_vllm_that_is_not_installed(told, monkeypatch):
 
 
 def test_groups_that_processes_cannot_share(told, monkeypatch):
-    monkeypatch.setattr("agents.core.trainer.distributed.count", lambda: 3)
+    monkeypatch.setattr("agents.core.trainer.distributed.world_size", lambda: 3)
     monkeypatch.setattr("agents.core.trainer.distributed.join", lambda: None)
-    monkeypatch.setattr("agents.core.trainer.distributed.from_main", lambda work: work())
+    monkeypatch.setattr("agents.core.trainer.distributed.run_on_main", lambda work: work())
     assert "8 groups of 8 cannot be shared evenly by 3 processes" in told()
 
 

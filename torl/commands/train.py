@@ -23,7 +23,7 @@ def main(options: TrainOptions) -> int:
     if options.dry_run:
         return _dry_run(options)
     distributed.join()
-    options, found = distributed.from_main(lambda: _opened(options))
+    options, found = distributed.run_on_main(lambda: _opened(options))
     started = time.perf_counter()
     from transformers.utils import logging
 
@@ -55,7 +55,7 @@ def _dry_run(options: TrainOptions) -> int:
     from torl.training.plan import Plan, parameters
 
     algorithm = algorithm_of(options)
-    count = distributed.count()
+    count = distributed.world_size()
     plan = Plan(
         *(parameters(options.model), options.warm_start, training_of(options, count)),
         *(count, distributed.sharded(), options.policy),

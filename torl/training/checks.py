@@ -30,7 +30,7 @@ def check_settings(options: TrainOptions) -> None:
             raise CommandError(f"--{word}: expected 0 or more, got {getattr(options, name)}")
     reward(options.reward)
     algorithm_of(options), sampling_of(options)
-    training_of(options, distributed.count()).passes(distributed.count())
+    training_of(options, distributed.world_size()).passes(distributed.world_size())
     _check_trackers(options.report_to)
     if options.prompt not in PROMPTS:
         raise CommandError(

@@ -39,14 +39,16 @@ class Job:
         if not problems and options.traces is None:
             return options.model
         if not self.run.warm_start.is_dir():
-            distributed.from_main(lambda: self._imitate(problems))
+            distributed.run_on_main(lambda: self._imitate(problems))
         return str(self.run.warm_start)
 
     def _imitate(self, problems: Sequence[Problem]) -> None:
         """Among several processes the first does it in a process apart, as one would alone."""
-        if distributed.count() > 1:
+        if distributed.world_size() > 1:
             command = [sys.executable, "-m", "torl.training.warm_start", str(self.run.path)]
-            if subprocess.run(command, env=distributed.alone(os.environ), check=False).returncode:
+            if subprocess.run(
+                command, env=distributed.without_launcher(os.environ), check=False
+            ).returncode:
                 raise CommandError("the warm start failed; its own message stands above")
             return
         from agents.core.models import loading
@@ -95,13 +97,13 @@ class Job:
         from agents.core.trainer.trainer import RLTrainer
 
         checkpoint = self.run.checkpoint()
-        training, algorithm = training_of(options, distributed.count()), algorithm_of(options)
+        training, algorithm = training_of(options, distributed.world_size()), algorithm_of(options)
         per_step = training.optimizer_steps
         done = int(checkpoint.name.rsplit("-", 1)[1]) // per_step if checkpoint else 0
-        distributed.from_main(lambda: self.run.rewind("rl", done))
+        distributed.run_on_main(lambda: self.run.rewind("rl", done))
         if done >= options.steps:
             return True
-        model, tokenizer, actor = self._players(start, algorithm.branches)
+        model, tokenizer, sampler = self._players(start, algorithm.branches)
         name = type(algorithm).__name__
         with _shown(name, options.steps, done, unit="step") as move, stopping() as stop:
             try:
@@ -111,7 +113,7 @@ class Job:
                     algorithm=algorithm,
                     training=training,
                     problems=problems,
-                    actor=actor,
+                    sampler=sampler,
                     run=self.run,
                     progress=Bar(move, stop),
                 )
@@ -124,30 +126,30 @@ class Job:
         """The model in training, its tokenizer, and what samples with its weights."""
         from agents.core.models import loading
         from agents.core.models.lora import Lora, with_lora
-        from agents.core.trainer.weight_sync import CopyActor
+        from agents.core.trainer.weight_sync import CopySampler
 
         options = self.options
         model, tokenizer = loading.load(start)
         sampling, vllm = sampling_of(options), vllm_of(options)
         if vllm is not None:
-            from agents.core.trainer.vllm_generation import VLLMActor
+            from agents.core.trainer.vllm_generation import VLLMSampler
 
-            actor: Any = VLLMActor(
+            sampler: Any = VLLMSampler(
                 vllm,
                 lambda policy: rollout_over(policy, *self._where(sampling), keep_states=branches),
             )
         else:
             copy, _ = loading.load(start, dtype="bfloat16")
             rollout = make_rollout(copy, tokenizer, *self._where(sampling), keep_states=branches)
-            actor = CopyActor(rollout, copy)
+            sampler = CopySampler(rollout, copy)
         if options.lora_rank:
             model = with_lora(model, Lora(options.lora_rank))
-        return model, tokenizer, actor
+        return model, tokenizer, sampler
 
     def evaluate(self, name: str, model: str, problems: Sequence[Problem]) -> None:
         """Evaluate once, in the first process; the records go to the run's `eval` folder."""
         if problems:
-            distributed.from_main(lambda: self._evaluate(name, model, problems))
+            distributed.run_on_main(lambda: self._evaluate(name, model, problems))
 
     def _evaluate(self, name: str, model: str, problems: Sequence[Problem]) -> None:
         from agents.core.models import loading

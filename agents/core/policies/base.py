@@ -37,8 +37,8 @@ class Policy(Protocol):
         seeds: Sequence[int],
         how: Sampling,
         *,
-        heads: Sequence[int] | None = None,
-        rooms: Sequence[int] | None = None,
+        prefix_lengths: Sequence[int] | None = None,
+        remaining_tokens: Sequence[int] | None = None,
     ) -> None:
         """Start one row per prompt; row i draws from a random stream fixed by `seeds[i]` alone.
 
@@ -46,9 +46,9 @@ class Policy(Protocol):
             prompts: Ids that each row begins with.
             seeds: Of each row's random stream.
             how: How to sample.
-            heads: How many ids at the end of each prompt are the beginning of the row's first turn,
-                where an episode goes on from inside a turn; none by default.
-            rooms: Tokens left for each row; `how.max_tokens` by default.
+            prefix_lengths: How many ids at the end of each prompt are the beginning of the row's
+                first turn, where an episode goes on from inside a turn; none by default.
+            remaining_tokens: Tokens that each row may still take; `how.max_tokens` by default.
         """
         ...
 

@@ -17,7 +17,7 @@ from math import nan
 from typing import Any
 
 from agents.core.policies.base import Tokenizer
-from agents.core.policies.stopping import Closing, reads_calls
+from agents.core.policies.stopping import StoppingCriterion, is_default
 from agents.core.rollout.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
@@ -86,8 +86,8 @@ class Server:
         for attempt in range(self.retries + 1):
             try:
                 with urllib.request.urlopen(request, timeout=self.timeout) as answer:
-                    told: dict[str, Any] = json.load(answer)
-                    return told
+                    reply: dict[str, Any] = json.load(answer)
+                    return reply
             except urllib.error.HTTPError as error:
                 said = error.read(500).decode("utf-8", "replace").strip()
                 problem, again = f"{error.code} {error.reason}: {said}", error.code in RETRIED
@@ -106,21 +106,21 @@ class Server:
 
     def chat(self, messages: Sequence[Mapping[str, str]], **body: Any) -> tuple[str, str]:
         """Text and finish reason of a chat completion."""
-        told = self.post("chat/completions", {"messages": list(messages), **body})
-        return _choice(told, lambda choice: choice["message"]["content"])
+        reply = self.post("chat/completions", {"messages": list(messages), **body})
+        return _choice(reply, lambda choice: choice["message"]["content"])
 
     def complete(self, prompt: str, **body: Any) -> tuple[str, str]:
         """Text and finish reason of a plain completion."""
-        told = self.post("completions", {"prompt": prompt, **body})
-        return _choice(told, lambda choice: choice["text"])
+        reply = self.post("completions", {"prompt": prompt, **body})
+        return _choice(reply, lambda choice: choice["text"])
 
 
-def _choice(told: Mapping[str, Any], text: Callable[[Any], str | None]) -> tuple[str, str]:
+def _choice(reply: Mapping[str, Any], text: Callable[[Any], str | None]) -> tuple[str, str]:
     try:
-        choice = told["choices"][0]
+        choice = reply["choices"][0]
         return text(choice) or "", str(choice.get("finish_reason") or "stop")
     except (KeyError, IndexError, TypeError) as error:
-        raise ServerError(f"expected an OpenAI completion, got {str(told)[:200]}") from error
+        raise ServerError(f"expected an OpenAI completion, got {str(reply)[:200]}") from error
 
 
 def chat_writer(
@@ -149,7 +149,7 @@ def _settings(sampling: Sampling) -> dict[str, Any]:
 class _Row:
     prompt: str
     seed: int
-    room: int
+    remaining: int
     messages: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -183,16 +183,16 @@ class ServerPolicy:
         self.tokenizer: Any = tokenizer or TextTokenizer()
         self._server, self._closes_call = server, closes_call
         self._stop = list(FencedParser.stop if stop is None else stop)
-        self._follows = stop is None and reads_calls(closes_call)
+        self._default_stop = stop is None and is_default(closes_call)
         self._chat, self._system = chat, system
         self._threads = ThreadPoolExecutor(rows, thread_name_prefix="server-policy")
         self._rows: dict[int, _Row] = {}
         self._asked: dict[Future[Completion], int] = {}
 
-    def follow(self, parser: Parser) -> None:
+    def set_parser(self, parser: Parser) -> None:
         """Stop where this parser sees a call, unless made with a rule of one's own."""
-        if self._follows:
-            self._closes_call, self._stop = Closing(parser), list(parser.stop)
+        if self._default_stop:
+            self._closes_call, self._stop = StoppingCriterion(parser), list(parser.stop)
 
     def open(
         self,
@@ -200,23 +200,25 @@ class ServerPolicy:
         seeds: Sequence[int],
         how: Sampling,
         *,
-        heads: Sequence[int] | None = None,
-        rooms: Sequence[int] | None = None,
+        prefix_lengths: Sequence[int] | None = None,
+        remaining_tokens: Sequence[int] | None = None,
     ) -> None:
         """Ask for the first turn of every row.
 
         Raises:
             ValueError: A chat cannot go on from inside a turn.
         """
-        if self._chat and heads and any(heads):
+        if self._chat and prefix_lengths and any(prefix_lengths):
             raise ValueError("a chat cannot go on inside a turn: use chat=False")
         self._how = how
-        rooms = rooms or [how.max_tokens] * len(prompts)
-        for row, (prompt, seed, room) in enumerate(zip(prompts, seeds, rooms, strict=True)):
+        remaining_tokens = remaining_tokens or [how.max_tokens] * len(prompts)
+        for row, (prompt, seed, remaining) in enumerate(
+            zip(prompts, seeds, remaining_tokens, strict=True)
+        ):
             text = decode(self.tokenizer, prompt)
             start = [{"role": "system", "content": self._system}] if self._system else []
             messages = [*start, {"role": "user", "content": text}]
-            self._rows[row] = _Row(text, seed % 2**31, room, messages)
+            self._rows[row] = _Row(text, seed % 2**31, remaining, messages)
             self._ask(row)
 
     def _ask(self, row: int) -> None:
@@ -224,7 +226,7 @@ class ServerPolicy:
 
     def _turn(self, index: int, row: _Row) -> Completion:
         how = _settings(self._how) | {"stop": self._stop, "seed": row.seed}
-        how["max_tokens"] = row.room
+        how["max_tokens"] = row.remaining
         if self._chat:
             text, reason = self._server.chat(row.messages, **how)
         else:
@@ -235,11 +237,11 @@ class ServerPolicy:
             text = next(filter(self._closes_call, endings), text)
         ids = self.tokenizer.encode(text, add_special_tokens=False)
         finish = FinishReason.STOP if self._closes_call(text) else FinishReason.EOS
-        if reason == "length" or len(ids) >= row.room:
-            ids, finish = ids[: row.room], FinishReason.LENGTH
+        if reason == "length" or len(ids) >= row.remaining:
+            ids, finish = ids[: row.remaining], FinishReason.LENGTH
         elif finish is FinishReason.EOS:
             ids = [*ids, self.tokenizer.eos_token_id]
-        row.room -= len(ids)
+        row.remaining -= len(ids)
         row.prompt += text
         row.messages.append({"role": "assistant", "content": text})
         return Completion(index, ids, [nan] * len(ids), finish)
@@ -262,7 +264,7 @@ class ServerPolicy:
         """Show the row what its tool gave and ask for its next turn."""
         state = self._rows[row]
         text = decode(self.tokenizer, ids)
-        state.room -= len(ids)
+        state.remaining -= len(ids)
         state.prompt += text
         state.messages.append({"role": "user", "content": text.strip()})
         self._ask(row)

@@ -10,12 +10,12 @@ from torl_env.parsing.fenced import FencedParser
 
 
 @dataclass(frozen=True, slots=True)
-class Closing:
+class StoppingCriterion:
     r"""Whether a turn's text ends with a finished tool call, as this parser reads it.
 
     Example:
-        >>> closing = Closing(FencedParser())
-        >>> closing("```python\nprint(1)\n```"), closing.marker
+        >>> criterion = StoppingCriterion(FencedParser())
+        >>> criterion("```python\nprint(1)\n```"), criterion.marker
         (True, '`')
     """
 
@@ -34,21 +34,21 @@ class Closing:
 
 
 @runtime_checkable
-class Following(Protocol):
+class Adaptive(Protocol):
     """A policy that can be told how the environment reads calls."""
 
-    def follow(self, parser: Parser) -> None:
+    def set_parser(self, parser: Parser) -> None:
         """Stop where this parser sees a call, unless the policy was made with a rule of its own."""
         ...
 
 
-def reads_calls(closes_call: Callable[[str], bool]) -> bool:
+def is_default(closes_call: Callable[[str], bool]) -> bool:
     """Whether this is `closes_tool_call`, with a parser or without, and no rule of one's own."""
     plain = closes_call.func if isinstance(closes_call, partial) else closes_call
-    return plain is closes_tool_call or isinstance(plain, Closing)
+    return plain is closes_tool_call or isinstance(plain, StoppingCriterion)
 
 
-def follow(policy: object, parser: Parser) -> None:
+def set_parser(policy: object, parser: Parser) -> None:
     """Tell a policy that can be told; one with a stopping rule of its own keeps that."""
-    if isinstance(policy, Following):
-        policy.follow(parser)
+    if isinstance(policy, Adaptive):
+        policy.set_parser(parser)

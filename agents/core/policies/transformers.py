@@ -15,7 +15,7 @@ import torch
 
 from agents.core.policies.decode_attention import decode_faster
 from agents.core.policies.sampling import draw
-from agents.core.policies.stopping import Closing, reads_calls
+from agents.core.policies.stopping import StoppingCriterion, is_default
 from agents.core.rollout.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
@@ -28,7 +28,7 @@ COMPACT_BELOW = 0.75
 class _Row:
     index: int
     uniforms: np.random.Generator
-    room: int
+    remaining: int
     """Tokens this response may still hold."""
     feed: deque[int] = field(default_factory=deque)
     """Ids that the model has yet to read."""
@@ -36,7 +36,7 @@ class _Row:
     logprobs: list[float] = field(default_factory=list)
     writing: bool = True
     """False while a tool runs for this row."""
-    head: Sequence[int] = ()
+    prefix: Sequence[int] = ()
     """Ids of the prompt that the present turn begins with."""
 
 
@@ -68,7 +68,7 @@ class TransformersPolicy:
         self._closes_call = closes_call
         self._eos = tokenizer.eos_token_id
         self._pad = self._eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        self._follows = marker is None and reads_calls(closes_call)
+        self._default_stop = marker is None and is_default(closes_call)
         self._mark("`" if marker is None else marker)
         self._rows: dict[int, _Row] = {}
         self._slots: list[int] = []
@@ -80,13 +80,13 @@ class TransformersPolicy:
             i for i, piece in enumerate(pieces) if not marker or any(m in piece for m in marker)
         )
 
-    def follow(self, parser: Parser) -> None:
+    def set_parser(self, parser: Parser) -> None:
         """Stop where this parser sees a call, unless made with a rule of its own."""
-        if self._follows:
-            closing = Closing(parser)
-            self._closes_call = closing
-            if closing.marker != self._marker:
-                self._mark(closing.marker)
+        if self._default_stop:
+            criterion = StoppingCriterion(parser)
+            self._closes_call = criterion
+            if criterion.marker != self._marker:
+                self._mark(criterion.marker)
 
     @torch.inference_mode()
     def open(
@@ -95,27 +95,27 @@ class TransformersPolicy:
         seeds: Sequence[int],
         how: Sampling,
         *,
-        heads: Sequence[int] | None = None,
-        rooms: Sequence[int] | None = None,
+        prefix_lengths: Sequence[int] | None = None,
+        remaining_tokens: Sequence[int] | None = None,
     ) -> None:
         """Read all prompts, equal neighbours once (the rows of one group share their prompt).
 
         Raises:
             RuntimeError: Rows of the last batch were never released.
-            ValueError: A prompt and the room after it exceed the model's window.
+            ValueError: Prompt and response exceed the model's window.
         """
         if self._rows:
             raise RuntimeError(f"{len(self._rows)} rows of the last batch were never released")
         self._how = how
-        heads = heads or [0] * len(prompts)
-        rooms = rooms or [how.max_tokens] * len(prompts)
-        self._check_window(prompts, rooms)
+        prefix_lengths = prefix_lengths or [0] * len(prompts)
+        remaining_tokens = remaining_tokens or [how.max_tokens] * len(prompts)
+        self._check_window(prompts, remaining_tokens)
         self._rows = {
             i: _Row(
                 i,
                 np.random.Generator(np.random.Philox(seed)),
-                rooms[i],
-                head=tuple(prompts[i][len(prompts[i]) - heads[i] :]),
+                remaining_tokens[i],
+                prefix=tuple(prompts[i][len(prompts[i]) - prefix_lengths[i] :]),
             )
             for i, seed in enumerate(seeds)
         }
@@ -144,9 +144,13 @@ class TransformersPolicy:
         self._mask = mask[index]
         self._next = positions[index, -1:] + 1
 
-    def _check_window(self, prompts: Sequence[Sequence[int]], rooms: Sequence[int]) -> None:
+    def _check_window(
+        self, prompts: Sequence[Sequence[int]], remaining_tokens: Sequence[int]
+    ) -> None:
         window = getattr(self.model.config, "max_position_embeddings", None)
-        longest = max(len(p) + room for p, room in zip(prompts, rooms, strict=True))
+        longest = max(
+            len(p) + remaining for p, remaining in zip(prompts, remaining_tokens, strict=True)
+        )
         if window is not None and longest > window:
             prompt = max(map(len, prompts))
             raise ValueError(
@@ -167,19 +171,21 @@ class TransformersPolicy:
     def resume(self, row: int, ids: Sequence[int]) -> None:
         """Queue `ids` (tool output) for reading; the row writes on once they are read."""
         state = self._rows[row]
-        if len(ids) >= state.room:
-            raise ValueError(f"{len(ids)} ids do not fit into the {state.room} left of row {row}")
+        if len(ids) >= state.remaining:
+            raise ValueError(
+                f"{len(ids)} ids do not fit into the {state.remaining} left of row {row}"
+            )
         state.feed.extend(ids)
-        state.room -= len(ids)
-        state.ids, state.logprobs, state.writing, state.head = [], [], True, ()
+        state.remaining -= len(ids)
+        state.ids, state.logprobs, state.writing, state.prefix = [], [], True, ()
 
     def release(self, row: int) -> None:
         """Forget the row; its place in the batch goes when enough others have gone."""
         del self._rows[row]
 
-    def room(self, row: int) -> int:
+    def remaining(self, row: int) -> int:
         """Tokens that the response of `row` may still hold."""
-        return self._rows[row].room
+        return self._rows[row].remaining
 
     def _sample(self) -> list[Completion]:
         """Draw an id for every row that writes and has read all; return the turns that end."""
@@ -197,7 +203,7 @@ class TransformersPolicy:
         for row, token, logprob in zip(rows, ids, logprobs, strict=True):
             row.ids.append(token)
             row.logprobs.append(logprob)
-            row.room -= 1
+            row.remaining -= 1
             finish = self._finish(row, token)
             if finish is None:
                 row.feed.append(token)
@@ -212,10 +218,10 @@ class TransformersPolicy:
         if token == self._eos:
             return FinishReason.EOS
         if token in self._marked and self._closes_call(
-            decode(self.tokenizer, [*row.head, *row.ids])
+            decode(self.tokenizer, [*row.prefix, *row.ids])
         ):
             return FinishReason.STOP
-        return FinishReason.LENGTH if row.room == 0 else None
+        return FinishReason.LENGTH if row.remaining == 0 else None
 
     def _forward(self) -> None:
         self._compact()

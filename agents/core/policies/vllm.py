@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agents.core.policies.base import Tokenizer
-from agents.core.policies.stopping import Closing, reads_calls
+from agents.core.policies.stopping import StoppingCriterion, is_default
 from agents.core.rollout.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
@@ -29,7 +29,7 @@ class Request:
     ids: Sequence[int]
     """The prompt."""
     how: Sampling
-    room: int
+    remaining: int
     """Most ids to sample."""
     seed: int
     stop: Sequence[str]
@@ -46,7 +46,7 @@ class Answer:
     logprobs: Sequence[float]
     """Of each id under the distribution it was sampled from."""
     full: bool
-    """Whether the room was used up."""
+    """Whether `remaining` ids were sampled."""
 
 
 class Engine(Protocol):
@@ -82,8 +82,8 @@ class _Row:
     prompt: list[int]
     """All ids before those of the present turn that were sampled here."""
     seed: int
-    room: int
-    head: Sequence[int] = ()
+    remaining: int
+    prefix: Sequence[int] = ()
     """Ids of the prompt that the present turn begins with."""
     asked: int = 0
     ids: list[int] = field(default_factory=list)
@@ -112,16 +112,16 @@ class VLLMPolicy:
         self.tokenizer: Any = tokenizer
         self.engine = engine
         self._closes_call = closes_call
-        self._follows = stop is None and reads_calls(closes_call)
+        self._default_stop = stop is None and is_default(closes_call)
         self._stop = ends_of_calls(FencedParser()) if stop is None else tuple(stop)
         self._rows: dict[int, _Row] = {}
         self._asked: dict[int, int] = {}
         self._names = itertools.count()
 
-    def follow(self, parser: Parser) -> None:
+    def set_parser(self, parser: Parser) -> None:
         """Stop where this parser sees a call, unless made with a rule of its own."""
-        if self._follows:
-            self._closes_call = Closing(parser)
+        if self._default_stop:
+            self._closes_call = StoppingCriterion(parser)
             self._stop = ends_of_calls(parser)
 
     def open(
@@ -130,29 +130,33 @@ class VLLMPolicy:
         seeds: Sequence[int],
         how: Sampling,
         *,
-        heads: Sequence[int] | None = None,
-        rooms: Sequence[int] | None = None,
+        prefix_lengths: Sequence[int] | None = None,
+        remaining_tokens: Sequence[int] | None = None,
     ) -> None:
         """Ask for the first turn of every row.
 
         Raises:
             RuntimeError: Rows of the last batch were never released.
-            ValueError: A prompt and the room after it exceed the model's window.
+            ValueError: Prompt and response exceed the model's window.
         """
         if self._rows:
             raise RuntimeError(f"{len(self._rows)} rows of the last batch were never released")
         self._how = how
-        heads = heads or [0] * len(prompts)
-        rooms = rooms or [how.max_tokens] * len(prompts)
-        self._check_window(prompts, rooms)
+        prefix_lengths = prefix_lengths or [0] * len(prompts)
+        remaining_tokens = remaining_tokens or [how.max_tokens] * len(prompts)
+        self._check_window(prompts, remaining_tokens)
         for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            head = tuple(prompt[len(prompt) - heads[i] :])
-            self._rows[i] = _Row(list(prompt), seed, rooms[i], head)
+            prefix = tuple(prompt[len(prompt) - prefix_lengths[i] :])
+            self._rows[i] = _Row(list(prompt), seed, remaining_tokens[i], prefix)
             self._ask(i)
 
-    def _check_window(self, prompts: Sequence[Sequence[int]], rooms: Sequence[int]) -> None:
+    def _check_window(
+        self, prompts: Sequence[Sequence[int]], remaining_tokens: Sequence[int]
+    ) -> None:
         window = self.engine.window
-        longest = max(len(p) + room for p, room in zip(prompts, rooms, strict=True))
+        longest = max(
+            len(p) + remaining for p, remaining in zip(prompts, remaining_tokens, strict=True)
+        )
         if window is not None and longest > window:
             raise ValueError(
                 f"a prompt of up to {max(map(len, prompts))} tokens and its response take "
@@ -165,7 +169,7 @@ class VLLMPolicy:
         ids, seed = [*row.prompt, *row.ids], (row.seed + row.asked) % 2**63
         row.asked += 1
         self._asked[name] = index
-        self.engine.ask(Request(name, ids, self._how, row.room, seed, self._stop))
+        self.engine.ask(Request(name, ids, self._how, row.remaining, seed, self._stop))
 
     def advance(self) -> list[Completion]:
         """Turns that have come."""
@@ -180,7 +184,7 @@ class VLLMPolicy:
         row = self._rows[index]
         row.ids += answer.ids
         row.logprobs += answer.logprobs
-        row.room -= len(answer.ids)
+        row.remaining -= len(answer.ids)
         finish = self._finish(row, answer)
         if finish is None:
             self._ask(index)
@@ -192,18 +196,20 @@ class VLLMPolicy:
     def _finish(self, row: _Row, answer: Answer) -> FinishReason | None:
         if row.ids and row.ids[-1] == self.tokenizer.eos_token_id:
             return FinishReason.EOS
-        if self._closes_call(decode(self.tokenizer, [*row.head, *row.ids])):
+        if self._closes_call(decode(self.tokenizer, [*row.prefix, *row.ids])):
             return FinishReason.STOP
-        return FinishReason.LENGTH if answer.full or row.room <= 0 else None
+        return FinishReason.LENGTH if answer.full or row.remaining <= 0 else None
 
     def resume(self, row: int, ids: Sequence[int]) -> None:
         """Append tool output and ask for the row's next turn."""
         state = self._rows[row]
-        if len(ids) >= state.room:
-            raise ValueError(f"{len(ids)} ids do not fit into the {state.room} left of row {row}")
+        if len(ids) >= state.remaining:
+            raise ValueError(
+                f"{len(ids)} ids do not fit into the {state.remaining} left of row {row}"
+            )
         state.prompt += ids
-        state.room -= len(ids)
-        state.head = ()
+        state.remaining -= len(ids)
+        state.prefix = ()
         self._ask(row)
 
     def release(self, row: int) -> None:

@@ -39,7 +39,7 @@ def settings_of(request: Request) -> dict[str, Any]:
     return {
         "temperature": request.how.temperature,
         "top_p": request.how.top_p,
-        "max_tokens": request.room,
+        "max_tokens": request.remaining,
         "seed": request.seed,
         "stop": list(request.stop),
         "include_stop_str_in_output": True,
@@ -48,17 +48,17 @@ def settings_of(request: Request) -> dict[str, Any]:
 
 
 def make_params(request: Request) -> Any:
-    """VLLM's `SamplingParams`: only the end is told, with a log-probability for each id."""
+    """VLLM's `SamplingParams`: only the end is reported, with a log-probability for each id."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
     return SamplingParams(**settings_of(request), output_kind=RequestOutputKind.FINAL_ONLY)
 
 
-def _answer(name: int, told: Any) -> Answer:
-    ids = list(told.token_ids)
-    logprobs = [float(at[i].logprob) for i, at in zip(ids, told.logprobs, strict=True)]
-    return Answer(name, ids, logprobs, told.finish_reason == "length")
+def _answer(name: int, output: Any) -> Answer:
+    ids = list(output.token_ids)
+    logprobs = [float(at[i].logprob) for i, at in zip(ids, output.logprobs, strict=True)]
+    return Answer(name, ids, logprobs, output.finish_reason == "length")
 
 
 @contextmanager
@@ -80,13 +80,13 @@ def on_disk(weights: Iterable[tuple[str, Any]], folder: Path | None = None) -> A
 
 def arrived(ended: "queue.SimpleQueue[Answer | BaseException]") -> list[Answer]:
     """All answers that have come, at least one; an error among them is raised."""
-    told = [ended.get()]
+    answers = [ended.get()]
     while not ended.empty():
-        told.append(ended.get())
-    for answer in told:
+        answers.append(ended.get())
+    for answer in answers:
         if isinstance(answer, BaseException):
             raise answer
-    return [answer for answer in told if isinstance(answer, Answer)]
+    return [answer for answer in answers if isinstance(answer, Answer)]
 
 
 def needs_vllm() -> None:
@@ -165,13 +165,13 @@ class AsyncEngine:
         self._ended.put(asked.exception() or asked.result())
 
     async def _one(self, request: Request) -> Answer:
-        told, name = None, str(request.name)
+        output, name = None, str(request.name)
         prompt = {"prompt_token_ids": list(request.ids)}
         async for grown in self._engine.generate(prompt, self._params(request), name):
-            told = grown.outputs[0]
-        if told is None:
+            output = grown.outputs[0]
+        if output is None:
             raise EngineError(f"the engine gave nothing for request {name}")
-        return _answer(request.name, told)
+        return _answer(request.name, output)
 
     def answers(self) -> list[Answer]:
         """All that have come, at least one.
@@ -234,8 +234,8 @@ class SteppedEngine:
 
     def answers(self) -> list[Answer]:
         """One step: an id for every request, and those that ended with it."""
-        ended = [told for told in self._engine.step() if told.finished]
-        return [_answer(int(told.request_id), told.outputs[0]) for told in ended]
+        ended = [output for output in self._engine.step() if output.finished]
+        return [_answer(int(output.request_id), output.outputs[0]) for output in ended]
 
     def load_weights(self, weights: Iterable[tuple[str, Any]]) -> None:
         """Directly: the weights are in this process."""

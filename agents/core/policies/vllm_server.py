@@ -43,15 +43,15 @@ class ServedEngine:
 
     def _one(self, request: Request) -> Answer:
         body = {**settings_of(request), "prompt": list(request.ids), "return_token_ids": True}
-        told = self._server.post("completions", body)
+        reply = self._server.post("completions", body)
         try:
-            choice = told["choices"][0]
+            choice = reply["choices"][0]
             ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
             full = choice["finish_reason"] == "length"
         except (KeyError, IndexError, TypeError) as error:
             raise ServerError(
                 f"{self._server.url} gave no ids or no log-probabilities: expected one started by "
-                f"`vllm serve` (0.31 or later), got {str(told)[:200]}"
+                f"`vllm serve` (0.31 or later), got {str(reply)[:200]}"
             ) from error
         return Answer(request.name, ids, [float(x) for x in logprobs], full)
 
@@ -91,8 +91,8 @@ def served_models(url: str) -> dict[str, int | None]:
     """
     place = f"{url.rstrip('/')}/models"
     try:
-        with urllib.request.urlopen(place, timeout=30) as told:
-            return {row["id"]: row.get("max_model_len") for row in json.load(told)["data"]}
+        with urllib.request.urlopen(place, timeout=30) as reply:
+            return {row["id"]: row.get("max_model_len") for row in json.load(reply)["data"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ServerError(
             f"no server with OpenAI's interface answers at {place} ({error}): start one with "
@@ -104,8 +104,8 @@ def _post(place: str, body: dict[str, Any], timeout: float) -> None:
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(place, json.dumps(body).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as told:
-            told.read()
+        with urllib.request.urlopen(request, timeout=timeout) as reply:
+            reply.read()
     except OSError as error:
         raise ServerError(
             f"{place} answered {error}: a server that takes weights is started by "

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.core.policies.base import Policy
-from agents.core.policies.stopping import follow
+from agents.core.policies.stopping import set_parser
 from agents.core.rollout.branching import Point
 from agents.core.rollout.prompts import Prompt, decode
 from agents.core.types import Completion, FinishReason, Sampling, Trajectory, Turn
@@ -33,7 +33,7 @@ class _Episode:
     problem: Problem
     sample: int
     prompt_ids: list[int]
-    room: int
+    remaining: int
     ids: list[int] = field(default_factory=list)
     loss_mask: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -49,13 +49,13 @@ class _Episode:
         self.ids += completion.ids
         self.logprobs += completion.logprobs
         self.loss_mask += [1] * len(completion.ids)
-        self.room -= len(completion.ids)
+        self.remaining -= len(completion.ids)
 
     def add_forced(self, ids: Sequence[int]) -> None:
         self.ids += ids
         self.logprobs += [0.0] * len(ids)
         self.loss_mask += [0] * len(ids)
-        self.room -= len(ids)
+        self.remaining -= len(ids)
         self.turn_start = len(self.ids)
 
 
@@ -119,9 +119,9 @@ class Rollout:
             episodes: list[_Episode] = []
             for problem in problems:
                 prompt_ids = self.prompt.question_ids(problem.question)
-                room = self.sampling.max_tokens
+                remaining = self.sampling.max_tokens
                 for sample in range(group_size):
-                    episodes.append(_Episode(problem, sample, prompt_ids, room))
+                    episodes.append(_Episode(problem, sample, prompt_ids, remaining))
             seeds = [row_seed(seed, e.problem.id, e.sample) for e in episodes]
             return self._run(envs, episodes, seeds, on_end or _ignore, until or _never)
         finally:
@@ -187,7 +187,7 @@ class Rollout:
         until: Until,
     ) -> list[Trajectory]:
         self.parser = envs.parser
-        follow(self.policy, self.parser)
+        set_parser(self.policy, self.parser)
         self._open(episodes, seeds)
         done: dict[int, Trajectory] = {}
         in_flight = 0
@@ -199,7 +199,7 @@ class Rollout:
                 in_flight -= 1
                 episode = episodes[result.env_id]
                 forced = self._book(episode, result)
-                fits = len(forced) < episode.room
+                fits = len(forced) < episode.remaining
                 if result.done or (fits and until(result)):
                     done[result.env_id] = self._close(envs, episode, result, forced)
                     on_end(done[result.env_id])
@@ -220,8 +220,8 @@ class Rollout:
             [[*e.prompt_ids, *e.ids] for e in episodes],
             seeds,
             self.sampling,
-            heads=[len(e.ids) - e.turn_start for e in episodes],
-            rooms=[e.room for e in episodes],
+            prefix_lengths=[len(e.ids) - e.turn_start for e in episodes],
+            remaining_tokens=[e.remaining for e in episodes],
         )
 
     def _send(self, envs: ToRLMathVectorEnv, episode: _Episode, completion: Completion) -> None:

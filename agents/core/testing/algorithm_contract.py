@@ -82,11 +82,11 @@ def credit_has_a_number_for_each_id(make: Make) -> None:
 def lost_rows_teach_nothing(make: Make) -> None:
     """A row that is not scorable gets zeros, and its reward changes nobody's credit."""
     batch = groups()
-    told = _credit(make, batch)
-    assert not any(told[1][0]), f"a lost row gets zeros, got {told[1][0]}"
+    credit = _credit(make, batch)
+    assert not any(credit[1][0]), f"a lost row gets zeros, got {credit[1][0]}"
     lost = replace(batch[1][0], reward=-100.0)
     other = _credit(make, [batch[0], [lost, *batch[1][1:]]])
-    assert _near(told, other), "the reward of a lost row changed the credit of others"
+    assert _near(credit, other), "the reward of a lost row changed the credit of others"
     all_lost = [[replace(t, scorable=False) for t in group] for group in batch]
     assert not any(c for g in _credit(make, all_lost) for row in g for c in row)
 
@@ -101,17 +101,17 @@ def equal_rewards_stay_finite(make: Make) -> None:
 def order_changes_nothing(make: Make) -> None:
     """Credit follows its row when the rows of a group, or the groups, come in another order."""
     batch = groups()
-    told = _credit(make, batch)
+    credit = _credit(make, batch)
     turned = _credit(make, [list(reversed(group)) for group in reversed(batch)])
     back = [list(reversed(group)) for group in reversed(turned)]
-    assert _near(told, back), "another order of the same rows gave other credit"
+    assert _near(credit, back), "another order of the same rows gave other credit"
 
 
 def more_reward_is_no_less_credit(make: Make) -> None:
     """Within a group of equal lengths, credit does not fall as reward rises."""
     rewards = (-1.0, -0.5, 0.5, 1.0)
-    (told,) = _credit(make, [[episode(r, sample=i) for i, r in enumerate(rewards)]])
-    sums = [sum(row) for row in told]
+    (credit,) = _credit(make, [[episode(r, sample=i) for i, r in enumerate(rewards)]])
+    sums = [sum(row) for row in credit]
     ordered = all(a <= b + 1e-9 for a, b in pairwise(sums))
     assert ordered, f"rewards {rewards} were credited {sums}"
 
@@ -120,9 +120,9 @@ def the_report_is_numbers(make: Make) -> None:
     """What an algorithm reports can be written as JSON."""
     algorithm = make()
     algorithm.assign_credit(groups())
-    told = dict(algorithm.report(groups()))
-    json.dumps(told, allow_nan=False)
-    assert all(isinstance(name, str) for name in told)
+    report = dict(algorithm.report(groups()))
+    json.dumps(report, allow_nan=False)
+    assert all(isinstance(name, str) for name in report)
 
 
 def it_takes_a_step(make: Make) -> None:

@@ -35,7 +35,7 @@ def step(
     from agents.core.testing.tiny import phrase_tokenizer, tiny_model
     from agents.core.trainer.options import Training
     from agents.core.trainer.trainer import RLTrainer
-    from agents.core.trainer.weight_sync import CopyActor
+    from agents.core.trainer.weight_sync import CopySampler
 
     problems = [Problem(f"p{i}", "What is 6*7?", "42") for i in range(2 * PROMPTS)]
     tokenizer = phrase_tokenizer()
@@ -67,7 +67,7 @@ def step(
             algorithm=algorithm,
             training=training,
             problems=problems,
-            actor=CopyActor(rollout, copy),
+            sampler=CopySampler(rollout, copy),
             run=run,
         )
         trainer.train()

@@ -62,7 +62,7 @@ def play(
     rows: Sequence[int] | None = None,
     *,
     turns: int = 1,
-    rooms: Sequence[int] | None = None,
+    remaining_tokens: Sequence[int] | None = None,
 ) -> list[Played]:
     """Let the policy write `turns` turns of each row, tool output after each but the last."""
     chosen = list(range(len(case.prompts))) if rows is None else list(rows)
@@ -70,23 +70,23 @@ def play(
         [case.prompts[row] for row in chosen],
         [case.seeds[row] for row in chosen],
         case.how,
-        rooms=rooms,
+        remaining_tokens=remaining_tokens,
     )
-    room = dict(enumerate(rooms or [case.how.max_tokens] * len(chosen)))
+    remaining = dict(enumerate(remaining_tokens or [case.how.max_tokens] * len(chosen)))
     played = [Played() for _ in chosen]
-    live = set(room)
+    live = set(remaining)
     for _ in range(PATIENCE):
         if not live:
             return played
         for completion in policy.advance():
             row = completion.row
             assert row in live, f"row {row} wrote after its release, or is no row of this batch"
-            _check_turn(case, policy, completion, room[row])
+            _check_turn(case, policy, completion, remaining[row])
             played[row].turns.append(completion)
-            room[row] -= len(completion.ids)
-            goes_on = len(played[row].turns) < turns and len(case.output) < room[row]
+            remaining[row] -= len(completion.ids)
+            goes_on = len(played[row].turns) < turns and len(case.output) < remaining[row]
             if goes_on and completion.finish is not FinishReason.LENGTH:
-                room[row] -= len(case.output)
+                remaining[row] -= len(case.output)
                 played[row].forced += len(case.output)
                 policy.resume(row, case.output)
             else:
@@ -95,11 +95,13 @@ def play(
     raise AssertionError(f"rows {sorted(live)} did not end within {PATIENCE} calls of advance()")
 
 
-def _check_turn(case: PolicyCase, policy: Policy, completion: Completion, room: int) -> None:
+def _check_turn(case: PolicyCase, policy: Policy, completion: Completion, remaining: int) -> None:
     size = len(completion.ids)
-    assert 0 < size <= room, f"a turn has 1 to {room} ids, what is left of its row; got {size}"
-    told = len(completion.logprobs)
-    assert told == size, f"expected a log-probability for each of {size} ids, got {told}"
+    assert 0 < size <= remaining, (
+        f"a turn has 1 to {remaining} ids, what is left of its row; got {size}"
+    )
+    count = len(completion.logprobs)
+    assert count == size, f"expected a log-probability for each of {size} ids, got {count}"
     if case.knows_logprobs:
         wrong = [p for p in completion.logprobs if not (isfinite(p) and p <= 1e-6)]
         assert not wrong, f"log-probabilities are finite and at most 0, got {wrong[:3]}"
@@ -113,7 +115,7 @@ def _check_turn(case: PolicyCase, policy: Policy, completion: Completion, room: 
 
 
 def every_row_ends_once(case: PolicyCase) -> None:
-    """Each row ends one turn, within its room, with a log-probability for each id."""
+    """Each row ends one turn, within its limit, with a log-probability for each id."""
     policy = case.make()
     played = play(case, policy)
     assert [len(row.turns) for row in played] == [1] * len(case.prompts)
@@ -127,16 +129,16 @@ def a_row_goes_on_after_tool_output(case: PolicyCase) -> None:
     played = play(case, policy, turns=3)
     for row in played:
         total = len(row.ids) + row.forced
-        assert total <= case.how.max_tokens, f"{total} ids in a room of {case.how.max_tokens}"
+        assert total <= case.how.max_tokens, f"{total} ids of at most {case.how.max_tokens}"
         assert row.turns, "a row wrote nothing"
     case.close(policy)
 
 
 def rooms_are_kept(case: PolicyCase) -> None:
-    """A row with little room is cut there and says so; the others are not."""
+    """A row with few tokens remaining is cut there and says so; the others are not."""
     policy = case.make()
-    rooms = [1] + [case.how.max_tokens] * (len(case.prompts) - 1)
-    first, *_ = play(case, policy, rooms=rooms)
+    remaining_tokens = [1] + [case.how.max_tokens] * (len(case.prompts) - 1)
+    first, *_ = play(case, policy, remaining_tokens=remaining_tokens)
     assert len(first.ids) == 1
     finish = first.turns[0].finish
     assert finish in (FinishReason.LENGTH, FinishReason.EOS), f"got {finish!r} after one id"
@@ -172,8 +174,8 @@ def company_changes_nothing(case: PolicyCase) -> None:
     policy = case.make()
     together = play(case, policy)
     alone = [play(case, policy, [row])[0].ids for row in range(len(case.prompts))]
-    told = [row.ids for row in together]
-    assert told == alone, "a row alone wrote other ids than in company"
+    batched = [row.ids for row in together]
+    assert batched == alone, "a row alone wrote other ids than in company"
     case.close(policy)
 
 

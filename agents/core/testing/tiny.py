@@ -103,7 +103,7 @@ class ScriptedPolicy:
         closes_call: Callable[[str], bool],
     ) -> None:
         self.tokenizer = tokenizer
-        self.heads: list[str] = []
+        self.prefixes: list[str] = []
         """What each row's first turn began with before it was asked to write."""
         self._script = script
         self._closes_call = closes_call
@@ -117,16 +117,16 @@ class ScriptedPolicy:
         seeds: Sequence[int],
         how: Sampling,
         *,
-        heads: Sequence[int] | None = None,
-        rooms: Sequence[int] | None = None,
+        prefix_lengths: Sequence[int] | None = None,
+        remaining_tokens: Sequence[int] | None = None,
     ) -> None:
         """Start one row per prompt."""
-        self.heads = [
-            self.tokenizer.decode(list(prompt[len(prompt) - head :]))
-            for prompt, head in zip(prompts, heads or [0] * len(prompts), strict=True)
+        self.prefixes = [
+            self.tokenizer.decode(list(prompt[len(prompt) - prefix :]))
+            for prompt, prefix in zip(prompts, prefix_lengths or [0] * len(prompts), strict=True)
         ]
         self._turns = dict.fromkeys(range(len(prompts)), 0)
-        self._room = dict(enumerate(rooms or [how.max_tokens] * len(prompts)))
+        self._room = dict(enumerate(remaining_tokens or [how.max_tokens] * len(prompts)))
         self._ready = list(self._turns)
 
     def advance(self) -> list[Completion]:
@@ -136,11 +136,11 @@ class ScriptedPolicy:
 
     def _write(self, row: int) -> Completion:
         text = self._script(row, self._turns[row])
-        head = "" if self._turns[row] else self.heads[row]
+        prefix = "" if self._turns[row] else self.prefixes[row]
         self._turns[row] += 1
         ids = self.tokenizer.encode(text, add_special_tokens=False)
         finish = FinishReason.STOP
-        if not self._closes_call(head + text):
+        if not self._closes_call(prefix + text):
             ids, finish = [*ids, self.tokenizer.eos_token_id], FinishReason.EOS
         if len(ids) > self._room[row] or (
             len(ids) == self._room[row] and finish is FinishReason.STOP

@@ -1,4 +1,4 @@
-"""Weights that are trained beside the policy: a critic and its optimiser."""
+"""A module that is trained beside the policy, such as a critic, and its optimiser."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import nn
 
-FILE = "own_weights.pt"
+FILE = "auxiliary_module.pt"
 
 
-class OwnWeights:
-    """A module of the algorithm's own, stepped together with the policy.
+class AuxiliaryModule:
+    """An algorithm's module, stepped together with the policy.
 
     It stays outside the policy, so that a checkpoint of the policy is an ordinary model.
 

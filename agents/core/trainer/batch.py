@@ -35,11 +35,11 @@ class Batch:
     `prepare`."""
     hidden: Tensor | None = None
     """The policy's last states before each response id, with gradient, (B, T, H), where the
-    algorithm has a module of its own; `None` in `prepare`."""
+    algorithm has an auxiliary module; `None` in `prepare`."""
     prepared: Mapping[str, Tensor] = field(default_factory=dict)
     """What `prepare` returned, these rows of it."""
-    own: nn.Module | None = None
-    """The algorithm's own module."""
+    auxiliary: nn.Module | None = None
+    """The algorithm's auxiliary module."""
     model: Any = None
     """The policy."""
     trajectories: Sequence[Trajectory] = ()

@@ -1,4 +1,4 @@
-"""What happens between the trainer's steps: checkpoints, progress, an algorithm's own weights."""
+"""What happens between the trainer's steps: checkpoints, progress, auxiliary modules."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: object) -> None:
         """Mark the checkpoint as whole, once every process has written its part."""
-        distributed.wait()
+        distributed.barrier()
         if distributed.is_main():
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             (folder / COMPLETE).touch()
@@ -42,17 +42,17 @@ class Steps(TrainerCallback):  # type: ignore[misc]
         """Save and stop when asked to, in all processes after the same step."""
         if state.global_step % self._per_batch:
             return
-        if distributed.largest(int(self._progress.interrupted)):
+        if distributed.maximum(int(self._progress.interrupted)):
             control.should_save = control.should_training_stop = True
 
 
-class OwnSteps(TrainerCallback):  # type: ignore[misc]
-    """Steps the algorithm's own weights together with the policy."""
+class AuxiliarySteps(TrainerCallback):  # type: ignore[misc]
+    """Steps the algorithm's auxiliary module together with the policy."""
 
     def __init__(self, trainer: Any) -> None:
         self._trainer = trainer
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: object) -> None:
         """Step."""
-        if self._trainer.own_weights is not None:
-            self._trainer.own_weights.step(self._trainer.accelerator)
+        if self._trainer.auxiliary is not None:
+            self._trainer.auxiliary.step(self._trainer.accelerator)

@@ -10,11 +10,11 @@ from agents.core.algorithm import Algorithm, Group
 from agents.core.trainer import distributed
 from agents.core.trainer.dynamic_sampling import resampled
 from agents.core.trainer.options import Training, check_scorable
-from agents.core.trainer.weight_sync import Actor
+from agents.core.trainer.weight_sync import Sampler
 from agents.core.types import Trajectory
 from torl_env.problems.types import Problem
 
-Tell = Callable[[dict[str, float]], None]
+Log = Callable[[dict[str, float]], None]
 """Takes numbers for the metrics of the step."""
 
 
@@ -25,8 +25,8 @@ class Collector:
         algorithm: Credit.
         training: Sizes.
         problems: Of the whole training, in the order of their use.
-        actor: Samples.
-        tell: Told of what dynamic sampling did.
+        sampler: Samples.
+        log: Takes numbers of what dynamic sampling did.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class Collector:
         algorithm: Algorithm,
         training: Training,
         problems: Sequence[Problem],
-        actor: Actor,
-        tell: Tell,
+        sampler: Sampler,
+        log: Log,
     ) -> None:
         self._algorithm, self._training, self._problems = algorithm, training, problems
-        self._actor, self._tell = actor, tell
+        self._sampler, self._log = sampler, log
         self.own: list[Trajectory] = []
         """The trajectories of this process."""
         self.all: list[Trajectory] = []
@@ -69,18 +69,18 @@ class Collector:
                 "a group is split over processes: make the rows of a process "
                 "(micro_batch x accumulation) a multiple of group_size"
             )
-        everyone = distributed.gathered(list(indices))
+        everyone = distributed.gather(list(indices))
         self.first = min(everyone)
-        rows = self._actor.collect(problems, size, seed)
+        rows = self._sampler.collect(problems, size, seed)
         self.own = self._resampled(rows, everyone, seed)
-        self.all = distributed.gathered(self.own)
+        self.all = distributed.gather(self.own)
         check_scorable(self.all, step)
         return self.own
 
     def credit(self) -> list[list[float]]:
         """An advantage for each id of this process's trajectories."""
         credit = self._algorithm.assign_credit(self.groups(self.all))
-        start = distributed.index() * len(self.own)
+        start = distributed.rank() * len(self.own)
         return credit[start : start + len(self.own)]
 
     def groups(self, rows: Sequence[Trajectory]) -> list[Group]:
@@ -102,18 +102,18 @@ class Collector:
         spare = [p for p in ahead.values() if p.id not in seen]
         found = resampled(
             self.groups(rows),
-            self._teaches,
-            lambda some: self.groups(self._actor.collect(some, self._training.group_size, seed)),
-            spare[distributed.index() :: distributed.count()],
+            self._has_signal,
+            lambda some: self.groups(self._sampler.collect(some, self._training.group_size, seed)),
+            spare[distributed.rank() :: distributed.world_size()],
             self._algorithm.resample,
         )
-        self._tell(
+        self._log(
             {
-                "groups_replaced": sum(distributed.gathered([found.replaced])),
-                "groups_silent": sum(distributed.gathered([found.silent])),
+                "groups_resampled": sum(distributed.gather([found.replaced])),
+                "groups_zero_variance": sum(distributed.gather([found.zero_variance])),
             }
         )
         return [t for group in found.groups for t in group]
 
-    def _teaches(self, group: Group) -> bool:
+    def _has_signal(self, group: Group) -> bool:
         return any(any(credit) for credit in self._algorithm.assign_credit([group]))

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(hours=24)
+TIMEOUT = timedelta(hours=24)
 """How long processes wait for the first one, which evaluates and warms up alone."""
 
 _LAUNCHER = (
@@ -26,92 +26,92 @@ class ProcessesError(ValueError):
     """A setting does not fit the number of processes; the message says what would."""
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes train together.
 
     Example:
-        >>> count()
+        >>> world_size()
         1
     """
     return int(os.environ["WORLD_SIZE"]) if {"LOCAL_RANK", "WORLD_SIZE"} <= os.environ.keys() else 1
 
 
-def index() -> int:
+def rank() -> int:
     """Which of them this is, from 0."""
-    return int(os.environ["RANK"]) if count() > 1 else 0
+    return int(os.environ["RANK"]) if world_size() > 1 else 0
 
 
 def is_main() -> bool:
     """Whether this is the process that writes files and talks to the user."""
-    return index() == 0
+    return rank() == 0
 
 
 def sharded() -> bool:
     """Whether weights and optimiser are shared out among the processes (FSDP, ZeRO-3)."""
-    told = os.environ
-    zero = told.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
-    fsdp = told.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
-    return fsdp or (zero and told.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3")
+    answer = os.environ
+    zero = answer.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+    fsdp = answer.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    return fsdp or (zero and answer.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3")
 
 
 def join() -> None:
     """Meet the other processes, before any library does so with less patience."""
-    if count() > 1:
+    if world_size() > 1:
         import torch
         from accelerate import PartialState
 
-        PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+        PartialState(cpu=not torch.cuda.is_available(), timeout=TIMEOUT)
 
 
 def leave() -> None:
     """Part from the other processes in order."""
-    if count() > 1:
+    if world_size() > 1:
         import torch.distributed as dist
 
         if dist.is_initialized():
             dist.destroy_process_group()
 
 
-def wait() -> None:
+def barrier() -> None:
     """Until every process is here."""
-    if count() > 1:
+    if world_size() > 1:
         import torch.distributed as dist
 
         dist.barrier()
 
 
-def from_main(work: Callable[[], T]) -> T:
+def run_on_main(work: Callable[[], T]) -> T:
     """What `work` returns in the first process, in all of them; an error is raised in all of them.
 
     Example:
-        >>> from_main(lambda: 42)
+        >>> run_on_main(lambda: 42)
         42
     """
-    if count() == 1:
+    if world_size() == 1:
         return work()
     from accelerate.utils import broadcast_object_list
 
-    told: list[Any] = [None, None]
+    answer: list[Any] = [None, None]
     if is_main():
         try:
-            told[0] = work()
+            answer[0] = work()
         except Exception as error:  # noqa: BLE001 - it is raised again, everywhere
-            told[1] = error
-    broadcast_object_list(told)
-    if told[1] is not None:
-        raise told[1]
-    result: T = told[0]
+            answer[1] = error
+    broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise answer[1]
+    result: T = answer[0]
     return result
 
 
-def gathered(rows: list[T]) -> list[T]:
+def gather(rows: list[T]) -> list[T]:
     """The rows of all processes, in their order.
 
     Example:
-        >>> gathered([1, 2])
+        >>> gather([1, 2])
         [1, 2]
     """
-    if count() == 1:
+    if world_size() == 1:
         return rows
     from accelerate.utils import gather_object
 
@@ -119,21 +119,21 @@ def gathered(rows: list[T]) -> list[T]:
     return joined
 
 
-def largest(number: int) -> int:
+def maximum(number: int) -> int:
     """The largest of the processes' numbers.
 
     Example:
-        >>> largest(3)
+        >>> maximum(3)
         3
     """
-    return max(gathered([number]))
+    return max(gather([number]))
 
 
-def alone(environment: Mapping[str, str]) -> dict[str, str]:
+def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment for a child process that works by itself.
 
     Example:
-        >>> alone({"PATH": "/bin", "RANK": "0", "ACCELERATE_USE_FSDP": "true"})
+        >>> without_launcher({"PATH": "/bin", "RANK": "0", "ACCELERATE_USE_FSDP": "true"})
         {'PATH': '/bin'}
     """
     return {

@@ -14,13 +14,13 @@ class Resampled:
     groups: Sequence[Group]
     replaced: int
     """Groups that were replaced."""
-    silent: int
+    zero_variance: int
     """Groups that still teach nothing."""
 
 
 def resampled(
     groups: Sequence[Group],
-    teaches: Callable[[Group], bool],
+    has_signal: Callable[[Group], bool],
     sample: Callable[[Sequence[Problem]], Sequence[Group]],
     spare: Sequence[Problem],
     rounds: int,
@@ -32,7 +32,7 @@ def resampled(
 
     Args:
         groups: The batch.
-        teaches: Whether a group has a signal.
+        has_signal: Whether a group has a signal.
         sample: Samples a group of each of these problems.
         spare: Problems to take from, in order, each at most once.
         rounds: How often to try.
@@ -45,17 +45,17 @@ def resampled(
         ...     ["a", "b", "c", "d"],
         ...     rounds=2,
         ... )
-        >>> found.groups, found.replaced, found.silent
+        >>> found.groups, found.replaced, found.zero_variance
         (['mixed', 'mixed', 'wrong'], 1, 1)
     """
     kept, left, replaced = list(groups), list(spare), 0
     for _ in range(rounds):
-        silent = [i for i, group in enumerate(kept) if not teaches(group)]
-        taken, left = left[: len(silent)], left[len(silent) :]
+        zero_variance = [i for i, group in enumerate(kept) if not has_signal(group)]
+        taken, left = left[: len(zero_variance)], left[len(zero_variance) :]
         if not taken:
             break
-        useful = [group for group in sample(taken) if teaches(group)]
-        for i, group in zip(silent, useful, strict=False):
+        useful = [group for group in sample(taken) if has_signal(group)]
+        for i, group in zip(zero_variance, useful, strict=False):
             kept[i] = group
         replaced += len(useful)
-    return Resampled(kept, replaced, sum(not teaches(group) for group in kept))
+    return Resampled(kept, replaced, sum(not has_signal(group) for group in kept))

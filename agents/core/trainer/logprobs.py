@@ -9,7 +9,7 @@ from torch import Tensor
 from agents.core.models.lora import trunk
 
 
-def score(
+def token_logprobs(
     model: Any, ids_BL: Tensor, mask_BL: Tensor, wanted_BL: Tensor, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Log-probability of each wanted id given all ids before it, and the entropy at its place.
@@ -32,25 +32,27 @@ def score(
         input_ids=ids_BL, attention_mask=mask_BL, position_ids=positions, use_cache=False
     ).last_hidden_state
     wanted = wanted_BL[:, 1:].bool()
-    logps, entropy = told(model, hidden[:, :-1][wanted], ids_BL[:, 1:][wanted], temperature)
+    logps, entropy = head_logprobs(
+        model, hidden[:, :-1][wanted], ids_BL[:, 1:][wanted], temperature
+    )
     return _spread(logps, wanted_BL), _spread(entropy, wanted_BL)
 
 
-def score_responses(
+def response_logprobs(
     model: Any, ids_BL: Tensor, mask_BL: Tensor, length: int, rows: int, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """`score` of the last `length` columns, `rows` rows a pass; shapes (B, length)."""
+    """`token_logprobs` of the last `length` columns, `rows` rows a pass; shapes (B, length)."""
     wanted = mask_BL.clone()
     wanted[:, :-length] = 0
 
     def read(ids: Tensor, mask: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        return score(model, ids, mask, there, temperature)
+        return token_logprobs(model, ids, mask, there, temperature)
 
-    logps, entropies = in_passes(read, rows, ids_BL, mask_BL, wanted)
+    logps, entropies = in_chunks(read, rows, ids_BL, mask_BL, wanted)
     return logps[:, -length:], entropies[:, -length:]
 
 
-def in_passes(
+def in_chunks(
     read: Callable[..., tuple[Tensor, Tensor]], rows: int, *tensors: Tensor
 ) -> tuple[Tensor, Tensor]:
     """What `read` says of tensors of rows, `rows` of them at a time, put together."""
@@ -60,7 +62,9 @@ def in_passes(
     return logps, entropies
 
 
-def told(model: Any, states_NH: Tensor, ids_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def head_logprobs(
+    model: Any, states_NH: Tensor, ids_N: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
     """Log-probability of each id, and the entropy at its place, given the trunk's states there.
 
     What some families do to their logits is done here too: caps (Gemma 2), scales (Cohere,

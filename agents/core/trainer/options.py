@@ -40,7 +40,7 @@ class Training:
     bf16: bool = True
     """Autocast to bfloat16 around float32 weights."""
     report_to: tuple[str, ...] = ()
-    """Trackers that transformers knows and that are told of each batch: tensorboard, wandb,
+    """Trackers that transformers knows and that get the metrics of each batch: tensorboard, wandb,
     trackio, ..."""
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 The samples of a group begin with the same prompt, and what a causal model computes there does not
 depend on what follows. So every distinct prompt of a pass is read once; its keys and values stand
 before each of its responses, and gradients flow back through them. Log-probabilities and gradients
-are those of `score_responses` up to rounding; the cost is that of P + G x T ids in place of
+are those of `response_logprobs` up to rounding; the cost is that of P + G x T ids in place of
 G x (P + T).
 """
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from agents.core.models.lora import trunk
-from agents.core.trainer.logprobs import in_passes, told
+from agents.core.trainer.logprobs import head_logprobs, in_chunks
 
 ROWS = 4
 """Responses that are read side by side, those of similar length together."""
@@ -26,10 +26,10 @@ def can_share(model: Any) -> bool:
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
 
 
-def score_sharing(
+def shared_prefix_logprobs(
     model: Any, ids_BL: Tensor, mask_BL: Tensor, length: int, rows: int, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """As `scoring.score_responses`; of the rows of a pass, equal prompts are read once.
+    """As `response_logprobs`; of the rows of a pass, equal prompts are read once.
 
     Args:
         model: A causal language model of which `can_share` is true.
@@ -46,7 +46,7 @@ def score_sharing(
     def read(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         return _score(model, ids, mask, length, temperature)
 
-    return in_passes(read, rows, ids_BL, mask_BL)
+    return in_chunks(read, rows, ids_BL, mask_BL)
 
 
 def _score(
@@ -71,7 +71,7 @@ def _score(
         states.append(before[here])
         places.append((rows[:, None] * length + torch.arange(here.shape[1]).to(rows))[here])
     place = torch.cat(places)
-    logps, entropy = told(model, torch.cat(states), ids_BT.flatten()[place], temperature)
+    logps, entropy = head_logprobs(model, torch.cat(states), ids_BT.flatten()[place], temperature)
     zeros = torch.zeros(wanted_BT.numel(), dtype=logps.dtype, device=logps.device)
     return (
         zeros.index_add(0, place, logps).view(wanted_BT.shape),
@@ -100,7 +100,7 @@ def _before(
 
     Args:
         model: The model.
-        read: What its trunk told of the prompts.
+        read: Output of its trunk for the prompts.
         owner_R: The prompt of each response.
         mask_RP: 1 on ids of that prompt.
         ids_RT: The responses.

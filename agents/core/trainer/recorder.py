@@ -15,8 +15,8 @@ from torl_env.problems.types import Problem
 
 _LOG = logging.getLogger(__name__)
 _SAMPLER = {
-    "sampling/sampling_logp_difference/mean": "sampler_gap",
-    "sampling/importance_sampling_ratio/min": "sampler_ratio_min",
+    "sampling/sampling_logp_difference/mean": "logprob_mismatch",
+    "sampling/importance_sampling_ratio/min": "importance_ratio_min",
 }
 """How far a sampler other than the model itself is from it, where TRL measures that."""
 _KEPT = ("loss", "grad_norm", "entropy", "kl", "learning_rate", "num_tokens")
@@ -34,29 +34,29 @@ class Recorder:
     def __init__(self, run: Run, training: Training, problems: Sequence[Problem]) -> None:
         self._run, self._training, self._problems = run, training, problems
 
-    def for_trackers(self, collected: Collector, told: Mapping[str, float]) -> dict[str, float]:
-        """What trackers are told beside TRL's numbers; numbers that are not finite are left out.
+    def for_trackers(self, collected: Collector, extra: Mapping[str, float]) -> dict[str, float]:
+        """What trackers get beside TRL's numbers; numbers that are not finite are left out.
 
         Args:
             collected: The batch.
-            told: Numbers of the algorithm and its losses.
+            extra: Numbers of the algorithm and its losses.
         """
-        numbers = {**dataclasses.asdict(behaviour(collected.all)), **told}
+        numbers = {**dataclasses.asdict(behaviour(collected.all)), **extra}
         return {f"torl/{name}": value for name, value in numbers.items() if isfinite(value)}
 
     def record(
         self,
         state: Any,
         collected: Collector,
-        told: Mapping[str, float],
+        extra: Mapping[str, float],
         seconds: Mapping[str, float],
     ) -> None:
-        """Write one line for a batch: TRL's numbers, ToRL's behaviour metrics and `told`.
+        """Write one line for a batch: TRL's numbers, ToRL's behaviour metrics and `extra`.
 
         Args:
             state: The trainer's, with TRL's numbers at the end of its history.
             collected: The batch.
-            told: Numbers of the algorithm and its losses.
+            extra: Numbers of the algorithm and its losses.
             seconds: Of the parts of the step.
         """
         per_batch = self._training.optimizer_steps
@@ -67,12 +67,12 @@ class Recorder:
             **dataclasses.asdict(behaviour(rows)),
             "reward": _mean([t.reward for t in rows if t.scorable]),
             **{name: from_trl[name] for name in _KEPT if name in from_trl},
-            "equal_groups": from_trl.get("frac_reward_zero_std", float("nan")),
+            "frac_reward_zero_std": from_trl.get("frac_reward_zero_std", float("nan")),
             "clip_ratio": from_trl.get("clip_ratio/region_mean", float("nan")),
             **{ours: from_trl[name] for name, ours in _SAMPLER.items() if name in from_trl},
-            **told,
+            **extra,
         }
-        if numbers["equal_groups"] == 1.0:
+        if numbers["frac_reward_zero_std"] == 1.0:
             _LOG.warning(
                 "step %d teaches nothing: in each of its groups all rewards are equal, %g on "
                 "average",

@@ -33,7 +33,7 @@ from agents.core.models.lora import trunk
 from agents.core.run.folder import Run
 from agents.core.run.progress import Progress, Silent
 from agents.core.trainer import distributed
-from agents.core.trainer.auxiliary_module import OwnWeights
+from agents.core.trainer.auxiliary_module import AuxiliaryModule
 from agents.core.trainer.batch import (
     PREPARED,
     Batch,
@@ -43,15 +43,15 @@ from agents.core.trainer.batch import (
     split,
     to_tensors,
 )
-from agents.core.trainer.callbacks import Checkpoints, OwnSteps, Steps
+from agents.core.trainer.callbacks import AuxiliarySteps, Checkpoints, Steps
 from agents.core.trainer.collector import Collector
-from agents.core.trainer.logprobs import score_responses
+from agents.core.trainer.logprobs import response_logprobs
 from agents.core.trainer.options import Training, TrainingError, check_finite, is_memory_error
-from agents.core.trainer.prefix_sharing import can_share, score_sharing
+from agents.core.trainer.prefix_sharing import can_share, shared_prefix_logprobs
 from agents.core.trainer.recorder import Recorder
 from agents.core.trainer.trl_config import trl_config
-from agents.core.trainer.vllm_generation import VLLMActor
-from agents.core.trainer.weight_sync import Actor, BranchingActor
+from agents.core.trainer.vllm_generation import VLLMSampler
+from agents.core.trainer.weight_sync import BranchingSampler, Sampler
 from torl_env.problems.types import Problem
 
 
@@ -64,7 +64,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         algorithm: Credit and loss.
         training: Batch sizes, learning rate, length.
         problems: At least `steps * prompts_per_step` problems, used in order.
-        actor: Samples the trajectories of a step.
+        sampler: Samples the trajectories of a step.
         run: Where metrics, transcripts and checkpoints go.
         progress: Told of every step.
     """
@@ -77,7 +77,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         algorithm: Algorithm,
         training: Training,
         problems: Sequence[Problem],
-        actor: Actor,
+        sampler: Sampler,
         run: Run,
         progress: Progress | None = None,
     ) -> None:
@@ -85,9 +85,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
 
         self._algorithm = algorithm
         self._training = training
-        self._actor = actor
-        self._told: dict[str, float] = {}
-        self._collector = Collector(algorithm, training, problems, actor, self._add)
+        self._sampler = sampler
+        self._extra: dict[str, float] = {}
+        self._collector = Collector(algorithm, training, problems, sampler, self._add)
         self._recorder = Recorder(run, training, problems)
         self._seconds: dict[str, float] = {}
         self._parts: list[dict[str, Any]] = []
@@ -103,29 +103,29 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             callbacks=[
                 Checkpoints(),
                 Steps(progress or Silent(), training.optimizer_steps),
-                OwnSteps(self),
+                AuxiliarySteps(self),
             ],
         )
         self.remove_callback(PrinterCallback)
-        self.own_weights = self._make_own_weights()
-        if isinstance(actor, VLLMActor):
-            self.vllm_generation = actor.attach(self.model, self.accelerator, tokenizer)
+        self.auxiliary = self._make_auxiliary()
+        if isinstance(sampler, VLLMSampler):
+            self.vllm_generation = sampler.attach(self.model, self.accelerator, tokenizer)
             self.use_vllm, self._last_loaded_step = True, -1
 
-    def _make_own_weights(self) -> OwnWeights | None:
+    def _make_auxiliary(self) -> AuxiliaryModule | None:
         model = self.accelerator.unwrap_model(self.model)
-        module = self._algorithm.own_module(model)
+        module = self._algorithm.auxiliary_module(model)
         if module is None:
             return None
         if distributed.sharded():
             raise TrainingError(
-                f"{type(self._algorithm).__name__} trains weights of its own, which FSDP and "
+                f"{type(self._algorithm).__name__} trains an auxiliary module, which FSDP and "
                 "ZeRO-3 do not know: use runs/configs/multi_gpu.yaml"
             )
         trunk(model).register_forward_hook(self._keep_hidden)
-        rate = self._algorithm.own_learning_rate
+        rate = self._algorithm.auxiliary_learning_rate
         module.to(self.accelerator.device)
-        return OwnWeights(module, rate, self._training.max_grad_norm)
+        return AuxiliaryModule(module, rate, self._training.max_grad_norm)
 
     def _keep_hidden(self, module: Any, args: Any, output: Any) -> None:
         self._hidden = output.last_hidden_state
@@ -144,7 +144,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def _sampled(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """A batch: sampled, credited, with branches and whatever the algorithm prepares."""
         self._rows = [row["index"] for row in inputs]
-        self._told = {}
+        self._extra = {}
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         rows = self._collector.own
         output["advantages"] = self._credit(output["completion_ids"].shape)
@@ -163,7 +163,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def _rollout(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
         """TRL's hook: `prompts` come repeated, group by group."""
         start = time.perf_counter()
-        self._actor.sync(self.accelerator.unwrap_model(self.model))
+        self._sampler.sync(self.accelerator.unwrap_model(self.model))
         rows = self._collector.collect(self._rows, self._seed(), self._batch_number())
         self._seconds = {"rollout": time.perf_counter() - start}
         return {
@@ -182,7 +182,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         return int(self.state.global_step) // self._training.optimizer_steps + 1
 
     def _add(self, numbers: Mapping[str, float]) -> None:
-        self._told |= numbers
+        self._extra |= numbers
 
     def _credit(self, shape: tuple[int, int]) -> torch.Tensor:
         """The algorithm's advantages, padded to (B, T)."""
@@ -193,20 +193,20 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _branch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Add the rows of the algorithm's branches, weighted to a mean over their own tokens."""
-        actor = cast(BranchingActor, self._actor)
+        sampler = cast(BranchingSampler, self._sampler)
         mine = self._collector.groups(self._collector.own)
-        groups = self._algorithm.branch(mine, actor, self._seed())
+        groups = self._algorithm.branch(mine, sampler, self._seed())
         rows = [t for group in groups for t in group]
-        self._collector.branches = distributed.gathered(rows)
+        self._collector.branches = distributed.gather(rows)
         credit = self._algorithm.assign_credit_to_branches(groups)
         sampled = sum(sum(t.loss_mask) for t in rows if t.scorable)
         device = self.accelerator.device
         total = self.accelerator.gather(torch.tensor(float(sampled), device=device)).sum()
         batch["branch"] = torch.zeros_like(batch["advantages"])
-        rewards = distributed.gathered([t.reward for t in rows if t.scorable])
-        self._add({"branches": sum(distributed.gathered([len(groups)]))})
+        rewards = distributed.gather([t.reward for t in rows if t.scorable])
+        self._add({"branches": sum(distributed.gather([len(groups)]))})
         self._add({"branch_reward": sum(rewards) / len(rewards) if rewards else float("nan")})
-        if not (most := distributed.largest(len(rows))):
+        if not (most := distributed.maximum(len(rows))):
             return batch
         # All processes make the same passes: rows of which nothing is learned fill up the rest.
         blank = dataclasses.replace(self._collector.own[0], scorable=False)
@@ -245,7 +245,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
                 for name, value in batch.items()
                 if name.startswith(PREPARED)
             },
-            own=self.own_weights.module if self.own_weights else None,
+            auxiliary=self.auxiliary.module if self.auxiliary else None,
             model=self.accelerator.unwrap_model(self.model),
             micro_batch=self._training.micro_batch,
             temperature=self._training.temperature,
@@ -261,9 +261,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         loss: torch.Tensor = super()._compute_loss(model, inputs)
         for name, value in self._terms(inputs).items():
             loss = loss + value
-            self._tell(f"loss_{name}", value)
+            self._add_mean(f"loss_{name}", value)
         if "branch" in inputs:
-            self._tell("loss_branches", self._branch_loss(inputs))
+            self._add_mean("loss_branches", self._branch_loss(inputs))
         self._hidden = None
         check_finite(loss.item(), self._batch_number())
         return loss
@@ -272,12 +272,12 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         """What is added to the clipped loss."""
         terms = {}
         if "nll_weights" in inputs:
-            likelihood = -(self._scored * inputs["nll_weights"]).sum() / self._share()
+            likelihood = -(self._logprobs * inputs["nll_weights"]).sum() / self._share()
             terms["nll"] = self._algorithm.loss.nll * likelihood
         if _overrides(self._algorithm, "extra_loss"):
             length = inputs["completion_ids"].shape[1]
             hidden = None if self._hidden is None else self._hidden[:, -length - 1 : -1]
-            view = self._view(inputs, logprobs=self._scored, hidden=hidden)
+            view = self._view(inputs, logprobs=self._logprobs, hidden=hidden)
             terms |= self._algorithm.extra_loss(view)
         return terms
 
@@ -285,33 +285,33 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def _branch_loss(self, inputs: dict[str, Any]) -> torch.Tensor:
         """The part of the clipped loss that comes from branches."""
         mask = inputs["completion_mask"] * inputs["tool_mask"] * inputs["branch"]
-        old = inputs.get("old_per_token_logps", self._scored)
-        surrogate = clipped(self._scored - old, inputs["advantages"], self._algorithm.loss)
+        old = inputs.get("old_per_token_logps", self._logprobs)
+        surrogate = clipped(self._logprobs - old, inputs["advantages"], self._algorithm.loss)
         surrogate = surrogate * inputs.get("importance_sampling_ratio", 1.0)
         part: torch.Tensor = (surrogate * mask).sum() / self._share()
         return part / float(inputs["num_items_in_batch"])
 
-    def _tell(self, name: str, value: torch.Tensor) -> None:
+    def _add_mean(self, name: str, value: torch.Tensor) -> None:
         mean = float(self.accelerator.reduce(value.detach(), "mean"))
-        self._told[name] = self._told.get(name, 0.0) + mean / self._training.optimizer_steps
+        self._extra[name] = self._extra.get(name, 0.0) + mean / self._training.optimizer_steps
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, **options: Any
     ) -> Any:
         """On a CPU, score responses alone; TRL's fused head scores prompts too there."""
-        if not self._scores_responses():
+        if not self._own_logprobs():
             scored = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, **options
             )
         else:
             size = options.get("batch_size") or len(input_ids)
-            read = score_sharing if self._shares() else score_responses
+            read = shared_prefix_logprobs if self._shares_prefixes() else response_logprobs
             with self.accelerator.autocast():
                 scored = (
                     *read(model, input_ids, attention_mask, logits_to_keep, size, self.temperature),
                     None,
                 )
-        self._scored = scored[0]
+        self._logprobs = scored[0]
         return scored
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
@@ -327,21 +327,21 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
                 passes=count // updates,
                 keep_all=self._keeps_all(),
                 order=self._shuffled(len(batch["advantages"])),
-                agree=distributed.largest,
-                groups=self._shares(),
+                agree=distributed.maximum,
+                groups=self._shares_prefixes(),
             )
         return self._parts[self._step % count]
 
-    def _scores_responses(self) -> bool:
+    def _own_logprobs(self) -> bool:
         """Whether log-probabilities are computed here and not by TRL."""
         one: bool = self.accelerator.num_processes == 1
         return one and self.accelerator.device.type == "cpu"
 
-    def _shares(self) -> bool:
+    def _shares_prefixes(self) -> bool:
         """Whether rows of a group read their prompt once; a critic wants the states of each row."""
         return (
-            self._scores_responses()
-            and self.own_weights is None
+            self._own_logprobs()
+            and self.auxiliary is None
             and can_share(self.accelerator.unwrap_model(self.model))
         )
 
@@ -371,14 +371,14 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        if self.own_weights is not None and self.args.should_save:
+        if self.auxiliary is not None and self.args.should_save:
             folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            self.own_weights.save(folder)
+            self.auxiliary.save(folder)
 
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if self.own_weights is not None and checkpoint is not None:
-            self.own_weights.load(Path(checkpoint))
+        if self.auxiliary is not None and checkpoint is not None:
+            self.auxiliary.load(Path(checkpoint))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write one line of metrics for each batch: TRL's numbers and ToRL's behaviour metrics.
@@ -390,10 +390,10 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         check_finite(logs.get("grad_norm", 0.0), ended, "gradient's norm")
         batch = "loss" in logs and bool(self._collector.all)
         if batch and self._training.report_to:
-            logs = {**self._recorder.for_trackers(self._collector, self._told), **logs}
+            logs = {**self._recorder.for_trackers(self._collector, self._extra), **logs}
         super().log(logs, start_time)
         if batch:
-            self._recorder.record(self.state, self._collector, self._told, self._seconds)
+            self._recorder.record(self.state, self._collector, self._extra, self._seconds)
 
 
 def _overrides(algorithm: Algorithm, method: str) -> bool:

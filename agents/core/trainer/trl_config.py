@@ -16,7 +16,7 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
     Raises:
         ProcessesError: The batch cannot be shared by the processes that there are.
     """
-    passes = training.passes(distributed.count())
+    passes = training.passes(distributed.world_size())
     loss = algorithm.loss
     on_cpu = not torch.cuda.is_available()
     return GRPOConfig(

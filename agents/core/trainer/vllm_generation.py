@@ -23,7 +23,7 @@ from agents.core.policies.vllm_engines import (
 from agents.core.policies.vllm_server import ServedEngine, served_models
 from agents.core.rollout.engine import Rollout
 from agents.core.trainer import distributed
-from agents.core.trainer.weight_sync import RolloutActor
+from agents.core.trainer.weight_sync import RolloutSampler
 
 
 class Mode(StrEnum):
@@ -67,14 +67,14 @@ def check(vllm: VLLM) -> None:
         served_models(vllm.url)
         return
     needs_vllm()
-    if not torch.cuda.is_available() and distributed.count() > 1:
+    if not torch.cuda.is_available() and distributed.world_size() > 1:
         raise EngineError(
             "colocated vLLM on a CPU runs in one process: use one, or --policy vllm-server, or "
             "--policy transformers"
         )
 
 
-class VLLMActor(RolloutActor):
+class VLLMSampler(RolloutSampler):
     """Samples with vLLM; the trainer hands it an engine, and the weights before each rollout.
 
     Args:
@@ -126,7 +126,7 @@ def _generation(vllm: VLLM, model: Any, accelerator: Any, tokenizer: Any) -> Any
                 super().sync_weights()
             elif vllm.mode is Mode.COLOCATE or distributed.is_main():
                 self.engine.load_weights(self._iter_named_params())
-            distributed.wait()
+            distributed.barrier()
 
     return Generation(
         model=model,

@@ -13,7 +13,7 @@ from torl_env import EnvState, Parser, StepResult
 from torl_env.problems.types import Problem
 
 
-class Actor(Protocol):
+class Sampler(Protocol):
     """Acts with the weights that are being trained."""
 
     def sync(self, model: Any) -> None:
@@ -25,11 +25,11 @@ class Actor(Protocol):
         ...
 
 
-class BranchingActor(Actor, Brancher, Protocol):
+class BranchingSampler(Sampler, Brancher, Protocol):
     """Acts, and goes on from inside the episodes it has acted in."""
 
 
-class RolloutActor:
+class RolloutSampler:
     """Samples with a rollout engine; where the weights come from is for its children to say."""
 
     rollout: Rollout
@@ -58,7 +58,7 @@ class RolloutActor:
         return self.rollout.go_on(points, samples, seed, until=_turn_is_over)
 
 
-class CopyActor(RolloutActor):
+class CopySampler(RolloutSampler):
     """Samples with its own copy of the model: bfloat16 on CPU halves the time of a decode step.
 
     Args:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from one_step import one_step, same, trainer_of
 
 from agents.core.testing.tiny import byte_tokenizer, tiny_model
-from agents.core.trainer.logprobs import score_responses
-from agents.core.trainer.prefix_sharing import can_share, score_sharing
+from agents.core.trainer.logprobs import response_logprobs
+from agents.core.trainer.prefix_sharing import can_share, shared_prefix_logprobs
 from agents.core.trainer.trainer import RLTrainer
 from agents.ppo import PPO
 
@@ -41,8 +41,8 @@ PROMPTS = ([5, 6, 7], [5, 6, 7, 8, 9, 10], [11])
 @given(rows, st.sampled_from([1.0, 0.7]))
 def test_scores_are_those_of_rows_by_themselves(model, batch, temperature):
     ids, mask, length = padded([PROMPTS[i] for i, _ in batch], [r for _, r in batch])
-    apart = score_responses(model, ids, mask, length, len(batch), temperature)
-    shared = score_sharing(model, ids, mask, length, 5, temperature)
+    apart = response_logprobs(model, ids, mask, length, len(batch), temperature)
+    shared = shared_prefix_logprobs(model, ids, mask, length, 5, temperature)
     for one, other in zip(apart, shared, strict=True):
         assert one.shape == other.shape
         assert torch.allclose(one, other, atol=2e-4)
@@ -54,8 +54,8 @@ def test_gradients_are_the_same(model):
     weights = torch.linspace(-1, 1, len(prompts))[:, None]
     found = []
     for scores in (
-        score_responses(model, ids, mask, length, 4, 1.0),
-        score_sharing(model, ids, mask, length, 4, 1.0),
+        response_logprobs(model, ids, mask, length, 4, 1.0),
+        shared_prefix_logprobs(model, ids, mask, length, 4, 1.0),
     ):
         model.zero_grad()
         (scores[0] * weights).sum().backward()
@@ -69,15 +69,17 @@ def test_a_step_of_the_trainer_is_the_same(model, tmp_path, micro_batch, monkeyp
     """Weights after it, with the rows of a group in one pass or in two."""
     options = {"micro_batch": micro_batch}
     shared, norm = one_step(model, byte_tokenizer(), tmp_path / "shared", **options)
-    monkeypatch.setattr(RLTrainer, "_shares", lambda _: False)
+    monkeypatch.setattr(RLTrainer, "_shares_prefixes", lambda _: False)
     plain, other_norm = one_step(model, byte_tokenizer(), tmp_path / "plain", **options)
     assert other_norm == pytest.approx(norm, rel=1e-3)
     assert same(plain, shared, tolerance=1e-3)
 
 
 def test_prompts_are_shared_unless_a_critic_reads_every_row(model, tmp_path):
-    assert trainer_of(model, byte_tokenizer(), tmp_path / "grpo")._shares()
-    assert not trainer_of(model, byte_tokenizer(), tmp_path / "ppo", algorithm=PPO())._shares()
+    assert trainer_of(model, byte_tokenizer(), tmp_path / "grpo")._shares_prefixes()
+    assert not trainer_of(
+        model, byte_tokenizer(), tmp_path / "ppo", algorithm=PPO()
+    )._shares_prefixes()
 
 
 SMALL = {
@@ -113,7 +115,9 @@ def test_families_score_as_their_own_head_does(family, options, shares):
     mask = torch.ones_like(ids)
     said = torch.log_softmax(model(ids).logits.float() / 0.7, -1)[:, 3:-1]
     wanted = said.gather(-1, ids[:, 4:, None]).squeeze(-1)
-    assert torch.allclose(score_responses(model, ids, mask, 8, 2, 0.7)[0], wanted, atol=1e-4)
+    assert torch.allclose(response_logprobs(model, ids, mask, 8, 2, 0.7)[0], wanted, atol=1e-4)
     assert can_share(model) is shares
     if shares:
-        assert torch.allclose(score_sharing(model, ids, mask, 8, 2, 0.7)[0], wanted, atol=1e-4)
+        assert torch.allclose(
+            shared_prefix_logprobs(model, ids, mask, 8, 2, 0.7)[0], wanted, atol=1e-4
+        )

@@ -7,7 +7,7 @@ import torch
 from test_server_policy import at, server  # noqa: F401 - a fixture
 
 from agents.core.policies.server import ServerPolicy
-from agents.core.policies.stopping import Closing
+from agents.core.policies.stopping import StoppingCriterion
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
@@ -63,16 +63,16 @@ def test_a_rule_of_ones_own_stays(sandbox):
 
 @pytest.mark.parametrize(("style", "marker"), [("fenced", "`"), ("xml", ">"), ("hermes", ">")])
 def test_every_call_ends_with_a_marker(style, marker):
-    closing = Closing(resolve_parser(style, None))
-    assert closing.marker == marker
-    assert closing(f"So {CALLS[style]}")
-    assert not closing(f"So {CALLS[style][:-1]}")
+    criterion = StoppingCriterion(resolve_parser(style, None))
+    assert criterion.marker == marker
+    assert criterion(f"So {CALLS[style]}")
+    assert not criterion(f"So {CALLS[style][:-1]}")
 
 
 @pytest.mark.parametrize("style", CALLS)
 def test_a_server_is_told_where_to_stop(server, sandbox, style):  # noqa: F811 - the fixture
     policy = ServerPolicy(at(server))
-    policy.follow(resolve_parser(style, None))
+    policy.set_parser(resolve_parser(style, None))
     policy.open([[65]], [0], Sampling(max_tokens=30))
     policy.advance()
     policy.close()
