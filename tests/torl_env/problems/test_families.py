@@ -35,7 +35,7 @@ def test_all_wordings_of_a_problem_differ_and_stand_on_one_side(name):
     family = FAMILIES[name]
     for level in LEVELS:
         for seed in range(15):
-            wordings = family.phrase(family.draw(Random(seed), level))
+            wordings = family.draw(Random(seed), level).wordings
             assert len(set(wordings)) == len(wordings) >= 4
             assert len({split_of(text) for text in wordings}) == 1, wordings
             assert not [text for text in wordings if text != text.strip() or "  " in text]

@@ -1,13 +1,22 @@
 """Problems that are generated: exact answers, five levels, train and held-out disjoint."""
 
 from torl_env.problems.procedural.catalogue import FAMILIES
-from torl_env.problems.procedural.family import LEVELS, Family, Group, Split, Worked, split_of
+from torl_env.problems.procedural.family import (
+    LEVELS,
+    Drawn,
+    Family,
+    Group,
+    Split,
+    Worked,
+    split_of,
+)
 from torl_env.problems.procedural.source import Coordinates, ProceduralSource, generate, worked
 
 __all__ = [
     "FAMILIES",
     "LEVELS",
     "Coordinates",
+    "Drawn",
     "Family",
     "Group",
     "ProceduralSource",

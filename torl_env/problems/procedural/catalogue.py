@@ -16,7 +16,7 @@ from torl_env.problems.procedural import (
     probability,
     structures,
 )
-from torl_env.problems.procedural.family import LEVELS, AnyFamily, Group, Split
+from torl_env.problems.procedural.family import LEVELS, Family, Group, Split
 
 _MODULES = (
     arithmetic,
@@ -31,15 +31,18 @@ _MODULES = (
     linear_algebra,
 )
 
-FAMILIES: dict[str, AnyFamily] = {
-    item.name: item for module in _MODULES for item in module.FAMILIES
+FAMILIES: dict[str, Family] = {
+    item.name: item
+    for module in _MODULES
+    for item in vars(module).values()
+    if isinstance(item, Family)
 }
-"""Every family by name, in a fixed order."""
+"""Every family by name, in the order in which the modules define them, which sources rely on."""
 
 _LEVELS = re.compile(r"L([1-5])(?:-L?([1-5]))?")
 
 
-def family(name: str) -> AnyFamily:
+def family(name: str) -> Family:
     """The family of this name.
 
     Raises:
@@ -60,7 +63,7 @@ def names() -> dict[str, tuple[str, ...]]:
     return {key: tuple(value) for key, value in selected.items()}
 
 
-def select(text: str, split: Split) -> tuple[tuple[AnyFamily, ...], tuple[int, ...]]:
+def select(text: str, split: Split) -> tuple[tuple[Family, ...], tuple[int, ...]]:
     """What the text after `procedural:` selects: families and levels.
 
     Grammar: `[NAME[,NAME...]][:LEVELS]` where a NAME is a group, a subject or a family and LEVELS
@@ -93,7 +96,7 @@ def select(text: str, split: Split) -> tuple[tuple[AnyFamily, ...], tuple[int, .
     return tuple(families), levels
 
 
-def _refuse_training(families: list[AnyFamily], split: Split) -> None:
+def _refuse_training(families: list[Family], split: Split) -> None:
     kept_out = [item.name for item in families if item.group is Group.TRANSFER]
     if kept_out and split is Split.TRAIN:
         raise ProblemError(

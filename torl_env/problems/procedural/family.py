@@ -2,17 +2,15 @@
 
 import hashlib
 import re
-from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any
 
 LEVELS = (1, 2, 3, 4, 5)
 _HELDOUT_SHARE = 5
 _CONTENT = re.compile(r"\d+|[A-Z]{2,}")
-
-P = TypeVar("P")
 
 
 class Split(StrEnum):
@@ -60,39 +58,48 @@ def split_of(question: str) -> Split:
     return Split.HELDOUT if number % _HELDOUT_SHARE == 0 else Split.TRAIN
 
 
-class Family(ABC, Generic[P]):
-    """Problems of one kind, drawn at one of five levels, with an exact integer answer.
+def _small(answer: int) -> bool:
+    """Whether an answer is -1, 0 or 1, which a blind guess would say."""
+    return -1 <= answer <= 1
 
-    `P` is the type of the parameters that determine a problem up to its wording.
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One problem of a family, drawn and not yet solved.
+
+    Solving waits, because most draws are thrown away: they stand on the other side of the split.
     """
 
-    name: ClassVar[str]
+    answer: Callable[[], int]
+    """Works out the exact answer."""
+    wordings: tuple[str, ...]
+    """The question in all its wordings; each holds the same numbers."""
+    parameters: Mapping[str, Any]
+    """What determines the problem up to its wording, for solving it by another method."""
+    degenerate: Callable[[int], bool] = _small
+    """Whether the problem is to be drawn again, because its answer is a good blind guess."""
+    worked: Worked | None = None
+    """A reference program, where the family has one."""
+
+
+Draw = Callable[[Random, int], Drawn]
+"""Draws a problem of a level 1 to 5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Problems of one kind at five levels, with exact integer answers."""
+
+    name: str
     """As it stands in ids and in `load("procedural:NAME")`."""
-    subject: ClassVar[str]
+    subject: str
     """Field of mathematics, for example `number theory`."""
-    summary: ClassVar[str]
+    summary: str
     """The problem in one phrase."""
-    group: ClassVar[Group] = Group.CONTEST
-
-    @abstractmethod
-    def draw(self, rng: Random, level: int) -> P:
-        """Parameters of one problem of a level 1 to 5."""
-
-    @abstractmethod
-    def answer(self, drawn: P) -> int:
-        """The exact answer."""
-
-    @abstractmethod
-    def phrase(self, drawn: P) -> tuple[str, ...]:
-        """The question in all its wordings; each holds the same numbers."""
-
-    def degenerate(self, drawn: P, answer: int) -> bool:
-        """Whether the problem is to be drawn again because its answer is a good blind guess."""
-        return -1 <= answer <= 1
-
-    def work(self, drawn: P) -> Worked | None:
-        """A reference program, `None` where the family has none."""
-        return None
+    group: Group
+    draw: Draw
 
 
-AnyFamily = Family[Any]
+def family(subject: str, summary: str, group: Group = Group.CONTEST) -> Callable[[Draw], Family]:
+    """Make a family of the function below, under the function's name."""
+    return lambda draw: Family(draw.__name__, subject, summary, group, draw)

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
-from typing import Any
 
 from torl_env.errors import ProblemError
 from torl_env.problems.procedural.catalogue import FAMILIES, family
-from torl_env.problems.procedural.family import LEVELS, AnyFamily, Group, Split, Worked, split_of
+from torl_env.problems.procedural.family import LEVELS, Drawn, Group, Split, Worked, split_of
 from torl_env.problems.source import Source
 from torl_env.problems.types import Problem
 
@@ -52,18 +51,18 @@ class Coordinates:
         return cls(match[1], int(match[2]), Split(match[3]), int(match[4]), int(match[5] or 0))
 
 
-def _draw(place: Coordinates) -> tuple[AnyFamily, Any, str, int]:
-    """Family, parameters, question and answer at these coordinates."""
+def _draw(place: Coordinates) -> tuple[Drawn, str, int]:
+    """The problem at these coordinates, its question and its answer."""
     kind = family(place.family)
     rng = Random(f"{place.family}/{place.level}/{place.split}/{place.seed}/{place.index}")
     for _ in range(_DRAWS):
         drawn = kind.draw(rng, place.level)
-        question = rng.choice(kind.phrase(drawn))
+        question = rng.choice(drawn.wordings)
         if split_of(question) is not place.split:
             continue
-        answer = kind.answer(drawn)
-        if not kind.degenerate(drawn, answer):
-            return kind, drawn, question, answer
+        answer = drawn.answer()
+        if not drawn.degenerate(answer):
+            return drawn, question, answer
     raise ProblemError(
         f"{place}: expected a problem within {_DRAWS} draws, found none; the family has too few "
         f"problems at this level."
@@ -77,7 +76,7 @@ def generate(place: Coordinates) -> Problem:
     Raises:
         ProblemError: the family does not exist.
     """
-    kind, _, question, answer = _draw(place)
+    _, question, answer = _draw(place)
     return Problem(
         id=str(place),
         question=question,
@@ -85,7 +84,7 @@ def generate(place: Coordinates) -> Problem:
         source="procedural",
         split=place.split.value,
         level=str(place.level),
-        subject=kind.name,
+        subject=place.family,
     )
 
 
@@ -102,19 +101,18 @@ def worked(problem: Problem) -> Worked:
         'compute the greatest common divisor'
     """
     place = Coordinates.parse(problem.id)
-    kind, drawn, question, _ = _draw(place)
+    drawn, question, _ = _draw(place)
     if question != problem.question:
         raise ProblemError(
             f"{problem.id}: expected the question {question!r}, got {problem.question!r}. "
             f"`worked` solves problems as their source gives them."
         )
-    solution = kind.work(drawn)
-    if solution is None:
+    if drawn.worked is None:
         having = ", ".join(f.name for f in FAMILIES.values() if f.group is Group.EASY)
         raise ProblemError(
-            f"{kind.name} has no reference program; families that have one: {having}."
+            f"{place.family} has no reference program; families that have one: {having}."
         )
-    return solution
+    return drawn.worked
 
 
 class ProceduralSource(Source):
