@@ -5,7 +5,6 @@ from typing import Any
 
 from agents.core.types import Sampling, Trajectory
 from torl_env import ToRLMathVectorEnv
-from torl_env.options import EnvOptions
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
 from torl_env.sandbox.types import Sandbox
@@ -14,13 +13,13 @@ Collector = Callable[[Sequence[Problem], int, int], Iterator[Trajectory]]
 """(problems, samples of each, seed) -> trajectories in the order of the problems."""
 
 
-def env_options(tool_budget: int, reward: str = "torl") -> EnvOptions:
+def env_options(tool_budget: int, reward: str = "torl") -> dict[str, Any]:
     """Options of an environment with room for an answer after the last call."""
     return {"tool_budget": tool_budget, "max_turns": tool_budget + 16, "reward": reward}
 
 
 def envs_over(
-    sandbox: Sandbox, options: EnvOptions
+    sandbox: Sandbox, options: dict[str, Any]
 ) -> Callable[[Sequence[Problem], int], ToRLMathVectorEnv]:
     """A factory of vector environments that share one sandbox.
 
@@ -44,7 +43,7 @@ def envs_over(
 def rollout_over(
     policy: Any,
     sandbox: Sandbox,
-    options: EnvOptions,
+    options: dict[str, Any],
     sampling: Sampling,
     prompt: str,
     *,
@@ -65,7 +64,7 @@ def make_rollout(
     model: Any,
     tokenizer: Any,
     sandbox: Sandbox,
-    options: EnvOptions,
+    options: dict[str, Any],
     sampling: Sampling,
     prompt: str,
     *,

@@ -4,7 +4,7 @@ from torl_env.config import EnvConfig, ErrorFormat, OnTimeout, OverBudget
 from torl_env.env import ToRLMathEnv
 from torl_env.episode import Continue, Episode, Finish, RunTool, StopReason
 from torl_env.episode_runner import StepResult
-from torl_env.errors import ProblemError, SandboxError, TorlError
+from torl_env.errors import ConfigError, ProblemError, SandboxError, TorlError
 from torl_env.info import INFO_KEYS, is_scorable
 from torl_env.parsing.fenced import ActionKind, Parser, ToolCall, closes_tool_call
 from torl_env.registration import ENV_ID, register
@@ -16,6 +16,7 @@ __all__ = [
     "ENV_ID",
     "INFO_KEYS",
     "ActionKind",
+    "ConfigError",
     "Continue",
     "EnvConfig",
     "EnvState",

@@ -1,18 +1,38 @@
-"""Every option of the environment, in one frozen dataclass."""
+"""The one description of an environment, in one frozen dataclass."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import json
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
 from enum import StrEnum
+from functools import cached_property
+from typing import Any, Self
 
+import rewards
 from rewards import Reward
-from rewards.types import Grade
+from torl_env.components import (
+    Components,
+    Grader,
+    read_grader,
+    read_length,
+    read_parser,
+    read_prompt,
+    read_reward,
+    read_tools,
+)
+from torl_env.errors import ConfigError
+from torl_env.loading import reference_of
 from torl_env.parsing.fenced import Parser
-from torl_env.parsing.styles import resolve_parser
-from torl_env.sandbox.types import Limits
+from torl_env.problems.types import ProblemSource
+from torl_env.sandbox.types import Limits, Sandbox
+from torl_env.tools.python import PythonTool
 from torl_env.tools.types import Tool
 
-Grader = Callable[[str, str], Grade]
-"""`grader(response, reference)`: reads the model's own text, without its code."""
+FORMAT = 1
+"""Of `EnvConfig.to_json`."""
+OBJECT = "object without a name"
+"""Key under which `to_json` keeps the repr of what it cannot keep."""
 
 
 class OverBudget(StrEnum):
@@ -43,12 +63,24 @@ class OnTimeout(StrEnum):
     """The episode is truncated."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+_ENUMS: dict[str, type[StrEnum]] = {
+    "over_budget": OverBudget,
+    "error_format": ErrorFormat,
+    "on_timeout": OnTimeout,
+}
+_LEAST = {"tool_budget": 0, "max_turns": 1, "output_limit": 16, "max_response": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
 class EnvConfig:
-    """Options of one environment; every one is also a keyword of `gym.make`.
+    """All that makes one environment differ from another; each field is a keyword of `gym.make`.
+
+    A field that takes an object also takes its name `module:object`. Everything is checked here,
+    when the description is made; problems and sandbox are opened by the environment.
 
     Raises:
-        ValueError: A value is out of range, or two options contradict each other.
+        ConfigError: A value has a wrong type or is out of range, a name cannot be loaded, or two
+            options contradict each other.
 
     Example:
         >>> EnvConfig(tool_budget=2).tool_budget
@@ -56,62 +88,173 @@ class EnvConfig:
         >>> EnvConfig(tool_budget=4, max_turns=4)
         Traceback (most recent call last):
             ...
-        ValueError: max_turns must exceed tool_budget, or the model cannot answer after its last \
-call: got max_turns=4, tool_budget=4
+        torl_env.errors.ConfigError: max_turns must exceed tool_budget, or the model cannot answer \
+after its last call: got max_turns=4, tool_budget=4
+        >>> EnvConfig.from_json(EnvConfig(tools="python").to_json()) == EnvConfig(tools="python")
+        True
     """
 
+    problems: str | ProblemSource = "procedural:easy"
+    """A name or path, see `torl data list`, `module:object` or a source."""
+    split: str | None = None
+    """Split of problems opened by name; their default one when left out."""
+    prompt: str | Callable[[str], str] = "{question}"
+    """The first observation: a template with `{question}`, a function of it or `module:object`."""
+    system: str | None = None
+    """System text for chat models, `{tools}` replaced by their schemas; made up when left out."""
+    parser: str | Parser = "fenced"
+    """How calls are written: `fenced`, `xml`, `hermes`, `module:object` or an object."""
+    tools: tuple[str | Tool, ...] | None = None
+    """Tools a model may call: `python`, `module:object` or objects; Python alone when left out."""
     tool_budget: int = 1
     """C of ToRL: tool calls per episode; 0 is reasoning without tools."""
     max_turns: int = 16
     """Turns of the model; a call in the last one does not run and truncates the episode."""
     over_budget: OverBudget = OverBudget.IGNORE
+    """A call past the budget goes on as text, is answered by a notice, or ends the episode."""
+    stateful: bool = False
+    """Whether variables live from one call to the next within an episode."""
+    limits: Limits = field(default_factory=Limits)
+    """What one program may use."""
+    error_format: ErrorFormat = ErrorFormat.LAST_LINE
+    """How much of a traceback the model sees."""
+    on_timeout: OnTimeout = OnTimeout.OBSERVE
+    """Whether the model is told of a call that ran out of time, or the episode ends."""
     output_limit: int = 256
     """Longest output shown, in units of `length`; head and tail are kept. ToRL, THOR: 256."""
     max_response: int = 262_144
     """Longest response, in units of `length`; a longer one is truncated. Samplers stop earlier."""
-    length: Callable[[str], int] = len
-    """What limits on text count: characters, or tokens with `lambda text: len(tokenizer(text))`."""
-    error_format: ErrorFormat = ErrorFormat.LAST_LINE
-    on_timeout: OnTimeout = OnTimeout.OBSERVE
-    stateful: bool = False
-    """Whether variables live from one call to the next within an episode."""
-    limits: Limits = field(default_factory=Limits)
-    parser: str | Parser = "fenced"
-    """`fenced`, `xml`, `hermes` or an object."""
-    tools: tuple[Tool, ...] | None = None
-    """The tools a model may call; `None` is Python alone."""
-    reward: str | Reward = "torl"
-    """A preset of `rewards`, or an object."""
-    grader: Grader | None = None
-    """What decides on an answer; `None` is `rewards.grade`."""
-    prompt: str = "{question}"
-    """The first observation, `{question}` replaced."""
+    length: str | Callable[[str], int] = "characters"
+    """What limits on text count: `characters`, a function (of tokens, say) or `module:object`."""
+    reward: str | Reward | Callable[[Any], float] = "torl"
+    """A preset of `rewards`, `module:object`, a `Reward` or a function of an `Attempt`."""
+    grader: str | Grader | None = None
+    """`grader(response, reference)` to a `Grade` or bool; `rewards.grade` when left out."""
+    sandbox: str | Sandbox = "local"
+    """Where programs run: a backend's name with its arguments, or an object that you close."""
 
     def __post_init__(self) -> None:
-        for name, enum in (
-            ("over_budget", OverBudget),
-            ("error_format", ErrorFormat),
-            ("on_timeout", OnTimeout),
-        ):
-            object.__setattr__(self, name, _member(enum, name, getattr(self, name)))
         if self.tools is not None:
-            object.__setattr__(self, "tools", tuple(self.tools))
-        for name, least in (
-            ("tool_budget", 0),
-            ("max_turns", 1),
-            ("output_limit", 16),
-            ("max_response", 1),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+            given = self.tools if isinstance(self.tools, list | tuple) else (self.tools,)
+            object.__setattr__(self, "tools", tuple(given))
+        for name, enum in _ENUMS.items():
+            object.__setattr__(self, name, _member(enum, name, getattr(self, name)))
+        for name, least in _LEAST.items():
+            object.__setattr__(self, name, _integer(name, getattr(self, name), least))
+        object.__setattr__(self, "limits", _limits(self.limits))
+        if not isinstance(self.stateful, bool):
+            raise ConfigError(f"stateful must be True or False, got {self.stateful!r}")
+        for name in ("split", "system"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ConfigError(f"{name} must be text or None, got {getattr(self, name)!r}")
         if self.max_turns <= self.tool_budget:
-            raise ValueError(
+            raise ConfigError(
                 "max_turns must exceed tool_budget, or the model cannot answer after its last "
                 f"call: got max_turns={self.max_turns}, tool_budget={self.tool_budget}"
             )
-        resolve_parser(self.parser, self.tools)
-        if "{question}" not in self.prompt:
-            raise ValueError(f"prompt must contain '{{question}}', got {self.prompt!r}")
+        if not isinstance(self.sandbox, str) and not callable(getattr(self.sandbox, "run", None)):
+            raise ConfigError(
+                f"sandbox must be a name such as 'local', or an object with run, submit and "
+                f"session, got {self.sandbox!r}"
+            )
+        # Asked here, so that a wrong object is refused now and not in the middle of an episode.
+        _ = self.components
+
+    @cached_property
+    def components(self) -> Components:
+        """The objects that the fields name."""
+        tools = read_tools(self.tools)
+        return Components(
+            tools=tools,
+            parser=read_parser(self.parser, tuple(tool.name for tool in tools)),
+            reward=read_reward(self.reward),
+            grader=read_grader(self.grader),
+            prompt=read_prompt(self.prompt),
+            length=read_length(self.length),
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Components are looked up again where a copy is used: some cannot be pickled.
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @classmethod
+    def of(cls, config: "EnvConfig | None" = None, **options: Any) -> "EnvConfig":
+        """A description, with some of its fields changed.
+
+        Raises:
+            ConfigError: As the class; also for a name that is no field.
+        """
+        known = [one.name for one in fields(cls)]
+        for name in options:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f" Did you mean {near[0]}?" if near else ""
+                raise ConfigError(f"{name!r} is no option.{hint} Options: {', '.join(known)}")
+        if config is None:
+            return cls(**options)
+        if not isinstance(config, EnvConfig):
+            raise ConfigError(f"config must be an EnvConfig, got {config!r}")
+        return cls(**{**config.__getstate__(), **options})
+
+    def to_json(self) -> str:
+        """As text: values and names; an object that has no name is kept as its repr and marked.
+
+        Functions, classes and presets know their names, so that `[sql]` becomes `mine:sql` where
+        `sql` is a function of the module `mine`.
+        """
+        kept = {one.name: _stored(getattr(self, one.name)) for one in fields(self)}
+        return json.dumps({"format": FORMAT, **kept})
+
+    @classmethod
+    def from_json(cls, text: str, **given: Any) -> Self:
+        """Read what `to_json` wrote.
+
+        Args:
+            text: The text.
+            **given: Fields to replace, among them each that held an object without a name.
+
+        Raises:
+            ConfigError: It is no such text, or holds an object without a name that is not given.
+        """
+        try:
+            kept = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"expected the text that EnvConfig.to_json() gave: {error}") from None
+        if not isinstance(kept, dict) or kept.pop("format", None) != FORMAT:
+            raise ConfigError(f"expected the text that EnvConfig.to_json() gave, format {FORMAT}")
+        kept |= given
+        lost = [
+            f"{name} ({one[OBJECT]})"
+            for name, value in kept.items()
+            for one in (value if isinstance(value, list) else [value])
+            if isinstance(one, Mapping) and OBJECT in one
+        ]
+        if lost:
+            raise ConfigError(
+                f"this environment was made with objects that have no module:object name: "
+                f"{', '.join(lost)}; give them again, as from_json(text, name=object)"
+            )
+        made: Self = cls.of(None, **kept)  # type: ignore[assignment]
+        return made
+
+
+def _stored(value: object) -> Any:
+    """A value as JSON has it."""
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Limits):
+        return asdict(value)
+    if isinstance(value, tuple):
+        return [_stored(one) for one in value]
+    if type(value) is PythonTool:
+        return value.name
+    if isinstance(value, Reward) and _is_preset(value):
+        return value.name
+    return reference_of(value) or {OBJECT: repr(value)}
+
+
+def _is_preset(reward: Reward) -> bool:
+    return reward.name in rewards.presets() and rewards.reward(reward.name) is reward
 
 
 def _member(enum: type[StrEnum], name: str, value: str) -> StrEnum:
@@ -119,4 +262,36 @@ def _member(enum: type[StrEnum], name: str, value: str) -> StrEnum:
         return enum(value)
     except ValueError:
         choices = ", ".join(repr(str(member)) for member in enum)
-        raise ValueError(f"{name} must be one of {choices}, got {value!r}") from None
+        raise ConfigError(f"{name} must be one of {choices}, got {value!r}") from None
+
+
+def _integer(name: str, value: Any, least: int) -> int:
+    try:
+        number = operator.index(value)  # numpy's integers are integers, 1.0 and "1" are not
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise ConfigError(
+            f"{name} must be an integer of at least {least}, got {value!r} ({type(value).__name__})"
+        )
+    if number < least:
+        raise ConfigError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
+def _limits(value: object) -> Limits:
+    """The limits themselves, or those that a mapping names."""
+    if isinstance(value, Limits):
+        return value
+    known = [one.name for one in fields(Limits)]
+    if not isinstance(value, Mapping) or set(value) - set(known):
+        raise ConfigError(
+            f"limits must be a Limits or a mapping of some of {', '.join(known)}, got {value!r}"
+        )
+    for name, amount in value.items():
+        if isinstance(amount, bool) or not isinstance(amount, int | float):
+            raise ConfigError(f"limits[{name!r}] must be a number, got {amount!r}")
+    try:
+        return Limits(**value)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None

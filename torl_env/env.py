@@ -2,21 +2,18 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any
 
 import gymnasium as gym
 
 from torl_env.config import EnvConfig
 from torl_env.episode import Episode
 from torl_env.episode_runner import Lane, StepResult
-from torl_env.options import EnvOptions
 from torl_env.parsing.fenced import Parser
-from torl_env.parsing.styles import resolve_parser
 from torl_env.pending_steps import adrive, drive
 from torl_env.problem_sampling import Draw, open_problems
 from torl_env.problems.types import ProblemSource
 from torl_env.sandbox.shared import SharedSandbox
-from torl_env.sandbox.types import Sandbox
 from torl_env.snapshot import EnvState
 from torl_env.spaces import Unicode
 
@@ -31,16 +28,14 @@ class ToRLMathEnv(gym.Env[str, str]):
     grammar is in `torl_env.parsing.fenced`, the keys of `info` in `torl_env.info`.
 
     Args:
-        problems: A source, or a name or path for `torl_env.problems.load`.
-        split: Split of a source opened by name; `None` is its default one.
-        sandbox: A backend's name, shared by all envs of the process, or an object that the caller
-            closes; `None` is `local`.
+        problems: As the field of `EnvConfig`.
+        config: The description of the environment.
         render_mode: `ansi` or `None`.
-        **options: Fields of `EnvConfig`.
+        **options: Fields of `EnvConfig`, in place of those of `config`.
 
     Raises:
         ProblemError: The problems cannot be opened, or there are none.
-        ValueError: An option is out of range.
+        ConfigError: An option has a wrong type or is out of range.
 
     Example:
         >>> env = gym.make("torl_env:ToRLMath-v0", problems="procedural:easy")
@@ -55,26 +50,28 @@ class ToRLMathEnv(gym.Env[str, str]):
 
     def __init__(
         self,
-        problems: ProblemSource | str = "procedural:easy",
-        split: str | None = None,
-        sandbox: Sandbox | str | None = None,
+        problems: ProblemSource | str | None = None,
+        *,
+        config: EnvConfig | None = None,
         render_mode: str | None = None,
-        **options: Unpack[EnvOptions],
+        **options: Any,
     ) -> None:
         if render_mode not in (None, "ansi"):
             raise ValueError(f"render_mode must be None or 'ansi', got {render_mode!r}")
-        self.config = EnvConfig(**options)
-        self.problems = open_problems(problems, split)
+        if problems is not None:
+            options["problems"] = problems
+        self.config = EnvConfig.of(config, **options)
+        self.problems = open_problems(self.config.problems, self.config.split)
         self.observation_space = Unicode()
         self.action_space = Unicode()
         self.render_mode = render_mode
-        self._lease = SharedSandbox(sandbox)
+        self._lease = SharedSandbox(self.config.sandbox)
         self._lane = Lane(self.config, self._lease.get)
 
     @property
     def parser(self) -> Parser:
         """What reads the turns; give it to `closes_tool_call` where it is not the fenced one."""
-        return resolve_parser(self.config.parser, self.config.tools)
+        return self.config.components.parser
 
     @property
     def tools(self) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from typing import Literal
 from torl_env.config import EnvConfig, OnTimeout, OverBudget
 from torl_env.parsing.fenced import ActionKind, Malformed, ToolCall, Unfinished
 from torl_env.parsing.observation import NOTICE, Report, report
-from torl_env.parsing.styles import resolve_parser
 from torl_env.sandbox.types import Status
 from torl_env.tools.types import Outcome
 
@@ -120,7 +119,7 @@ class Episode:
 
     def __init__(self, config: EnvConfig, prompt: str = "") -> None:
         self.config = config
-        self.parser = resolve_parser(config.parser, config.tools)
+        self.parser = config.components.parser
         self.state = EpisodeState(segments=(Segment("prompt", prompt),))
 
     @property
@@ -280,4 +279,4 @@ class Episode:
         return self.state.turn >= self.config.max_turns
 
     def _too_long(self) -> bool:
-        return self.config.length(self.response) > self.config.max_response
+        return self.config.components.length(self.response) > self.config.max_response

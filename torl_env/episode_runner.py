@@ -55,13 +55,13 @@ class Lane:
     def __init__(self, config: EnvConfig, sandbox: Callable[[], Sandbox], env_id: int = 0) -> None:
         self.config = config
         self.env_id = env_id
-        self.toolbox = Toolbox(config.tools)
+        self.toolbox = Toolbox(config.components.tools)
         self.episode: Episode | None = None
         self.problem: Problem | None = None
         self.session: CodeSession | None = None
         self._sandbox = sandbox
-        self._reward = rewards.reward(config.reward)
-        self._grader = config.grader or rewards.grade
+        self._reward = config.components.reward
+        self._grader = config.components.grader
         self._running: Future[Any] | None = None
         self._closed = False
 
@@ -78,7 +78,7 @@ class Lane:
         """
         self._check_open()
         self._release()
-        prompt = self.config.prompt.replace("{question}", problem.question)
+        prompt = self.config.components.prompt(problem.question)
         self.problem, self.episode = problem, Episode(self.config, prompt)
         if self.config.stateful:
             self.session = self.open_session()

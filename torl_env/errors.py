@@ -11,3 +11,8 @@ class SandboxError(TorlError):
 
 class ProblemError(TorlError):
     """A problem source cannot be opened or holds something that is not a problem."""
+
+
+# No TypeError: `gym.make` makes another message of those, with every argument in it.
+class ConfigError(TorlError, ValueError):
+    """An option has a wrong type or value, or names what cannot be loaded."""

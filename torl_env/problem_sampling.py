@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from torl_env.errors import ProblemError
 from torl_env.problems import load
+from torl_env.problems.opening import as_source
 from torl_env.problems.types import Problem, ProblemSource
 
 
@@ -21,6 +22,8 @@ def open_problems(problems: ProblemSource | str, split: str | None) -> ProblemSo
     """
     if isinstance(problems, str):
         problems = load(problems, split=split)
+    elif not isinstance(problems, ProblemSource):
+        problems = as_source(problems, "problems")
     elif split is not None:
         raise ValueError(
             f"split={split!r} selects from a source opened by name; for an object, take the split "

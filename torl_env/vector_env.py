@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +12,11 @@ from gymnasium.vector.utils import batch_space
 
 from torl_env.config import EnvConfig
 from torl_env.episode_runner import Lane, StepResult
-from torl_env.options import EnvOptions
 from torl_env.parsing.fenced import Parser
-from torl_env.parsing.styles import resolve_parser
 from torl_env.pending_steps import Flight
 from torl_env.problem_sampling import Draw, draw, open_problems
 from torl_env.problems.types import Problem, ProblemSource
 from torl_env.sandbox.shared import SharedSandbox
-from torl_env.sandbox.types import Sandbox
 from torl_env.snapshot import EnvState
 from torl_env.spaces import Unicode
 
@@ -37,27 +34,28 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
     Args:
         num_envs: Number of episodes.
         problems: As in `ToRLMathEnv`.
-        split: As in `ToRLMathEnv`.
-        sandbox: As in `ToRLMathEnv`.
+        config: As in `ToRLMathEnv`.
         autoreset_mode: `SameStep` begins the next episode in the step that ends one and keeps the
             last observation and info in `final_obs` and `final_info`; `NextStep` spends the next
             action on it; `Disabled` leaves it to `reset(options={"reset_mask": ...})`.
-        **options: Fields of `EnvConfig`.
+        **options: As in `ToRLMathEnv`.
     """
 
     def __init__(
         self,
         num_envs: int = 1,
-        problems: ProblemSource | str = "procedural:easy",
-        split: str | None = None,
-        sandbox: Sandbox | str | None = None,
+        problems: ProblemSource | str | None = None,
+        *,
+        config: EnvConfig | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
-        **options: Unpack[EnvOptions],
+        **options: Any,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-        self.config = EnvConfig(**options)
-        self.problems = open_problems(problems, split)
+        if problems is not None:
+            options["problems"] = problems
+        self.config = EnvConfig.of(config, **options)
+        self.problems = open_problems(self.config.problems, self.config.split)
         self.num_envs = num_envs
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
@@ -65,7 +63,7 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         self.single_action_space = Unicode()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._lease = SharedSandbox(sandbox)
+        self._lease = SharedSandbox(self.config.sandbox)
         self._lanes = [Lane(self.config, self._lease.get, i) for i in range(num_envs)]
         self._randoms: list[np.random.Generator | None] = [None] * num_envs
         self._observations = [""] * num_envs
@@ -74,7 +72,7 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
     @property
     def parser(self) -> Parser:
         """What reads the turns; give it to `closes_tool_call` where it is not the fenced one."""
-        return resolve_parser(self.config.parser, self.config.tools)
+        return self.config.components.parser
 
     @property
     def tools(self) -> list[dict[str, Any]]:

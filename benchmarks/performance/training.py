@@ -33,7 +33,6 @@ from benchmarks.performance.forced import (
 )
 from benchmarks.performance.steps import Clock, Figures, OurStep, Step, paired, recording
 from torl_env import ToRLMathVectorEnv
-from torl_env.options import EnvOptions
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
 from torl_env.sandbox import LocalSandbox, Sandbox
@@ -112,7 +111,10 @@ class Bench:
         written = scripts(tokenizer, self.size.rows, self.size.tokens, call)
         policy = ForcedPolicy(copy, tokenizer, written)
         prompt = TemplatePrompt(tokenizer, [python_schema()]) if hermes else PlainPrompt(tokenizer)
-        options: EnvOptions = {"tool_budget": budget, "parser": "hermes" if hermes else "fenced"}
+        options: dict[str, Any] = {
+            "tool_budget": budget,
+            "parser": "hermes" if hermes else "fenced",
+        }
         rollout = Rollout(policy, prompt, self._envs(options), Sampling(max_tokens=LIMIT))
         sampler = recording(rollout, copy)
         trainer = RLTrainer(
@@ -126,7 +128,7 @@ class Bench:
         )
         return OurStep(trainer, sampler)
 
-    def _envs(self, options: EnvOptions) -> Callable[..., ToRLMathVectorEnv]:
+    def _envs(self, options: dict[str, Any]) -> Callable[..., ToRLMathVectorEnv]:
         def make(problems: Any, group_size: int) -> ToRLMathVectorEnv:
             return ToRLMathVectorEnv(
                 num_envs=len(problems) * group_size,

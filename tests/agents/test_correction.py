@@ -15,7 +15,7 @@ from agents.thor import Correction, Repair, SelfCorrecting, best, executed, judg
 from agents.thor.selection import grouped, read_candidates
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call
-from torl_env.parsing.styles import resolve_parser
+from torl_env.parsing.styles import named_parser
 from torl_env.problems.types import Problem
 
 PROBLEM = Problem("p", "What is 6*7?", "42")
@@ -166,7 +166,7 @@ def test_calls_of_another_style_are_cut_where_they_begin(sandbox, tokenizer, sty
         hermes = json.dumps({"name": "python", "arguments": {"code": code}})
         return f"<python>{code}</python>" if style == "xml" else f"<tool_call>{hermes}</tool_call>"
 
-    parser = resolve_parser(style, None)
+    parser = named_parser(style)
     pieces = iter(["I think. " + call("1/0"), call("print(6*7)"), "\\boxed{42}"])
     policy = ScriptedPolicy(tokenizer, lambda row, turn: next(pieces), StoppingCriterion(parser))
     envs = envs_over(sandbox, {**env_options(1), "parser": style})

@@ -15,7 +15,7 @@ from agents.core.testing.tiny import phrase_tokenizer, tiny_model
 from agents.core.types import Sampling
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call
-from torl_env.parsing.styles import resolve_parser
+from torl_env.parsing.styles import named_parser
 from torl_env.problems.types import Problem
 
 PROBLEMS = [Problem(f"p{i}", "What is 6*7?", "42") for i in range(8)]
@@ -63,7 +63,7 @@ def test_a_rule_of_ones_own_stays(sandbox):
 
 @pytest.mark.parametrize(("style", "marker"), [("fenced", "`"), ("xml", ">"), ("hermes", ">")])
 def test_every_call_ends_with_a_marker(style, marker):
-    criterion = StoppingCriterion(resolve_parser(style, None))
+    criterion = StoppingCriterion(named_parser(style))
     assert criterion.marker == marker
     assert criterion(f"So {CALLS[style]}")
     assert not criterion(f"So {CALLS[style][:-1]}")
@@ -72,8 +72,8 @@ def test_every_call_ends_with_a_marker(style, marker):
 @pytest.mark.parametrize("style", CALLS)
 def test_a_server_is_told_where_to_stop(server, sandbox, style):  # noqa: F811 - the fixture
     policy = ServerPolicy(at(server))
-    policy.set_parser(resolve_parser(style, None))
+    policy.set_parser(named_parser(style))
     policy.open([[65]], [0], Sampling(max_tokens=30))
     policy.advance()
     policy.close()
-    assert server.seen[-1][1]["stop"] == list(resolve_parser(style, None).stop)
+    assert server.seen[-1][1]["stop"] == list(named_parser(style).stop)

@@ -20,7 +20,7 @@ from agents.thor import THOR, Repair
 from agents.thor.cutting import call_start, cut, failed_turns, point_at
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call
-from torl_env.parsing.styles import resolve_parser
+from torl_env.parsing.styles import named_parser
 from torl_env.problems.types import Problem
 
 PROBLEM = Problem("p", "What is 6*7?", "42")
@@ -72,7 +72,7 @@ def test_a_cut_lies_in_its_own_thought(sandbox, tokenizer, turns, suffix, repair
     ],
 )
 def test_the_start_of_a_call(style, turn, call):
-    parser = resolve_parser(style, None)
+    parser = named_parser(style)
     assert turn[call_start(turn, parser) :] == call
 
 

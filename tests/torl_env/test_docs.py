@@ -86,7 +86,7 @@ def test_arguments_and_their_defaults() -> None:
     config = EnvConfig()
     for field in fields(EnvConfig):
         value = getattr(config, field.name)
-        shown = {"limits": "Limits()", "length": "len"}.get(field.name)
+        shown = {"limits": "Limits()"}.get(field.name)
         plain = f'"{value}"' if isinstance(value, str) else repr(value)
         assert listed[field.name] == (shown or plain), field.name
 

@@ -14,12 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import torl_env
 from rewards import Attempt, Reward
 from rewards.types import Grade, Verdict
-from torl_env import INFO_KEYS, EnvConfig, ProblemError, SandboxError, ToRLMathEnv, is_scorable
-from torl_env.config import EnvConfig as Config
-from torl_env.options import EnvOptions
+from torl_env import INFO_KEYS, ProblemError, SandboxError, ToRLMathEnv, is_scorable
 from torl_env.sandbox.types import Sandbox
 from torl_env.testing import FaultySandbox, SubprocessSandbox, problem_list
 
@@ -103,6 +100,7 @@ def test_a_reward_sees_the_whole_attempt(box: Sandbox) -> None:
         return 0.25
 
     env = make(box, reward=Reward("watch", {"watch": watch}), tool_budget=2)
+    seen.clear()  # a new reward is tried once for each verdict
     env.reset(options={"problem_id": "list-1"})
     env.step("```python\n1/0\n```")
     env.step(CALL)
@@ -433,13 +431,6 @@ def test_the_spec_of_a_made_env_can_be_read(box: Sandbox) -> None:
     assert env.spec is not None
     assert env.spec.kwargs["tool_budget"] == 3
     assert "ToRLMath-v0" in env.spec.to_json()
-
-
-def test_every_option_is_a_keyword() -> None:
-    fields = {name: field.type for name, field in Config.__dataclass_fields__.items()}
-    assert EnvOptions.__annotations__.keys() == fields.keys()
-    assert EnvOptions.__annotations__ == fields
-    assert torl_env.EnvConfig is EnvConfig
 
 
 def test_importing_is_quick_and_light() -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from torl_env import (
+    ConfigError,
     SandboxError,
     StopReason,
     ToRLMathEnv,
@@ -88,7 +89,7 @@ def test_functions_that_make_no_tool() -> None:
         return ""
 
     for function, said in ((bare, "annotate"), (odd, "no JSON form"), (many, "cannot take")):
-        with pytest.raises(TypeError, match=said):
+        with pytest.raises(ConfigError, match=said):
             tool(function)
 
 

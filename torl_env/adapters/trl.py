@@ -18,15 +18,13 @@ look at what the model wrote. So the reward is a function, `answer_reward`, whic
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any
 
-from torl_env.config import OverBudget
+from torl_env.config import EnvConfig, OverBudget
 from torl_env.env import ToRLMathEnv
 from torl_env.info import is_scorable
-from torl_env.options import EnvOptions
 from torl_env.parsing.observation import NOTICE
 from torl_env.problems.types import Problem, ProblemSource
-from torl_env.sandbox.types import Sandbox
 
 Message = Mapping[str, Any]
 FAILED = "[the interpreter is not available: answer without it]"
@@ -141,23 +139,20 @@ def _mean(numbers: Sequence[float]) -> float:
 
 def environment_factory(
     problems: ProblemSource | str,
-    split: str | None = None,
-    sandbox: Sandbox | str | None = None,
-    **options: Unpack[EnvOptions],
+    **options: Any,
 ) -> Callable[[], ToRLEnvironment]:
     """What `GRPOTrainer(environment_factory=...)` takes; all its environments share one sandbox.
 
     Args:
         problems: As for `ToRLMath-v0`.
-        split: As for `ToRLMath-v0`.
-        sandbox: As for `ToRLMath-v0`.
         **options: Fields of `EnvConfig`; a call past the budget is refused in words unless you say
             otherwise, and the parser is always `hermes`.
     """
-    chosen: EnvOptions = {"over_budget": OverBudget.NOTICE, **options, "parser": "hermes"}
+    chosen = {"over_budget": OverBudget.NOTICE, **options, "parser": "hermes"}
+    config = EnvConfig.of(None, problems=problems, **chosen)
 
     def make() -> ToRLEnvironment:
-        return ToRLEnvironment(ToRLMathEnv(problems, split, sandbox, **chosen))
+        return ToRLEnvironment(ToRLMathEnv(config=config))
 
     return make
 

@@ -31,7 +31,7 @@ def report(outcome: Outcome, config: EnvConfig) -> Report:
         text, cut, stop = _words(outcome, config.error_format), outcome.output_truncated, False
     else:
         text, cut, stop = outcome.text, False, outcome.should_stop
-    body = shorten(text, config.output_limit, config.length)
+    body = shorten(text, config.output_limit, config.components.length)
     return Report(
         body, outcome.status, outcome.error_type, len(text), cut or body is not text, stop
     )

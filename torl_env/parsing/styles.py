@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
+from torl_env.errors import ConfigError
 from torl_env.parsing.fenced import FencedParser, Malformed, Parser, Reading, ToolCall
-from torl_env.tools.types import Tool
 
 
 class XmlParser:
@@ -124,19 +124,15 @@ _STYLES: dict[str, Callable[[tuple[str, ...]], Parser]] = {
 }
 
 
-def resolve_parser(parser: str | Parser, tools: tuple[Tool, ...] | None) -> Parser:
-    """The parser of this name for these tools; an object is returned as it is.
+@lru_cache(maxsize=64)
+def named_parser(style: str, names: tuple[str, ...] = ("python",)) -> Parser:
+    """The parser of this style for tools of these names.
 
     Raises:
-        ValueError: No style has this name.
+        ConfigError: No style has this name.
     """
-    if not isinstance(parser, str):
-        return parser
-    return _named(parser, ("python",) if tools is None else tuple(tool.name for tool in tools))
-
-
-@lru_cache(maxsize=64)
-def _named(style: str, names: tuple[str, ...]) -> Parser:
     if style not in _STYLES:
-        raise ValueError(f"parser must be one of {', '.join(_STYLES)} or an object, got {style!r}")
+        raise ConfigError(
+            f"parser must be one of {', '.join(_STYLES)}, module:object or an object, got {style!r}"
+        )
     return _STYLES[style](names)

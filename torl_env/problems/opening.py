@@ -2,8 +2,10 @@
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from torl_env.errors import ProblemError
+from torl_env.loading import is_reference, load_object
 from torl_env.problems import reasoning_gym
 from torl_env.problems.files import open_file
 from torl_env.problems.hub import open_hub
@@ -11,7 +13,8 @@ from torl_env.problems.hub_table import HUB
 from torl_env.problems.procedural.catalogue import names, select
 from torl_env.problems.procedural.family import Split
 from torl_env.problems.procedural.source import ProceduralSource
-from torl_env.problems.source import Source
+from torl_env.problems.source import Head, Listed, Source
+from torl_env.problems.types import Problem, ProblemSource
 
 _SIZES = {Split.TRAIN: 1_000_000, Split.HELDOUT: 1000}
 """Lengths of generated sources: enough to never repeat, and what one evaluation can take."""
@@ -29,6 +32,7 @@ def load(name_or_path: str, split: str | None = None) -> Source:
     | `math500`, `aime24`, ... (see `torl data list`) | a hub set by short name |
     | `hub:org/name[@rev][:config][:split]` | any hub set with a question and an answer column |
     | `reasoning_gym`, `reasoning_gym:gcd,lcm` | families of that package, where installed |
+    | `mine:problems` | `module:object`: a source, a class of sources or a list of problems |
     | `some/file.jsonl` (`.json`, `.parquet`, `.csv`) | a file |
 
     A file wins over a name of the same spelling only when it has one of these endings.
@@ -57,7 +61,35 @@ def load(name_or_path: str, split: str | None = None) -> Source:
     path = Path(name)
     if path.suffix.lower() in (".jsonl", ".json", ".parquet", ".csv") or "/" in name:
         return open_file(path, split)
+    if is_reference(name):
+        return as_source(load_object(name, "problems"), name)
     raise _unknown(name)
+
+
+def as_source(given: Any, name: str) -> Source:
+    """A source from an object: itself, of its class, or over a list of problems.
+
+    Raises:
+        ProblemError: It is none of these.
+    """
+    if isinstance(given, type):
+        try:
+            given = given()
+        except TypeError as error:
+            raise ProblemError(
+                f"{name}: the class {given.__name__} needs arguments ({error}); name an object"
+            ) from None
+    if isinstance(given, Source):
+        return given
+    if isinstance(given, ProblemSource):
+        view = Head(given, len(given))
+        view.name = given.name
+        return view
+    if isinstance(given, list | tuple) and all(isinstance(one, Problem) for one in given):
+        return Listed(name, given)
+    raise ProblemError(
+        f"{name}: expected a torl_env.problems.Source or a list of Problem, got {given!r:.200}"
+    )
 
 
 def _reasoning_gym(name: str, split: str | None) -> Source:

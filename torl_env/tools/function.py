@@ -6,9 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from torl_env.errors import ConfigError
+from torl_env.sandbox.types import Execution
+from torl_env.signatures import refuse_returns
 from torl_env.tools.types import Outcome, ToolContext, ToolResult
 
 Function = Callable[..., str | Outcome]
+
+RETURNS = "text, a ToolResult or an Execution"
 
 _NAMES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
@@ -30,7 +35,14 @@ class FunctionTool:
         if self.context_name is not None:
             given[self.context_name] = context
         result = self.function(**given)
-        return ToolResult(result) if isinstance(result, str) else result
+        if isinstance(result, str):
+            return ToolResult(result)
+        if isinstance(result, ToolResult | Execution):
+            return result
+        raise ConfigError(
+            f"tool {self.name!r} must return {RETURNS}, got {result!r} ({type(result).__name__}); "
+            "return str(...) of it"
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> str | Outcome:
         """Call the function itself."""
@@ -47,7 +59,8 @@ def tool(function: Function) -> FunctionTool:
     model used it wrongly. It is called from any thread, for several episodes at once.
 
     Raises:
-        TypeError: A parameter has no annotation, or one that has no JSON form.
+        ConfigError: A parameter has no annotation, or one that has no JSON form; the function is
+            async, or can be seen to return something else.
 
     Example:
         >>> @tool
@@ -63,6 +76,7 @@ def tool(function: Function) -> FunctionTool:
         >>> add.parameters["required"], add(1, 2)
         (['a'], '3')
     """
+    refuse_returns(function, f"tool {function.__name__!r}", (str, ToolResult, Execution), RETURNS)
     hints = get_type_hints(function)
     said = inspect.getdoc(function) or ""
     notes = _argument_notes(said)
@@ -71,9 +85,11 @@ def tool(function: Function) -> FunctionTool:
     context_name = None
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise TypeError(f"{function.__name__}: a tool cannot take *{name}: name its arguments")
+            raise ConfigError(
+                f"{function.__name__}: a tool cannot take *{name}: name its arguments"
+            )
         if name not in hints:
-            raise TypeError(f"{function.__name__}: annotate the parameter {name!r} with its type")
+            raise ConfigError(f"{function.__name__}: annotate the parameter {name!r} with its type")
         if hints[name] is ToolContext:
             context_name = name
             continue
@@ -104,7 +120,7 @@ def _schema(hint: Any, where: str) -> dict[str, Any]:
         return {"type": "object"}
     elif hint in _NAMES:
         return {"type": _NAMES[hint]}
-    raise TypeError(
+    raise ConfigError(
         f"{where}: {hint} has no JSON form here; use str, int, float, bool, list, dict or Literal"
     )
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from torl_env.parsing.fenced import ToolCall
 from torl_env.sandbox.types import Status
-from torl_env.tools.python import PythonTool
 from torl_env.tools.types import (
     Outcome,
     SubmittingTool,
@@ -23,22 +22,14 @@ Job = Future[Any] | Callable[[], Any]
 
 
 class Toolbox:
-    """The tools of one env by name.
+    """The tools of one env by name."""
 
-    Raises:
-        ValueError: Two tools share a name, or there is none.
-    """
-
-    def __init__(self, tools: tuple[Tool, ...] | None = None) -> None:
-        chosen = (PythonTool(),) if tools is None else tools
-        self._tools = {tool.name: tool for tool in chosen}
+    def __init__(self, tools: tuple[Tool, ...]) -> None:
+        self._tools = {tool.name: tool for tool in tools}
         # Asked once: a look through a protocol is a good part of what a step with a tool costs.
         self._submit = {
-            tool.name: tool.submit for tool in chosen if isinstance(tool, SubmittingTool)
+            tool.name: tool.submit for tool in tools if isinstance(tool, SubmittingTool)
         }
-        if not chosen or len(self._tools) < len(chosen):
-            names = [tool.name for tool in chosen]
-            raise ValueError(f"tools need at least one tool and names of their own, got {names}")
 
     @property
     def schemas(self) -> list[dict[str, Any]]:

@@ -47,10 +47,21 @@ class ToolContext:
 class Tool(Protocol):
     """Something a model can call by name."""
 
-    name: str
-    description: str
-    parameters: Mapping[str, Any]
-    """JSON schema of the arguments, `{"type": "object", "properties": ..., "required": ...}`."""
+    # Properties in the protocol, so that plain attributes and read-only ones both satisfy it.
+    @property
+    def name(self) -> str:
+        """What the model calls it by."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What the model is told of it."""
+        ...
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """JSON schema: `{"type": "object", "properties": ..., "required": ...}`."""
+        ...
 
     def run(self, arguments: Mapping[str, Any], context: ToolContext) -> Outcome:
         """Do it and wait. Called from any thread, for several episodes at once.
