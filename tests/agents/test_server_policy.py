@@ -6,6 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import isnan
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agents.core.policies.server import (
     Server,
@@ -23,6 +25,7 @@ from torl_env import closes_tool_call
 from torl_env.problems.types import Problem
 
 PROBLEM = Problem("p", "What is 6*7?", "42")
+CALL = "```python\nprint(6*7)\n```"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -31,19 +34,30 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.seen.append((self.path, body, self.headers.get("Authorization")))
-        if self.server.failures:
-            code, text = self.server.failures.pop(0)
-            self.answer(code, text)
+        failure = self.server.failures.pop(0) if self.server.failures else None
+        if failure:
+            self.answer(*failure)
+            return
+        if self.server.script:
+            choice = self.server.script.pop(0)
+            message = choice if isinstance(choice, dict) else {"content": choice}
+            choice = {"text": message["content"], "finish_reason": "stop", **message}
+            choice = choice | ({} if "prompt" in body else {"message": message})
+            self.answer(200, json.dumps({"choices": [choice]}))
             return
         so_far = body.get("prompt") or body["messages"][-1]["content"]
+        text = "So \\boxed{42}." if "output" in so_far else f"Hm.\n{CALL}\n```output\n41\n```\n"
         # The stop string is left out, as OpenAI's servers do.
-        text = "So \\boxed{42}." if "output" in so_far else "Hm.\n```python\nprint(6*7)"
-        text, reason = (text[:9], "length") if body["max_tokens"] < 20 else (text, "stop")
+        for stop in body.get("stop") or ():
+            text = text.split(stop)[0]
+        text, reason = (text[:9], "length") if body.get("max_tokens", 99) < 20 else (text, "stop")
         choice = {"text": text, "message": {"content": text}, "finish_reason": reason}
         self.answer(200, json.dumps({"choices": [choice]}))
 
     def answer(self, code, text):
         self.send_response(code)
+        for header in self.server.headers.items():
+            self.send_header(*header)
         self.end_headers()
         self.wfile.write(text.encode())
 
@@ -54,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as opened:
-        opened.seen, opened.failures = [], []
+        opened.seen, opened.failures, opened.script, opened.headers = [], [], [], {}
         threading.Thread(target=opened.serve_forever, daemon=True).start()
         yield opened
         opened.shutdown()
@@ -62,7 +76,7 @@ def server():
 
 def at(server, **options):
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    return Server("tiny", url, **{"pause": 0.01, "retries": 2, **options})
+    return Server("tiny", url, **{"pause": 0.01, "patience": 0.1, **options})
 
 
 def rollout(server, sandbox, max_tokens=400, **options):
@@ -102,7 +116,7 @@ def test_a_turn_cut_by_its_length_ends_the_episode(server, sandbox):
 
 def test_what_may_be_otherwise_in_a_moment_is_tried_again(server):
     server.failures += [(503, "busy"), (429, "slow down")]
-    assert at(server).chat([{"role": "user", "content": "?"}], max_tokens=99)[1] == "stop"
+    assert at(server).chat([{"role": "user", "content": "?"}], max_tokens=99).finish == "stop"
     assert len(server.seen) == 3
 
 
@@ -110,7 +124,7 @@ def test_what_may_be_otherwise_in_a_moment_is_tried_again(server):
     ("failures", "message"),
     [
         ([(404, "no such model")], "answered 404 Not Found: no such model: is the server up"),
-        ([(500, "oops")] * 3, "answered 500 Internal Server Error: oops"),
+        ([(500, "oops")] * 99, "answered 500 Internal Server Error: oops"),
         ([(200, "<html>")], "no JSON"),
         ([(200, '{"choices": []}')], "expected an OpenAI completion, got"),
     ],
@@ -122,7 +136,7 @@ def test_failures_are_told_and_never_an_empty_answer(server, failures, message):
 
 
 def test_nobody_there():
-    nobody = Server("tiny", "http://127.0.0.1:9/v1", retries=0)
+    nobody = Server("tiny", "http://127.0.0.1:9/v1", patience=0)
     with pytest.raises(ServerError, match="Connection refused"):
         nobody.complete("?")
 
@@ -136,12 +150,128 @@ def test_a_chat_cannot_go_on_inside_a_turn(server):
 
 def test_a_writer_for_refiners_and_judges(server):
     write = chat_writer(at(server), Sampling(max_tokens=99))
-    assert write(["a", "the output"]) == ["Hm.\n```python\nprint(6*7)", "So \\boxed{42}."]
+    first, second = write(["a", "the output"])
+    assert first.startswith(f"Hm.\n{CALL}")
+    assert second == "So \\boxed{42}."
 
 
-def test_characters_are_ids():
-    text = "6·7 = 42 🙂"
-    assert TextTokenizer().decode(TextTokenizer().encode(text)) == text
+@given(st.text(st.characters(exclude_characters="\0")))
+def test_about_four_characters_are_an_id(text):
+    ids = TextTokenizer().encode(text)
+    assert len(ids) == -(-len(text) // 4)
+    assert TextTokenizer().decode([*ids, 0]) == text
+
+
+FENCES = "As code:\n```\n6 * 7\n```\nin C:\n```c\nreturn 42;\n```\nSo \\boxed{42}."
+
+
+def test_a_fence_that_is_no_call_loses_no_answer(server, sandbox):
+    server.script = [FENCES]
+    (done,) = rollout(server, sandbox).collect([PROBLEM], 1, seed=0)
+    assert done.correct
+    assert not any(stop.strip("`\n") == "" for stop in server.seen[0][1]["stop"])
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_what_is_written_behind_a_call_is_cut_off(server, sandbox, chat):
+    server.script = [f"Hm.\n{CALL}\nIt prints 41. \\boxed{{41}}", "So \\boxed{42}."]
+    (done,) = rollout(server, sandbox, chat=chat).collect([PROBLEM], 1, seed=0)
+    assert done.correct
+    assert done.turns[0].text == f"Hm.\n{CALL}"
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_a_stop_string_that_ends_no_call_is_put_back_and_the_turn_goes_on(server, sandbox, chat):
+    engine = rollout(server, sandbox, chat=chat)
+    server.script = [{"content": "Write ", "stop_reason": "```output"}, "` in it.\n\\boxed{42}"]
+    (done,) = engine.collect([PROBLEM], 1, seed=0)
+    assert done.response == "Write ```output` in it.\n\\boxed{42}"
+    assert done.correct
+    _, body, _ = server.seen[1]
+    if chat:
+        assert body["messages"][-1] == {"role": "assistant", "content": "Write ```output"}
+        assert body["continue_final_message"] is True
+    else:
+        assert body["prompt"].endswith("Write ```output")
+
+
+def test_a_server_that_cannot_go_on_inside_a_message_is_asked_to(server, sandbox):
+    server.script = [{"content": "Write ", "stop_reason": "```output"}]
+    engine = rollout(server, sandbox)
+    server.failures = [None, (400, "unknown field continue_final_message")]
+    engine.collect([PROBLEM], 1, seed=0)
+    assert server.seen[2][1]["messages"][-1] == {"role": "user", "content": "Go on."}
+
+
+CONTENTS = {
+    "parts": {
+        "content": [{"type": "text", "text": "So "}, {"type": "text", "text": "\\boxed{42}"}]
+    },
+    "thought": {"content": "So \\boxed{42}", "reasoning_content": "Is it \\boxed{41}?\n" + CALL},
+    "vLLM's thought": {"content": "So \\boxed{42}", "reasoning": "Hm."},
+}
+
+
+@pytest.mark.parametrize("case", CONTENTS)
+def test_every_form_of_content_is_read(server, sandbox, case):
+    server.script = [CONTENTS[case]]
+    (done,) = rollout(server, sandbox).collect([PROBLEM], 1, seed=0)
+    assert done.correct
+    thought = CONTENTS[case].get("reasoning_content") or CONTENTS[case].get("reasoning")
+    assert done.response.startswith(f"<think>\n{thought}" if thought else "So")
+
+
+def test_a_thought_is_not_sent_back(server, sandbox):
+    server.script = [{"content": f"Hm.\n{CALL}", "reasoning_content": "Long."}]
+    (done,) = rollout(server, sandbox).collect([PROBLEM], 1, seed=0)
+    assert done.correct
+    assert server.seen[1][1]["messages"][-2] == {"role": "assistant", "content": f"Hm.\n{CALL}"}
+
+
+@pytest.mark.parametrize("style", ["fenced", "hermes", "xml"])
+def test_a_call_that_the_server_took_out_of_the_text_is_made(server, sandbox, style):
+    call = {"name": "python", "arguments": json.dumps({"code": "print(6*7)"})}
+    server.script = [{"content": None, "tool_calls": [{"type": "function", "function": call}]}]
+    engine = rollout(server, sandbox)
+    engine.make_envs = envs_over(sandbox, {**env_options(1), "parser": style})
+    server.script.append("So \\boxed{42}.")
+    (done,) = engine.collect([PROBLEM], 1, seed=0)
+    assert (done.tool_calls, done.tool_errors) == (1, 0)
+    assert "42" in done.turns[0].observation
+
+
+def test_max_tokens_are_tokens_whatever_the_name_of_the_limit(server):
+    server.failures = [(400, "Unsupported parameter: use 'max_completion_tokens' instead")]
+    policy = ServerPolicy(at(server))
+    policy.open([policy.tokenizer.encode("a" * 100)], [0], Sampling(max_tokens=77))
+    policy.advance()
+    policy.close()
+    assert server.seen[0][1]["max_tokens"] == 77
+    assert server.seen[1][1]["max_completion_tokens"] == 77
+    assert "max_tokens" not in server.seen[1][1]
+
+
+def test_fields_are_added_to_and_taken_out_of_a_request(server):
+    extra = {"temperature": None, "chat_template_kwargs": {"enable_thinking": False}}
+    asked = at(server, extra_body=extra)
+    asked.chat([{"role": "user", "content": "?"}], max_tokens=99, temperature=0.5)
+    _, body, _ = server.seen[0]
+    assert "temperature" not in body
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_a_server_says_how_long_to_wait(server):
+    server.headers = {"Retry-After": "3600"}
+    server.failures = [(429, "slow down")]
+    with pytest.raises(ServerError, match="429"):
+        at(server, patience=1).chat([{"role": "user", "content": "?"}], max_tokens=99)
+    server.headers = {"Retry-After": "0"}
+    server.failures = [(429, "slow down")]
+    # Its own pause would be longer than its patience.
+    asked = at(server, pause=3600, patience=5).chat(
+        [{"role": "user", "content": "?"}], max_tokens=99
+    )
+    assert asked.finish == "stop"
 
 
 def test_unknown_log_probabilities_are_null_on_file_and_no_ground_for_a_gradient(server, sandbox):

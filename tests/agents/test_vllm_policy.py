@@ -161,7 +161,7 @@ def played(request, tokenizer):
     """A policy and the backend it asks."""
     if request.param == "served":
         backend = Served(tokenizer)
-        engine = ServedEngine(Server("m", backend.url, retries=0), rows=4)
+        engine = ServedEngine(Server("m", backend.url, patience=0), rows=4)
     else:
         kind, face = {
             "async": (Asynchronous, AsyncEngine),

@@ -31,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
             text = f"So \\boxed{{{said.split('```output')[1].split()[0]}}}."
         else:
             product = said.split("What is ")[1].split("?")[0]
-            text = f"Hm.\n```python\nprint({product})"
+            text = f"Hm.\n```python\nprint({product})\n```\n"
         choice = {"text": text, "message": {"content": text}, "finish_reason": "stop"}
         self.answer({"choices": [choice]})
 

@@ -46,7 +46,7 @@ class Server(BaseHTTPRequestHandler):
         elif "output" in said:
             text = "It is \\boxed{42}."
         else:
-            text = "I add up." + CALL.removesuffix("\n```")
+            text = "I add up." + CALL
         choice = {"message": {"content": text}, "finish_reason": "stop"}
         self.send_response(200)
         self.end_headers()

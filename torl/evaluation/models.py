@@ -16,8 +16,6 @@ from torl.console import CommandError
 if TYPE_CHECKING:
     from torl.commands.eval import EvalOptions
 
-CHARACTERS = 4
-"""About so many make a token, where a server's tokenizer is not at hand."""
 _POLICY = ("open", "advance", "resume", "release")
 
 
@@ -129,9 +127,8 @@ def _served(options: "EvalOptions", sampling: Sampling) -> Collect:
         system=TOOL_SYSTEM if options.prompt == "chat" else TEXT_SYSTEM,
         rows=options.rows,
     )
-    unit = 1 if options.tokenizer else CHARACTERS
-    how = Sampling(sampling.temperature, sampling.top_p, unit * sampling.max_tokens)
-    return _played(policy, options, how, "{question}" if chat else TORL_TEMPLATE, overlap=True)
+    template = "{question}" if chat else TORL_TEMPLATE
+    return _played(policy, options, sampling, template, overlap=True)
 
 
 def _tokenizer(name: str | None) -> Any:

@@ -7,12 +7,15 @@ are unknown (`nan`) and their ids need not be the server's own.
 
 import json
 import os
+import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from functools import partial
 from math import nan
 from typing import Any
 
@@ -28,29 +31,74 @@ RETRIED = (408, 409, 429, 500, 502, 503, 504)
 
 
 class ServerError(Exception):
-    """A server does not answer, or not as expected; the message says what was asked of whom."""
+    """A server does not answer, or not as expected; the message says what was asked of whom.
+
+    Args:
+        message: For a person.
+        status: HTTP's, where the server has answered.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+CHARACTERS = 4
+"""About so many make a token, where a server's tokenizer is not at hand."""
+_BITS = 21
+"""Of a code point."""
 
 
 class TextTokenizer:
-    """One id for each character, for servers whose tokenizer is not at hand; 0 ends a text."""
+    """One id for every four characters, where a server's tokenizer is not at hand; 0 ends a text.
+
+    An id is the code points themselves, 21 bits each, so that no vocabulary is needed and ids on
+    file can be read by anybody, while their number is about that of the server's tokens.
+    """
 
     eos_token_id = 0
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
-        """Code points.
+        """Ids of four characters each, of fewer at the end.
 
         Example:
-            >>> TextTokenizer().decode([*TextTokenizer().encode("6·7"), 0])
-            '6·7'
+            >>> ids = TextTokenizer().encode("6·7 = 42")
+            >>> len(ids), TextTokenizer().decode([*ids, 0])
+            (2, '6·7 = 42')
         """
-        return [ord(character) for character in text]
+        pieces = (text[i : i + CHARACTERS] for i in range(0, len(text), CHARACTERS))
+        return [sum(ord(c) << _BITS * i for i, c in enumerate(piece)) for piece in pieces]
 
     def decode(self, ids: Sequence[int], **_: Any) -> str:
-        """Text of code points."""
-        return "".join(chr(i) for i in ids if i)
+        """The text of ids."""
+        return "".join(_characters(i) for i in ids)
 
     def __len__(self) -> int:
-        return 0x110000
+        return 1 << _BITS * CHARACTERS
+
+
+def _characters(i: int) -> str:
+    text = ""
+    while i:
+        text += chr(i & (1 << _BITS) - 1)
+        i >>= _BITS
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server wrote."""
+
+    text: str
+    """The answer itself."""
+    finish: str
+    """`stop`, `length`, or another word of the server's."""
+    thought: str = ""
+    """What a reasoning model thought before it, where the server gives that apart."""
+    calls: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    """Names and arguments of tool calls that the server has cut out of the text."""
+    stopped_by: str = ""
+    """The stop string that ended it, where the server tells (vLLM, SGLang)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +113,13 @@ class Server:
     """Environment variable that holds the key; an unset one sends none."""
     timeout: float = 600.0
     """Seconds for one answer."""
-    retries: int = 4
-    """After the first attempt, with 1, 2, 4, ... seconds between."""
+    patience: float = 300.0
+    """Seconds to go on asking a server that is busy, starting or gone; 0 asks once."""
     pause: float = 1.0
-    """The first of these pauses, seconds."""
+    """Seconds before the second attempt; doubled each time up to half a minute. `Retry-After`,
+    where the server says it, counts in place of it."""
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    """Fields to add to every request; a null takes one out (`{"temperature": null}`)."""
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request and read its answer.
@@ -77,50 +128,104 @@ class Server:
             ServerError: It failed for good.
         """
         place = f"{self.url.rstrip('/')}/{path}"
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.key_variable):
-            headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(
-            place, json.dumps({"model": self.model, **body}).encode(), headers
-        )
-        for attempt in range(self.retries + 1):
+        content = {"model": self.model, **body} | dict(self.extra_body)
+        content = {name: value for name, value in content.items() if value is not None}
+        deadline, pause = time.monotonic() + self.patience, self.pause
+        while True:
+            status: int | None = None
             try:
-                with urllib.request.urlopen(request, timeout=self.timeout) as answer:
-                    reply: dict[str, Any] = json.load(answer)
-                    return reply
+                return self._once(place, content)
             except urllib.error.HTTPError as error:
                 said = error.read(500).decode("utf-8", "replace").strip()
                 problem, again = f"{error.code} {error.reason}: {said}", error.code in RETRIED
+                status = error.code
+                wait_for = _retry_after(error.headers.get("Retry-After"))
+                if error.code == 400 and NEW_LIMIT in said and "max_tokens" in content:
+                    # OpenAI's reasoning models know the limit by this name alone.
+                    content[NEW_LIMIT] = content.pop("max_tokens")
+                    continue
             except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-                problem, again = str(getattr(error, "reason", error)), True
+                problem, again, wait_for = str(getattr(error, "reason", error)), True, None
             except json.JSONDecodeError as error:
-                problem, again = f"no JSON ({error})", False
-            if not again:
-                break
-            if attempt < self.retries:
-                time.sleep(self.pause * 2**attempt)
-        raise ServerError(
-            f"{place} with model {self.model!r} answered {problem}: is the server up, is the "
-            "address right, does it know the model?"
-        )
+                problem, again, wait_for = f"no JSON ({error})", False, None
+            seconds = pause if wait_for is None else wait_for
+            if not again or time.monotonic() + seconds > deadline:
+                raise ServerError(
+                    f"{place} with model {self.model!r} answered {problem}: is the server up, is "
+                    "the address right, does it know the model?",
+                    status,
+                )
+            time.sleep(seconds)
+            pause = min(2 * pause, 30.0)
 
-    def chat(self, messages: Sequence[Mapping[str, str]], **body: Any) -> tuple[str, str]:
-        """Text and finish reason of a chat completion."""
-        reply = self.post("chat/completions", {"messages": list(messages), **body})
-        return _choice(reply, lambda choice: choice["message"]["content"])
+    def _once(self, place: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json"}
+        if key := os.environ.get(self.key_variable):
+            headers["Authorization"] = f"Bearer {key}"
+        request = urllib.request.Request(place, json.dumps(content).encode(), headers)
+        with urllib.request.urlopen(request, timeout=self.timeout) as answer:
+            reply: dict[str, Any] = json.load(answer)
+            return reply
 
-    def complete(self, prompt: str, **body: Any) -> tuple[str, str]:
-        """Text and finish reason of a plain completion."""
-        reply = self.post("completions", {"prompt": prompt, **body})
-        return _choice(reply, lambda choice: choice["text"])
+    def chat(self, messages: Sequence[Mapping[str, str]], **body: Any) -> Answer:
+        """A chat completion."""
+        return _answer(self.post("chat/completions", {"messages": list(messages), **body}))
+
+    def complete(self, prompt: str, **body: Any) -> Answer:
+        """A plain completion."""
+        return _answer(self.post("completions", {"prompt": prompt, **body}))
 
 
-def _choice(reply: Mapping[str, Any], text: Callable[[Any], str | None]) -> tuple[str, str]:
+NEW_LIMIT = "max_completion_tokens"
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Seconds that a server asks to wait (RFC 9110, 10.2.3): a number, or a date."""
+    if header is None:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _answer(reply: Mapping[str, Any]) -> Answer:
     try:
         choice = reply["choices"][0]
-        return text(choice) or "", str(choice.get("finish_reason") or "stop")
-    except (KeyError, IndexError, TypeError) as error:
+        message = choice["message"] if "message" in choice else {"content": choice["text"]}
+        return Answer(
+            text=_text(message.get("content")) or str(message.get("refusal") or ""),
+            finish=str(choice.get("finish_reason") or "stop"),
+            thought=str(message.get("reasoning_content") or message.get("reasoning") or ""),
+            calls=[_call(call) for call in message.get("tool_calls") or ()],
+            stopped_by=_stopped_by(choice),
+        )
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise ServerError(f"expected an OpenAI completion, got {str(reply)[:200]}") from error
+
+
+def _text(content: Any) -> str:
+    """Content is text, nothing, or a list of parts of which those of type `text` hold some."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part if isinstance(part, str) else part.get("text") or "" for part in content)
+
+
+def _call(call: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    function = call["function"]
+    arguments = function.get("arguments") or "{}"
+    read = json.loads(arguments) if isinstance(arguments, str) else arguments
+    return str(function["name"]), dict(read)
+
+
+def _stopped_by(choice: Mapping[str, Any]) -> str:
+    """VLLM says it in `stop_reason`, SGLang in `matched_stop`; numbers are end tokens."""
+    said = choice.get("stop_reason") or choice.get("matched_stop")
+    return said if isinstance(said, str) else ""
 
 
 def chat_writer(
@@ -132,7 +237,7 @@ def chat_writer(
     def write(texts: Sequence[str]) -> list[str]:
         with ThreadPoolExecutor(rows) as threads:
             asked = [[{"role": "user", "content": text}] for text in texts]
-            return list(threads.map(lambda messages: server.chat(messages, **how)[0], asked))
+            return list(threads.map(lambda messages: server.chat(messages, **how).text, asked))
 
     return write
 
@@ -150,7 +255,75 @@ class _Row:
     prompt: str
     seed: int
     remaining: int
+    """Tokens left of the whole response."""
     messages: list[dict[str, str]] = field(default_factory=list)
+
+    def begun(self, text: str) -> list[dict[str, str]]:
+        """The conversation with `text` behind the assistant's last message."""
+        if self.messages[-1]["role"] != "assistant":
+            return [*self.messages, {"role": "assistant", "content": text}]
+        *before, last = self.messages
+        return [*before, {"role": "assistant", "content": last["content"] + text}]
+
+    def add(self, text: str) -> None:
+        """Note what the assistant wrote."""
+        self.prompt += text
+        self.messages = self.begun(text)
+
+
+def _certain(stops: Sequence[str]) -> list[str]:
+    """Stop strings that end nothing but a call; OpenAI takes four at most.
+
+    A closing fence ends any code block, of whatever language, and servers leave it out of their
+    text: nobody could say which block it was. What stands behind a call is cut off here instead.
+
+    Example:
+        >>> _certain(FencedParser.stop)
+        ['```output']
+    """
+    return [stop for stop in stops if stop.strip("` \n")][:4]
+
+
+_MARKS = re.compile(r"[`>](?![`>])|\n")
+"""Behind one of these a call may end."""
+
+
+def _first_call(text: str, is_call: Callable[[str], bool]) -> str:
+    """The text up to the end of its first call: a sampler of ours would have stopped there."""
+    ends = (mark.end() for mark in _MARKS.finditer(text))
+    return next((text[:end] for end in ends if is_call(text[:end])), text)
+
+
+def _restored(answer: Answer, is_call: Callable[[str], bool], stops: Sequence[str]) -> str:
+    """What the model wrote, with what the server has taken out of it: a call, or the stop string.
+
+    Raises:
+        ServerError: There is a tool call that nobody can write in the style of the environment.
+    """
+    text = answer.text
+    if answer.calls:
+        name, arguments = answer.calls[-1]
+        found = next(filter(is_call, (f"{text}\n{way}" for way in _calls(name, arguments))), None)
+        if found is None:
+            raise ServerError(
+                f"the server gave a call of {name!r} apart from the text, which this environment's "
+                "style of calls cannot hold: start it without its tool-call parser"
+            )
+        return found
+    if answer.stopped_by and not is_call(text):
+        return text + answer.stopped_by
+    if answer.finish == "stop" and not is_call(text):
+        return next(filter(is_call, (text + stop for stop in stops)), text)
+    return text
+
+
+def _calls(name: str, arguments: Mapping[str, Any]) -> Iterator[str]:
+    """A call in every style that can hold it."""
+    yield "<tool_call>\n" + json.dumps({"name": name, "arguments": arguments}) + "\n</tool_call>"
+    if len(arguments) == 1:
+        (body,) = arguments.values()
+        yield f"```{name}\n{body}\n```"
+        yield f"<{name}>\n{body}\n</{name}>"
 
 
 class ServerPolicy:
@@ -182,7 +355,8 @@ class ServerPolicy:
     ) -> None:
         self.tokenizer: Any = tokenizer or TextTokenizer()
         self._server, self._closes_call = server, closes_call
-        self._stop = list(FencedParser.stop if stop is None else stop)
+        self._stop = _certain(FencedParser.stop) if stop is None else list(stop)
+        self._continues = True
         self._default_stop = stop is None and is_default(closes_call)
         self._chat, self._system = chat, system
         self._threads = ThreadPoolExecutor(rows, thread_name_prefix="server-policy")
@@ -192,7 +366,7 @@ class ServerPolicy:
     def set_parser(self, parser: Parser) -> None:
         """Stop where this parser sees a call, unless made with a rule of one's own."""
         if self._default_stop:
-            self._closes_call, self._stop = StoppingCriterion(parser), list(parser.stop)
+            self._closes_call, self._stop = StoppingCriterion(parser), _certain(parser.stop)
 
     def open(
         self,
@@ -225,26 +399,53 @@ class ServerPolicy:
         self._asked[self._threads.submit(self._turn, row, self._rows[row])] = row
 
     def _turn(self, index: int, row: _Row) -> Completion:
-        how = _settings(self._how) | {"stop": self._stop, "seed": row.seed}
-        how["max_tokens"] = row.remaining
-        if self._chat:
-            text, reason = self._server.chat(row.messages, **how)
-        else:
-            text, reason = self._server.complete(row.prompt, **how)
-        # Most servers leave the stop string out; a program without its fence or tag is no call.
-        if reason == "stop" and not self._closes_call(text):
-            endings = (text.rstrip("\n") + "\n```", *(text + stop for stop in self._stop))
-            text = next(filter(self._closes_call, endings), text)
-        ids = self.tokenizer.encode(text, add_special_tokens=False)
-        finish = FinishReason.STOP if self._closes_call(text) else FinishReason.EOS
-        if reason == "length" or len(ids) >= row.remaining:
+        answer = self._asked_for(row, "")
+        thought = f"<think>\n{answer.thought}\n</think>\n\n" if answer.thought else ""
+
+        def is_call(text: str, before: str = "") -> bool:
+            return self._closes_call(thought + before + text)
+
+        text = _first_call(_restored(answer, is_call, self._stop), is_call)
+        # What stopped the server may be quoted, and no call: then the turn is not over.
+        while answer.stopped_by and not is_call(text) and self._left(row, thought + text) > 0:
+            answer = self._asked_for(row, text)
+            text = _first_call(
+                text + _restored(answer, partial(is_call, before=text), self._stop), is_call
+            )
+        ids = self.tokenizer.encode(thought + text, add_special_tokens=False)
+        finish = FinishReason.STOP if is_call(text) else FinishReason.EOS
+        if finish is FinishReason.EOS and answer.finish == "length":
             ids, finish = ids[: row.remaining], FinishReason.LENGTH
-        elif finish is FinishReason.EOS:
+        elif finish is FinishReason.EOS and len(ids) < row.remaining:
             ids = [*ids, self.tokenizer.eos_token_id]
         row.remaining -= len(ids)
-        row.prompt += text
-        row.messages.append({"role": "assistant", "content": text})
+        row.add(text)
         return Completion(index, ids, [nan] * len(ids), finish)
+
+    def _asked_for(self, row: _Row, so_far: str) -> Answer:
+        how = _settings(self._how) | {"stop": self._stop or None, "seed": row.seed}
+        how["max_tokens"] = self._left(row, so_far)
+        if not self._chat:
+            return self._server.complete(row.prompt + so_far, **how)
+        if so_far or row.messages[-1]["role"] == "assistant":
+            return self._went_on(row, so_far, how)
+        return self._server.chat(row.messages, **how)
+
+    def _went_on(self, row: _Row, so_far: str, how: Mapping[str, Any]) -> Answer:
+        """More of an assistant's message: vLLM and SGLang go on in it, others are asked to."""
+        begun = row.begun(so_far)
+        if self._continues:
+            inside = {"continue_final_message": True, "add_generation_prompt": False}
+            try:
+                return self._server.chat(begun, **how, **inside)
+            except ServerError as error:
+                if error.status not in (400, 422):
+                    raise
+                self._continues = False
+        return self._server.chat([*begun, {"role": "user", "content": "Go on."}], **how)
+
+    def _left(self, row: _Row, so_far: str) -> int:
+        return row.remaining - len(self.tokenizer.encode(so_far, add_special_tokens=False))
 
     def advance(self) -> list[Completion]:
         """Turns that have come, at least one while any is asked for.
@@ -266,7 +467,9 @@ class ServerPolicy:
         text = decode(self.tokenizer, ids)
         state.remaining -= len(ids)
         state.prompt += text
-        state.messages.append({"role": "user", "content": text.strip()})
+        if text.strip():
+            # Nothing came back where the turn goes on, as it does when the budget is used up.
+            state.messages.append({"role": "user", "content": text.strip()})
         self._ask(row)
 
     def release(self, row: int) -> None:
