@@ -9,13 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.core.policies.server import (
-    Server,
-    ServerError,
-    ServerPolicy,
-    TextTokenizer,
-    chat_writer,
-)
+from agents.core.policies.openai_client import Server, ServerError
+from agents.core.policies.server import ServerPolicy, TextTokenizer, chat_writer
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.trainer.options import TrainingError, check_scorable

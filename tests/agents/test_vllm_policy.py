@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from agents.core.policies.server import Server, ServerError
+from agents.core.policies.openai_client import Server, ServerError
 from agents.core.policies.vllm import VLLMPolicy, ends_of_calls
 from agents.core.policies.vllm_engines import AsyncEngine, SteppedEngine
 from agents.core.policies.vllm_server import ServedEngine

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from agents.core.models import loading
-from agents.core.policies.server import Server
+from agents.core.policies.openai_client import Server
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.policies.vllm import VLLMPolicy
 from agents.core.policies.vllm_engines import SETTINGS, SteppedEngine, async_engine

@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 
-from agents.core.policies.server import Server, ServerPolicy, TextTokenizer
+from agents.core.policies.openai_client import Server
+from agents.core.policies.server import ServerPolicy, TextTokenizer
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.testing.policy_contract import POLICY_CHECKS, PolicyCase
 from agents.core.testing.tiny import ScriptedPolicy, byte_tokenizer, tiny_model

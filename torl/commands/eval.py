@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from agents.core.models.loading import DEFAULT_MODEL
-from agents.core.policies.server import ServerError
+from agents.core.policies.openai_client import ServerError
 from agents.core.run.provenance import commit, versions
 from agents.core.types import Sampling, Trajectory
 from benchmarks.heldout import Header, Summary, fingerprint, summary_path

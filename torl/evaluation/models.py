@@ -110,7 +110,8 @@ def _played(
 
 def _served(options: "EvalOptions", sampling: Sampling) -> Collect:
     """Answers by a server with OpenAI's interface."""
-    from agents.core.policies.server import Server, ServerPolicy
+    from agents.core.policies.openai_client import Server
+    from agents.core.policies.server import ServerPolicy
     from agents.core.rollout.prompts import PROMPTS, TEXT_SYSTEM, TOOL_SYSTEM, TORL_TEMPLATE
 
     if options.prompt not in PROMPTS:

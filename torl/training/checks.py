@@ -68,7 +68,7 @@ def check_vllm(options: TrainOptions) -> None:
     vllm = vllm_of(options)
     if vllm is None:
         return
-    from agents.core.policies.server import ServerError
+    from agents.core.policies.openai_client import ServerError
     from agents.core.trainer.vllm_generation import check
 
     try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from agents.core.policies.server import ServerError
+from agents.core.policies.openai_client import ServerError
 from agents.core.run.folder import Run
 from agents.core.trainer import distributed
 from agents.core.trainer.options import TrainingError

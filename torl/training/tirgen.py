@@ -325,7 +325,8 @@ class _Writers:
         return refine
 
     def _served(self) -> Write:
-        from agents.core.policies.server import Server, chat_writer
+        from agents.core.policies.openai_client import Server
+        from agents.core.policies.server import chat_writer
 
         options = self._options
         how = Sampling(options.temperature, options.top_p, options.refined_tokens)

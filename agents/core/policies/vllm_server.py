@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from agents.core.policies.server import Server, ServerError
+from agents.core.policies.openai_client import Server, ServerError
 from agents.core.policies.vllm import Answer, Request
 from agents.core.policies.vllm_engines import arrived, on_disk, settings_of
 from agents.core.policies.vllm_worker import EXTENSION

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from agents.core.policies.server import Server
+from agents.core.policies.openai_client import Server
 from agents.core.policies.vllm import Engine, VLLMPolicy
 from agents.core.policies.vllm_engines import (
     SETTINGS,
