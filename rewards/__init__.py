@@ -1,9 +1,10 @@
 """Answers in, verdicts and numbers out: the grader and the rewards built on its verdicts."""
 
+from rewards.batch import grade_batch
 from rewards.errors import ReferenceError
 from rewards.extraction import Extraction, Style, extract
-from rewards.grader import Reference, grade, grade_answer, grade_batch
-from rewards.policy import Bases, Boxes, Degrees, Percent, Policy, Units
+from rewards.grader import Reference, grade, grade_answer
+from rewards.grading_options import Bases, Boxes, Degrees, GradingOptions, Percent, Units
 from rewards.presets import presets, register, reward
 from rewards.terms import Reward, Term
 from rewards.types import Attempt, Grade, Scored, Verdict
@@ -15,8 +16,8 @@ __all__ = [
     "Degrees",
     "Extraction",
     "Grade",
+    "GradingOptions",
     "Percent",
-    "Policy",
     "Reference",
     "ReferenceError",
     "Reward",

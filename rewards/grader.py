@@ -6,18 +6,17 @@ of an answer is ever evaluated as code, and no signal or timer is set: work is b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rewards.errors import LimitHitError, ReferenceError, UnreadableError
 from rewards.extraction import Extraction, extract
-from rewards.policy import DEFAULT, Boxes, Policy
+from rewards.grading_options import DEFAULT, Boxes, GradingOptions
 from rewards.types import Grade, Verdict
 
 if TYPE_CHECKING:
-    from rewards.equality import Finding, Parsed
+    from rewards.equality import Comparison, Parsed
 
 _CACHED_REFERENCES = 8_192
 _CACHED_VERDICTS = 16_384
@@ -36,16 +35,16 @@ class Reference:
     """A reference answer, read once and compared often."""
 
     text: str
-    policy: Policy
+    options: GradingOptions
     parsed: Parsed = field(compare=False, repr=False)
 
     @staticmethod
-    def compile(text: str, policy: Policy = DEFAULT) -> Reference:
+    def compile(text: str, options: GradingOptions = DEFAULT) -> Reference:
         r"""Read a reference; the result is cached.
 
         Args:
             text: The answer as the data set has it, LaTeX or plain.
-            policy: How to judge where sources disagree.
+            options: How to judge where sources disagree.
 
         Raises:
             ReferenceError: Nothing can be graded against this text. Call this when a data set is
@@ -57,7 +56,7 @@ class Reference:
         Traceback (most recent call last):
         rewards.errors.ReferenceError: the reference answer '' cannot be read: ...
         """
-        return _compile(text, policy)
+        return _compile(text, options)
 
     @property
     def readable(self) -> bool:
@@ -72,15 +71,15 @@ class Reference:
         return type(self.parsed.value).__name__.lower()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Reference.compile, (self.text, self.policy)
+        return Reference.compile, (self.text, self.options)
 
 
 @lru_cache(maxsize=_CACHED_REFERENCES)
-def _compile(text: str, policy: Policy) -> Reference:
+def _compile(text: str, options: GradingOptions) -> Reference:
     from rewards.equality import read
 
     try:
-        parsed = read(text, policy)
+        parsed = read(text, options)
         _ = parsed.value
     except (UnreadableError, LimitHitError) as error:
         quoted = text if len(text) <= 80 else text[:77] + "..."
@@ -88,16 +87,16 @@ def _compile(text: str, policy: Policy) -> Reference:
             f"the reference answer {quoted!r} cannot be read: {error}; "
             "drop the problem or mend its answer"
         ) from None
-    return Reference(text, policy, parsed)
+    return Reference(text, options, parsed)
 
 
-def grade(response: str, reference: str | Reference, policy: Policy = DEFAULT) -> Grade:
+def grade(response: str, reference: str | Reference, options: GradingOptions = DEFAULT) -> Grade:
     r"""Grade a response: find its final answer and compare it with the reference.
 
     Args:
         response: The model's own turns; fenced code and output in it is not looked at.
-        reference: The right answer. A compiled one brings its own policy.
-        policy: How to judge where sources disagree.
+        reference: The right answer. A compiled one brings its own options.
+        options: How to judge where sources disagree.
 
     >>> grade(r"... so it is $\boxed{\dfrac{2}{4}}$.", "0.5").answer
     '\\dfrac{2}{4}'
@@ -106,25 +105,27 @@ def grade(response: str, reference: str | Reference, policy: Policy = DEFAULT) -
     """
     found = extract(response)
     if found.answer is None:
-        return Grade(Verdict.NO_ANSWER, None, found.problem)
+        return Grade(Verdict.NO_ANSWER, None, found.problem, boxed=False)
     if isinstance(reference, Reference):
-        policy = reference.policy
-    if found.others and policy.boxes is Boxes.PARAGRAPH:
-        return _grade_several(found, found.answer, reference, policy)
-    return grade_answer(found.answer, reference, policy)
+        options = reference.options
+    if found.others and options.boxes is Boxes.PARAGRAPH:
+        said = _grade_several(found, found.answer, reference, options)
+    else:
+        said = grade_answer(found.answer, reference, options)
+    return replace(said, boxed=found.boxed)
 
 
 def _grade_several(
-    found: Extraction, answer: str, reference: str | Reference, policy: Policy
+    found: Extraction, answer: str, reference: str | Reference, options: GradingOptions
 ) -> Grade:
     """Several boxes side by side: the members of a list, the same answer again, or a hedge."""
-    together = grade_answer(", ".join((*found.others, answer)), reference, policy)
+    together = grade_answer(", ".join((*found.others, answer)), reference, options)
     if together.verdict is Verdict.CORRECT:
         return together
     if all(
-        grade_answer(other, answer, policy).verdict is Verdict.CORRECT for other in found.others
+        grade_answer(other, answer, options).verdict is Verdict.CORRECT for other in found.others
     ):
-        return grade_answer(answer, reference, policy)
+        return grade_answer(answer, reference, options)
     if together.verdict is Verdict.UNGRADABLE:
         return together
     return Grade(
@@ -135,7 +136,9 @@ def _grade_several(
     )
 
 
-def grade_answer(answer: str, reference: str | Reference, policy: Policy = DEFAULT) -> Grade:
+def grade_answer(
+    answer: str, reference: str | Reference, options: GradingOptions = DEFAULT
+) -> Grade:
     r"""Grade an answer that is already extracted.
 
     >>> grade_answer("x = 5", "5").verdict
@@ -144,15 +147,15 @@ def grade_answer(answer: str, reference: str | Reference, policy: Policy = DEFAU
     'inconsistent_chain'
     """
     if isinstance(reference, Reference):
-        policy, text = reference.policy, reference.text
+        options, text = reference.options, reference.text
     else:
         text = reference
     quick = _quick(answer, text)
     if quick is not None:
         return quick
     if len(answer) <= _CACHED_LENGTH:
-        return _graded(answer, text, policy)
-    return _decide(answer, text, policy)
+        return _graded(answer, text, options)
+    return _decide(answer, text, options)
 
 
 def _quick(answer: str, reference: str) -> Grade | None:
@@ -170,45 +173,47 @@ def _quick(answer: str, reference: str) -> Grade | None:
     return None
 
 
-def _decide(answer: str, text: str, policy: Policy) -> Grade:
+def _decide(answer: str, text: str, options: GradingOptions) -> Grade:
     from rewards.equality import Outcome, compare, read
 
     try:
-        reference = _compile(text, policy)
+        reference = _compile(text, options)
     except ReferenceError as error:
         return Grade(Verdict.UNGRADABLE, answer, "reference_unreadable", str(error))
     if not answer.strip():
         return Grade(Verdict.NO_ANSWER, answer, "empty")
     try:
-        found = compare(reference.parsed, read(answer, policy), policy)
+        found = compare(reference.parsed, read(answer, options), options)
     except UnreadableError as error:
         return Grade(Verdict.WRONG, answer, error.code, str(error))
     except LimitHitError as error:
-        verdict = Verdict.WRONG if policy.over_limit_is_wrong else Verdict.UNGRADABLE
+        verdict = Verdict.WRONG if options.over_limit_is_wrong else Verdict.UNGRADABLE
         return Grade(verdict, answer, error.code, str(error))
-    if found.outcome is Outcome.UNDECIDED and policy.residue:
-        found = _ask_residue(reference, answer, policy, found)
+    if found.outcome is Outcome.UNDECIDED and options.sympy_fallback:
+        found = _ask_sympy(reference, answer, options, found)
     return _verdict(answer, found)
 
 
-def _ask_residue(reference: Reference, answer: str, policy: Policy, found: Finding) -> Finding:
+def _ask_sympy(
+    reference: Reference, answer: str, options: GradingOptions, found: Comparison
+) -> Comparison:
     """Two single quantities that our rules left open, put to sympy."""
     from rewards.equality import Outcome, read, sole_expression
-    from rewards.equality.findings import Finding as Found
-    from rewards.workers import residue
+    from rewards.equality.comparison import Comparison as Found
+    from rewards.workers import sympy_fallback
 
-    ours = sole_expression(reference.parsed.value, policy)
-    theirs = sole_expression(read(answer, policy).value, policy)
+    ours = sole_expression(reference.parsed.value, options)
+    theirs = sole_expression(read(answer, options).value, options)
     if ours is None or theirs is None:
         return found
-    same = residue.ask(ours, theirs)
+    same = sympy_fallback.ask(ours, theirs)
     if same is None:
         return found
     outcome = Outcome.EQUAL if same else Outcome.DIFFERENT
-    return Found(outcome, "residue", "decided by computer algebra")
+    return Found(outcome, "sympy_fallback", "decided by computer algebra")
 
 
-def _verdict(answer: str, found: Finding) -> Grade:
+def _verdict(answer: str, found: Comparison) -> Grade:
     verdict = _VERDICTS[found.outcome.value]
     return Grade(verdict, answer, found.rule, found.detail)
 
@@ -220,24 +225,3 @@ def forget() -> None:
     """Empty the caches of references and verdicts, as a benchmark wants it."""
     _compile.cache_clear()
     _graded.cache_clear()
-
-
-def grade_batch(
-    pairs: Sequence[tuple[str, str | Reference]],
-    policy: Policy = DEFAULT,
-    workers: int | None = None,
-) -> list[Grade]:
-    """Grade many (response, reference) pairs on all cores.
-
-    Args:
-        pairs: Responses with their references; a compiled reference brings its own policy.
-        policy: For the references that are plain text.
-        workers: Child processes; as many as this process may use cores by default, and none for
-            short batches. Children stay for the next batch and end with this process.
-
-    Returns:
-        Grades in the order of the pairs; the same as `grade` gives one by one.
-    """
-    from rewards.workers.batch import grade_all
-
-    return grade_all(pairs, policy, workers)

@@ -27,6 +27,8 @@ class Grade:
     """Short stable code of the rule that decided, e.g. `identical`, `value_exact`, `no_box`."""
     detail: str = ""
     """One human sentence where the rule alone does not explain the verdict."""
+    boxed: bool | None = None
+    """Whether the response holds a closed box that is not empty; `None` where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,10 +174,11 @@ class Lane:
 
     def _graded(self, episode: Episode) -> Steps:
         problem = self._present()[1]
-        grade: Grade = yield partial(self._grader, episode.prose, problem.answer)
+        prose = episode.prose
+        grade: Grade = yield partial(self._grader, prose, problem.answer)
         scored = Scored(0.0)
         if grade.verdict is not Verdict.UNGRADABLE:
-            scored = self._reward.score(attempt(episode, grade))
+            scored = self._reward.score(attempt(episode, grade, prose))
         info = build_info(problem, episode, grade=grade, scored=scored)
         return self._result("", info, scored.total)
 
@@ -220,8 +221,8 @@ class Lane:
             session.close()
 
 
-def attempt(episode: Episode, grade: Grade) -> Attempt:
-    """The ended episode as a reward sees it."""
+def attempt(episode: Episode, grade: Grade, prose: str) -> Attempt:
+    """The ended episode as a reward sees it; a grader that looked for the box has said so."""
     state, ending = episode.state, episode.ending
     return Attempt(
         verdict=grade.verdict,
@@ -229,5 +230,5 @@ def attempt(episode: Episode, grade: Grade) -> Attempt:
         tool_errors=state.tool_errors,
         turns=state.turn,
         truncated=ending is not None and not ending.terminates,
-        boxed=rewards.extract(episode.prose).boxed,
+        boxed=rewards.extract(prose).boxed if grade.boxed is None else grade.boxed,
     )

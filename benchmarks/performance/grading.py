@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks.performance.grading_inputs import GAMING, Pair, hostile, mix, truncations
 from benchmarks.performance.grading_peers import Peer, peers
 from benchmarks.performance.grading_rows import Judged, Row, judge, ours, read_rows, summarise
-from rewards import Policy, Verdict, grade_answer, grade_batch
+from rewards import GradingOptions, Verdict, grade_answer, grade_batch
 from rewards.grader import forget
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -183,13 +183,13 @@ def batch(pairs: Sequence[Pair]) -> Figures:
 
 def hostility() -> Figures:
     """CPU and memory that hostile answers take, and whether any of them ran as code."""
-    policy = Policy(residue=False)
+    options = GradingOptions(sympy_fallback=False)
     with tempfile.TemporaryDirectory() as folder:
         marker = Path(folder) / "executed"
         inputs = hostile(str(marker))
         forget()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        times = [seconds(lambda text=text: grade_answer(text, "42", policy)) for text in inputs]  # type: ignore[misc]
+        times = [seconds(lambda text=text: grade_answer(text, "42", options)) for text in inputs]  # type: ignore[misc]
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {
             "hostile answers": len(inputs),

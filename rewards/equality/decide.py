@@ -2,19 +2,35 @@
 
 from dataclasses import dataclass, field
 
-from rewards.equality.compare import Comparer
-from rewards.equality.expressions import Apply, Constant, Expression, Symbol, rename, symbols, walk
-from rewards.equality.findings import Finding, Outcome, different, equal, undecided
-from rewards.equality.normal_form import normalise
-from rewards.equality.quantities import bare_unit_reading
-from rewards.equality.relations import answer_of
-from rewards.equality.structure import Reading, read_value
-from rewards.equality.tokens import Token, same_tokens, tokenize
-from rewards.equality.traverse import children, expressions_of, free_symbols, mapped
-from rewards.equality.values import Chain, Opaque, Quantity, Value
-from rewards.equality.words import choice, names_subject
+from rewards.equality.answers.quantities import bare_unit_reading
+from rewards.equality.answers.relations import answer_of
+from rewards.equality.answers.words import choice, names_subject
+from rewards.equality.comparer import Comparer
+from rewards.equality.comparison import Comparison, Outcome, different, equal, undecided
+from rewards.equality.reader import Reading, read_value
+from rewards.equality.syntax.normalise import normalise
+from rewards.equality.syntax.tokens import Token, same_tokens, tokenize
+from rewards.equality.values.expressions import (
+    Apply,
+    Constant,
+    Expression,
+    Symbol,
+    rename,
+    symbols,
+    walk,
+)
+from rewards.equality.values.kinds import (
+    Chain,
+    Opaque,
+    Quantity,
+    Value,
+    children,
+    expressions_of,
+    free_symbols,
+    mapped,
+)
 from rewards.errors import LimitHitError, UnreadableError
-from rewards.policy import Policy
+from rewards.grading_options import GradingOptions
 
 _PRINTED_CONSTANTS = {"E": Constant("e"), "I": Constant("i")}
 _INDICES = frozenset(["k", "n", "m", "l", "j", "t"])
@@ -25,7 +41,7 @@ class Parsed:
     """An answer, read as far as it was needed."""
 
     text: str
-    policy: Policy
+    options: GradingOptions
     tokens: tuple[Token, ...]
     letter: str = ""
     """Of a multiple-choice answer."""
@@ -48,24 +64,24 @@ class Parsed:
         return self._reading.parameters if self.value is not None else set()
 
 
-def read(text: str, policy: Policy, join_commas: bool = True) -> Parsed:
+def read(text: str, options: GradingOptions, join_commas: bool = True) -> Parsed:
     """Cut an answer into tokens.
 
     Raises:
         UnreadableError: It holds what no answer holds.
         LimitHitError: It is too long.
     """
-    tokens = tokenize(normalise(text, policy, join_commas))
+    tokens = tokenize(normalise(text, options, join_commas))
     if not tokens:
         raise UnreadableError("empty", "nothing but white space and markup")
-    letter, size = choice(tokens) if policy.choice_letters else ("", 0)
+    letter, size = choice(tokens) if options.choice_letters else ("", 0)
     joined = (
-        join_commas and "," in text and normalise(text, policy, False) != normalise(text, policy)
+        join_commas and "," in text and normalise(text, options, False) != normalise(text, options)
     )
-    return Parsed(text, policy, tokens, letter, size, joined)
+    return Parsed(text, options, tokens, letter, size, joined)
 
 
-def compare(reference: Parsed, answer: Parsed, policy: Policy) -> Finding:
+def compare(reference: Parsed, answer: Parsed, options: GradingOptions) -> Comparison:
     """Whether the answer says what the reference says.
 
     Raises:
@@ -73,21 +89,23 @@ def compare(reference: Parsed, answer: Parsed, policy: Policy) -> Finding:
     """
     if same_tokens(reference.tokens, answer.tokens):
         return equal("normal_form")
-    found = _compare_choices(reference, answer, policy)
+    found = _compare_choices(reference, answer, options)
     if found is not None:
         return found
     if names_subject(reference.tokens, answer.tokens):
         return equal("subject")
-    found = _compare_values(reference.value, answer.value, reference, answer, policy)
+    found = _compare_values(reference.value, answer.value, reference, answer, options)
     if found.outcome is Outcome.DIFFERENT:
         for other in _other_readings(reference, answer):
-            again = _compare_values(*other, reference, answer, policy)
+            again = _compare_values(*other, reference, answer, options)
             if again.outcome is Outcome.EQUAL:
                 return again
     return found
 
 
-def _compare_choices(reference: Parsed, answer: Parsed, policy: Policy) -> Finding | None:
+def _compare_choices(
+    reference: Parsed, answer: Parsed, options: GradingOptions
+) -> Comparison | None:
     """The rule for letters, where the reference is one."""
     if reference.letter and reference.letter_size == len(reference.tokens):
         if reference.tokens[reference.letter_size // 2].text.isupper() and answer.letter:
@@ -99,7 +117,9 @@ def _compare_choices(reference: Parsed, answer: Parsed, policy: Policy) -> Findi
             same = reference.letter == answer.letter
             return equal("choice") if same else different("choice_differs")
         rest = reference.tokens[reference.letter_size :]
-        return _compare_values(read_value(rest, Reading()), answer.value, reference, answer, policy)
+        return _compare_values(
+            read_value(rest, Reading()), answer.value, reference, answer, options
+        )
     return None
 
 
@@ -107,8 +127,8 @@ def _other_readings(reference: Parsed, answer: Parsed) -> list[tuple[Value, Valu
     """Readings that are tried when the first does not fit."""
     out = list[tuple[Value, Value]]()
     if reference.joined != answer.joined:
-        first = read(reference.text, reference.policy, not reference.joined)
-        second = read(answer.text, answer.policy, not answer.joined)
+        first = read(reference.text, reference.options, not reference.joined)
+        second = read(answer.text, answer.options, not answer.joined)
         out.append((first.value, second.value))
     value = reference.value
     if isinstance(value, Quantity) and not symbols(value.expression):
@@ -128,13 +148,13 @@ def _other_readings(reference: Parsed, answer: Parsed) -> list[tuple[Value, Valu
 
 
 def _compare_values(
-    ours: Value, theirs: Value, reference: Parsed, answer: Parsed, policy: Policy
-) -> Finding:
+    ours: Value, theirs: Value, reference: Parsed, answer: Parsed, options: GradingOptions
+) -> Comparison:
     names = _renaming(ours, theirs, reference.parameters | answer.parameters)
     if names:
         theirs = mapped(theirs, lambda node: rename(node, names))
     try:
-        return Comparer(policy).compare(ours, theirs)
+        return Comparer(options).compare(ours, theirs)
     except UnreadableError as error:
         return undecided(error.code, str(error))
     except RecursionError:
@@ -168,10 +188,10 @@ def _as_printed(node: Expression) -> Expression:
     return node
 
 
-def sole_expression(value: Value, policy: Policy) -> Expression | None:
+def sole_expression(value: Value, options: GradingOptions) -> Expression | None:
     """The one expression that a value is, or that it gives a name to; else `None`."""
     if isinstance(value, Chain):
-        said = answer_of(value, policy)
+        said = answer_of(value, options)
         value = value if said is None else said.value
     return value.expression if isinstance(value, Quantity) else None
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import sympy
 
-from rewards.equality.expressions import Apply, Constant, Expression, Number, Symbol
-from rewards.equality.vocabulary import names
+from rewards.equality.syntax.vocabulary import names
+from rewards.equality.values.expressions import Apply, Constant, Expression, Number, Symbol
 from rewards.workers.trees import from_plain
 
 _DIGITS = 30

@@ -34,7 +34,7 @@ def serve() -> None:
 
 def _task(name: str) -> Callable[[Any], Any]:
     if name == "grade":
-        from rewards.workers.batch import grade_chunk
+        from rewards.batch import grade_chunk
 
         return grade_chunk
     from rewards.workers.algebra import decide

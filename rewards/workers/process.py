@@ -28,7 +28,7 @@ class Worker:
     """A child that runs one task.
 
     Args:
-        task: `grade` or `residue`.
+        task: `grade` or `sympy_fallback`.
         cpu_seconds: What one request may use; 0 for no limit. Beyond it the child is dead.
         memory_mb: Address space of the child; 0 for no limit.
     """

@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import Any
 
-from rewards.equality.expressions import Apply, Constant, Expression, Number, Symbol
+from rewards.equality.values.expressions import Apply, Constant, Expression, Number, Symbol
 
 
 def to_plain(node: Expression) -> list[Any]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from rewards import Policy, Verdict, grade_answer
+from rewards import GradingOptions, Verdict, grade_answer
 
-OURS_ALONE = Policy(residue=False)
+OURS_ALONE = GradingOptions(sympy_fallback=False)
 
 EQUAL = [
     (r"\log_2 x", r"\frac{\ln x}{\ln 2}"),

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rewards import Policy, Reference, Verdict, grade, grade_answer, grade_batch
+from rewards import GradingOptions, Reference, Verdict, batch, grade, grade_answer, grade_batch
 from rewards.grader import forget
-from rewards.workers import batch, residue
+from rewards.workers import sympy_fallback
 from rewards.workers.process import Worker, WorkerError
 
 INTEGRAL = r"\int_0^1 x\,dx"
@@ -40,7 +40,7 @@ def test_batches_on_all_cores_say_the_same_in_order() -> None:
     pairs = [
         *PAIRS,
         ("no box", "5"),
-        (r"\boxed{52}", Reference.compile("52_8", Policy(bases="optional"))),
+        (r"\boxed{52}", Reference.compile("52_8", GradingOptions(bases="optional"))),
     ]  # type: ignore[arg-type]
     many = pairs * (2 * batch.CHUNK // len(pairs) + 2)
     expected = [grade(response, reference) for response, reference in many]
@@ -51,7 +51,7 @@ def test_batches_on_all_cores_say_the_same_in_order() -> None:
 
 def test_the_residue_is_decided_by_computer_algebra() -> None:
     forget()
-    assert grade_answer(r"\frac12", INTEGRAL).rule == "residue"
+    assert grade_answer(r"\frac12", INTEGRAL).rule == "sympy_fallback"
     assert grade_answer(r"\frac13", INTEGRAL).verdict is Verdict.WRONG
     assert grade_answer(r"\frac{\pi^2}{6}", r"\sum_{n=1}^{\infty} \frac{1}{n^2}").verdict is (
         Verdict.CORRECT
@@ -61,19 +61,19 @@ def test_the_residue_is_decided_by_computer_algebra() -> None:
 def test_a_killed_worker_is_replaced() -> None:
     forget()
     assert grade_answer("1/2", INTEGRAL).verdict is Verdict.CORRECT
-    assert residue._desk.worker is not None
-    residue._desk.worker._process.kill()
+    assert sympy_fallback._desk.worker is not None
+    sympy_fallback._desk.worker._process.kill()
     forget()
     assert grade_answer("1/2", INTEGRAL).verdict is Verdict.UNGRADABLE
     forget()
     assert grade_answer("1/2", INTEGRAL).verdict is Verdict.CORRECT
-    residue._desk.strikes.clear()
+    sympy_fallback._desk.strikes.clear()
 
 
 def test_a_worker_beyond_its_time_is_dead() -> None:
     worker = Worker("grade")
     with pytest.raises(WorkerError, match="in time"):
-        worker.ask({"policies": [], "rows": []}, wall_seconds=0.0)
+        worker.ask({"options_list": [], "rows": []}, wall_seconds=0.0)
     assert worker._process.poll() is not None
 
 
@@ -88,16 +88,16 @@ def test_a_question_beyond_its_cpu_limit_is_ungradable() -> None:
 def test_a_forked_process_has_a_worker_of_its_own() -> None:
     forget()
     grade_answer("1/2", INTEGRAL)
-    assert residue._desk.worker is not None
-    parents = residue._desk.worker._process.pid
+    assert sympy_fallback._desk.worker is not None
+    parents = sympy_fallback._desk.worker._process.pid
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         forget()
         verdict = grade_answer("1/2", INTEGRAL).verdict
-        own = residue._desk.worker
+        own = sympy_fallback._desk.worker
         fine = verdict is Verdict.CORRECT and own is not None and own._process.pid != parents
-        residue.close()
+        sympy_fallback.close()
         os.write(writer, b"yes" if fine else b"no")
         os._exit(0)
     os.waitpid(child, 0)
@@ -109,14 +109,14 @@ def test_a_forked_process_has_a_worker_of_its_own() -> None:
 
 
 def test_a_fork_while_a_thread_asks_does_not_hang() -> None:
-    busy = threading.Thread(target=lambda: residue._desk.lock.acquire(timeout=1))
+    busy = threading.Thread(target=lambda: sympy_fallback._desk.lock.acquire(timeout=1))
     busy.start()
     busy.join()
     child = os.fork()
     if child == 0:
         forget()
         os._exit(0 if grade_answer("1/2", INTEGRAL).verdict is Verdict.CORRECT else 1)
-    residue._desk.lock.release()
+    sympy_fallback._desk.lock.release()
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
 

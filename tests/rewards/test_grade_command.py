@@ -13,7 +13,7 @@ ROWS = [
     {"reference": "1/2", "prediction": "0.5", "equal": True},
     {"reference": "1/2", "prediction": "0.6", "equal": False},
     {"reference": "A cat", "prediction": "a dog", "equal": True},
-    {"reference": "5", "prediction": "5.0", "equal": False, "doubtful": "policy"},
+    {"reference": "5", "prediction": "5.0", "equal": False, "doubtful": "options"},
 ]
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.performance.grading_inputs import hostile
-from rewards import Policy, Verdict, grade, grade_answer
+from rewards import GradingOptions, Verdict, grade, grade_answer
 from rewards.grader import forget
 
 REFERENCES = ("42", "x^2+1", "(0,1)", r"\sin x+\sqrt{2}")
-OURS_ALONE = Policy(residue=False)
+OURS_ALONE = GradingOptions(sympy_fallback=False)
 RIGHT = {("(0,1)", r"\cap"), ("42", r"\boxed{\boxed")}
 """Odd spellings of the reference itself: right where the limits allow to see it."""
 

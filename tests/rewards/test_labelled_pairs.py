@@ -7,10 +7,10 @@ import pytest
 
 from benchmarks.performance.grading_inputs import GAMING, truncations
 from benchmarks.performance.grading_rows import judge, read_rows
-from rewards import Policy, Reference, Verdict, grade_answer
+from rewards import GradingOptions, Reference, Verdict, grade_answer
 
 SUITES = ("math500", "olympiadbench", "minerva_math", "aime24", "aime25", "amc23", "gsm8k_test")
-OURS_ALONE = Policy(residue=False)
+OURS_ALONE = GradingOptions(sympy_fallback=False)
 
 
 def answers(data: Path, suite: str) -> list[str]:

@@ -3,9 +3,9 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards import Policy, Verdict, extract, grade, grade_answer
+from rewards import GradingOptions, Verdict, extract, grade, grade_answer
 
-OURS_ALONE = Policy(residue=False)
+OURS_ALONE = GradingOptions(sympy_fallback=False)
 _SPELLED = (
     r"1 2 0 12 0.5 x y n a A f e i \pi \frac \dfrac { } ( ) [ ] \{ \} + - * / ^ _ = < > \le \cup "
     r"\in \mathbb{R} \pm , ; : | ! ' % \% ^\circ \text{ and or \sqrt \sin \log _{2} \int_0^1 "

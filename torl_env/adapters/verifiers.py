@@ -46,9 +46,8 @@ def shown(execution: Execution) -> str:
 
 def total(grade: Grade, reward: str, calls: int, errors: int, words: str) -> float:
     """The reward of a finished conversation, by a preset of `rewards`."""
-    attempt = Attempt(
-        grade.verdict, tool_calls=calls, tool_errors=errors, boxed=rewards.extract(words).boxed
-    )
+    boxed = rewards.extract(words).boxed if grade.boxed is None else grade.boxed
+    attempt = Attempt(grade.verdict, tool_calls=calls, tool_errors=errors, boxed=boxed)
     return float(rewards.reward(reward).score(attempt).total)
 
 

@@ -2,8 +2,15 @@
 
 from fractions import Fraction
 
-from rewards.equality.expressions import Apply, Constant, Expression, Number, negate, quotient
-from rewards.equality.vocabulary import names
+from rewards.equality.syntax.vocabulary import names
+from rewards.equality.values.expressions import (
+    Apply,
+    Constant,
+    Expression,
+    Number,
+    negate,
+    quotient,
+)
 from rewards.errors import UnreadableError
 
 _TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh")

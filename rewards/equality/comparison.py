@@ -14,7 +14,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Comparison:
     """The outcome of one comparison."""
 
     outcome: Outcome
@@ -27,25 +27,25 @@ class Finding:
         return self.outcome is Outcome.EQUAL
 
 
-def equal(rule: str) -> Finding:
+def equal(rule: str) -> Comparison:
     """The two are equal by this rule."""
-    return Finding(Outcome.EQUAL, rule)
+    return Comparison(Outcome.EQUAL, rule)
 
 
-def different(rule: str, detail: str = "") -> Finding:
+def different(rule: str, detail: str = "") -> Comparison:
     """The two differ by this rule."""
-    return Finding(Outcome.DIFFERENT, rule, detail)
+    return Comparison(Outcome.DIFFERENT, rule, detail)
 
 
-def undecided(rule: str, detail: str = "") -> Finding:
+def undecided(rule: str, detail: str = "") -> Comparison:
     """This rule cannot tell."""
-    return Finding(Outcome.UNDECIDED, rule, detail)
+    return Comparison(Outcome.UNDECIDED, rule, detail)
 
 
-def any_of(findings: Iterable[Finding], otherwise: Finding) -> Finding:
+def any_of(results: Iterable[Comparison], otherwise: Comparison) -> Comparison:
     """The first that is equal; else one that is undecided; else `otherwise`."""
     doubt = None
-    for finding in findings:
+    for finding in results:
         if finding.outcome is Outcome.EQUAL:
             return finding
         if finding.outcome is Outcome.UNDECIDED:
@@ -53,10 +53,10 @@ def any_of(findings: Iterable[Finding], otherwise: Finding) -> Finding:
     return doubt or otherwise
 
 
-def all_of(findings: Iterable[Finding], rule: str) -> Finding:
+def all_of(results: Iterable[Comparison], rule: str) -> Comparison:
     """Equal if all are; different as soon as one is."""
     doubt = None
-    for finding in findings:
+    for finding in results:
         if finding.outcome is Outcome.DIFFERENT:
             return finding
         if finding.outcome is Outcome.UNDECIDED:

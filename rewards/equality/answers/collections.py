@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from rewards.equality import limits
-from rewards.equality.expressions import Apply, Expression, choices, walk
-from rewards.equality.findings import Finding, Outcome, all_of, different, equal
-from rewards.equality.values import Chain, Group, Labelled, Quantity, Row, Value
+from rewards.equality.comparison import Comparison, Outcome, all_of, different, equal
+from rewards.equality.values.expressions import Apply, Expression, choices, walk
+from rewards.equality.values.kinds import Chain, Group, Labelled, Quantity, Row, Value
 from rewards.errors import LimitHitError
-from rewards.policy import Policy
+from rewards.grading_options import GradingOptions
 
 
 class Compares(Protocol):
     """What compares the members."""
 
-    policy: Policy
+    options: GradingOptions
 
-    def compare(self, reference: Value, answer: Value) -> Finding:
+    def compare(self, reference: Value, answer: Value) -> Comparison:
         """Whether one member says what the other says."""
         ...
 
@@ -53,7 +53,7 @@ def flatten(value: Value) -> tuple[Value, ...]:
     return tuple(out)
 
 
-def equal_rows(by: Compares, reference: Row, answer: Row) -> Finding:
+def equal_rows(by: Compares, reference: Row, answer: Row) -> Comparison:
     """Tuples and intervals: same brackets, same members in the same order."""
     ours, theirs = expand(reference), expand(answer)
     if len(ours) > 1 or len(theirs) > 1:
@@ -66,18 +66,20 @@ def equal_rows(by: Compares, reference: Row, answer: Row) -> Finding:
     return all_of((by.compare(a, b) for a, b in pairs), "tuple")
 
 
-def equal_groups(by: Compares, reference: tuple[Value, ...], answer: tuple[Value, ...]) -> Finding:
+def equal_groups(
+    by: Compares, reference: tuple[Value, ...], answer: tuple[Value, ...]
+) -> Comparison:
     """Lists and sets: a one-to-one matching of members, in any order; repetitions count."""
     if len(reference) != len(answer):
         return different("count_differs", f"{len(answer)} members for {len(reference)}")
-    if by.policy.ordered_lists or _named_apart(reference) != _named_apart(answer):
+    if by.options.ordered_lists or _named_apart(reference) != _named_apart(answer):
         pairs = zip(reference, answer, strict=True)
         return all_of((by.compare(a, b) for a, b in pairs), "list")
     return _match(by, list(reference), list(answer))
 
 
-def _match(by: Compares, reference: list[Value], answer: list[Value]) -> Finding:
-    doubt: Finding | None = None
+def _match(by: Compares, reference: list[Value], answer: list[Value]) -> Comparison:
+    doubt: Comparison | None = None
     for item in list(reference):
         if item in answer:
             answer.remove(item)

@@ -2,7 +2,7 @@
 
 import math
 
-from rewards.equality.expressions import Apply, Constant, Expression, Number
+from rewards.equality.values.expressions import Apply, Constant, Expression, Number
 
 _TOLERANCE = 1e-9
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
-from rewards.equality.parser import PYTHON_NUMBERS
-from rewards.equality.tokens import COMMAND, NAME, OPERATOR, WORD, Token
+from rewards.equality.syntax.parser import PYTHON_NUMBERS
+from rewards.equality.syntax.tokens import COMMAND, NAME, OPERATOR, WORD, Token
 
 Tokens = Sequence[Token]
 RELATIONS = frozenset({"=", "≈", "!=", "<", ">", "<=", ">="})

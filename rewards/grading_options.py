@@ -52,7 +52,7 @@ class Boxes(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class GradingOptions:
     """How to judge where sources disagree; a compiled reference remembers it."""
 
     percent: Percent = Percent.EITHER
@@ -84,7 +84,7 @@ class Policy:
     boxes: Boxes = Boxes.PARAGRAPH
     over_limit_is_wrong: bool = False
     """An answer beyond the limits is WRONG instead of UNGRADABLE."""
-    residue: bool = True
+    sympy_fallback: bool = True
     """Ask the sympy worker where our own rules cannot decide; else that is UNGRADABLE."""
 
     def __post_init__(self) -> None:
@@ -98,4 +98,4 @@ class Policy:
             object.__setattr__(self, name, kind(getattr(self, name)))
 
 
-DEFAULT = Policy()
+DEFAULT = GradingOptions()

@@ -10,7 +10,7 @@ import os
 import threading
 from collections import Counter
 
-from rewards.equality.expressions import Expression
+from rewards.equality.values.expressions import Expression
 from rewards.workers.process import Worker, WorkerError
 from rewards.workers.trees import to_plain
 
@@ -36,7 +36,7 @@ class _Desk:
             if self.strikes[key] >= _STRIKES:
                 return None
             if self.worker is None:
-                self.worker = Worker("residue", CPU_SECONDS, MEMORY_MB)
+                self.worker = Worker("sympy_fallback", CPU_SECONDS, MEMORY_MB)
             try:
                 result = self.worker.ask(question, WALL_SECONDS)
             except WorkerError:

@@ -11,8 +11,8 @@ from functools import reduce
 from typing import TypeAlias
 
 from rewards.equality import limits
-from rewards.equality.exact import UndefinedError
-from rewards.equality.expressions import BINDERS, Apply, Constant, Expression, Number, Symbol
+from rewards.equality.numbers.exact import UndefinedError
+from rewards.equality.values.expressions import BINDERS, Apply, Constant, Expression, Number, Symbol
 from rewards.errors import LimitHitError
 
 Monomial: TypeAlias = tuple[tuple[str, Fraction], ...]

@@ -8,9 +8,9 @@ import re
 import unicodedata
 
 from rewards.equality import limits
-from rewards.equality.vocabulary import GREEK_LETTERS, NUMERALS, UNICODE
+from rewards.equality.syntax.vocabulary import GREEK_LETTERS, NUMERALS, UNICODE
 from rewards.errors import LimitHitError, UnreadableError
-from rewards.policy import Policy
+from rewards.grading_options import GradingOptions
 
 _TABLE = str.maketrans(
     {**UNICODE, **{letter: f"\\{name} " for letter, name in GREEK_LETTERS.items()}}
@@ -38,12 +38,12 @@ _SUPERSCRIPT_DIGITS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
 _FOLD_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 
 
-def normalise(text: str, policy: Policy, join_commas: bool = True) -> str:
+def normalise(text: str, options: GradingOptions, join_commas: bool = True) -> str:
     """The text in one spelling.
 
     Args:
         text: An answer as written.
-        policy: For decimal commas and control characters.
+        options: For decimal commas and control characters.
         join_commas: Read `1,234` as one number and not as a list.
 
     Raises:
@@ -60,7 +60,7 @@ def normalise(text: str, policy: Policy, join_commas: bool = True) -> str:
     if "." in text:
         text = _MODULE.sub("", text)
     if not text.isascii() or not text.isprintable():
-        text = _fold(text, policy)
+        text = _fold(text, options)
     if "\\\\" in text:
         pattern = _ESCAPED_COMMAND if "\\begin" in text else _OVER_ESCAPED
         text = pattern.sub(r"\\", text)
@@ -68,15 +68,15 @@ def normalise(text: str, policy: Policy, join_commas: bool = True) -> str:
         text = _DEGREE.sub(r"\\degree ", text)
     if "<su" in text:
         text = _SUPERSCRIPT.sub(lambda m: f"{'^' if m[1] == 'sup' else '_'}{{{m[2]}}}", text)
-    if policy.decimal_comma:
+    if options.decimal_comma:
         text = _DECIMAL_COMMA.sub(".", text)
     text = _GROUPED.sub(lambda m: _join(m, join_commas), text)
     return _ORDINAL.sub("", text)
 
 
-def _fold(text: str, policy: Policy) -> str:
+def _fold(text: str, options: GradingOptions) -> str:
     if _CONTROL.search(text):
-        if not policy.control_characters:
+        if not options.control_characters:
             raise UnreadableError("control_character", "holds a control character or a surrogate")
         text = _CONTROL.sub("", text)
     text = _SUPERSCRIPT_DIGITS.sub(lambda m: f"^{{{m[0].translate(_FOLD_DIGITS)}}}", text)

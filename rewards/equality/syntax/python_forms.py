@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from rewards.equality.tokens import OPERATOR, Token
-from rewards.equality.values import (
+from rewards.equality.syntax.tokens import OPERATOR, Token
+from rewards.equality.syntax.vocabulary import PYTHON_RELATIONS
+from rewards.equality.values.kinds import (
     Chain,
     Group,
     Matrix,
@@ -11,7 +12,6 @@ from rewards.equality.values import (
     SetOperation,
     Value,
 )
-from rewards.equality.vocabulary import PYTHON_RELATIONS
 
 Tokens = Sequence[Token]
 _SETS = {"Union": "∪", "Intersection": "∩", "Complement": "setminus"}

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from rewards.equality.arithmetic import (
+from rewards.equality.comparison import Comparison, Outcome, different, equal, undecided
+from rewards.equality.numbers.arithmetic import (
     COMPLEX,
     DIGITS,
     REAL,
@@ -12,9 +13,17 @@ from rewards.equality.arithmetic import (
     NoValueError,
     long_arithmetic,
 )
-from rewards.equality.canonical import NoFormError, canonical, is_pure
-from rewards.equality.exact import UndefinedError, exact
-from rewards.equality.expressions import (
+from rewards.equality.numbers.canonical import NoFormError, canonical, is_pure
+from rewards.equality.numbers.exact import UndefinedError, exact
+from rewards.equality.numbers.magnitude import surely_differ
+from rewards.equality.numbers.numeric import (
+    POINTS,
+    Evaluator,
+    is_complex,
+    points,
+    probe,
+)
+from rewards.equality.values.expressions import (
     INFINITY,
     MINUS_INFINITY,
     Apply,
@@ -24,15 +33,6 @@ from rewards.equality.expressions import (
     symbols,
     walk,
 )
-from rewards.equality.findings import Finding, Outcome, different, equal, undecided
-from rewards.equality.magnitude import surely_differ
-from rewards.equality.numeric import (
-    POINTS,
-    Evaluator,
-    is_complex,
-    points,
-    probe,
-)
 from rewards.errors import LimitHitError, UnreadableError
 
 AGREEMENTS = 4
@@ -41,7 +41,7 @@ _LONG_BUDGET = 1_500
 _AGREED = 1e-40
 
 
-def same(ours: Expression, theirs: Expression, real_odd_roots: bool = True) -> Finding:
+def same(ours: Expression, theirs: Expression, real_odd_roots: bool = True) -> Comparison:
     """Compare two expressions by value.
 
     Raises:
@@ -63,7 +63,7 @@ def same(ours: Expression, theirs: Expression, real_odd_roots: bool = True) -> F
 
 def _same(
     ours: Expression, theirs: Expression, names: frozenset[str], real_odd_roots: bool
-) -> Finding:
+) -> Comparison:
     if not names:
         try:
             return _same_value(ours, theirs, real_odd_roots)
@@ -71,7 +71,7 @@ def _same(
             if surely_differ(ours, theirs):
                 return different("magnitude_differs", "the logarithms differ")
             raise
-    return _Comparison(ours, theirs, names, real_odd_roots).decide()
+    return _NumericTest(ours, theirs, names, real_odd_roots).decide()
 
 
 def has_plain_log(node: Expression) -> bool:
@@ -89,24 +89,24 @@ def decimal_log(node: Expression) -> Expression:
     return Apply(node.operation, arguments)
 
 
-def _same_value(ours: Expression, theirs: Expression, real_odd_roots: bool) -> Finding:
+def _same_value(ours: Expression, theirs: Expression, real_odd_roots: bool) -> Comparison:
     try:
         a, b = exact(ours, real_odd_roots), exact(theirs, real_odd_roots)
     except UndefinedError:
         return different("undefined", "one of them divides by zero")
     if a is not None and b is not None:
         return equal("value_exact") if a == b else different("value_differs")
-    return _Comparison(ours, theirs, frozenset(), real_odd_roots).decide()
+    return _NumericTest(ours, theirs, frozenset(), real_odd_roots).decide()
 
 
 @dataclass(slots=True)
-class _Comparison:
+class _NumericTest:
     ours: Expression
     theirs: Expression
     names: frozenset[str]
     real_odd_roots: bool
 
-    def decide(self) -> Finding:
+    def decide(self) -> Comparison:
         agreed = self.doubles(0)
         if agreed is False:
             return different("value_differs")
@@ -119,7 +119,7 @@ class _Comparison:
                     return different("value_differs")
         return self.long()
 
-    def forms(self) -> Finding | None:
+    def forms(self) -> Comparison | None:
         """Proof by canonical form, if both have one."""
         try:
             a = canonical(self.ours, self.real_odd_roots)
@@ -158,7 +158,7 @@ class _Comparison:
             return [COMPLEX]
         return [REAL] if self.names else [REAL, COMPLEX]
 
-    def long(self) -> Finding:
+    def long(self) -> Comparison:
         """Agreement to many digits at several points."""
         agreements = 0
         limit: LimitHitError | None = None

@@ -10,17 +10,9 @@ Division and juxtaposition bind from the left, so `1/3p` is p/3 and `3/2(y+5)` i
 from collections.abc import Sequence
 from fractions import Fraction
 
-from rewards.equality.application import Application
-from rewards.equality.expressions import (
-    Apply,
-    Constant,
-    Expression,
-    Number,
-    Symbol,
-    negate,
-    quotient,
-)
-from rewards.equality.tokens import (
+from rewards.equality import limits
+from rewards.equality.syntax.functions import apply_function, determinant
+from rewards.equality.syntax.tokens import (
     COMMAND,
     CONSTANT,
     FUNCTION,
@@ -30,8 +22,20 @@ from rewards.equality.tokens import (
     WORD,
     Token,
 )
-from rewards.equality.vocabulary import names
-from rewards.errors import UnreadableError
+from rewards.equality.syntax.vocabulary import names
+from rewards.equality.values.expressions import (
+    HALF,
+    ONE,
+    TWO,
+    Apply,
+    Constant,
+    Expression,
+    Number,
+    Symbol,
+    negate,
+    quotient,
+)
+from rewards.errors import LimitHitError, UnreadableError
 
 _CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
 _SIGNS = ("+", "-", "±", "∓")
@@ -42,6 +46,9 @@ _CALLABLE = frozenset("fghFGH") | {"phi", "Phi", "varphi", "psi", "Psi"}
 _CALLABLE_IF_PLAIN = frozenset("pqrstuvwyPQRSTUVWNAMI")
 PYTHON_NUMBERS = names("Rational Fraction Integer Float Decimal")
 _BIG_OPERATORS = {"sum": "sum", "prod": "product"}
+
+
+END = Token("end", "")
 
 
 def parse(tokens: Sequence[Token]) -> Expression:
@@ -60,7 +67,57 @@ def parse(tokens: Sequence[Token]) -> Expression:
     return node
 
 
-class _Parser(Application):
+class _Parser:
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self.tokens = tokens
+        self.position = 0
+        self.depth = 0
+        self.bars = 0
+
+    def peek(self, ahead: int = 0) -> Token:
+        """The token so many places ahead; `END` behind the last."""
+        index = self.position + ahead
+        return self.tokens[index] if index < len(self.tokens) else END
+
+    def next(self) -> Token:
+        """The token here; the place moves on."""
+        token = self.peek()
+        self.position += 1
+        return token
+
+    def at(self, *texts: str) -> bool:
+        """Whether one of these operators stands here."""
+        if self.position >= len(self.tokens):
+            return False
+        token = self.tokens[self.position]
+        return token[1] in texts and token[0] == OPERATOR  # by index: this is the hottest line
+
+    def expect(self, text: str) -> None:
+        """Goes over a token that must be there. Raises `UnreadableError`."""
+        token = self.next()
+        if token.text != text:
+            raise UnreadableError("syntax", f"expected {text!r}, found {token.text!r}")
+
+    def descend(self) -> None:
+        """Goes one level deeper. Raises `LimitHitError`."""
+        self.depth += 1
+        if self.depth > limits.DEPTH:
+            raise LimitHitError("limit_depth", f"nested more than {limits.DEPTH} deep")
+
+    def raw(self) -> str:
+        """The text of one group, as a name."""
+        if not self.at("{"):
+            return self.next().text
+        depth, out = 0, list[str]()
+        while self.position < len(self.tokens):
+            text = self.next().text
+            depth += (text == "{") - (text == "}")
+            if depth == 0:
+                return "".join(out)
+            if not (text == "{" and depth == 1):
+                out.append(text)
+        raise UnreadableError("unbalanced", "a brace never closes")
+
     def sum(self) -> Expression:
         self.descend()
         parts = [self.signed_product()]
@@ -365,3 +422,128 @@ class _Parser(Application):
         if name == "lim":
             return self.limit()
         raise UnreadableError("syntax", f"no rule for \\{name}")
+
+    def function(self, name: str) -> Expression:
+        """A function's base, exponent and arguments, behind its name."""
+        if name == "sqrt":
+            return self.root()
+        base = exponent = None
+        while self.at("_", "^"):
+            if self.next().text == "_":
+                base = self.argument()
+            else:
+                exponent = self.argument(exponent=True)
+        if (name in ("max", "min", "gcd", "lcm") and self.at("\\{")) or self.at("(", "[", "{"):
+            arguments = self.bracketed_arguments()
+        else:
+            arguments = (self.bare_argument(),)
+        return apply_function(name, arguments, base, exponent)
+
+    def root(self) -> Expression:
+        """A root, with its index where there is one."""
+        index: Expression = TWO
+        if self.at("["):
+            self.next()
+            index = self.sum()
+            self.expect("]")
+        if self.at("("):
+            arguments = self.bracketed_arguments()
+            node = arguments[0]
+            if len(arguments) != 1:
+                raise UnreadableError("syntax", "a root of several numbers")
+        else:
+            node = self.argument()
+        return Apply("pow", (node, HALF if index is TWO else Apply("inv", (index,))))
+
+    def bare_argument(self) -> Expression:
+        r"""What a function without brackets applies to: `\sin 2x\cos x` stops at the cosine."""
+        self.descend()
+        parts = [self.signed()]
+        while self.peek().kind in (NUMBER, NAME, CONSTANT) or (
+            self.peek().kind == COMMAND and self.peek().text == "frac"
+        ):
+            parts.append(self.power())
+        self.depth -= 1
+        return parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
+
+    def big_operator(self, operation: str) -> Expression:
+        """A sum or product over one variable from a lower to an upper bound."""
+        self.expect("_")
+        self.expect("{")
+        variable = self.next()
+        if variable.kind not in (NAME, CONSTANT):
+            raise UnreadableError("syntax", "no summation variable")
+        self.expect("=")
+        low = self.sum()
+        self.expect("}")
+        self.expect("^")
+        high = self.argument(exponent=True)
+        return Apply(operation, (Symbol(variable.text), low, high, self.product()))
+
+    def integral(self) -> Expression:
+        """A definite integral; its variable is the one behind the last d."""
+        bounds = list[Expression]()
+        for mark in ("_", "^"):
+            self.expect(mark)
+            bounds.append(self.argument() if self.at("{") else self.signed_atom())
+        end, inside = self.position, 1
+        while end < len(self.tokens):
+            inside += self.tokens[end].kind == COMMAND and self.tokens[end].text == "int"
+            inside -= self.is_differential(end)
+            if inside == 0:
+                break
+            end += 1
+        if end >= len(self.tokens):
+            raise UnreadableError("syntax", "an integral without its variable")
+        variable = Symbol(self.tokens[end + 1].text)
+        inner = type(self)(self.tokens[self.position : end])
+        inner.depth = self.depth
+        body = inner.sum() if end > self.position else ONE
+        if inner.position < end - self.position:
+            raise UnreadableError("syntax", "an integrand that does not end at its variable")
+        self.position = end + 2
+        return Apply("integral", (variable, *bounds, body))
+
+    def is_differential(self, index: int) -> bool:
+        """Whether `dx` stands at this index."""
+        following = self.tokens[index + 1] if index + 1 < len(self.tokens) else END
+        return self.tokens[index].text == "d" and following.kind == NAME
+
+    def limit(self) -> Expression:
+        r"""A limit; `\to` stands between the variable and the point."""
+        self.expect("_")
+        self.expect("{")
+        variable = self.next()
+        arrow = self.next()
+        if variable.kind != NAME or arrow.text not in ("to", "rightarrow", "->"):
+            raise UnreadableError("syntax", "a limit without a variable and a point")
+        point = self.sum()
+        if self.at("^"):
+            raise UnreadableError("syntax", "a one-sided limit")
+        self.expect("}")
+        return Apply("limit", (Symbol(variable.text), point, point, self.product()))
+
+    def determinant(self, environment: str) -> Expression:
+        """The value of a small matrix between bars."""
+        if environment not in ("vmatrix", "Vmatrix"):
+            raise UnreadableError("syntax", "a matrix inside an expression")
+        rows: list[list[Expression]] = [[]]
+        while True:
+            rows[-1].append(self.sum())
+            text = self.next().text
+            if text == "newline":
+                rows.append([])
+            elif text != "&":
+                break
+        if text != f"end {environment}" or any(len(row) != len(rows) for row in rows):
+            raise UnreadableError("syntax", "a determinant that is not square")
+        if len(rows) > 4:
+            raise LimitHitError("limit_determinant", "a determinant larger than four by four")
+        return determinant(rows)
+
+    def signed_atom(self) -> Expression:
+        """A bound that is not in braces."""
+        if self.at("-"):
+            self.next()
+            return negate(self.atom())
+        return self.atom()

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from rewards.equality.findings import Finding, different, equal
-from rewards.equality.tokens import CONSTANT, NAME, OPERATOR, WORD, Token
-from rewards.equality.values import Text
+from rewards.equality.comparison import Comparison, different, equal
+from rewards.equality.syntax.tokens import CONSTANT, NAME, OPERATOR, WORD, Token
+from rewards.equality.values.kinds import Text
 
 _SYNONYMS = {
     "true": "yes",
@@ -35,7 +35,7 @@ def phrase(text: Text) -> str:
     return _SYNONYMS.get(said, said)
 
 
-def equal_texts(reference: Text, answer: Text) -> Finding:
+def equal_texts(reference: Text, answer: Text) -> Comparison:
     """Whether two phrases say the same; yes and no may be followed by an explanation."""
     ours, theirs = phrase(reference), phrase(answer)
     if ours == theirs and ours:

@@ -1,8 +1,8 @@
-"""Every switch of the policy, in its default and in its other position."""
+"""Every switch of the options, in its default and in its other position."""
 
 import pytest
 
-from rewards import Policy, Verdict, grade, grade_answer
+from rewards import GradingOptions, Verdict, grade, grade_answer
 
 RIGHT, WRONG, UNGRADABLE = Verdict.CORRECT, Verdict.WRONG, Verdict.UNGRADABLE
 
@@ -25,7 +25,7 @@ SWITCHES = [
     ("control characters", "42", "42\x00", {"control_characters": True}, WRONG, RIGHT),
     ("words", r"\text{Even}", "even.", {"words": False}, RIGHT, WRONG),
     ("limits", "42", "1" * 5000 + "x", {"over_limit_is_wrong": True}, UNGRADABLE, WRONG),
-    ("residue", r"\int_0^1 x\,dx", r"\frac12", {"residue": False}, RIGHT, UNGRADABLE),
+    ("sympy_fallback", r"\int_0^1 x\,dx", r"\frac12", {"sympy_fallback": False}, RIGHT, UNGRADABLE),
 ]
 
 
@@ -38,7 +38,7 @@ def test_switch(
     reference: str, answer: str, other: dict[str, object], by_default: Verdict, otherwise: Verdict
 ) -> None:
     assert grade_answer(answer, reference).verdict is by_default
-    assert grade_answer(answer, reference, Policy(**other)).verdict is otherwise  # type: ignore[arg-type]
+    assert grade_answer(answer, reference, GradingOptions(**other)).verdict is otherwise  # type: ignore[arg-type]
 
 
 HEDGE = r"either $\boxed{41}$ or $\boxed{42}$"
@@ -46,7 +46,7 @@ HEDGE = r"either $\boxed{41}$ or $\boxed{42}$"
 
 def test_boxes_of_one_paragraph_must_agree() -> None:
     assert grade(HEDGE, "42").rule == "multiple_candidates"
-    assert grade(HEDGE, "42", Policy(boxes="last")).verdict is RIGHT  # type: ignore[arg-type]
+    assert grade(HEDGE, "42", GradingOptions(boxes="last")).verdict is RIGHT  # type: ignore[arg-type]
 
 
 def test_boxes_of_one_paragraph_may_be_a_list() -> None:
@@ -65,4 +65,4 @@ def test_a_later_paragraph_revises_an_earlier_one() -> None:
 
 def test_a_policy_refuses_what_is_no_choice() -> None:
     with pytest.raises(ValueError, match="hundredths"):
-        Policy(percent="hundredths")  # type: ignore[arg-type]
+        GradingOptions(percent="hundredths")  # type: ignore[arg-type]

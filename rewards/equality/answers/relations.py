@@ -13,12 +13,21 @@ r"""Equations, assignments, chains of equalities, inequalities in several variab
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.equality.arithmetic import (
+from rewards.equality.comparison import Comparison, Outcome, different, equal, undecided
+from rewards.equality.numbers.arithmetic import (
     ImpreciseError,
     NoValueError,
     long_arithmetic,
 )
-from rewards.equality.expressions import (
+from rewards.equality.numbers.identity import AGREEMENTS, same
+from rewards.equality.numbers.numeric import (
+    POINTS,
+    Evaluator,
+    points,
+    probe,
+)
+from rewards.equality.numbers.scalars import equal_scalars, number
+from rewards.equality.values.expressions import (
     Apply,
     Expression,
     Symbol,
@@ -27,18 +36,9 @@ from rewards.equality.expressions import (
     rename,
     symbols,
 )
-from rewards.equality.findings import Finding, Outcome, different, equal, undecided
-from rewards.equality.identity import AGREEMENTS, same
-from rewards.equality.numeric import (
-    POINTS,
-    Evaluator,
-    points,
-    probe,
-)
-from rewards.equality.scalars import equal_scalars, number
-from rewards.equality.values import Chain, Quantity, Ratio, Row, Text, Value
+from rewards.equality.values.kinds import Chain, Quantity, Ratio, Row, Text, Value
 from rewards.errors import UnreadableError
-from rewards.policy import Policy
+from rewards.grading_options import GradingOptions
 
 _OF_NAMES = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "ln", "abs"])
 _CHANGES = (Symbol("Delta"), Symbol("delta"))
@@ -106,9 +106,9 @@ def _is_derivative(node: Apply) -> bool:
     )
 
 
-def answer_of(chain: Chain, policy: Policy) -> Answer | None:
+def answer_of(chain: Chain, options: GradingOptions) -> Answer | None:
     """What a chain of `=` and `≈` gives; `None` if it is an equation or contradicts itself."""
-    if not policy.assignment or not set(chain.operators) <= {"=", "≈"}:
+    if not options.assignment or not set(chain.operators) <= {"=", "≈"}:
         return None
     parts, operators = list(chain.parts), list(chain.operators)
     name: Expression | None = None
@@ -121,19 +121,19 @@ def answer_of(chain: Chain, policy: Policy) -> Answer | None:
         head = parts.pop()
         operators.pop()
         name = head.expression if isinstance(head, Quantity) else name
-    if policy.consistent_chains and not _consistent(parts, operators):
+    if options.consistent_chains and not _consistent(parts, operators):
         return None
     value = parts[operators.index("≈")] if "≈" in operators else parts[-1]
     return Answer(value, name)
 
 
-def is_contradiction(chain: Chain, policy: Policy) -> bool:
+def is_contradiction(chain: Chain, options: GradingOptions) -> bool:
     """Whether numbers without variables are called equal that are not."""
     return (
-        policy.consistent_chains
+        options.consistent_chains
         and set(chain.operators) <= {"=", "≈"}
         and not any(_free(part) for part in chain.parts)
-        and answer_of(chain, policy) is None
+        and answer_of(chain, options) is None
     )
 
 
@@ -154,10 +154,10 @@ def _consistent(parts: list[Value], operators: list[str]) -> bool:
             continue
         if symbols(left.expression) or symbols(right.expression):
             return False
-        policy = Policy()
-        if equal_scalars(left.expression, right.expression, policy).equal:
+        options = GradingOptions()
+        if equal_scalars(left.expression, right.expression, options).equal:
             continue
-        if equal_scalars(right.expression, left.expression, policy).equal:
+        if equal_scalars(right.expression, left.expression, options).equal:
             continue
         if operator != "≈":
             return False
@@ -173,7 +173,7 @@ def _as_quotient(value: Value) -> Value:
     return value
 
 
-def equal_equations(ours: Chain, theirs: Chain, policy: Policy) -> Finding:
+def equal_equations(ours: Chain, theirs: Chain, options: GradingOptions) -> Comparison:
     """Whether two equations, or two inequalities, say the same."""
     if len(ours.parts) == 2 == len(theirs.parts) and _quantities(ours) and _quantities(theirs):
         a, b = _as_function(ours), _as_function(theirs)
@@ -183,13 +183,13 @@ def equal_equations(ours: Chain, theirs: Chain, policy: Policy) -> Finding:
         found = _proportional(a, b, positive=kinds[0] in ("<", "<="))
         if found.outcome is not Outcome.DIFFERENT:
             return found
-    first, second = answer_of(ours, policy), answer_of(theirs, policy)
+    first, second = answer_of(ours, options), answer_of(theirs, options)
     if first is not None and second is not None:
-        return equal_answers(first, second, policy)
+        return equal_answers(first, second, options)
     return different("equation_differs")
 
 
-def equal_answers(ours: Answer, theirs: Answer, policy: Policy) -> Finding:
+def equal_answers(ours: Answer, theirs: Answer, options: GradingOptions) -> Comparison:
     """Whether two named values agree, in name too unless one of them is a function."""
     if not isinstance(ours.value, Quantity) or not isinstance(theirs.value, Quantity):
         return undecided("structured")
@@ -201,7 +201,7 @@ def equal_answers(ours: Answer, theirs: Answer, policy: Policy) -> Finding:
         if names is None or any(new in free and new not in names for new in names.values()):
             return different("name_differs", "the two sides name different quantities")
         b = rename(b, names)
-    return equal_scalars(a, b, policy)
+    return equal_scalars(a, b, options)
 
 
 def _renaming(left: Expression, right: Expression) -> dict[str, str] | None:
@@ -242,7 +242,7 @@ def _as_function(chain: Chain) -> Expression:
     return difference(right, left) if chain.operators[0][0] == "<" else difference(left, right)
 
 
-def _proportional(a: Expression, b: Expression, positive: bool) -> Finding:
+def _proportional(a: Expression, b: Expression, positive: bool) -> Comparison:
     """Whether a is a constant multiple of b, not zero, and above zero if `positive`."""
     names = symbols(a)
     if not names or names != symbols(b):

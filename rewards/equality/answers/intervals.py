@@ -4,20 +4,28 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from rewards.equality.expressions import (
+from rewards.equality.answers.collections import expand
+from rewards.equality.comparison import Comparison, all_of, different
+from rewards.equality.numbers.scalars import equal_scalars, number
+from rewards.equality.syntax.token_spans import ORDERINGS
+from rewards.equality.values.expressions import (
     INFINITY,
     MINUS_INFINITY,
     Expression,
     Symbol,
     symbols,
 )
-from rewards.equality.findings import Finding, all_of, different
-from rewards.equality.members import expand
-from rewards.equality.scalars import equal_scalars, number
-from rewards.equality.shapes import as_interval
-from rewards.equality.slices import ORDERINGS
-from rewards.equality.values import Chain, Group, Quantity, Reals, Row, SetOperation, Value
-from rewards.policy import Policy
+from rewards.equality.values.kinds import (
+    Chain,
+    Group,
+    Quantity,
+    Reals,
+    Row,
+    SetOperation,
+    Value,
+    as_interval,
+)
+from rewards.grading_options import GradingOptions
 
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _MAX_SPANS = 100
@@ -47,17 +55,17 @@ def region(value: Value) -> Region | None:
     return _merged(spans)
 
 
-def equal_regions(ours: Region, theirs: Region, policy: Policy) -> Finding:
+def equal_regions(ours: Region, theirs: Region, options: GradingOptions) -> Comparison:
     """Whether two sets have the same spans with the same ends."""
     if len(ours) != len(theirs):
         return different("region_differs", f"{len(ours)} intervals against {len(theirs)}")
-    findings = list[Finding]()
+    results = list[Comparison]()
     for a, b in zip(ours, theirs, strict=True):
         if (a.closed_low, a.closed_high) != (b.closed_low, b.closed_high):
             return different("open_closed_differs", "an end belongs to one of the sets only")
-        findings.append(equal_scalars(a.low, b.low, policy))
-        findings.append(equal_scalars(a.high, b.high, policy))
-    return all_of(findings, "region")
+        results.append(equal_scalars(a.low, b.low, options))
+        results.append(equal_scalars(a.high, b.high, options))
+    return all_of(results, "region")
 
 
 def ordering_variable(value: Value) -> Expression | None:

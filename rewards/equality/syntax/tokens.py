@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from rewards.equality import limits
-from rewards.equality.vocabulary import (
+from rewards.equality.syntax.vocabulary import (
     COMMANDS,
     CONSTANTS,
     FUNCTIONS,

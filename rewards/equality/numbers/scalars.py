@@ -1,4 +1,4 @@
-r"""Equality of single quantities, with the policies on percent, degrees and decimals.
+r"""Equality of single quantities, with the options_list on percent, degrees and decimals.
 
 | reference     | answer               | equal | rule                                           |
 | ------------- | -------------------- | ----- | ---------------------------------------------- |
@@ -15,15 +15,23 @@ r"""Equality of single quantities, with the policies on percent, degrees and dec
 from fractions import Fraction
 from typing import Any
 
-from rewards.equality.arithmetic import (
+from rewards.equality.comparison import Comparison, any_of, different, equal
+from rewards.equality.numbers.arithmetic import (
     COMPLEX,
     REAL,
     ImpreciseError,
     NoValueError,
     long_arithmetic,
 )
-from rewards.equality.exact import exact
-from rewards.equality.expressions import (
+from rewards.equality.numbers.exact import exact
+from rewards.equality.numbers.identity import same
+from rewards.equality.numbers.numeric import (
+    POINTS,
+    Evaluator,
+    is_complex,
+    probe,
+)
+from rewards.equality.values.expressions import (
     Apply,
     Expression,
     Number,
@@ -32,38 +40,30 @@ from rewards.equality.expressions import (
     is_decimal,
     symbols,
 )
-from rewards.equality.findings import Finding, any_of, different, equal
-from rewards.equality.identity import same
-from rewards.equality.numeric import (
-    POINTS,
-    Evaluator,
-    is_complex,
-    probe,
-)
 from rewards.errors import LimitHitError, UnreadableError
-from rewards.policy import Bases, Degrees, Percent, Policy
+from rewards.grading_options import Bases, Degrees, GradingOptions, Percent
 
 _PRINTED_DOUBLE = 12
 """Significant digits from which a decimal is taken for a printed double."""
 _SAFE_INTEGER = Fraction(1, 10**6)
 
 
-def equal_scalars(reference: Expression, answer: Expression, policy: Policy) -> Finding:
+def equal_scalars(reference: Expression, answer: Expression, options: GradingOptions) -> Comparison:
     """Whether an answer is the quantity asked for."""
     if _based(reference) or _based(answer):
-        if policy.bases is Bases.REQUIRED or (_based(reference) and _based(answer)):
+        if options.bases is Bases.REQUIRED or (_based(reference) and _based(answer)):
             return _equal_based(reference, answer)
         reference, answer = _without_base(reference), _without_base(answer)
-    findings = [same(reference, answer, policy.real_odd_roots)]
-    if not findings[0].equal:
-        findings += [
-            same(a, b, policy.real_odd_roots) for a, b in _marked(reference, answer, policy)
+    results = [same(reference, answer, options.real_odd_roots)]
+    if not results[0].equal:
+        results += [
+            same(a, b, options.real_odd_roots) for a, b in _marked(reference, answer, options)
         ]
-    verdict = any_of(findings, findings[0])
+    verdict = any_of(results, results[0])
     if verdict.equal or not (has_decimal(reference) or has_decimal(answer)):
         return verdict
-    for a, b in [(reference, answer), *_marked(reference, answer, policy)]:
-        if _equal_decimals(a, b, policy):
+    for a, b in [(reference, answer), *_marked(reference, answer, options)]:
+        if _equal_decimals(a, b, options):
             return equal("value_decimal")
     return verdict
 
@@ -80,20 +80,20 @@ def _without_base(node: Expression) -> Expression:
     return node.arguments[0] if type(node) is Apply and node.operation == "base" else node
 
 
-def _equal_based(reference: Expression, answer: Expression) -> Finding:
+def _equal_based(reference: Expression, answer: Expression) -> Comparison:
     if reference == answer:
         return equal("same_expression")
     return different("base_differs", "digits and base must both be the same")
 
 
 def _marked(
-    reference: Expression, answer: Expression, policy: Policy
+    reference: Expression, answer: Expression, options: GradingOptions
 ) -> list[tuple[Expression, Expression]]:
     """The readings of a percent or degree sign that stands on one side only."""
     out: list[tuple[Expression, Expression]] = []
     for mark, wanted in (
-        ("percent", policy.percent is not Percent.FRACTION),
-        ("degree", policy.degrees is not Degrees.RADIANS),
+        ("percent", options.percent is not Percent.FRACTION),
+        ("degree", options.degrees is not Degrees.RADIANS),
     ):
         ours, theirs = _strip(reference, mark), _strip(answer, mark)
         if wanted and (ours is None) != (theirs is None):
@@ -113,22 +113,22 @@ def _strip(node: Expression, mark: str) -> Expression | None:
     return None
 
 
-def _equal_decimals(reference: Expression, answer: Expression, policy: Policy) -> bool:
+def _equal_decimals(reference: Expression, answer: Expression, options: GradingOptions) -> bool:
     if symbols(reference) or symbols(answer):
         return symbols(reference) == symbols(answer) and _close_functions(
-            reference, answer, policy.decimal_tolerance
+            reference, answer, options.decimal_tolerance
         )
     a, b = number(reference), number(answer)
     if a is None or b is None:
-        return _close_complex(reference, answer, policy.decimal_tolerance)
-    if is_decimal(reference) and policy.round_to_reference and not _is_printed_double(reference):
+        return _close_complex(reference, answer, options.decimal_tolerance)
+    if is_decimal(reference) and options.round_to_reference and not _is_printed_double(reference):
         if not has_decimal(answer) or _is_printed_double(answer):
             return _rounds_to(b, a, reference)
         return False
     if is_decimal(reference) and is_decimal(answer):
         return False
     gap = abs(a - b)
-    if gap > Fraction(policy.decimal_tolerance) * max(abs(a), abs(b)):
+    if gap > Fraction(options.decimal_tolerance) * max(abs(a), abs(b)):
         return False
     return a.denominator != 1 or gap < _SAFE_INTEGER
 

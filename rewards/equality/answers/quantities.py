@@ -2,13 +2,13 @@
 
 from fractions import Fraction
 
-from rewards.equality.expressions import Apply, Expression, Number, symbols
-from rewards.equality.parser import PYTHON_NUMBERS, parse
-from rewards.equality.slices import Tokens, split, unit_start
-from rewards.equality.tokens import CONSTANT, FUNCTION, NAME, NUMBER, WORD
-from rewards.equality.units import BARE_UNITS, read_unit
-from rewards.equality.values import Opaque, Quantity, Ratio, Text, Value
-from rewards.equality.vocabulary import NUMERALS
+from rewards.equality.answers.units import BARE_UNITS, read_unit
+from rewards.equality.syntax.parser import PYTHON_NUMBERS, parse
+from rewards.equality.syntax.token_spans import Tokens, split, unit_start
+from rewards.equality.syntax.tokens import CONSTANT, FUNCTION, NAME, NUMBER, WORD
+from rewards.equality.syntax.vocabulary import NUMERALS
+from rewards.equality.values.expressions import Apply, Expression, Number, symbols
+from rewards.equality.values.kinds import Opaque, Quantity, Ratio, Text, Value
 from rewards.errors import UnreadableError
 
 _CURRENCIES = frozenset({"dollar", "euro", "sterling", "yen"})

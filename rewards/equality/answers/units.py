@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-from rewards.equality.expressions import Apply, Expression, Number
-from rewards.equality.tokens import NAME, NUMBER, OPERATOR, WORD, Token
-from rewards.equality.vocabulary import names
+from rewards.equality.syntax.tokens import NAME, NUMBER, OPERATOR, WORD, Token
+from rewards.equality.syntax.vocabulary import names
+from rewards.equality.values.expressions import Apply, Expression, Number
 
 Dimension: TypeAlias = tuple[tuple[str, int], ...]
 

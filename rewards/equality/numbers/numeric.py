@@ -13,8 +13,16 @@ from operator import mul
 from typing import Any
 
 from rewards.equality import limits
-from rewards.equality.arithmetic import Arithmetic, ImpreciseError, NoValueError
-from rewards.equality.expressions import BINDERS, Apply, Constant, Expression, Number, Symbol, walk
+from rewards.equality.numbers.arithmetic import Arithmetic, ImpreciseError, NoValueError
+from rewards.equality.values.expressions import (
+    BINDERS,
+    Apply,
+    Constant,
+    Expression,
+    Number,
+    Symbol,
+    walk,
+)
 from rewards.errors import LimitHitError, UnreadableError
 
 POINTS = 12

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rewards.grader import Reference, grade
-from rewards.policy import Policy
+from rewards.grading_options import DEFAULT, GradingOptions
 from rewards.types import Grade, Verdict
 from rewards.workers.process import Worker, WorkerError
 
@@ -34,14 +34,26 @@ class _Crew:
 _crew = _Crew()
 
 
-def grade_all(
-    pairs: Sequence[tuple[str, str | Reference]], policy: Policy, workers: int | None
+def grade_batch(
+    pairs: Sequence[tuple[str, str | Reference]],
+    options: GradingOptions = DEFAULT,
+    workers: int | None = None,
 ) -> list[Grade]:
-    """What `rewards.grade_batch` does."""
+    """Grade many (response, reference) pairs on all cores.
+
+    Args:
+        pairs: Responses with their references; a compiled reference brings its own options.
+        options: For the references that are plain text.
+        workers: Child processes; as many as this process may use cores by default, and none for
+            short batches. Children stay for the next batch and end with this process.
+
+    Returns:
+        Grades in the order of the pairs; the same as `grade` gives one by one.
+    """
     count = len(os.sched_getaffinity(0)) if workers is None else workers
     count = min(count, len(pairs) // CHUNK)
     if count < 2:
-        return [grade(response, reference, policy) for response, reference in pairs]
+        return [grade(response, reference, options) for response, reference in pairs]
     chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
     crew = _crew
     with crew.lock:
@@ -58,37 +70,39 @@ def grade_all(
                 if index < 0:
                     return
                 try:
-                    rows = crew.workers[slot].ask(_request(chunk, policy), _WALL_SECONDS)
+                    rows = crew.workers[slot].ask(_request(chunk, options), _WALL_SECONDS)
                     results[index] = [Grade(Verdict(row[0]), *row[1:]) for row in rows]
                 except WorkerError:
                     crew.workers[slot] = Worker("grade")
-                    results[index] = [grade(*pair, policy) for pair in chunk]
+                    results[index] = [grade(*pair, options) for pair in chunk]
 
         with ThreadPoolExecutor(count) as threads:
             list(threads.map(drive, range(count)))
     return [grade for part in results for grade in part]
 
 
-def _request(pairs: Sequence[tuple[str, str | Reference]], policy: Policy) -> dict[str, Any]:
-    policies: list[Policy] = [policy]
+def _request(
+    pairs: Sequence[tuple[str, str | Reference]], options: GradingOptions
+) -> dict[str, Any]:
+    options_list: list[GradingOptions] = [options]
     rows = list[tuple[str, str, int]]()
     for response, reference in pairs:
-        text, own = reference, policy
+        text, own = reference, options
         if isinstance(reference, Reference):
-            text, own = reference.text, reference.policy
-        if own not in policies:
-            policies.append(own)
-        rows.append((response, str(text), policies.index(own)))
-    return {"policies": [asdict(one) for one in policies], "rows": rows}
+            text, own = reference.text, reference.options
+        if own not in options_list:
+            options_list.append(own)
+        rows.append((response, str(text), options_list.index(own)))
+    return {"options_list": [asdict(one) for one in options_list], "rows": rows}
 
 
-def grade_chunk(request: dict[str, Any]) -> list[tuple[str, str | None, str, str]]:
-    """What a child does with one request of `grade_all`."""
-    policies = [Policy(**one) for one in request["policies"]]
-    out = list[tuple[str, str | None, str, str]]()
+def grade_chunk(request: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """What a child does with one request of `grade_batch`."""
+    options_list = [GradingOptions(**one) for one in request["options_list"]]
+    out = list[tuple[Any, ...]]()
     for response, reference, index in request["rows"]:
-        found = grade(response, reference, policies[index])
-        out.append((found.verdict.value, found.answer, found.rule, found.detail))
+        found = grade(response, reference, options_list[index])
+        out.append((found.verdict.value, found.answer, found.rule, found.detail, found.boxed))
     return out
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from rewards.equality import limits
-from rewards.equality.expressions import Apply, Expression, Number
+from rewards.equality.values.expressions import Apply, Expression, Number
 from rewards.errors import LimitHitError, UnreadableError
 
 

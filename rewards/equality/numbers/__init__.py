@@ -1,0 +1,1 @@
+"""Whether two scalar expressions have one value: exact, canonical, numeric."""
