@@ -11,10 +11,21 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from rewards.equality import limits
-from rewards.equality.syntax.functions import apply_function, determinant
+from rewards.equality.syntax.applications import (
+    arc_minutes,
+    big_operator,
+    derived,
+    determinant,
+    function,
+    integral,
+    limit,
+    mixed_part,
+    plain_call,
+)
 from rewards.equality.syntax.tokens import (
     COMMAND,
     CONSTANT,
+    END,
     FUNCTION,
     NAME,
     NUMBER,
@@ -24,9 +35,6 @@ from rewards.equality.syntax.tokens import (
 )
 from rewards.equality.syntax.vocabulary import names
 from rewards.equality.values.expressions import (
-    HALF,
-    ONE,
-    TWO,
     Apply,
     Constant,
     Expression,
@@ -48,9 +56,6 @@ PYTHON_NUMBERS = names("Rational Fraction Integer Float Decimal")
 _BIG_OPERATORS = {"sum": "sum", "prod": "product"}
 
 
-END = Token("end", "")
-
-
 def parse(tokens: Sequence[Token]) -> Expression:
     """The expression that all the tokens make.
 
@@ -60,14 +65,16 @@ def parse(tokens: Sequence[Token]) -> Expression:
     """
     if not tokens:
         raise UnreadableError("empty", "nothing to read")
-    parser = _Parser(tokens)
+    parser = Parser(tokens)
     node = parser.sum()
     if parser.position < len(tokens):
         raise UnreadableError("syntax", f"unexpected {tokens[parser.position].text!r}")
     return node
 
 
-class _Parser:
+class Parser:
+    """A place in the tokens and the rules of the grammar; minds how deep they nest."""
+
     def __init__(self, tokens: Sequence[Token]) -> None:
         self.tokens = tokens
         self.position = 0
@@ -119,6 +126,7 @@ class _Parser:
         raise UnreadableError("unbalanced", "a brace never closes")
 
     def sum(self) -> Expression:
+        r"""Terms with signs between them: `2x - 3 \pm \sqrt5`."""
         self.descend()
         parts = [self.signed_product()]
         while self.at(*_SIGNS):
@@ -127,6 +135,7 @@ class _Parser:
         return parts[0] if len(parts) == 1 else Apply("add", tuple(parts))
 
     def signed_product(self) -> Expression:
+        r"""A term with its signs: `-3x`, `--2`, `\pm 4`."""
         negative, mark = False, ""
         while self.at(*_SIGNS):
             sign = self.next().text
@@ -140,6 +149,7 @@ class _Parser:
         return negate(node) if negative else node
 
     def product(self) -> Expression:
+        r"""Factors, with or without a sign between them: `2x`, `3 \cdot 4/5`, `17 \bmod 5`."""
         parts = [self.signed()]
         while True:
             text = self.peek().text
@@ -159,6 +169,7 @@ class _Parser:
                 return parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
 
     def signed(self) -> Expression:
+        """A factor that may carry a sign behind an operator: `3 * -2`."""
         text = self.peek().text
         if text == "-":
             self.next()
@@ -171,6 +182,7 @@ class _Parser:
         return self.power()
 
     def starts_atom(self) -> bool:
+        r"""Whether a factor may begin here without a sign before it: `x` in `2x`, `\frac` too."""
         token = self.peek()
         if token.kind in (NUMBER, NAME, CONSTANT, FUNCTION):
             return True
@@ -188,19 +200,23 @@ class _Parser:
         return False
 
     def power(self) -> Expression:
+        r"""An atom with all that stands behind it: `5!`, `9!!`, `28\%`, `30^\circ 15'`, `x_1^2`."""
         self.descend()
         node = self.atom()
         while self.peek().kind == OPERATOR:
             text = self.peek().text
             if text == "!":
                 self.next()
-                node = Apply("factorial", (node,))
+                double = self.at("!")  # 9!! is 9*7*5*3*1, and not the factorial of 9!
+                if double:
+                    self.next()
+                node = Apply("double_factorial" if double else "factorial", (node,))
             elif text == "%":
                 self.next()
                 node = Apply("percent", (node,))
             elif text == "°":
                 self.next()
-                node = Apply("degree", (node,))
+                node = Apply("degree", (arc_minutes(self, node),))
             elif text == "'":
                 self.next()
                 node = self.prime(node)
@@ -216,6 +232,7 @@ class _Parser:
         return node
 
     def prime(self, node: Expression) -> Expression:
+        """`y'` is a name."""
         if type(node) is Symbol:
             return Symbol(node.name + "'")
         if type(node) is Number and not (self.at("'") or self.position == len(self.tokens)):
@@ -223,6 +240,7 @@ class _Parser:
         return node
 
     def raised(self, node: Expression) -> Expression:
+        r"""`x^{2}`; `x^*`, `x^+` and `f^{\prime}` are names."""
         if self.at("'") or (self.at("{") and self.peek(1).text == "'"):
             primes = self.raw().count("'")
             for _ in range(primes):
@@ -240,6 +258,7 @@ class _Parser:
         return Apply("pow", (node, exponent))
 
     def subscript(self, node: Expression) -> Expression:
+        """`52_8` has a base; `x^2_1` is a name with an index, squared."""
         index = self.raw().strip("()")
         if type(node) is Symbol:
             if self.peek() == Token(OPERATOR, "'") or self.at("'"):
@@ -253,11 +272,10 @@ class _Parser:
         raise UnreadableError("syntax", "a subscript under something that is no symbol")
 
     def argument(self, exponent: bool = False) -> Expression:
+        r"""What a command or exponent takes: a group or an atom; `\frac12` takes a digit each."""
         if self.at("{"):
             self.next()
-            node = self.sum()
-            self.expect("}")
-            return node
+            return self.group("}")
         if exponent:
             if self.at("-", "+"):
                 negative = self.next().text == "-"
@@ -286,6 +304,7 @@ class _Parser:
         return node
 
     def atom(self) -> Expression:
+        """What no operator holds together: a number, a name, something in brackets."""
         token = self.next()
         if token.kind == NUMBER:
             return self.number(token)
@@ -294,7 +313,7 @@ class _Parser:
         if token.kind == CONSTANT:
             return Constant(token.text)
         if token.kind == FUNCTION:
-            return self.function(token.text)
+            return function(self, token.text)
         if token.kind == OPERATOR:
             return self.bracket(token.text)
         if token.kind == COMMAND:
@@ -305,79 +324,35 @@ class _Parser:
         raise UnreadableError("syntax", f"unexpected {token.text!r}")
 
     def number(self, token: Token) -> Expression:
+        r"""A number, mixed where a proper fraction follows: `3\frac14`, `2 1/3`, `3{\frac14}`."""
         assert token.number is not None
         node = Number(token.number, token.decimals)
         if token.decimals >= 0:
             return node
-        fraction = self.fraction_part()
+        fraction = mixed_part(self)
         if fraction is not None:
             return Number(token.number + fraction)
         return node
 
-    def fraction_part(self) -> Fraction | None:
-        r"""The proper fraction of a mixed number (`1 1/2`, `1\frac{1}{2}`), if one stands here."""
-        start = self.position
-        top = bottom = None
-        first, slash, second = self.peek(), self.peek(1), self.peek(2)
-        if first.kind == NUMBER and slash.text == "/" and second.kind == NUMBER:
-            if first.decimals < 0 and second.decimals < 0 and first.spaced:
-                top, bottom = first.number, second.number
-                self.position += 3
-        elif first.kind == COMMAND and first.text == "frac":
-            self.next()
-            try:
-                over, under = self.argument(), self.argument()
-            except UnreadableError:
-                self.position = start
-                return None
-            if type(over) is Number and type(under) is Number and over.decimals < 0:
-                top, bottom = over.value, under.value
-        if top is not None and bottom is not None and 0 < top < bottom and not self.at("^"):
-            return top / bottom
-        self.position = start
-        return None
-
     def name(self, token: Token) -> Expression:
+        """A symbol, or a function of our own making that is called: `f(x)`, `P(A)`, `f'(2)`."""
         name = token.text
         if name in _CALLABLE and not token.prose:
-            mark = self.derived()
+            mark = derived(self)
             if mark:
                 return self.call(name + mark)
         if token.prose or not self.at("("):
             return Symbol(name)
-        if name in _CALLABLE or (name in _CALLABLE_IF_PLAIN and self.plain_call()):
+        if name in _CALLABLE or (name in _CALLABLE_IF_PLAIN and plain_call(self)):
             return self.call(name)
         return Symbol(name)
 
-    def derived(self) -> str:
-        """The mark of a derivative or inverse that is called here; the place moves on behind it."""
-        inverse = tuple(self.peek(ahead).text for ahead in range(6))
-        if inverse == ("^", "{", "-", "1", "}", "("):
-            self.position += 5
-            return "^-1"
-        primes = 0
-        while self.peek(primes).text == "'":
-            primes += 1
-        if primes and self.peek(primes).text == "(":
-            self.position += primes
-            return "'" * primes
-        return ""
-
-    def plain_call(self) -> bool:
-        """Whether the bracket here holds symbols or numbers only, as in P(A) or T(10)."""
-        ahead = 1
-        while self.peek(ahead).kind in (NUMBER, NAME):
-            if self.peek(ahead + 1).text == ")":
-                return True
-            if self.peek(ahead + 1).text != ",":
-                return False
-            ahead += 2
-        return False
-
     def call(self, name: str) -> Expression:
+        """`f(x, y)`."""
         return Apply("call", (Symbol(name), *self.bracketed_arguments()))
 
     def bracketed_arguments(self) -> tuple[Expression, ...]:
+        r"""Arguments in brackets, separated by commas: `\gcd(12, 18)`."""
         closing = _CLOSING[self.next().text]
         arguments = [self.sum()]
         while self.at(","):
@@ -386,11 +361,20 @@ class _Parser:
         self.expect(closing)
         return tuple(arguments)
 
+    def group(self, closing: str) -> Expression:
+        r"""The inside of a bracket; plain TeX divides it: `{1 \over 2}`, `{10 \choose 3}`."""
+        node = self.sum()
+        if self.peek().kind == COMMAND and self.peek().text in ("over", "choose"):
+            over = self.next().text == "over"
+            below = self.sum()
+            node = quotient(node, below) if over else Apply("binomial", (node, below))
+        self.expect(closing)
+        return node
+
     def bracket(self, text: str) -> Expression:
+        r"""`(x+1)`, `|x|`, `\begin{vmatrix}...`."""
         if text in ("(", "[", "{"):
-            node = self.sum()
-            self.expect(_CLOSING[text])
-            return node
+            return self.group(_CLOSING[text])
         if text == "|":
             self.bars += 1
             node = self.sum()
@@ -398,10 +382,11 @@ class _Parser:
             self.expect("|")
             return Apply("abs", (node,))
         if text.startswith("begin "):
-            return self.determinant(text[6:])
+            return determinant(self, text[6:])
         raise UnreadableError("syntax", f"unexpected {text!r}")
 
     def command(self, name: str) -> Expression:
+        r"""`\frac{1}{2}`, `\binom52`, `\lfloor x \rfloor`, `\vec{a}`, `\sum_{k=1}^n k`."""
         if name == "frac":
             top = self.argument()
             return quotient(top, self.argument())
@@ -416,134 +401,9 @@ class _Parser:
         if name in _MARKS:
             return Symbol(f"{name} {self.raw()}")
         if name in _BIG_OPERATORS:
-            return self.big_operator(_BIG_OPERATORS[name])
+            return big_operator(self, _BIG_OPERATORS[name])
         if name == "int":
-            return self.integral()
+            return integral(self)
         if name == "lim":
-            return self.limit()
+            return limit(self)
         raise UnreadableError("syntax", f"no rule for \\{name}")
-
-    def function(self, name: str) -> Expression:
-        """A function's base, exponent and arguments, behind its name."""
-        if name == "sqrt":
-            return self.root()
-        base = exponent = None
-        while self.at("_", "^"):
-            if self.next().text == "_":
-                base = self.argument()
-            else:
-                exponent = self.argument(exponent=True)
-        if (name in ("max", "min", "gcd", "lcm") and self.at("\\{")) or self.at("(", "[", "{"):
-            arguments = self.bracketed_arguments()
-        else:
-            arguments = (self.bare_argument(),)
-        return apply_function(name, arguments, base, exponent)
-
-    def root(self) -> Expression:
-        """A root, with its index where there is one."""
-        index: Expression = TWO
-        if self.at("["):
-            self.next()
-            index = self.sum()
-            self.expect("]")
-        if self.at("("):
-            arguments = self.bracketed_arguments()
-            node = arguments[0]
-            if len(arguments) != 1:
-                raise UnreadableError("syntax", "a root of several numbers")
-        else:
-            node = self.argument()
-        return Apply("pow", (node, HALF if index is TWO else Apply("inv", (index,))))
-
-    def bare_argument(self) -> Expression:
-        r"""What a function without brackets applies to: `\sin 2x\cos x` stops at the cosine."""
-        self.descend()
-        parts = [self.signed()]
-        while self.peek().kind in (NUMBER, NAME, CONSTANT) or (
-            self.peek().kind == COMMAND and self.peek().text == "frac"
-        ):
-            parts.append(self.power())
-        self.depth -= 1
-        return parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
-
-    def big_operator(self, operation: str) -> Expression:
-        """A sum or product over one variable from a lower to an upper bound."""
-        self.expect("_")
-        self.expect("{")
-        variable = self.next()
-        if variable.kind not in (NAME, CONSTANT):
-            raise UnreadableError("syntax", "no summation variable")
-        self.expect("=")
-        low = self.sum()
-        self.expect("}")
-        self.expect("^")
-        high = self.argument(exponent=True)
-        return Apply(operation, (Symbol(variable.text), low, high, self.product()))
-
-    def integral(self) -> Expression:
-        """A definite integral; its variable is the one behind the last d."""
-        bounds = list[Expression]()
-        for mark in ("_", "^"):
-            self.expect(mark)
-            bounds.append(self.argument() if self.at("{") else self.signed_atom())
-        end, inside = self.position, 1
-        while end < len(self.tokens):
-            inside += self.tokens[end].kind == COMMAND and self.tokens[end].text == "int"
-            inside -= self.is_differential(end)
-            if inside == 0:
-                break
-            end += 1
-        if end >= len(self.tokens):
-            raise UnreadableError("syntax", "an integral without its variable")
-        variable = Symbol(self.tokens[end + 1].text)
-        inner = type(self)(self.tokens[self.position : end])
-        inner.depth = self.depth
-        body = inner.sum() if end > self.position else ONE
-        if inner.position < end - self.position:
-            raise UnreadableError("syntax", "an integrand that does not end at its variable")
-        self.position = end + 2
-        return Apply("integral", (variable, *bounds, body))
-
-    def is_differential(self, index: int) -> bool:
-        """Whether `dx` stands at this index."""
-        following = self.tokens[index + 1] if index + 1 < len(self.tokens) else END
-        return self.tokens[index].text == "d" and following.kind == NAME
-
-    def limit(self) -> Expression:
-        r"""A limit; `\to` stands between the variable and the point."""
-        self.expect("_")
-        self.expect("{")
-        variable = self.next()
-        arrow = self.next()
-        if variable.kind != NAME or arrow.text not in ("to", "rightarrow", "->"):
-            raise UnreadableError("syntax", "a limit without a variable and a point")
-        point = self.sum()
-        if self.at("^"):
-            raise UnreadableError("syntax", "a one-sided limit")
-        self.expect("}")
-        return Apply("limit", (Symbol(variable.text), point, point, self.product()))
-
-    def determinant(self, environment: str) -> Expression:
-        """The value of a small matrix between bars."""
-        if environment not in ("vmatrix", "Vmatrix"):
-            raise UnreadableError("syntax", "a matrix inside an expression")
-        rows: list[list[Expression]] = [[]]
-        while True:
-            rows[-1].append(self.sum())
-            text = self.next().text
-            if text == "newline":
-                rows.append([])
-            elif text != "&":
-                break
-        if text != f"end {environment}" or any(len(row) != len(rows) for row in rows):
-            raise UnreadableError("syntax", "a determinant that is not square")
-        if len(rows) > 4:
-            raise LimitHitError("limit_determinant", "a determinant larger than four by four")
-        return determinant(rows)
-
-    def signed_atom(self) -> Expression:
-        """A bound that is not in braces."""
-        if self.at("-"):
-            self.next()
-            return negate(self.atom())
-        return self.atom()

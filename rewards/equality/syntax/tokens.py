@@ -50,6 +50,9 @@ class Token(NamedTuple):
     r"""It stands in `\text{...}`."""
 
 
+END = Token("end", "")
+"""What stands behind the last token."""
+
 _TOKEN = re.compile(
     r"(?P<space>(?:[\s$~]|\\[,;:! ]|\\[()\[\]])+)"
     r"|(?P<number>(?:\d+(?:\.\d+|\.(?=[-+*/),\]}]))?|\.\d+)(?:[eE][+-]?\d+(?![A-Za-z\d]))?)"

@@ -1,0 +1,279 @@
+"""Grammar of what has arguments: functions, sums, integrals, limits, mixed numbers."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from rewards.equality.syntax.tokens import COMMAND, CONSTANT, END, NAME, NUMBER
+from rewards.equality.syntax.vocabulary import names
+from rewards.equality.values.expressions import (
+    HALF,
+    ONE,
+    TWO,
+    Apply,
+    Constant,
+    Expression,
+    Number,
+    Symbol,
+    negate,
+    quotient,
+)
+from rewards.errors import LimitHitError, UnreadableError
+
+if TYPE_CHECKING:
+    from rewards.equality.syntax.parser import Parser
+
+_TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh")
+
+
+def function(parser: Parser, name: str) -> Expression:
+    """A function's base, exponent and arguments, behind its name."""
+    if name == "sqrt":
+        return _root(parser)
+    base = exponent = None
+    while parser.at("_", "^"):
+        if parser.next().text == "_":
+            base = parser.argument()
+        else:
+            exponent = parser.argument(exponent=True)
+    if (name in ("max", "min", "gcd", "lcm") and parser.at("\\{")) or parser.at("(", "[", "{"):
+        arguments = parser.bracketed_arguments()
+    else:
+        arguments = (_bare_argument(parser),)
+    return _applied(name, arguments, base, exponent)
+
+
+def _root(parser: Parser) -> Expression:
+    """A root, with its index where there is one."""
+    index: Expression = TWO
+    if parser.at("["):
+        parser.next()
+        index = parser.sum()
+        parser.expect("]")
+    if parser.at("("):
+        arguments = parser.bracketed_arguments()
+        node = arguments[0]
+        if len(arguments) != 1:
+            raise UnreadableError("syntax", "a root of several numbers")
+    else:
+        node = parser.argument()
+    return Apply("pow", (node, HALF if index is TWO else Apply("inv", (index,))))
+
+
+def _bare_argument(parser: Parser) -> Expression:
+    r"""What a function without brackets applies to: `\sin 2x\cos x` stops at the cosine."""
+    parser.descend()
+    parts = [parser.signed()]
+    while parser.peek().kind in (NUMBER, NAME, CONSTANT) or (
+        parser.peek().kind == COMMAND and parser.peek().text == "frac"
+    ):
+        parts.append(parser.power())
+    parser.depth -= 1
+    return parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
+
+
+def big_operator(parser: Parser, operation: str) -> Expression:
+    """A sum or product over one variable from a lower to an upper bound."""
+    parser.expect("_")
+    parser.expect("{")
+    variable = parser.next()
+    if variable.kind not in (NAME, CONSTANT):
+        raise UnreadableError("syntax", "no summation variable")
+    parser.expect("=")
+    low = parser.sum()
+    parser.expect("}")
+    parser.expect("^")
+    high = parser.argument(exponent=True)
+    return Apply(operation, (Symbol(variable.text), low, high, parser.product()))
+
+
+def integral(parser: Parser) -> Expression:
+    """A definite integral; its variable is the one behind the last d."""
+    bounds = list[Expression]()
+    for mark in ("_", "^"):
+        parser.expect(mark)
+        bounds.append(parser.argument() if parser.at("{") else _signed_atom(parser))
+    end, inside = parser.position, 1
+    while end < len(parser.tokens):
+        inside += parser.tokens[end].kind == COMMAND and parser.tokens[end].text == "int"
+        inside -= _is_differential(parser, end)
+        if inside == 0:
+            break
+        end += 1
+    if end >= len(parser.tokens):
+        raise UnreadableError("syntax", "an integral without its variable")
+    variable = Symbol(parser.tokens[end + 1].text)
+    inner = type(parser)(parser.tokens[parser.position : end])
+    inner.depth = parser.depth
+    body = inner.sum() if end > parser.position else ONE
+    if inner.position < end - parser.position:
+        raise UnreadableError("syntax", "an integrand that does not end at its variable")
+    parser.position = end + 2
+    return Apply("integral", (variable, *bounds, body))
+
+
+def _is_differential(parser: Parser, index: int) -> bool:
+    """Whether `dx` stands at this index."""
+    following = parser.tokens[index + 1] if index + 1 < len(parser.tokens) else END
+    return parser.tokens[index].text == "d" and following.kind == NAME
+
+
+def limit(parser: Parser) -> Expression:
+    r"""A limit; `\to` stands between the variable and the point."""
+    parser.expect("_")
+    parser.expect("{")
+    variable = parser.next()
+    arrow = parser.next()
+    if variable.kind != NAME or arrow.text not in ("to", "rightarrow", "->"):
+        raise UnreadableError("syntax", "a limit without a variable and a point")
+    point = parser.sum()
+    if parser.at("^"):
+        raise UnreadableError("syntax", "a one-sided limit")
+    parser.expect("}")
+    return Apply("limit", (Symbol(variable.text), point, point, parser.product()))
+
+
+def determinant(parser: Parser, environment: str) -> Expression:
+    """The value of a small matrix between bars."""
+    if environment not in ("vmatrix", "Vmatrix"):
+        raise UnreadableError("syntax", "a matrix inside an expression")
+    rows: list[list[Expression]] = [[]]
+    while True:
+        rows[-1].append(parser.sum())
+        text = parser.next().text
+        if text == "newline":
+            rows.append([])
+        elif text != "&":
+            break
+    if text != f"end {environment}" or any(len(row) != len(rows) for row in rows):
+        raise UnreadableError("syntax", "a determinant that is not square")
+    if len(rows) > 4:
+        raise LimitHitError("limit_determinant", "a determinant larger than four by four")
+    return _determinant_of(rows)
+
+
+def _signed_atom(parser: Parser) -> Expression:
+    """A bound that is not in braces."""
+    if parser.at("-"):
+        parser.next()
+        return negate(parser.atom())
+    return parser.atom()
+
+
+def mixed_part(parser: Parser) -> Fraction | None:
+    r"""The proper fraction of a mixed number (`1 1/2`, `1\frac{1}{2}`), if one stands here."""
+    start = parser.position
+    top = bottom = None
+    braced = parser.at("{") and parser.peek(1).text == "frac"
+    parser.position += braced
+    first, slash, second = parser.peek(), parser.peek(1), parser.peek(2)
+    if first.kind == NUMBER and slash.text == "/" and second.kind == NUMBER:
+        if first.decimals < 0 and second.decimals < 0 and first.spaced:
+            top, bottom = first.number, second.number
+            parser.position += 3
+    elif first.kind == COMMAND and first.text == "frac":
+        parser.next()
+        try:
+            over, under = parser.argument(), parser.argument()
+        except UnreadableError:
+            parser.position = start
+            return None
+        if type(over) is Number and type(under) is Number and over.decimals < 0:
+            top, bottom = over.value, under.value
+        if braced and not parser.at("}"):
+            top = None
+        parser.position += braced
+    if top is not None and bottom is not None and 0 < top < bottom and not parser.at("^"):
+        return top / bottom
+    parser.position = start
+    return None
+
+
+def derived(parser: Parser) -> str:
+    """The mark of a derivative or inverse that is called here; the place moves on behind it."""
+    inverse = tuple(parser.peek(ahead).text for ahead in range(6))
+    if inverse == ("^", "{", "-", "1", "}", "("):
+        parser.position += 5
+        return "^-1"
+    primes = 0
+    while parser.peek(primes).text == "'":
+        primes += 1
+    if primes and parser.peek(primes).text == "(":
+        parser.position += primes
+        return "'" * primes
+    return ""
+
+
+def plain_call(parser: Parser) -> bool:
+    """Whether the bracket here holds symbols or numbers only, as in P(A) or T(10)."""
+    ahead = 1
+    while parser.peek(ahead).kind in (NUMBER, NAME):
+        if parser.peek(ahead + 1).text == ")":
+            return True
+        if parser.peek(ahead + 1).text != ",":
+            return False
+        ahead += 2
+    return False
+
+
+def arc_minutes(parser: Parser, node: Expression) -> Expression:
+    r"""`30^\circ 15'` and `30^\circ 15' 20''`: sixtieths of a degree, and of these."""
+    for marks, part in (("'", 60), ("''", 3600)):
+        size = len(marks)
+        behind = "".join(parser.peek(ahead).text for ahead in range(1, size + 1))
+        number = parser.peek().number
+        if number is None or behind not in (marks, '"' * (size - 1) or marks):
+            return node
+        node = Apply("add", (node, Number(number / part)))
+        parser.position += 1 + size
+    return node
+
+
+def _applied(
+    name: str,
+    arguments: tuple[Expression, ...],
+    base: Expression | None,
+    exponent: Expression | None,
+) -> Expression:
+    """The tree of a function with its subscript and exponent, where it has them."""
+    first = arguments[0]
+    node: Expression
+    if name == "exp":
+        node = Apply("pow", (Constant("e"), first))
+    elif name == "cbrt":
+        node = Apply("pow", (first, Number(Fraction(1, 3))))
+    elif name in ("log", "ln", "lg", "log2"):
+        node = _logarithm(name, arguments, base)
+    elif base is not None:
+        raise UnreadableError("syntax", f"a subscript under {name}")
+    else:
+        node = Apply(name, arguments)
+    if exponent is None:
+        return node
+    if exponent == Number(Fraction(-1)) and name in _TRIGONOMETRIC:
+        return Apply("arc" + name, arguments)
+    return Apply("pow", (node, exponent))
+
+
+def _logarithm(name: str, arguments: tuple[Expression, ...], base: Expression | None) -> Expression:
+    if base is None and len(arguments) == 2:
+        base = arguments[1]
+    if base is None and name in ("lg", "log2"):
+        base = Number(Fraction(10 if name == "lg" else 2))
+    if base is None and name == "log":
+        return Apply("log", arguments)
+    node = Apply("ln", arguments[:1])
+    return node if base is None else quotient(node, Apply("ln", (base,)))
+
+
+def _determinant_of(rows: list[list[Expression]]) -> Expression:
+    """The determinant of a square matrix, by its first row."""
+    if len(rows) == 1:
+        return rows[0][0]
+    terms: list[Expression] = []
+    for column, entry in enumerate(rows[0]):
+        minor = [row[:column] + row[column + 1 :] for row in rows[1:]]
+        term: Expression = Apply("mul", (entry, _determinant_of(minor)))
+        terms.append(negate(term) if column % 2 else term)
+    return Apply("add", tuple(terms))
