@@ -1,17 +1,20 @@
 """Grade many answers on all cores."""
 
+from __future__ import annotations
+
 import atexit
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rewards.grader import Reference, grade
 from rewards.grading_options import DEFAULT, GradingOptions
 from rewards.types import Grade, Verdict
-from rewards.workers.process import Worker, WorkerError
+
+if TYPE_CHECKING:
+    from rewards.workers.process import Worker
 
 CHUNK = 512
 """Pairs that go to a child at a time; fewer than two chunks are graded here."""
@@ -54,6 +57,11 @@ def grade_batch(
     count = min(count, len(pairs) // CHUNK)
     if count < 2:
         return [grade(response, reference, options) for response, reference in pairs]
+    # Heavy for an import of `rewards`, and needed by long batches alone.
+    from concurrent.futures import ThreadPoolExecutor
+
+    from rewards.workers.process import Worker, WorkerError
+
     chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
     crew = _crew
     with crew.lock:
