@@ -21,7 +21,9 @@ def test_there_are_enough_of_them() -> None:
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
-def test_hostile_answers_are_decided_at_once(reference: str, tmp_path: Path) -> None:
+def test_hostile_answers_are_decided_at_once(
+    reference: str, tmp_path: Path, loop_seconds: float
+) -> None:
     marker = tmp_path / "executed"
     grade_answer(r"\sqrt{e}", "e^{0.5}")
     forget()
@@ -32,7 +34,7 @@ def test_hostile_answers_are_decided_at_once(reference: str, tmp_path: Path) -> 
         verdict = grade_answer(answer, reference, OURS_ALONE).verdict
         seconds = time.process_time() - started
         for _ in range(3):  # a collection of garbage falls on one of the tries, not on all
-            if seconds < 0.05:
+            if seconds < 5 * loop_seconds:
                 break
             forget()
             started = time.process_time()
@@ -41,10 +43,10 @@ def test_hostile_answers_are_decided_at_once(reference: str, tmp_path: Path) -> 
         slowest, total = max(slowest, seconds), total + seconds
         legitimate = any(reference == right and mark in answer for right, mark in RIGHT)
         assert verdict is not Verdict.CORRECT or legitimate, (reference, answer[:80])
-        assert grade(f"\\boxed{{{answer}}}", reference, OURS_ALONE).verdict in Verdict
+        grade(f"\\boxed{{{answer}}}", reference, OURS_ALONE)  # raises nothing
     assert not marker.exists()
-    assert slowest < 0.25, "five times the bound, for a busy machine"
-    assert total < 2.0
+    assert slowest < 25 * loop_seconds
+    assert total < 200 * loop_seconds
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 * 1024
 
 

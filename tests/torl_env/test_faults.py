@@ -155,7 +155,7 @@ def test_cancelled_awaits_kill_their_programs(box: Sandbox) -> None:
     async def play() -> None:
         env = ToRLMathEnv(PROBLEMS, sandbox=box)
         env.reset(seed=0)
-        waiting = asyncio.create_task(env.astep("```python\nimport time; time.sleep(9)\n```"))
+        waiting = asyncio.create_task(env.astep("```python\nimport time; time.sleep(60)\n```"))
         await asyncio.sleep(0.2)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -165,7 +165,7 @@ def test_cancelled_awaits_kill_their_programs(box: Sandbox) -> None:
 
     started = time.monotonic()
     asyncio.run(play())
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def held() -> tuple[int, int, int]:

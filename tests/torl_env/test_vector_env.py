@@ -158,7 +158,7 @@ def test_send_and_recv(box: Sandbox) -> None:
     envs.reset(seed=0)
     assert envs.recv(0) == []
     assert envs.recv(1) == []
-    envs.send([sleep(0.4), ANSWER, CALL], [3, 0, 2])
+    envs.send([sleep(1.5), ANSWER, CALL], [3, 0, 2])
     with pytest.raises(ValueError, match="not in flight"):
         envs.send([ANSWER], [3])
     with pytest.raises(ValueError, match="steps are in flight"):
@@ -200,20 +200,20 @@ def test_cut_turns(box: Sandbox) -> None:
     assert not results[1].done
 
 
-STAMPED = "```python\nimport time; print(time.time()); time.sleep({})\n```"
+STAMPED = "```python\nimport time; print(time.time()); time.sleep({}); print(time.time())\n```"
 
 
-def spread(observations: Iterable[str]) -> float:
-    """Seconds between the first and the last start of programs that print theirs."""
-    starts = [float(observation.split("\n")[2]) for observation in observations]
-    return max(starts) - min(starts)
+def ran_at_once(observations: Iterable[str]) -> bool:
+    """Whether the last of the programs had started before the first of them ended."""
+    times = [observation.split("\n")[2:4] for observation in observations]
+    return max(float(start) for start, _ in times) < min(float(end) for _, end in times)
 
 
 def test_all_calls_of_a_step_run_at_once() -> None:
     with SubprocessSandbox(workers=8) as sandbox:
         envs = make(sandbox, 8)
         envs.reset(seed=0)
-        assert spread(envs.step([STAMPED.format(1)] * 8)[0]) < 1
+        assert ran_at_once(envs.step([STAMPED.format(2)] * 8)[0])
 
 
 def test_a_machine_fault_harms_one_episode_only() -> None:
@@ -291,12 +291,12 @@ def test_a_cancelled_wait_loses_nothing(box: Sandbox) -> None:
     async def play() -> list[StepResult]:
         envs = make(box, 2)
         envs.reset(seed=0)
-        waiting = asyncio.create_task(envs.astep([sleep(0.4), CALL]))
+        waiting = asyncio.create_task(envs.astep([sleep(1.5), CALL]))
         await asyncio.sleep(0.2)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert await envs.arecv(2, timeout=0.01) != []
+        assert [result.env_id for result in await envs.arecv(1)] == [1]
         return envs.recv(2)
 
     (last,) = asyncio.run(play())
@@ -306,29 +306,29 @@ def test_a_cancelled_wait_loses_nothing(box: Sandbox) -> None:
 def test_many_sleepers_hold_up_nobody(box: Sandbox) -> None:
     """More sessions than asyncio has threads of its own on a small machine."""
 
-    async def play() -> float:
+    async def play() -> bool:
         envs = [ToRLMathEnv(PROBLEMS, sandbox=box, stateful=True, tool_budget=2) for _ in range(12)]
         for env in envs:
             env.reset(seed=0)
         await asyncio.gather(*(env.astep(CALL) for env in envs))
-        seen = await asyncio.gather(*(env.astep(STAMPED.format(1.5)) for env in envs))
+        seen = await asyncio.gather(*(env.astep(STAMPED.format(2)) for env in envs))
         for env in envs:
             env.close()
-        return spread(step[0] for step in seen)
+        return ran_at_once(step[0] for step in seen)
 
-    assert asyncio.run(play()) < 1.5
+    assert asyncio.run(play())
 
 
 def test_closing_wakes_up_who_waits() -> None:
     with SubprocessSandbox() as sandbox:
         envs = make(sandbox, 2)
         envs.reset(seed=0)
-        envs.send([sleep(9)], [0])
+        envs.send([sleep(60)], [0])
         threading.Timer(0.2, envs.close).start()
         started = time.monotonic()
         with pytest.raises(gym.error.ClosedEnvironmentError, match="closed"):
             envs.recv(1)
-        assert time.monotonic() - started < 6
+        assert time.monotonic() - started < 30
         envs.close()
         with pytest.raises(gym.error.ClosedEnvironmentError):
             envs.send([CALL], [1])

@@ -330,11 +330,11 @@ def test_closing_the_server_ends_a_running_step(make):
         client = OpenEnvClient(server.url)
         client.reset()
         with ThreadPoolExecutor(1) as thread:
-            step = thread.submit(client.step, "```python\nimport time; time.sleep(8)\n```")
+            step = thread.submit(client.step, "```python\nimport time; time.sleep(60)\n```")
             time.sleep(0.5)
             began = time.monotonic()
             server.sessions.close()
             with pytest.raises(RemoteError):
-                step.result(timeout=10)
-            assert time.monotonic() - began < 5
+                step.result(timeout=30)
+            assert time.monotonic() - began < 30
         client.close()
