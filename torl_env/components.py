@@ -89,7 +89,8 @@ def _checked(given: object) -> Tool:
         )
     for name in ("name", "description"):
         value = getattr(given, name, None)
-        if not isinstance(value, str) or not value:
+        # Tools of MCP servers may come without a description.
+        if not isinstance(value, str) or not (value or name == "description"):
             raise ConfigError(f"{what}: expected {name} to be text, got {value!r}")
     schema = getattr(given, "parameters", None)
     if not hasattr(schema, "get") or not hasattr(schema.get("properties"), "keys"):  # type: ignore[union-attr]

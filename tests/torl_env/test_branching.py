@@ -123,6 +123,8 @@ def test_a_session_whose_variables_are_lost_says_so(box: Sandbox) -> None:
             self._inner.close()
 
     class Box:
+        run = box.run
+
         def session(self, limits: object = None) -> Forgetful:
             return Forgetful()
 
