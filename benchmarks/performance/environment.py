@@ -1,26 +1,30 @@
 """What the environment costs: steps per second, its share of them, waiting, resets, memory, import.
 
-    python -m benchmarks.performance.environment [--json FILE] [--peers PYTHON]
-
-Every figure is a median over rounds, so that other load on the machine moves it little; ratios are
-taken round by round. `--peers` names an interpreter that has `gem-llm` and `skyrl-gym` installed:
-their Python tools are then measured in the same run, on the same programs.
+With `peers` the Python tools of GEM and SkyRL-gym are measured in the same run, on the same
+programs.
 """
 
-import argparse
 import gc
 import json
 import os
-import platform
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import wait
 from functools import partial
 from pathlib import Path
+from subprocess import CalledProcessError
 
+from benchmarks.performance.measuring import (
+    Figures,
+    Measured,
+    Options,
+    in_turns,
+    measured,
+    median,
+    ratio,
+    run_python,
+    say,
+)
 from torl_env import ToRLMathEnv, ToRLMathVectorEnv
 from torl_env.sandbox import LocalSandbox, Sandbox
 
@@ -32,7 +36,23 @@ PROGRAMS = {
 TEXT = "The answer is \\boxed{42}."
 PEERS = Path(__file__).parent / "peers"
 
-Figures = dict[str, float]
+
+def measure(options: Options) -> Measured:
+    """All of it."""
+    with LocalSandbox() as box:
+        for program in PROGRAMS.values():
+            _bare(box, program)
+        figures = scalar(box)
+        ratios: Figures = {}
+        for part in (vector, waiting):
+            found = part(box)
+            figures |= found.figures
+            ratios |= found.ratios
+    figures |= resets() | memory() | importing()
+    if options.peers:
+        figures |= peers(options.peers)
+        ratios |= against_peers(figures)
+    return Measured(figures, ratios)
 
 
 def turn(program: str) -> str:
@@ -40,101 +60,75 @@ def turn(program: str) -> str:
     return f"I compute.\n```python\n{program}\n```"
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Wall seconds of one call."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def scalar(box: Sandbox, rounds: int = 20) -> Figures:
     """Steps per second of one env."""
     env = ToRLMathEnv(sandbox=box)
-    figures: Figures = {}
-    for name, action in {**{n: turn(p) for n, p in PROGRAMS.items()}, "text": TEXT}.items():
-        seconds = []
-        for _ in range(rounds):
-            env.reset(seed=0)
-            seconds.append(timed(partial(env.step, action)))
-        figures[f"scalar, {name}: steps/s"] = 1 / statistics.median(seconds)
+    actions = {**{name: turn(program) for name, program in PROGRAMS.items()}, "text": TEXT}
+    work = {name: partial(env.step, action) for name, action in actions.items()}
+    costs = in_turns(rounds, work, lambda _: env.reset(seed=0))
     env.close()
-    return figures
+    return {f"scalar, {name}: steps/s": 1 / median(cost) for name, cost in costs.items()}
 
 
-def vector(box: Sandbox, rounds: int = 7) -> Figures:
+def vector(box: Sandbox, rounds: int = 7) -> Measured:
     """Steps per second of 64 envs, and what they add to the bare sandbox."""
     envs = ToRLMathVectorEnv(NUM_ENVS, sandbox=box, autoreset_mode="Disabled")
-    figures: Figures = {}
+    work: dict[str, Callable[[], object]] = {"text": partial(envs.step, [TEXT] * NUM_ENVS)}
     for name, program in PROGRAMS.items():
-        bare, ours = [], []
-        actions = [turn(program)] * NUM_ENVS
-        for _ in range(rounds):
-            envs.reset(seed=0)
-            bare.append(timed(partial(_bare, box, program)))
-            ours.append(timed(partial(envs.step, actions)))
-        figures[f"64 envs, {name}: steps/s"] = NUM_ENVS / statistics.median(ours)
-        figures[f"64 calls of the bare sandbox, {name}: calls/s"] = NUM_ENVS / statistics.median(
-            bare
-        )
-        ratio = statistics.median(b / a for a, b in zip(bare, ours, strict=True))
-        figures[f"64 envs, {name}: overhead over the bare sandbox, %"] = 100 * (ratio - 1)
-    seconds = []
-    for _ in range(rounds):
-        envs.reset(seed=0)
-        seconds.append(timed(lambda: envs.step([TEXT] * NUM_ENVS)))
-    figures["64 envs, text: steps/s"] = NUM_ENVS / statistics.median(seconds)
+        work[name] = partial(envs.step, [turn(program)] * NUM_ENVS)
+        work[f"bare {name}"] = partial(_bare, box, program)
+    costs = in_turns(rounds, work, lambda _: envs.reset(seed=0))
     envs.close()
-    return figures
+    own_cpu = median(costs["print"], "cpu") - median(costs["bare print"], "cpu")
+    figures = {
+        "64 envs, text: steps/s": NUM_ENVS / median(costs["text"]),
+        "64 envs, print: own CPU per step, us": 1e6 * own_cpu / NUM_ENVS,
+    }
+    ratios = {}
+    for name in PROGRAMS:
+        bare = f"64 calls of the bare sandbox, {name}: calls/s"
+        share = ratio(costs[name], costs[f"bare {name}"])
+        figures[f"64 envs, {name}: steps/s"] = NUM_ENVS / median(costs[name])
+        figures[bare] = NUM_ENVS / median(costs[f"bare {name}"])
+        figures[f"64 envs, {name}: overhead over the bare sandbox, %"] = 100 * (share - 1)
+        ratios[f"environment, 64 envs, {name}: steps / calls of the bare sandbox"] = 1 / share
+    return Measured(figures, ratios)
 
 
 def _bare(box: Sandbox, program: str) -> None:
     wait([box.submit(program) for _ in range(NUM_ENVS)])
 
 
-def env_cpu(box: Sandbox, rounds: int = 7) -> Figures:
-    """CPU time of this process alone for a step with a call, in microseconds."""
-    envs = ToRLMathVectorEnv(NUM_ENVS, sandbox=box, autoreset_mode="Disabled")
-    costs = {}
-    for name, work in (
-        ("env", lambda: envs.step([turn(PROGRAMS["print"])] * NUM_ENVS)),
-        ("bare", lambda: _bare(box, PROGRAMS["print"])),
-    ):
-        spent = []
-        for _ in range(rounds):
-            envs.reset(seed=0)
-            started = time.process_time()
-            work()
-            spent.append(time.process_time() - started)
-        costs[name] = statistics.median(spent) / NUM_ENVS * 1e6
-    envs.close()
-    return {"64 envs, print: own CPU per step, us": costs["env"] - costs["bare"]}
-
-
-def waiting(box: Sandbox, rounds: int = 5) -> Figures:
+def waiting(box: Sandbox, rounds: int = 5) -> Measured:
     """Seconds until 63 quick calls are back, with and without one that sleeps."""
     envs = ToRLMathVectorEnv(NUM_ENVS, sandbox=box, autoreset_mode="Disabled")
     quick = turn(PROGRAMS["print"])
-    slow = turn("import time; time.sleep(1)")
-    seconds: dict[str, list[float]] = {"without": [], "with": []}
-    for _ in range(rounds):
-        for name, first in (("without", quick), ("with", slow)):
-            envs.reset(seed=0)
-            envs.send([first] + [quick] * (NUM_ENVS - 1), range(NUM_ENVS))
-            seconds[name].append(timed(lambda: envs.recv(NUM_ENVS - 1)))
-            envs.recv(NUM_ENVS)
+    first = {"without": quick, "with": turn("import time; time.sleep(1)")}
+
+    def send(name: str) -> None:
+        envs.recv(NUM_ENVS)
+        envs.reset(seed=0)
+        envs.send([first[name]] + [quick] * (NUM_ENVS - 1), range(NUM_ENVS))
+
+    envs.reset(seed=0)
+    costs = in_turns(rounds, dict.fromkeys(first, partial(envs.recv, NUM_ENVS - 1)), send)
     envs.close()
-    return {
-        f"recv of 63, {name} one call that sleeps 1 s: ms": 1000 * statistics.median(values)
-        for name, values in seconds.items()
-    }
+    name = "recv of 63, {} one call that sleeps 1 s: ms"
+    return Measured(
+        {name.format(which): 1000 * median(cost) for which, cost in costs.items()},
+        {
+            "environment, waiting: without a slow call / with one": median(costs["without"])
+            / median(costs["with"])
+        },
+    )
 
 
 def resets(count: int = 2000) -> Figures:
     """Resets per second over a million problems."""
     env = ToRLMathEnv("procedural:easy")
     env.reset(seed=0)
-    seconds = timed(lambda: [env.reset() for _ in range(count)])
-    return {f"resets/s over {len(env.problems)} problems": count / seconds}
+    cost = measured(lambda: [env.reset() for _ in range(count)])
+    return {f"resets/s over {len(env.problems)} problems": count / cost.wall}
 
 
 def memory(count: int = 2000) -> Figures:
@@ -156,11 +150,8 @@ def _resident() -> float:
 def importing(rounds: int = 5) -> Figures:
     """CPU seconds of `import torl_env` in a fresh interpreter."""
     code = "import time; t = time.process_time(); import torl_env; print(time.process_time() - t)"
-    runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        for _ in range(rounds)
-    ]
-    return {"import torl_env: CPU s": statistics.median(float(run.stdout) for run in runs)}
+    spent = (float(run_python("-c", code)) for _ in range(rounds))
+    return {"import torl_env: CPU s": statistics.median(spent)}
 
 
 def peers(python: str) -> Figures:
@@ -169,59 +160,22 @@ def peers(python: str) -> Figures:
     # SkyRL-gym runs whatever `python` is on the path.
     path = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
     for script in (PEERS / "gem_peer.py", PEERS / "skyrl_peer.py"):
-        run = subprocess.run(
-            [python, str(script), json.dumps(PROGRAMS)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PATH": path},
-        )
-        if run.returncode:
-            print(f"{script.stem}: not measured: {run.stderr.strip().splitlines()[-1]}")
+        try:
+            printed = run_python(str(script), json.dumps(PROGRAMS), python=python, path=path)
+        except CalledProcessError:
+            say(f"{script.stem}: not measured")
         else:
-            figures |= json.loads(run.stdout.strip().splitlines()[-1])
+            figures |= json.loads(printed.splitlines()[-1])
     return figures
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    parser.add_argument("--peers", help="an interpreter with gem-llm and skyrl-gym")
-    options = parser.parse_args()
-    figures: Figures = {}
-    with LocalSandbox() as box:
-        for program in PROGRAMS.values():
-            _bare(box, program)
-        parts = [scalar, vector, env_cpu, waiting]
-        for part in parts:
-            figures |= part(box)
-            _show(figures)
-    for measure in (resets, memory, importing):
-        figures |= measure()
-        _show(figures)
-    if options.peers:
-        figures |= peers(options.peers)
-        _show(figures)
-    if options.json:
-        record = {
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-            "load": os.getloadavg(),
-            "figures": figures,
-        }
-        options.json.write_text(json.dumps(record, indent=1) + "\n")
-
-
-_printed: set[str] = set()
-
-
-def _show(figures: Figures) -> None:
+def against_peers(figures: Figures) -> Figures:
+    """Ours over each peer: `GEM, 16 envs, sympy: steps/s` is compared with our 64 envs."""
+    ratios = {}
     for name, value in figures.items():
-        if name not in _printed:
-            _printed.add(name)
-            print(f"{name:62} {value:12.2f}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        peer, *where = name.removesuffix(": steps/s").split(", ")
+        if len(where) == 2 and name.endswith(": steps/s"):
+            place = "scalar" if where[0] == "scalar" else "64 envs"
+            ours = figures[f"{place}, {where[1]}: steps/s"]
+            ratios[f"environment, {place}, {where[1]}: ours / {peer}"] = ours / value
+    return ratios

@@ -1,9 +1,6 @@
 """All performance benchmarks as one record, compared with an earlier one.
 
-    python -m benchmarks.performance.record --out DIR [--against RECORD.json] [--tolerance 0.3]
-        [--parts grading sandbox sessions environment training] [--data DIR] [--seconds 1]
-        [--rounds 3] [--math-verify] [--peers PYTHON] [--gem PYTHON] [--sandlock PYTHON]
-        [--fusion URL]
+    python -m benchmarks.performance.record --out DIR [--against RECORD.json] [--parts training ...]
 
 Writes DIR/performance.json and DIR/performance.md, and each part as it ends. Rates depend on the
 machine and its load, so only ratios are compared: ours over a peer, over the floor, or over the
@@ -12,28 +9,68 @@ tolerance, a fault of the grader is counted more often than before, or a part fa
 only one record has is named and not judged.
 """
 
-import argparse
 import json
+import multiprocessing
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from subprocess import CalledProcessError
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from agents.core.run.provenance import commit, versions
 from agents.core.run.storage import read_json, write_json, write_text
-from benchmarks.performance.grading import SHARED
-from benchmarks.performance.ratios import telling
+from benchmarks.performance.measuring import Figures, Measured, Options, run_python, say
+from benchmarks.report.tables import Table
 
-PARTS = ("grading", "sandbox", "sessions", "environment", "training")
+Part = Literal["grading", "sandbox", "sessions", "environment", "training"]
+PARTS: tuple[Part, ...] = ("grading", "sandbox", "sessions", "environment", "training")
 """What is measured unless named otherwise; `training` takes a model and the most minutes."""
 TOLERANCE = 0.3
 """Share of a ratio that may be lost before it counts: twice what other load on two cores moved the
 most restless of them between runs of the same code."""
+_FAULTS = (
+    "false positives",
+    "false negatives",
+    "ungradable",
+    "gaming probes wrong",
+    "leading numbers paid",
+    "not equal to themselves respelled",
+    "equal to their neighbour",
+    "code executed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOptions:
+    """Measure, write a record, and compare it with a stored one."""
+
+    out: Path
+    """Folder for both files."""
+    against: Path | None = None
+    """A stored performance.json."""
+    tolerance: float = TOLERANCE
+    """Share of a ratio that may be lost."""
+    parts: tuple[Part, ...] = PARTS
+    """What to measure."""
+    measuring: Annotated[Options, tyro.conf.OmitArgPrefixes] = field(default_factory=Options)
+    """How, and what is installed beside it."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"--tolerance: expected 0 to below 1, got {self.tolerance}")
+        if self.against and not self.against.is_file():
+            raise ValueError(
+                f"--against: no file {self.against}; leave it out to make the first record"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,72 +83,77 @@ class Change:
     worse: bool
 
 
-def measured(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+def measured(options: RecordOptions) -> tuple[dict[str, Measured], list[str]]:
     """Run the parts that are asked for, one after the other; each is written as it ends.
 
     Returns:
         What was measured, and the parts that failed: the others have taken minutes.
     """
-    made: dict[str, Any] = {}
+    made: dict[str, Measured] = {}
     failed: list[str] = []
+    # Threads that spin while they wait would count as CPU seconds.
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     for part in options.parts:
-        if part == "grading" and not (options.data / "grading" / "dev.jsonl").is_file():
-            print(f"grading left out: no grading/dev.jsonl in {options.data}", file=sys.stderr)
+        if part == "grading" and not (options.measuring.data / "grading/dev.jsonl").is_file():
+            say(f"grading left out: no grading/dev.jsonl in {options.measuring.data}")
             continue
-        print(f"measuring {part}", file=sys.stderr, flush=True)
+        say(f"measuring {part}")
         try:
-            made[part] = _measure(part, options)
-        except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            print(f"{part} failed and is left out: {error}", file=sys.stderr)
+            made[part] = measure(part, options.measuring)
+        except (OSError, ValueError, CalledProcessError, BrokenProcessPool) as error:
+            say(f"{part} failed and is left out: {error}")
             failed.append(part)
         else:
-            write_json(options.out / f"{part}.json", {part: made[part]})
+            write_json(options.out / f"{part}.json", {part: made[part].figures})
     return made, failed
 
 
-def _measure(part: str, options: argparse.Namespace) -> Any:
-    if part == "sandbox":
-        return _sandbox(options)
-    if part == "sessions":
-        from benchmarks.performance.sessions import measure_sessions
-
-        return measure_sessions()
-    return _figures(part, options)
-
-
-def _sandbox(options: argparse.Namespace) -> list[dict[str, Any]]:
-    from benchmarks.performance.rivals import Installed
-    from benchmarks.performance.sandbox import measure_all
-
-    places = Installed(options.fusion, options.gem, options.sandlock)
-    figures = measure_all(options.seconds, places, rounds=options.rounds)
-    return [asdict(figure) for figure in figures]
+def measure(part: Part, options: Options) -> Measured:
+    """One part, in a process of its own, which starts with clean memory."""
+    if part == "grading":
+        return _grading(options)
+    work = import_module(f"benchmarks.performance.{part}").measure
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        found: Measured = pool.submit(work, options).result()
+    return found
 
 
-def _figures(part: str, options: argparse.Namespace) -> Any:
-    """What a benchmark with a command of its own writes; its process starts with clean memory."""
+def _grading(options: Options) -> Measured:
+    """What the grading benchmark writes, with the ratios and the faults in it."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "figures.json"
-        words = ["-m", f"benchmarks.performance.{part}", "--json", str(out)]
-        if part == "grading":
-            words += ["--data", str(options.data)]
-            words += ["--peers"] if options.math_verify else []
-            words += ["--gem", options.gem] if options.math_verify and options.gem else []
-        elif part == "environment" and options.peers:
-            words += ["--peers", options.peers]
-        elif part == "training":
-            words += ["--prompts", "2", "--repeats", "1"]
-        # Threads that spin while they wait would count as CPU seconds.
-        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-        command = [sys.executable, *words]
-        subprocess.run(command, check=True, stdout=sys.stderr, env=environment)
-        found = read_json(out)
-    return found.get("figures", found)
+        words = ["--json", str(out), "--data", str(options.data)]
+        if options.math_verify:
+            words += ["--peers", *(["--gem", options.gem] if options.gem else [])]
+        say(run_python("-m", "benchmarks.performance.grading", *words))
+        sections = read_json(out)
+    return Measured(sections, *grading_ratios(sections))
 
 
-def record(parts: Mapping[str, Any]) -> dict[str, Any]:
+def grading_ratios(sections: Mapping[str, Mapping[str, float]]) -> tuple[Figures, Figures]:
+    """Ratios (speed against each peer, accuracy, what remembering is worth) and faults of ours."""
+    faster = "ours is so many times faster"
+    ratios = {
+        f"grading, checks/s: ours / {title}": figures[faster]
+        for title, figures in sections.items()
+        if faster in figures
+    }
+    if pairs := sections.get("Labelled pairs"):
+        ratios["grading, accuracy on labelled pairs"] = pairs["accuracy"]
+    if speed := sections.get("Speed"):
+        cached = speed["cached checks/s"] / speed["uncached checks/s"]
+        ratios["grading, checks/s: cached / uncached"] = cached
+    counts = {
+        f"grading, {name}": value
+        for title in ("Labelled pairs", "Gaming", "References", "Hostile answers")
+        for name, value in sections.get(title, {}).items()
+        if any(fault in name for fault in _FAULTS)
+    }
+    return ratios, counts
+
+
+def record(parts: Mapping[str, Measured]) -> dict[str, Any]:
     """The record of these measurements: what they say, what made them, and all figures."""
-    told = telling(parts)
     return {
         "made": {
             "commit": commit(),
@@ -119,9 +161,9 @@ def record(parts: Mapping[str, Any]) -> dict[str, Any]:
             "machine": machine(),
             "load": [round(load, 2) for load in os.getloadavg()],
         },
-        "ratios": dict(told.ratios),
-        "counts": dict(told.counts),
-        "parts": dict(parts),
+        "ratios": {name: value for part in parts.values() for name, value in part.ratios.items()},
+        "counts": {name: value for part in parts.values() for name, value in part.counts.items()},
+        "parts": {name: part.figures for name, part in parts.items()},
     }
 
 
@@ -157,52 +199,38 @@ def compare(
 
 def markdown(made: Mapping[str, Any], changes: Sequence[Change] = ()) -> str:
     """The record as tables."""
-    about = made["made"]
+    about, then = made["made"], {change.name: change for change in changes}
     where = about["machine"]
-    then = {change.name: change for change in changes}
-    lines = [
-        "# Performance",
-        "",
-        f"Commit {about['commit'] or '-'}, Python {about['versions']['python']}, {where['cpu']}, "
-        f"{where['cores']} cores, load {about['load'][0]}. Ratios are ours over what is named, "
-        "measured in the same run; more is better.",
-        "",
-        "| ratio | now |" + (" before |" if changes else ""),
-        "|---|---|" + ("---|" if changes else ""),
+    text = [
+        f"# Performance\n\nCommit {about['commit'] or '-'}, Python {about['versions']['python']}, "
+        f"{where['cpu']}, {where['cores']} cores, load {about['load'][0]}. Ratios are ours over "
+        "what is named, measured in the same run; more is better.\n"
     ]
-    for kind in ("ratios", "counts"):
-        if kind == "counts" and made[kind]:
-            head = ["", "| fault, times | now |" + (" before |" if changes else ""), "|---|---|"]
-            lines += [*head[:2], head[2] + ("---|" if changes else "")]
+    for kind, title in (("ratios", "ratio"), ("counts", "fault, times")):
+        rows = []
         for name, value in made[kind].items():
-            cells = [_cell(name), f"{value:.3g}"]
+            row = [name, f"{value:.3g}"]
             if changes:
-                change = then[name]
-                mark = " **worse**" if change.worse else ""
-                cells.append(("-" if change.before is None else f"{change.before:.3g}") + mark)
-            lines.append(f"| {' | '.join(cells)} |")
+                before = then[name].before
+                mark = " **worse**" if then[name].worse else ""
+                row.append(("-" if before is None else f"{before:.3g}") + mark)
+            rows.append(tuple(row))
+        columns = (title, "now", *(["before"] if changes else []))
+        text += [Table("", columns, tuple(rows)).markdown()] if rows else []
     for part, figures in made["parts"].items():
-        lines += ["", f"## {part.capitalize()}", "", *_all_figures(figures)]
-    return "\n".join(lines) + "\n"
+        text.append(f"## {part.capitalize()}\n\n{_table(figures).markdown()}")
+    return "\n".join(text)
 
 
-def _all_figures(figures: Any) -> list[str]:
+def _table(figures: Any) -> Table:
     if isinstance(figures, list):
-        names = list(figures[0]) if figures else []
-        rows = [[_value(figure[name]) for name in names] for figure in figures]
-        return [_row(names), _row(["---"] * len(names)), *map(_row, rows)]
+        names = tuple(figures[0]) if figures else ()
+        rows = tuple(tuple(_value(figure[name]) for name in names) for figure in figures)
+        return Table("", names, rows)
     if all(isinstance(value, Mapping) for value in figures.values()):
-        flat = {f"{title}: {k}": v for title, part in figures.items() for k, v in part.items()}
-        return _all_figures(flat)
-    return ["| figure | value |", "|---|---|", *(_row([k, _value(v)]) for k, v in figures.items())]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(_cell, cells)) + " |"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+        figures = {f"{title}: {k}": v for title, part in figures.items() for k, v in part.items()}
+    rows = tuple((name, _value(value)) for name, value in figures.items())
+    return Table("", ("figure", "value"), rows)
 
 
 def _value(value: Any) -> str:
@@ -239,35 +267,10 @@ def judge(made: Mapping[str, Any], against: Path, tolerance: float) -> tuple[lis
     return changes, int(bool(worse))
 
 
-def options_of(words: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    text = (__doc__ or "").splitlines()[0]
-    parser = argparse.ArgumentParser(description=text)
-    parser.add_argument("--out", type=Path, required=True, help="folder for both files")
-    parser.add_argument("--against", type=Path, help="a stored performance.json")
-    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="of each ratio")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--data", type=Path, default=SHARED, help="with grading/ and heldout/")
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each sandbox figure")
-    parser.add_argument("--rounds", type=int, default=3, help="of the sandbox; the median counts")
-    parser.add_argument("--math-verify", action="store_true", help="grade with it too")
-    parser.add_argument("--peers", help="an interpreter with gem-llm and skyrl-gym")
-    parser.add_argument("--gem", help="an interpreter with gem-llm")
-    parser.add_argument("--sandlock", help="an interpreter with sandlock")
-    parser.add_argument("--fusion", help="address of a Sandbox Fusion server")
-    options = parser.parse_args(words)
-    if not 0 <= options.tolerance < 1:
-        parser.error(f"--tolerance: expected a share from 0 to below 1, got {options.tolerance}")
-    if options.against and not options.against.is_file():
-        parser.error(f"--against: no file {options.against}; leave it out to make the first record")
-    return options
-
-
-def main(words: Sequence[str] | None = None) -> int:
+def main(options: RecordOptions) -> int:
     """Measure, write, compare."""
-    options = options_of(words)
-    # What travels through JSON is what a stored record is compared with.
     parts, failed = measured(options)
+    # What travels through JSON is what a stored record is compared with.
     made: dict[str, Any] = json.loads(json.dumps(record(parts)))
     changes, code = judge(made, options.against, options.tolerance) if options.against else ([], 0)
     write_json(options.out / "performance.json", made)
@@ -277,4 +280,4 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(tyro.cli(RecordOptions, description=__doc__)))

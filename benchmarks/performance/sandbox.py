@@ -1,32 +1,29 @@
-"""Calls per second and latency of code execution: ours, its rivals, and the floor, in one run.
+"""Calls per second and latency of code execution: ours, the baselines, and the floor, in one run.
 
-Every contender gets the same programs, one, two, sixteen and sixty-four at a time; outputs are
+Every one of them gets the same programs, one, two, sixteen and sixty-four at a time; outputs are
 checked, and a wrong one is counted. The floor is a fork of a process that has the same libraries
 loaded, runs the same program and is waited for, with no isolation and no result.
 """
 
 import math
-import os
 import queue
-import resource
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import torl_env.sandbox
-from benchmarks.performance.rivals import (
+from benchmarks.performance.baselines import (
     MOST_AT_ONCE,
-    Contender,
-    Installed,
+    OURS,
+    Baseline,
     Submit,
-    contenders,
+    baselines,
     ours,
 )
+from benchmarks.performance.measuring import Figures, Measured, Options, run_python
 
 CONCURRENCIES: Final = (1, 2, 16, MOST_AT_ONCE)
 _LEAST_CALLS: Final = 3
@@ -65,7 +62,8 @@ WORKLOADS: Final = (
 class Figure:
     """One measurement."""
 
-    contender: str
+    baseline: str
+    """Whose: ours, a baseline's or the floor's."""
     workload: str
     concurrency: int
     calls: int
@@ -91,17 +89,17 @@ def drive(submit: Submit, work: Workload, concurrency: int, seconds: float) -> F
     began = time.perf_counter()
     for _ in range(concurrency):
         start()
-    flying, wrong = concurrency, 0
+    pending, wrong = concurrency, 0
     latencies: list[float] = []
-    while flying:
+    while pending:
         latency, future = finished.get()
-        flying -= 1
+        pending -= 1
         latencies.append(latency)
         wrong += future.exception() is not None or future.result() != work.expected
         late = work.endless or time.perf_counter() - began > seconds
-        if not late or len(latencies) + flying < _LEAST_CALLS:
+        if not late or len(latencies) + pending < _LEAST_CALLS:
             start()
-            flying += 1
+            pending += 1
     took = time.perf_counter() - began
     return Figure(
         "",
@@ -141,84 +139,49 @@ print(statistics.median(times) * 1e3, sorted(times)[int(count * 0.99)] * 1e3)
 """
 
 
-_PACKAGE_PATHS: Final = [*torl_env.__path__, *torl_env.sandbox.__path__]
-
-
 def floor(work: Workload, count: int = 100) -> Figure:
     """Fork, run and wait, one after the other, in a process with the same libraries loaded."""
-    done = subprocess.run(
-        [sys.executable, "-c", _FLOOR, work.tier, str(count), work.code, *_PACKAGE_PATHS],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-    )
-    p50, p99 = map(float, done.stdout.split())
+    paths = [*torl_env.__path__, *torl_env.sandbox.__path__]
+    words = ("-c", _FLOOR, work.tier, str(count), work.code, *paths)
+    p50, p99 = map(float, run_python(*words, OPENBLAS_NUM_THREADS="1").split())
     return Figure("floor: fork and wait", work.name, 1, count, 1e3 / p50, p50, p99, 0)
 
 
-def _used() -> float:
-    """CPU seconds of this process and of all children that have ended."""
-    own, children = (
-        resource.getrusage(resource.RUSAGE_SELF),
-        resource.getrusage(resource.RUSAGE_CHILDREN),
-    )
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-
-
-def cpu_per_call(opened: Contender, work: Workload, calls: int) -> float:
-    """CPU milliseconds of client, server and program together for one call.
-
-    Unlike the clock this does not depend on what else the machine does. Starting and stopping are
-    measured by themselves and taken off.
-    """
-    spent: list[float] = []
-    for count in (1, 1 + calls):
-        before = _used()
-        with opened() as submit:
-            for future in [submit(work.code) for _ in range(count)]:
-                future.result()
-        spent.append(_used() - before)
-    return (spent[1] - spent[0]) / calls * 1e3
+def measure(options: Options) -> Measured:
+    """Everything that is installed, and our rate over each of theirs."""
+    chosen = baselines(options.fusion, options.gem, options.sandlock)
+    figures = measure_all(options.seconds, chosen, rounds=options.rounds)
+    return Measured([asdict(figure) for figure in figures], ratios(figures))
 
 
 def measure_all(
-    seconds: float = 2.0,
-    installed: Installed | None = None,
+    seconds: float,
+    chosen: Mapping[str, Baseline],
     concurrencies: Sequence[int] = CONCURRENCIES,
     *,
     longest: float = 18.0,
     rounds: int = 1,
-    only: Sequence[str] = (),
     seen: Callable[[Figure], None] = lambda _: None,
 ) -> list[Figure]:
-    """Every contender on every workload, after the floor.
+    """Ours and the baselines on every workload, after the floor.
 
     Args:
         seconds: For each figure and round, apart from calls that take longer.
-        installed: Where rivals are that this environment does not have.
+        chosen: Ours and the baselines by name.
         concurrencies: Calls in flight.
-        longest: A rival's figure is left out where its rate with fewer calls in flight says that
+        longest: A baseline's figure is left out where its rate with fewer calls in flight says that
             one call each would take longer than this many seconds.
         rounds: Everything is measured so often, in turn; the median counts.
-        only: Names of the rivals to measure; empty for all.
         seen: Called with each figure as it comes.
     """
-    chosen = contenders(installed or Installed())
-    if unknown := set(only) - set(chosen):
-        raise ValueError(f"unknown contenders {sorted(unknown)}: expected some of {list(chosen)}")
-    chosen = {
-        name: opened
-        for name, opened in chosen.items()
-        if not only or name in only or opened is ours
-    }
-    measured: dict[tuple[str, str, int], list[Figure]] = {}
+    found: dict[tuple[str, str, int], list[Figure]] = {}
     for _ in range(rounds):
         for figure in _one_round(chosen, concurrencies, seconds, longest):
             seen(figure)
-            key = figure.contender, figure.workload, figure.concurrency
-            measured.setdefault(key, []).append(figure)
-    return [_middle(figures) for figures in measured.values()]
+            found.setdefault((figure.baseline, figure.workload, figure.concurrency), []).append(
+                figure
+            )
+    return [_middle(figures) for figures in found.values()]
 
 
 def _middle(figures: list[Figure]) -> Figure:
@@ -230,7 +193,7 @@ def _middle(figures: list[Figure]) -> Figure:
 
 
 def _one_round(
-    chosen: dict[str, Contender], concurrencies: Sequence[int], seconds: float, longest: float
+    chosen: Mapping[str, Baseline], concurrencies: Sequence[int], seconds: float, longest: float
 ) -> Iterator[Figure]:
     for work in WORKLOADS:
         if not work.endless:
@@ -244,28 +207,48 @@ def _one_round(
                         continue
                     figure = drive(submit, work, concurrency, seconds)
                     rate = figure.per_second
-                    yield replace(figure, contender=name)
+                    yield replace(figure, baseline=name)
+
+
+def _faster(figures: Sequence[Figure]) -> dict[tuple[str, str, int], float]:
+    """Our rate over each of the others, at the same number of calls in flight."""
+    own = {(f.workload, f.concurrency): f.per_second for f in figures if f.baseline == OURS}
+    return {
+        (f.baseline, f.workload, f.concurrency): own[f.workload, f.concurrency] / f.per_second
+        for f in figures
+        if f.baseline != OURS and (f.workload, f.concurrency) in own
+    }
+
+
+def ratios(figures: Sequence[Figure]) -> Figures:
+    """Our rate over each of the others.
+
+    Programs that run into their limit tell of the limit and not of the sandbox, and are left out.
+
+    >>> own = Figure("torl local", "print", 1, 9, 90.0, 11.0, 12.0, 0)
+    >>> ratios([own, replace(own, baseline="python -c", per_second=30.0)])
+    {'sandbox, print, 1 at once: ours / python -c': 3.0}
+    """
+    endless = {work.name for work in WORKLOADS if work.endless}
+    return {
+        f"sandbox, {workload}, {concurrency} at once: ours / {baseline}": value
+        for (baseline, workload, concurrency), value in _faster(figures).items()
+        if workload not in endless
+    }
 
 
 def table(figures: Sequence[Figure]) -> str:
     """Text for a terminal, with the ratio to ours."""
-    own = {(f.workload, f.concurrency): f for f in figures if f.contender == "torl local"}
+    faster = _faster(figures)
     lines = [
         f"{'':22}{'workload':14}{'at once':>8}{'calls/s':>10}{'p50 ms':>10}{'p99 ms':>10}"
         f"{'wrong':>7}{'spread':>8}{'ours is':>10}"
     ]
     for figure in figures:
-        base = own.get((figure.workload, figure.concurrency))
-        ratio = ""
-        if base is not None and base is not figure:
-            ratio = f"{base.per_second / figure.per_second:.1f}x"
+        ratio = faster.get((figure.baseline, figure.workload, figure.concurrency))
         lines.append(
-            f"{figure.contender:22}{figure.workload:14}{figure.concurrency:8}"
+            f"{figure.baseline:22}{figure.workload:14}{figure.concurrency:8}"
             f"{figure.per_second:10.1f}{figure.p50_ms:10.2f}{figure.p99_ms:10.2f}"
-            f"{figure.wrong:7}{figure.spread:8.0%}{ratio:>10}"
+            f"{figure.wrong:7}{figure.spread:8.0%}{f'{ratio:.1f}x' if ratio else '':>10}"
         )
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(table(measure_all(seconds=float(sys.argv[1]) if len(sys.argv) > 1 else 2.0)))

@@ -1,18 +1,15 @@
-"""What live sessions of the local sandbox cost, and what an endless loop costs everybody else.
-
-python -m benchmarks.performance.sessions
-"""
+"""What live sessions of the local sandbox cost, and what an endless loop costs everybody else."""
 
 import contextlib
 import os
 import statistics
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
-from benchmarks.performance.rivals import text_of
+from benchmarks.performance.baselines import text_of
+from benchmarks.performance.measuring import Figures, Measured, Options, in_turns, median
 from benchmarks.performance.sandbox import WORKLOADS, drive
 from torl_env.sandbox import Limits, LocalSandbox
 
@@ -22,39 +19,37 @@ _HOLD: Final = (
 _LIMITS: Final = Limits(cpu_seconds=5.0, wall_seconds=60.0)
 
 
-def measure_sessions(crowd: int = 1000) -> dict[str, float]:
+def measure(options: Options) -> Measured:
+    """All of it; nothing here has a peer."""
+    return Measured(measure_sessions())
+
+
+def measure_sessions(crowd: int = 1000) -> Figures:
     """Milliseconds of turns and branches, and megabytes of an idle session.
 
     Args:
         crowd: Sessions that are open at once for the memory figure.
     """
+
+    def milliseconds(rounds: int, **work: Callable[[], object]) -> list[float]:
+        return [1e3 * median(costs) for costs in in_turns(rounds, work).values()]
+
     with LocalSandbox(_LIMITS, nice=0, sessions=crowd + 4) as sandbox:
-        swift = sandbox.open_session(in_place=True)
-        careful = sandbox.open_session()
-        figures = {
-            "turn in place, ms": milliseconds(lambda: swift.run("x = 1"), 200),
-            "turn that can be rolled back, ms": milliseconds(lambda: careful.run("x = 1"), 100),
-        }
+        in_place = sandbox.open_session(in_place=True)
+        forking = sandbox.open_session()
+        turns = milliseconds(
+            100, in_place=lambda: in_place.run("x = 1"), forking=lambda: forking.run("x = 1")
+        )
+        figures = dict(
+            zip(("turn in place, ms", "turn that can be rolled back, ms"), turns, strict=True)
+        )
         for megabytes in (0, 50):
-            careful.run(_HOLD.format(megabytes=megabytes))
-            figures[f"branch of a session that holds {megabytes} MB, ms"] = milliseconds(
-                lambda: careful.branch().close(), 50
-            )
-        swift.close()
-        careful.close()
+            forking.run(_HOLD.format(megabytes=megabytes))
+            (spent,) = milliseconds(50, branch=lambda: forking.branch().close())
+            figures[f"branch of a session that holds {megabytes} MB, ms"] = spent
     figures[f"idle session, private MB (of {crowd} at once)"] = idle_megabytes(crowd)
     figures["throughput beside an endless loop, of that without"] = beside_a_loop()
     return figures
-
-
-def milliseconds(work: Callable[[], object], rounds: int) -> float:
-    """Median wall time of one call."""
-    spent: list[float] = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        work()
-        spent.append(time.perf_counter() - began)
-    return statistics.median(spent) * 1e3
 
 
 def idle_megabytes(crowd: int) -> float:
@@ -65,10 +60,7 @@ def idle_megabytes(crowd: int) -> float:
         sessions = [sandbox.open_session() for _ in range(crowd)]
         for session in sessions:
             session.run("x = 1")
-        after = _private_below(os.getpid())
-        for session in sessions:
-            session.close()
-    return (after - before) / crowd / 1024
+        return (_private_below(os.getpid()) - before) / crowd / 1024
 
 
 def _private_below(pid: int) -> int:
@@ -86,7 +78,6 @@ def _private_below(pid: int) -> int:
 
 def beside_a_loop(seconds: float = 1.0) -> float:
     """Calls per second while one program loops for ever, over those without it."""
-    work = WORKLOADS[0]
     ratios: list[float] = []
     with LocalSandbox(Limits(cpu_seconds=60.0, wall_seconds=600.0), nice=0) as sandbox:
 
@@ -94,7 +85,7 @@ def beside_a_loop(seconds: float = 1.0) -> float:
             return text_of(sandbox.submit(code))
 
         def rate() -> float:
-            return drive(text, work, 2, seconds).per_second
+            return drive(text, WORKLOADS[0], 2, seconds).per_second
 
         rate()
         for _ in range(5):
@@ -103,13 +94,3 @@ def beside_a_loop(seconds: float = 1.0) -> float:
             ratios.append(rate() / alone)
             loop.cancel()
     return statistics.median(ratios)
-
-
-def main() -> None:
-    """Measure and print."""
-    for name, value in measure_sessions().items():
-        print(f"{name:52} {value:8.2f}")
-
-
-if __name__ == "__main__":
-    main()

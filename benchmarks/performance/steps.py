@@ -1,27 +1,13 @@
-"""One step of a trainer, timed, and two trainers that take turns."""
+"""One step of a trainer, timed."""
 
-import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 from agents.core.types import Trajectory
+from benchmarks.performance.measuring import Cost
 from torl_env.problems.types import Problem
-
-Figures = dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Of one step."""
-
-    wall: float
-    """Seconds."""
-    cpu: float
-    """CPU seconds of this process, without what the sandbox's processes take."""
 
 
 class Clock:
@@ -91,39 +77,6 @@ class Step:
         self._begin()
         self.trainer.train()
         return self._cost
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """Costs of two sides, taken in turns."""
-
-    first: Sequence[Cost]
-    second: Sequence[Cost]
-
-    def figures(self, names: tuple[str, str], what: str, target: str) -> Figures:
-        """Medians, and the ratio of the second to the first, pair by pair."""
-        sides = list(zip(self.first, self.second, strict=True))
-        return {
-            f"{names[0]}: s": statistics.median(cost.wall for cost in self.first),
-            f"{names[1]}: s": statistics.median(cost.wall for cost in self.second),
-            f"{what} ({target})": statistics.median(b.wall / a.wall for a, b in sides),
-            f"{what}, CPU seconds": statistics.median(b.cpu / a.cpu for a, b in sides),
-        }
-
-
-def _tell(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
-def paired(first: Step, second: Step, repeats: int) -> Pairs:
-    """Steps of both, after one of each that is not counted; the order changes each time."""
-    _tell(f"not counted: {first.run().wall:.1f} s and {second.run().wall:.1f} s")
-    costs: tuple[list[Cost], list[Cost]] = ([], [])
-    for i in range(repeats):
-        for side in (0, 1) if i % 2 else (1, 0):
-            costs[side].append((first, second)[side].run())
-        _tell(f"pair {i + 1} of {repeats}: {costs[0][-1].wall:.1f} s and {costs[1][-1].wall:.1f} s")
-    return Pairs(*costs)
 
 
 class OurStep(Step):

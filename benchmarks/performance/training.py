@@ -1,26 +1,18 @@
 """What a training step costs: with the tool and without, ours and TRL's own, and where time goes.
 
-    python -m benchmarks.performance.training [--json FILE] [--repeats N] [--parts tool trl profile]
-
 Every row samples given ids (see `forced`), so both sides of a comparison sample the same number of
-them with the same model. The two sides take turns, the order changing each time; the ratio is taken
-pair by pair and its median is shown, so that other load on the machine moves it little; that of CPU
-seconds, programs apart, is moved even less. A step is rollout, programs, loss, backward pass and
-optimiser. Both sides have the same settings (bfloat16 autocast over float32 weights).
+them with the same model. The ratio of CPU seconds, programs apart, is what other load on the
+machine moves least. A step is rollout, programs, loss, backward pass and optimiser. Both sides have
+the same settings (bfloat16 autocast over float32 weights).
 """
 
-import argparse
-import json
 import os
-import platform
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.core.algorithm import Loss
 from agents.core.trainer.options import Training
 from agents.core.types import Sampling
 from benchmarks.performance.forced import (
@@ -31,7 +23,8 @@ from benchmarks.performance.forced import (
     TemplatePrompt,
     scripts,
 )
-from benchmarks.performance.steps import Clock, Figures, OurStep, Step, paired, recording
+from benchmarks.performance.measuring import Figures, Measured, Options, in_turns, median, ratio
+from benchmarks.performance.steps import Clock, OurStep, Step, recording
 from torl_env import ToRLMathVectorEnv
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
@@ -177,37 +170,58 @@ def python_schema() -> dict[str, Any]:
     return schema
 
 
-def tool(bench: Bench, repeats: int) -> Figures:
+def paired(steps: dict[str, Step], repeats: int, ours: str, other: str, target: str) -> Measured:
+    """The second of two steps over the first, after one of each that is not counted."""
+    for step in steps.values():
+        step.run()
+    costs = in_turns(repeats, {name: step.run for name, step in steps.items()})
+    under, over = costs.values()
+    cpu = ratio(over, under, "cpu")
+    figures = {f"{name}: s": median(cost) for name, cost in costs.items()}
+    figures[f"{ours} over {other} ({target})"] = ratio(over, under)
+    figures[f"{ours} over {other}, CPU seconds"] = cpu
+    return Measured(figures, {f"training, CPU seconds: {other} / {ours}": 1 / cpu})
+
+
+def tool(bench: Bench, repeats: int) -> Measured:
     """A step at C = 1 over one at C = 0: the same sampled ids, executed or not."""
     without, with_tool = bench.ours(0, name="c0"), bench.ours(1, name="c1")
-    pairs = paired(without, with_tool, repeats)
-    names = ("step at C = 0", "step at C = 1")
-    return {
-        **pairs.figures(names, "C = 1 over C = 0", "target: at most 1.1"),
-        "sampled tokens, C = 0": _sampled(without.rows),
-        "sampled tokens, C = 1": _sampled(with_tool.rows),
-        "programs run, C = 0": sum(t.tool_calls for t in without.rows),
-        "programs run, C = 1": sum(t.tool_calls for t in with_tool.rows),
-        "tokens of tool output, C = 1": sum(len(t.ids) - sum(t.loss_mask) for t in with_tool.rows),
-    }
+    steps: dict[str, Step] = {"step at C = 0": without, "step at C = 1": with_tool}
+    found = paired(steps, repeats, "C = 1", "C = 0", "target: at most 1.1")
+    return Measured(
+        {
+            **found.figures,
+            "sampled tokens, C = 0": _sampled(without.rows),
+            "sampled tokens, C = 1": _sampled(with_tool.rows),
+            "programs run, C = 0": sum(t.tool_calls for t in without.rows),
+            "programs run, C = 1": sum(t.tool_calls for t in with_tool.rows),
+            "tokens of tool output, C = 1": sum(
+                len(t.ids) - sum(t.loss_mask) for t in with_tool.rows
+            ),
+        },
+        found.ratios,
+    )
 
 
-def trl(bench: Bench, repeats: int) -> Figures:
+def trl(bench: Bench, repeats: int) -> Measured:
     """A step of ours over one of TRL's own tool loop."""
     (theirs, forcing), ours = bench.trl(), bench.ours(1, hermes=True)
-    pairs = paired(theirs, ours, repeats)
-    names = ("step of TRL's tool loop", "step of ours")
-    return {
-        **pairs.figures(names, "ours over TRL's", "target: at most 0.5"),
-        "sampled tokens, TRL": forcing.sampled / (repeats + 1),
-        "sampled tokens, ours": _sampled(ours.rows),
-        "tokens read by TRL": forcing.read / (repeats + 1),
-        "tokens read by ours": sum(len(t.prompt_ids) + len(t.ids) for t in ours.rows),
-        "programs run, ours": sum(t.tool_calls for t in ours.rows),
-    }
+    steps = {"step of TRL's tool loop": theirs, "step of ours": ours}
+    found = paired(steps, repeats, "ours", "TRL's", "target: at most 0.5")
+    return Measured(
+        {
+            **found.figures,
+            "sampled tokens, TRL": forcing.sampled / (repeats + 1),
+            "sampled tokens, ours": _sampled(ours.rows),
+            "tokens read by TRL": forcing.read / (repeats + 1),
+            "tokens read by ours": sum(len(t.prompt_ids) + len(t.ids) for t in ours.rows),
+            "programs run, ours": sum(t.tool_calls for t in ours.rows),
+        },
+        found.ratios,
+    )
 
 
-def profile(bench: Bench, repeats: int) -> Figures:
+def profile(bench: Bench, repeats: int) -> Measured:
     """Where the time of a step at C = 1 goes, in percent."""
     step, clock = bench.ours(1, name="profile"), Clock()
     step.run()
@@ -233,82 +247,28 @@ def profile(bench: Bench, repeats: int) -> Figures:
     parts = {name: 100 * seconds / total for name, seconds in clock.seconds.items()}
     parts["everything else"] = 100 - sum(parts.values())
     shares = {f"share of a step, {name}: %": share for name, share in parts.items()}
-    return {"step that is profiled: s": total / repeats, **shares}
-
-
-PARTS: dict[str, Callable[[Bench, int], Figures]] = {"tool": tool, "trl": trl, "profile": profile}
+    return Measured({"step that is profiled: s": total / repeats, **shares})
 
 
 def _sampled(rows: Any) -> int:
     return sum(sum(t.loss_mask) for t in rows)
 
 
-def measure(model: str, size: Size, repeats: int, parts: list[str]) -> Iterator[Figures]:
-    """The figures of one part after the other."""
-    with LocalSandbox() as sandbox, tempfile.TemporaryDirectory() as folder, _quiet():
-        for name in parts:
-            place = Path(folder) / name
-            yield PARTS[name](Bench(model, size, sandbox, place), repeats)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
+def measure(options: Options) -> Measured:
+    """With the tool and without, ours and TRL's, and where the time goes."""
     from transformers.utils import logging
 
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    yield
-
-
-def options_of(words: list[str] | None = None) -> argparse.Namespace:
-    """The options of the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    parser.add_argument("--model", default="smollm2", help="folder, hub id or smollm2")
-    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
-    parser.add_argument("--repeats", type=int, default=2, help="pairs of steps (default: 2)")
-    parser.add_argument("--prompts", type=int, default=4, help="problems in a step (default: 4)")
-    parser.add_argument("--group", type=int, default=4, help="samples of each (default: 4)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
-    parser.add_argument(
-        "--tokens",
-        nargs=2,
-        type=int,
-        default=[48, 112],
-        metavar=("LEAST", "MOST"),
-        help="sampled ids of a row (default: 48 112)",
-    )
-    return parser.parse_args(words)
-
-
-def main(words: list[str] | None = None) -> None:
-    """Measure and print."""
-    options = options_of(words)
-    import torch
-
-    if options.threads:
-        torch.set_num_threads(options.threads)
     rows = options.prompts * options.group
-    size = Size(*(options.prompts, options.group, min(16, rows)), tokens=tuple(options.tokens))
-    figures: Figures = {}
-    for part in measure(options.model, size, options.repeats, options.parts):
-        figures |= part
-        for name, value in part.items():
-            print(f"{name:62} {value:12.2f}", flush=True)
-    if options.json:
-        record = {
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-            "load": os.getloadavg(),
-            "model": options.model,
-            "rows": rows,
-            "repeats": options.repeats,
-            "loss": str(Loss()),
-            "figures": figures,
-        }
-        options.json.write_text(json.dumps(record, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    size = Size(options.prompts, options.group, min(16, rows), options.tokens)
+    figures: Figures = {"rows": rows}
+    ratios: Figures = {}
+    with LocalSandbox() as sandbox, tempfile.TemporaryDirectory() as folder:
+        for part in (tool, trl, profile):
+            bench = Bench(options.model, size, sandbox, Path(folder) / part.__name__)
+            found = part(bench, options.repeats)
+            figures |= found.figures
+            ratios |= found.ratios
+    return Measured(figures, ratios)

@@ -1,12 +1,11 @@
 """The benchmark of training on a tiny model: equal tokens on both sides, and every figure there."""
 
-import json
-
 import pytest
 import torch
 
 from agents.core.testing.tiny import byte_tokenizer, tiny_model
 from benchmarks.performance import training
+from benchmarks.performance.measuring import Options
 
 
 @pytest.fixture
@@ -21,13 +20,10 @@ def tiny(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_both_sides_sample_the_same_number_of_tokens(tiny, tmp_path, capsys):
-    file = tmp_path / "figures.json"
-    words = ["--model", tiny, "--json", file, "--prompts", 2, "--group", 2, "--repeats", 1]
-    training.main(list(map(str, [*words, "--threads", 1, "--tokens", 150, 190])))
-    record = json.loads(file.read_text())
-    told = record["figures"]
-    rows = record["rows"]
+def test_both_sides_sample_the_same_number_of_tokens(tiny):
+    options = Options(model=str(tiny), prompts=2, group=2, repeats=1, tokens=(150, 190))
+    found = training.measure(options)
+    told, rows = found.figures, found.figures["rows"]
     assert 150 * rows <= told["sampled tokens, C = 0"] <= 190 * rows
     assert told["sampled tokens, C = 0"] == told["sampled tokens, C = 1"]
     assert told["sampled tokens, TRL"] == told["sampled tokens, ours"]
@@ -36,10 +32,10 @@ def test_both_sides_sample_the_same_number_of_tokens(tiny, tmp_path, capsys):
     assert told["tokens of tool output, C = 1"] > 0
     # A turn ends with an id that TRL samples and ours is given.
     assert told["tokens read by TRL"] + rows == told["tokens read by ours"]
-    for name in ("C = 1 over C = 0, CPU seconds", "ours over TRL's, CPU seconds"):
-        assert told[name] > 0
+    assert set(found.ratios) == {
+        "training, CPU seconds: C = 0 / C = 1", "training, CPU seconds: TRL's / ours",
+    }  # fmt: skip
+    assert min(found.ratios.values()) > 0
     shares = [value for name, value in told.items() if name.startswith("share of a step")]
     assert sum(shares) == pytest.approx(100)
     assert min(shares) > -1
-    out = capsys.readouterr().out
-    assert all(name in out for name in told)

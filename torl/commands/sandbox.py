@@ -64,14 +64,14 @@ class ServeCommand:
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """Measure this machine: calls per second and latency of the sandbox and its rivals."""
+    """Measure this machine: calls per second and latency of the sandbox and of baselines."""
 
     seconds: float = 2.0
     """For each figure and round."""
     rounds: int = 1
     """Everything is measured so often, in turn, and the median counts."""
     only: tuple[str, ...] = ()
-    """Rivals to measure, such as `Sandbox Fusion`; all by default."""
+    """Baselines to measure, such as `Sandbox Fusion`; all by default."""
     json: bool = False
     url: str | None = None
     """Also measure a Sandbox Fusion server at this URL."""
@@ -185,25 +185,24 @@ def serve_forever(options: ServeCommand) -> int:
 
 def bench(options: BenchOptions) -> int:
     """Run the benchmark and print its table."""
-    from benchmarks.performance.rivals import Installed
+    from benchmarks.performance.baselines import OURS, baselines
     from benchmarks.performance.sandbox import Figure, measure_all, table
     from benchmarks.performance.sessions import measure_sessions
 
     def progress(figure: Figure) -> None:
         print(
-            f"{figure.contender}, {figure.workload}, {figure.concurrency} at once: "
+            f"{figure.baseline}, {figure.workload}, {figure.concurrency} at once: "
             f"{figure.per_second:.1f}/s",
             file=sys.stderr,
             flush=True,
         )
 
-    figures = measure_all(
-        options.seconds,
-        Installed(options.url, options.gem, options.sandlock),
-        rounds=options.rounds,
-        only=options.only,
-        seen=progress,
-    )
+    chosen = baselines(options.url, options.gem, options.sandlock)
+    if unknown := set(options.only) - set(chosen):
+        raise ValueError(f"--only: unknown {sorted(unknown)}: expected some of {list(chosen)}")
+    if options.only:
+        chosen = {name: chosen[name] for name in chosen if name in {OURS, *options.only}}
+    figures = measure_all(options.seconds, chosen, rounds=options.rounds, seen=progress)
     sessions = measure_sessions()
     if options.json:
         print(json.dumps({"calls": [asdict(figure) for figure in figures], "sessions": sessions}))

@@ -1,4 +1,4 @@
-"""Who runs programs in the benchmark of the sandbox: ours, its rivals as installed, the floor."""
+"""What runs programs in the benchmark of the sandbox: ours, and the baselines as installed."""
 
 import contextlib
 import itertools
@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,10 @@ from torl_env.sandbox.backends.fusion_client import FusionSandbox
 Submit = Callable[[str], Future[str]]
 """Starts a program; the future gives its standard output."""
 
-Contender = Callable[[], contextlib.AbstractContextManager[Submit]]
+Baseline = Callable[[], contextlib.AbstractContextManager[Submit]]
+
+OURS: Final = "torl local"
+"""Name of our sandbox beside them."""
 
 MOST_AT_ONCE: Final = 64
 _LIMITS: Final = Limits(cpu_seconds=1.0, wall_seconds=60.0)
@@ -29,7 +32,7 @@ _LIMITS: Final = Limits(cpu_seconds=1.0, wall_seconds=60.0)
 
 @contextlib.contextmanager
 def ours() -> Iterator[Submit]:
-    """The local sandbox, warmed; at the priority of its rivals, which the default is below."""
+    """The local sandbox, warmed; at the priority of the baselines, which the default is below."""
     with LocalSandbox(_LIMITS, nice=0) as sandbox:
         sandbox.warm()
         yield lambda code: text_of(sandbox.submit(code))
@@ -79,9 +82,8 @@ def command(*words: str) -> Iterator[Submit]:
 @contextlib.contextmanager
 def fusion(url: str) -> Iterator[Submit]:
     """A Sandbox Fusion server."""
-    limits = Limits(cpu_seconds=1.0, wall_seconds=60.0)
-    loop = replace(limits, wall_seconds=1.0)
-    with FusionSandbox(url, limits, concurrency=MOST_AT_ONCE, patience=300) as sandbox:
+    loop = replace(_LIMITS, wall_seconds=1.0)
+    with FusionSandbox(url, _LIMITS, concurrency=MOST_AT_ONCE, patience=300) as sandbox:
 
         def submit(code: str) -> Future[str]:
             return text_of(sandbox.submit(code, loop if "while True" in code else None))
@@ -91,23 +93,23 @@ def fusion(url: str) -> Iterator[Submit]:
 
 @contextlib.contextmanager
 def peer(*words: str) -> Iterator[Submit]:
-    """A rival's own interface, served by `peers/sandbox_peer.py` in the rival's interpreter."""
+    """A baseline's own interface, served by `peers/sandbox_peer.py` in its interpreter."""
     process = subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    flying: dict[int, Future[str]] = {}
+    pending: dict[int, Future[str]] = {}
     numbers = itertools.count()
 
     def read() -> None:
         for line in process.stdout or ():
             number, text = json.loads(line)
-            flying.pop(number).set_result(text)
-        for future in list(flying.values()):
+            pending.pop(number).set_result(text)
+        for future in list(pending.values()):
             future.set_exception(RuntimeError("the peer has ended"))
 
     def submit(code: str) -> Future[str]:
         number, future = next(numbers), Future[str]()
-        flying[number] = future
+        pending[number] = future
         if process.stdin is None or process.poll() is not None:
             raise RuntimeError(f"{words[0]} has ended with exit code {process.returncode}")
         seconds = 1.0 if "while True" in code else 60.0
@@ -128,34 +130,27 @@ def peer(*words: str) -> Iterator[Submit]:
                 pipe.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """Where rivals are that this environment does not have."""
+def baselines(
+    fusion_url: str | None = None, gem: str | None = None, sandlock: str | None = None
+) -> dict[str, Baseline]:
+    """What can be measured here, by name, ours first.
 
-    url: str | None = None
-    """Of a Sandbox Fusion server."""
-    gem: str | None = None
-    """An interpreter that has gem-llm."""
-    sandlock: str | None = None
-    """An interpreter that has sandlock."""
-
-
-def contenders(installed: Installed) -> dict[str, Contender]:
-    """What can be measured here, by name."""
+    Args:
+        fusion_url: Of a Sandbox Fusion server.
+        gem: An interpreter that has gem-llm.
+        sandlock: An interpreter that has sandlock.
+    """
     python = sys.executable
     driver = str(Path(__file__).parent / "peers" / "sandbox_peer.py")
-    found: dict[str, Contender] = {
-        "torl local": ours,
-        "python -c": lambda: command(python, "-c"),
-    }
+    found: dict[str, Baseline] = {OURS: ours, "python -c": lambda: command(python, "-c")}
     if shutil.which("bwrap"):
         box = ("bwrap", "--ro-bind", "/", "/", "--unshare-all", "--die-with-parent")
         found["bubblewrap"] = lambda: command(*box, python, "-c")
-    if sandlock := installed.sandlock:
+    if sandlock:
         places = (sys.base_prefix, sys.prefix)
         found["sandlock"] = lambda: peer(sandlock, driver, "sandlock", python, *places)
-    if gem := installed.gem:
+    if gem:
         found["GEM"] = lambda: peer(gem, driver, "gem")
-    if url := installed.url:
-        found["Sandbox Fusion"] = lambda: fusion(url)
+    if fusion_url:
+        found["Sandbox Fusion"] = lambda: fusion(fusion_url)
     return found
