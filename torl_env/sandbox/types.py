@@ -16,6 +16,7 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     """Out of CPU seconds, or of wall seconds while it slept."""
     MEMORY = "memory"
+    """An uncaught `MemoryError`, or killed with its memory full."""
     OUTPUT_LIMIT = "output_limit"
     """It was ended because it wrote more than the hard output limit."""
     KILLED = "killed"
@@ -59,12 +60,18 @@ class Execution:
     stderr: str = ""
     """Warnings and the traceback; bounded likewise."""
     error: str = ""
-    """The last line of the traceback (`NameError: name 'a' is not defined`), or on the limit."""
+    """The last line of the traceback (`NameError: name 'a' is not defined`), or on the limit.
+
+    The former is the program's own word about itself, as its output is; `status` and `exit_code`
+    are the kernel's, but for `MEMORY` of a program that ended by itself.
+    """
     output_truncated: bool = False
     exit_code: int = 0
     """As the operating system says it; negative for a signal."""
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
+    images: tuple[bytes, ...] = ()
+    """PNG files of the figures that it drew with matplotlib, where the sandbox loads it."""
 
     @property
     def ok(self) -> bool:

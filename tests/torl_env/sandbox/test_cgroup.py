@@ -74,6 +74,20 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next(group: cgroup.Contr
     assert not left.exists()
 
 
+def test_what_an_earlier_process_with_our_number_leaves_is_removed(
+    group: cgroup.ControlGroup,
+) -> None:
+    # In a container the client is process 1 each time.
+    parent = group.directories[0].parent
+    left = parent / f"torl-sandbox-{os.getpid()}-1-00000000"
+    left.mkdir()
+    mine = cgroup.make(64, 99)
+    cgroup.make(64, 99).remove()
+    assert mine.directories[0].is_dir()
+    mine.remove()
+    assert not left.exists()
+
+
 def test_it_can_be_switched_off() -> None:
     with LocalSandbox(off=(Layer.CGROUP,)) as sandbox:
         sandbox.run("")
@@ -84,7 +98,7 @@ def test_it_can_be_switched_off() -> None:
 
 def test_programs_are_offered_to_the_kernel_before_the_trainer() -> None:
     with LocalSandbox(off=("filesystem", "landlock", "user", "capabilities")) as sandbox:
-        assert sandbox.run("print(open('/proc/self/oom_score_adj').read())").stdout == "500\n\n"
+        assert sandbox.run("print(open('/proc/self/oom_score_adj').read())").stdout == "1000\n\n"
 
 
 @pytest.mark.parametrize(

@@ -264,8 +264,10 @@ DETERMINED = {
     "bare": (
         "import random, os, time\n"
         "print({'a', 'b', 'c', 'd'}, random.random(), time.tzname, hash('x'))\n"
-        "print(sorted(os.environ.items()))",
-        "import random; random.seed(5)",
+        "print(sorted(os.environ.items()))\n"
+        "import secrets, uuid; random.seed(); sure = random.SystemRandom().random()\n"
+        "print(random.random(), random.Random().random(), sure, uuid.uuid4(), secrets.token_hex())",
+        "import random, os; random.seed(5); os.urandom(3)",
     ),
     "numpy": (
         "import numpy as np\nprint(np.random.rand(), np.random.default_rng().integers(10**9))",

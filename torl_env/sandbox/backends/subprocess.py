@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -10,11 +9,13 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from typing import IO, Final
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import output, results
 from torl_env.sandbox.base import CallableSandbox, conclude
+from torl_env.sandbox.run_queue import is_runnable, waited_seconds
 from torl_env.sandbox.types import Execution, Limits
 
 # Runs in the child: sets the limits, takes the program from standard input, leaves a report.
@@ -173,10 +174,8 @@ class SubprocessSandbox(CallableSandbox):
 def _allowed(pid: int, limit: float) -> float:
     """The wall limit of a process, without the seconds for which it waited for a processor."""
     try:
-        with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
-            waited = int(file.read().split()[1]) / 1e9
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            waits_now = ") R " in file.read()
+        waited = waited_seconds(Path(f"/proc/{pid}/schedstat").read_bytes())
+        waits_now = is_runnable(Path(f"/proc/{pid}/stat").read_bytes())
     except (OSError, IndexError, ValueError):
         crowd = os.getloadavg()[0] / (os.cpu_count() or 1)
         return limit * min(max(1.0, crowd), _PATIENCE)
@@ -204,7 +203,7 @@ def _result(
         compiled=phase != "syntax",
         memory_error=memory,
         error=error,
-        output_full=full or code == -signal.SIGXFSZ,
+        output_full=full,
     )
     streams = results.Streams(out, err, out_cut or err_cut)
     return results.execution(ended, streams, limits, _cpu(timed_out, limits), wall)

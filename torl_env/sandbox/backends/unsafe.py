@@ -15,6 +15,7 @@ from typing import Any, Final
 from torl_env.errors import SandboxError
 from torl_env.sandbox import output, results
 from torl_env.sandbox.base import CallableSandbox
+from torl_env.sandbox.run_queue import is_runnable, waited_seconds
 from torl_env.sandbox.types import Execution, Limits, Session
 
 _POLL_SECONDS: Final = 0.01
@@ -159,10 +160,10 @@ def _waited(thread: threading.Thread) -> float:
     """Seconds that a thread was ready and had no processor, where the kernel tells."""
     place = Path(f"/proc/self/task/{thread.native_id}")
     try:
-        if ") R " in (place / "stat").read_text(encoding="ascii", errors="replace"):
+        if is_runnable((place / "stat").read_bytes()):
             # The present wait is not counted yet, and a loop ends by its CPU limit.
             return float("inf")
-        return int((place / "schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+        return waited_seconds((place / "schedstat").read_bytes())
     except (OSError, IndexError, ValueError):
         return 0.0
 

@@ -23,7 +23,8 @@ _SPACES = (
     | kernel.CLONE_NEWNS
 )
 _UID_BLOCK = 8192
-_OOM_SCORE = 500
+_OOM_SCORE = b"500"
+_OOM_SCORE_OF_PROGRAMS = b"1000"
 _BY_USER = "made in a user namespace"
 
 
@@ -40,12 +41,20 @@ class Isolation:
     """Threads of all programs together, where they share a user that is counted; 0 if not."""
     proc: int = -1
     """Directory of a /proc that shows the children, for the server only."""
+    oom_score: int = -1
+    """The server's `oom_score_adj`, open for writing."""
     program_filter: seccomp.Filter | None = None
     session_filter: seccomp.Filter | None = None
 
     def note(self, layer: Layer, holds: bool, detail: str) -> None:
         """Record the state of a layer."""
         self.layers[layer] = Held(holds, detail)
+
+    def offer_children(self, now: bool) -> None:
+        """What is forked from now on goes before the server when memory runs out, or no longer."""
+        if self.oom_score >= 0:
+            with suppress(OSError):
+                os.pwrite(self.oom_score, _OOM_SCORE_OF_PROGRAMS if now else _OOM_SCORE, 0)
 
 
 def _write(path: str, text: str) -> None:
@@ -72,10 +81,14 @@ def enter_cgroup(config: ServerConfig, isolation: Isolation) -> None:
         isolation.note(Layer.CGROUP, bool(config.cgroup), detail)
 
 
-def offer_to_die_first() -> None:
-    """Where memory runs out, the kernel ends a program before the trainer."""
+def offer_to_die_first(isolation: Isolation) -> None:
+    """Where memory runs out, the kernel ends programs before servers, and these before the trainer.
+
+    A child inherits the score of the moment of its fork, see `Isolation.offer_children`.
+    """
     with suppress(OSError):
-        _write("/proc/self/oom_score_adj", str(_OOM_SCORE))
+        isolation.oom_score = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        isolation.offer_children(False)
 
 
 def enter_namespaces(config: ServerConfig, isolation: Isolation, keep: int) -> None:

@@ -207,14 +207,20 @@ def prepare_source(source: str, filename: str, room: int) -> types.CodeType | No
     return None
 
 
+def flush_streams() -> None:
+    """As the interpreter does at its end: a closed stream is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not getattr(stream, "closed", False):
+            stream.flush()
+
+
 def finish(code: int) -> NoReturn:
     """End as the interpreter ends: wait for threads, run exit functions, flush."""
     try:
         if _thread._count() > 0:
             threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush_streams()
     except BaseException:  # noqa: BLE001 - exit functions are the program's
         code = code or 120
     _exit(code)

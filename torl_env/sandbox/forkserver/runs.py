@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from torl_env.sandbox.forkserver import kernel
+from torl_env.sandbox.forkserver.isolation import Isolation
 from torl_env.sandbox.forkserver.program import COMPILED, Child
 from torl_env.sandbox.forkserver.reactor import Reactor
 from torl_env.sandbox.forkserver.watch import WaitMeter, Watch
@@ -35,16 +36,16 @@ class Ready:
 Serve = Callable[[socket.socket], None]
 
 
-def fork_child(serve: Serve) -> tuple[int, socket.socket]:
+def fork_child(serve: Serve, isolation: Isolation) -> tuple[int, socket.socket]:
     """Fork a child that runs `serve` on its end of a new channel and never comes back.
 
     Returns:
         Its process id and the server's end.
     """
-    return fork_children([serve])[0]
+    return fork_children([serve], isolation)[0]
 
 
-def fork_children(serves: Sequence[Serve]) -> list[tuple[int, socket.socket]]:
+def fork_children(serves: Sequence[Serve], isolation: Isolation) -> list[tuple[int, socket.socket]]:
     """`fork_child` for several, in a row.
 
     After a fork the server copies every page that it writes. So nothing but forks happens between
@@ -55,6 +56,7 @@ def fork_children(serves: Sequence[Serve]) -> list[tuple[int, socket.socket]]:
     fork = kernel.fork
     # Else the first allocation of a child collects what the server has made since its start.
     gc.freeze()
+    isolation.offer_children(True)
     for number, serve in enumerate(serves):
         pid = fork()
         if pid == 0:
@@ -63,6 +65,7 @@ def fork_children(serves: Sequence[Serve]) -> list[tuple[int, socket.socket]]:
             finally:
                 _exit(1)
         pids.append(pid)
+    isolation.offer_children(False)
     for ours, theirs in pairs:
         theirs.close()
         ours.setblocking(False)
@@ -133,7 +136,9 @@ class Runs:
         slots = [self._free.pop() for _ in range(min(count, len(self._free)))]
         for slot in slots:
             self._child.phases[slot] = 0
-        made = fork_children([partial(self._child.serve_one, slot=slot) for slot in slots])
+        made = fork_children(
+            [partial(self._child.serve_one, slot=slot) for slot in slots], self._child.isolation
+        )
         for slot, (pid, channel) in zip(slots, made, strict=True):
             ready = Ready(pid, channel, slot)
             self._idle.append(ready)
@@ -153,7 +158,8 @@ class Runs:
         watch.over = True
         phase = self._child.phases[slot]
         self._free.append(slot)
-        ending, code, number = judge(watch, status)
+        cpu_seconds = usage.ru_utime + usage.ru_stime
+        ending, code, number = judge(watch, status, cpu_seconds)
         if phase == 0 and watch.verdict is None:
             ending = Ending.FAILED
         self._send(
@@ -165,18 +171,21 @@ class Runs:
                 mark=Mark.COMPILED if phase == COMPILED else Mark.NONE,
                 rss_kb=usage.ru_maxrss,
                 wall_us=int(watch.wall * 1e6),
-                cpu_us=int(watch.cpu_of(usage.ru_utime + usage.ru_stime) * 1e6),
+                cpu_us=int(watch.cpu_of(cpu_seconds) * 1e6),
             )
         )
 
 
-def judge(watch: Watch, status: int) -> tuple[Ending, int, int]:
-    """Ending, exit code (negative for a signal) and signal of a process that is gone."""
+def judge(watch: Watch, status: int, cpu_seconds: float) -> tuple[Ending, int, int]:
+    """Ending, exit code (negative for a signal) and signal of a process that is gone.
+
+    A program may send itself any signal: that of a limit counts only where the limit is used up.
+    """
     code = os.waitstatus_to_exitcode(status)
     number = max(-code, 0)
     if watch.verdict is not None:
         return watch.verdict, code, number
-    if number == signal.SIGXCPU:
+    if number == signal.SIGXCPU and watch.cpu_of(cpu_seconds) >= watch.cpu_limit:
         return Ending.CPU, code, number
     return (Ending.SIGNALED if number else Ending.EXITED), code, number
 

@@ -33,7 +33,13 @@ _OPEN_FOR_WRITING: Final = 0o1 | 0o2 | 0o100 | 0o1000 | 0o20000000
 _TERMINAL_IOCTLS: Final = (0x5401, 0x5413, 0x5450, 0x5451, 0x541B, 0x5421)
 NOTIFY_RECEIVE: Final = 0xC0502100
 NOTIFY_SEND: Final = 0xC0182101
-_FCNTL: Final = (0, 1, 2, 3, 4, 5, 6, 7, 1030, 36, 37, 38)
+_FCNTL: Final = (0, 1, 2, 3, 4, 1030)
+"""Duplicating and flags; no locks, by which programs could speak to each other or keep the host
+from its own library files, and no larger pipes."""
+_BUFFER_SIZES: Final = (7, 8, 32, 33)
+"""`SO_SNDBUF`, `SO_RCVBUF` and their forced forms: memory that no limit of a process counts."""
+_STREAM_SOCKETS: Final = (1, 5)
+"""`SOCK_STREAM` and `SOCK_SEQPACKET`; a datagram socket can send to any path of the host."""
 _PRCTL: Final = (15, 16, 3, 0x53564D41, 39, 21)
 _PRCTL_SESSION: Final = (*_PRCTL, kernel.PR_SET_PDEATHSIG)
 _PRCTL_SERVER: Final = (*_PRCTL, kernel.PR_SET_PDEATHSIG, kernel.PR_SET_DUMPABLE)
@@ -42,7 +48,7 @@ _PLAIN: Final = """
 read write close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction
 rt_sigprocmask rt_sigreturn pread64 pwrite64 readv writev access pipe select sched_yield mremap
 mincore madvise dup dup2 pause nanosleep getitimer alarm setitimer getpid sendto recvfrom
-sendmsg recvmsg shutdown getsockname getpeername setsockopt getsockopt exit uname flock fsync
+sendmsg recvmsg shutdown getsockname getpeername getsockopt exit uname fsync
 fdatasync ftruncate getcwd chdir fchdir readlink umask gettimeofday getrlimit getrusage sysinfo
 times getuid getgid geteuid getegid getppid getpgrp getgroups getresuid getresgid getpgid getsid
 rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack statfs fstatfs getpriority
@@ -75,11 +81,14 @@ def _argument(index: int) -> Instruction:
     return (0x20, 0, 0, 16 + 8 * index)
 
 
-def _one_of(argument: int, values: tuple[int, ...], otherwise: Instruction) -> list[Instruction]:
+def _one_of(
+    argument: int, values: tuple[int, ...], otherwise: Instruction, mask: int = 0xFFFFFFFF
+) -> list[Instruction]:
     tests: list[Instruction] = [
         (_EQUAL, len(values) - index, 0, value) for index, value in enumerate(values)
     ]
-    return [_argument(argument), *tests, otherwise, _ALLOW]
+    masked = [] if mask == 0xFFFFFFFF else [(_AND, 0, 0, mask)]
+    return [_argument(argument), *masked, *tests, otherwise, _ALLOW]
 
 
 def _none_of_bits(argument: int, bits: int, otherwise: Instruction) -> list[Instruction]:
@@ -95,7 +104,19 @@ def _base_rules() -> dict[str, list[Instruction]]:
     # glibc falls back to clone, whose flags a filter can read.
     rules["clone3"] = [_refuse(errno.ENOSYS)]
     rules["prlimit64"] = _one_of(0, (0,), _DENY)
-    rules["socketpair"] = _one_of(0, (1,), _DENY)
+    rules["socketpair"] = [
+        _argument(0),
+        (_EQUAL, 1, 0, 1),
+        _DENY,
+        *_one_of(1, _STREAM_SOCKETS, _DENY, mask=0xF),
+    ]
+    rules["setsockopt"] = [
+        _argument(2),
+        *[(_EQUAL, len(_BUFFER_SIZES) - index, 0, option)
+          for index, option in enumerate(_BUFFER_SIZES)],
+        _ALLOW,
+        _DENY,
+    ]  # fmt: skip
     rules["ioctl"] = _one_of(
         1, (*_TERMINAL_IOCTLS, NOTIFY_RECEIVE, NOTIFY_SEND), _refuse(errno.ENOTTY)
     )
@@ -148,6 +169,9 @@ def _child_program(*, session: bool) -> list[Instruction]:
         "prctl": _one_of(0, _PRCTL_SESSION if session else _PRCTL, _DENY),
     }
     bodies |= {name: [_DENY] for name in _SERVER_ONLY}
+    if not session:
+        # Descriptors on their way in a message hold memory that no limit of the process counts.
+        bodies["sendmsg"] = [_DENY]
     program = [_LOAD_NUMBER]
     for name, body in bodies.items():
         program += [(_EQUAL, 0, len(body), NUMBERS[name]), *body]

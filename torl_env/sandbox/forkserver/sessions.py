@@ -100,7 +100,9 @@ class Sessions:
         interpreter = Interpreter(self._child, self._fork)
         session = Session(request.session, Family(offset))
         session.family.members.append(session)
-        session.pid, session.channel = fork_child(lambda end: interpreter.serve(end, offset))
+        session.pid, session.channel = fork_child(
+            lambda end: interpreter.serve(end, offset), self._child.isolation
+        )
         self._sessions[session.number] = session
         self._adopt_head(session)
         channel = session.channel
@@ -316,7 +318,7 @@ class Sessions:
             return
         watch.over = True
         session.turn = None
-        ending, code, number = judge(watch, status)
+        ending, code, number = judge(watch, status, usage.ru_utime + usage.ru_stime)
         self._drop(turn)
         self._answer(
             turn,
@@ -338,7 +340,7 @@ class Sessions:
         if turn is not None and turn.channel is None and turn.watch is not None:
             session.turn = None
             turn.watch.over = True
-            ending, code, number = judge(turn.watch, status)
+            ending, code, number = judge(turn.watch, status, usage.ru_utime + usage.ru_stime)
             cpu = turn.watch.cpu_of(usage.ru_utime + usage.ru_stime)
             mark = Mark.COMPILED | Mark.SESSION_LOST
             wall = int(turn.watch.wall * 1e6)

@@ -168,7 +168,26 @@ def _first_calls_plain() -> None:
 
 
 def seed_generators(seed: int) -> None:
-    """Every fork starts from the same state of every generator that a program may draw from."""
+    """Every fork starts from the same state of every generator that a program may draw from.
+
+    That includes what Python takes from the kernel: `os.urandom`, and so `uuid.uuid4`, `secrets`,
+    `random.SystemRandom` and `random.seed()` without an argument. Clocks are the machine's.
+    """
+    entropy = random.Random(seed)
+
+    def urandom(size: int, /) -> bytes:
+        return entropy.randbytes(size)
+
+    plain_seed: Any = random.Random.seed
+
+    def seed_from_urandom(self: random.Random, a: Any = None, version: int = 2) -> None:
+        plain_seed(self, int.from_bytes(urandom(32), "big") if a is None else a, version)
+
+    namespace: Any = random
+    # The module looked both names up once, when it was imported.
+    os.urandom = namespace._urandom = urandom
+    namespace.Random.seed = seed_from_urandom
+    namespace.seed = namespace._inst.seed
     random.seed(seed)
     numpy_random: Any = sys.modules.get("numpy.random")
     if numpy_random is not None:

@@ -9,6 +9,7 @@ from typing import Final
 from torl_env.sandbox.forkserver import kernel
 from torl_env.sandbox.forkserver.reactor import Reactor
 from torl_env.sandbox.forkserver.wire import Ending, Job
+from torl_env.sandbox.run_queue import is_runnable, waited_seconds
 
 _CPU_SLACK: Final = 0.001
 _SHORTEST: Final = 0.002
@@ -31,20 +32,20 @@ class WaitMeter:
         """Seconds on the run queue, of the thread that waited most, and whether one waits now."""
         if self._proc < 0:
             return None
-        longest, runnable = 0, False
+        longest, runnable = 0.0, False
         try:
             tasks = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._proc)
         except OSError:
             return None
         try:
             for task in os.listdir(tasks):  # noqa: PTH208 - of a descriptor
-                longest = max(longest, int(_read_at(tasks, f"{task}/schedstat").split()[1]))
-                runnable |= b") R " in _read_at(tasks, f"{task}/stat")
+                longest = max(longest, waited_seconds(_read_at(tasks, f"{task}/schedstat")))
+                runnable |= is_runnable(_read_at(tasks, f"{task}/stat"))
         except (OSError, IndexError, ValueError):
             return None
         finally:
             os.close(tasks)
-        return longest / 1e9, runnable
+        return longest, runnable
 
     def left(self, pid: int, wall: float, limit: float) -> float:
         """Seconds of its wall limit that a program still has, `wall` seconds after its start."""
@@ -80,6 +81,11 @@ class Watch:
         """Why it was killed; `None` while nobody killed it."""
         self.over = False
         self._schedule(min(job.cpu_ms / 1000 / _PROCESSORS, job.wall_ms / 1000))
+
+    @property
+    def cpu_limit(self) -> float:
+        """CPU seconds of the job."""
+        return self._job.cpu_ms / 1000
 
     @property
     def wall(self) -> float:

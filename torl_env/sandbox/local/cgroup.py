@@ -7,6 +7,7 @@ control groups (cgroup-v2.rst and cgroup-v1/memory.rst).
 
 import itertools
 import os
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from typing import Final
 _PREFIX: Final = "torl-sandbox-"
 _NEEDED: Final = ("memory", "pids")
 _GONE_SECONDS: Final = 2.0
-_numbers = itertools.count(1)
 
 Files = Mapping[str, str]
 """The files of a group that bound it, and whether they take bytes or tasks."""
@@ -53,7 +53,7 @@ def make(memory_mb: int, tasks: int) -> ControlGroup:
         OSError: Where no group can be made; it says why.
     """
     places = _delegated() or _first_version()
-    name = f"{_PREFIX}{os.getpid()}-{next(_numbers)}"
+    name = f"{_PREFIX}{os.getpid()}-{_started(os.getpid())}-{secrets.token_hex(4)}"
     amounts = {"bytes": memory_mb << 20, "tasks": tasks}
     made: list[Path] = []
     try:
@@ -134,9 +134,16 @@ def _mounts() -> Iterator[tuple[Path, str, set[str]]]:
 def _sweep(parent: Path) -> None:
     """Remove what sandboxes left that were killed."""
     for directory in parent.glob(f"{_PREFIX}*"):
-        pid = directory.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        pid, _, rest = directory.name.removeprefix(_PREFIX).partition("-")
+        # In a container every client may be process 1: the number alone does not say who it is.
+        if pid.isdigit() and rest.partition("-")[0] != _started(int(pid)):
             _removed(directory)
+
+
+def _started(pid: int) -> str:
+    """When a process was started, in clock ticks since boot (`proc_pid_stat(5)`); "" for none."""
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else ""
 
 
 def _removed(directory: Path) -> bool:

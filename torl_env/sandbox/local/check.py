@@ -11,7 +11,8 @@ from torl_env.sandbox.local.sandbox import LocalSandbox
 MEANING: Final[Mapping[Layer, tuple[str, str]]] = {
     Layer.NAMESPACES: (
         "programs see no process, network or shared object but their own",
-        "programs are kept from other processes and the network by the other layers only",
+        "programs are kept from the network and from signalling others by seccomp only, and from "
+        "the memory of other processes by Landlock only",
     ),
     Layer.ROOT: (
         "programs see no file but Python's, and can write none",
@@ -74,8 +75,10 @@ def verdict(found: list[Finding]) -> str:
         few = f", though without {', '.join(sorted(missing))}" if missing else ""
         return f"Programs are contained{few}: fit for untrusted code."
     if not hidden:
+        memory = " and the memory of this user's processes" if Layer.NAMESPACES in missing else ""
         return (
-            "Programs can read this machine's files: use it only for code you would run yourself."
+            f"Programs can read this machine's files{memory}: "
+            "use it only for code you would run yourself."
         )
     return "Programs are contained in part: see what is missing, or run the sandbox in a container."
 

@@ -182,7 +182,7 @@ class ProgramCall(Future[Execution]):
             compiled=bool(reply.mark & Mark.COMPILED),
             memory_error=memory,
             error=line,
-            output_full=full or reply.signal == 25,
+            output_full=full,
             rss_mb=reply.rss_kb / 1024,
         )
         return results.execution(
