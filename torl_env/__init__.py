@@ -6,7 +6,8 @@ from torl_env.episode import Continue, Episode, Finish, RunTool, StopReason
 from torl_env.episode_runner import StepResult
 from torl_env.errors import ConfigError, ProblemError, SandboxError, TorlError
 from torl_env.info import INFO_KEYS, is_scorable
-from torl_env.parsing.fenced import ActionKind, Parser, ToolCall, closes_tool_call
+from torl_env.parsing.fenced import closes_tool_call
+from torl_env.parsing.types import ActionKind, Parser, ToolCall
 from torl_env.registration import ENV_ID, register
 from torl_env.snapshot import EnvState
 from torl_env.spaces import Unicode

@@ -14,11 +14,11 @@ from rewards import Reward
 from rewards.types import Attempt, Grade, Verdict
 from torl_env.errors import ConfigError
 from torl_env.loading import is_reference, load_object
-from torl_env.parsing.fenced import Parser
-from torl_env.parsing.styles import named_parser
+from torl_env.parsing import named_parser
+from torl_env.parsing.types import Parser
 from torl_env.signatures import refuse_returns
 from torl_env.tools.function import FunctionTool, tool
-from torl_env.tools.python import PythonTool
+from torl_env.tools.toolbox import PythonTool
 from torl_env.tools.types import Tool
 
 Grader = Callable[[str, str], Grade | bool]

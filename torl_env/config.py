@@ -23,10 +23,10 @@ from torl_env.components import (
 )
 from torl_env.errors import ConfigError
 from torl_env.loading import reference_of
-from torl_env.parsing.fenced import Parser
+from torl_env.parsing.types import Parser
 from torl_env.problems.types import ProblemSource
 from torl_env.sandbox.types import Limits, Sandbox
-from torl_env.tools.python import PythonTool
+from torl_env.tools.toolbox import PythonTool
 from torl_env.tools.types import Tool
 
 FORMAT = 1
@@ -152,7 +152,7 @@ after its last call: got max_turns=4, tool_budget=4
                 "max_turns must exceed tool_budget, or the model cannot answer after its last "
                 f"call: got max_turns={self.max_turns}, tool_budget={self.tool_budget}"
             )
-        if not isinstance(self.sandbox, str) and not callable(getattr(self.sandbox, "run", None)):
+        if not isinstance(self.sandbox, str) and not hasattr(self.sandbox, "submit"):
             raise ConfigError(
                 f"sandbox must be a name such as 'local', or an object with run, submit and "
                 f"session, got {self.sandbox!r}"

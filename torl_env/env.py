@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import gymnasium as gym
 
 from torl_env.config import EnvConfig
 from torl_env.episode import Episode
-from torl_env.episode_runner import Lane, StepResult
-from torl_env.parsing.fenced import Parser
-from torl_env.pending_steps import adrive, drive
-from torl_env.problem_sampling import Draw, open_problems
+from torl_env.episode_runner import EpisodeRunner, StepGenerator, StepResult
+from torl_env.parsing.types import Parser
+from torl_env.pending_steps import started
+from torl_env.problem_sampling import ResetOptions, open_problems
 from torl_env.problems.types import ProblemSource
 from torl_env.sandbox.shared import SharedSandbox
 from torl_env.snapshot import EnvState
@@ -65,8 +66,8 @@ class ToRLMathEnv(gym.Env[str, str]):
         self.observation_space = Unicode()
         self.action_space = Unicode()
         self.render_mode = render_mode
-        self._lease = SharedSandbox(self.config.sandbox)
-        self._lane = Lane(self.config, self._lease.get)
+        self._sandbox = SharedSandbox(self.config.sandbox)
+        self._runner = EpisodeRunner(self.config, self._sandbox.get)
 
     @property
     def parser(self) -> Parser:
@@ -76,7 +77,7 @@ class ToRLMathEnv(gym.Env[str, str]):
     @property
     def tools(self) -> list[dict[str, Any]]:
         """Function schemas of the tools, as chat templates take them."""
-        return self._lane.toolbox.schemas
+        return self._runner.toolbox.schemas
 
     @property
     def episode(self) -> Episode:
@@ -85,9 +86,9 @@ class ToRLMathEnv(gym.Env[str, str]):
         Raises:
             ResetNeeded: There is none yet.
         """
-        if self._lane.episode is None:
+        if self._runner.episode is None:
             raise gym.error.ResetNeeded("there is no episode yet: call reset() first")
-        return self._lane.episode
+        return self._runner.episode
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -103,8 +104,8 @@ class ToRLMathEnv(gym.Env[str, str]):
             ValueError: An unknown option.
         """
         super().reset(seed=seed)
-        draw = Draw.single(options)
-        result = self._lane.reset(draw.one(self.problems, self.np_random))
+        chosen = ResetOptions.scalar(options)
+        result = self._runner.reset(chosen.sample_one(self.problems, self.np_random))
         return result.observation, result.info
 
     def step(self, action: str) -> Transition:
@@ -114,18 +115,18 @@ class ToRLMathEnv(gym.Env[str, str]):
             ResetNeeded: There is no running episode.
             InvalidAction: The action is not text.
         """
-        return _transition(drive(self._lane.step(action)))
+        return _transition(_drive(self._runner.step(action)))
 
     def cut(self, action: str) -> Transition:
         """Take a turn that a length limit of the sampler has cut: the episode is truncated."""
-        return _transition(drive(self._lane.step(action, cut=True)))
+        return _transition(_drive(self._runner.step(action, cut=True)))
 
     async def astep(self, action: str, *, cut: bool = False) -> Transition:
         """`step` without blocking the event loop.
 
         Cancelling it kills the program and leaves the episode as it was before the action.
         """
-        return _transition(await adrive(self._lane.step(action, cut=cut)))
+        return _transition(await _adrive(self._runner.step(action, cut=cut)))
 
     async def areset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -151,7 +152,7 @@ class ToRLMathEnv(gym.Env[str, str]):
         Raises:
             ResetNeeded: There is no episode.
         """
-        return EnvState.of(self._lane, self.np_random, live=live)
+        return EnvState.of(self._runner, self.np_random, live=live)
 
     def set_state(self, state: EnvState) -> None:
         """Go back, or to what another env with the same options and problems has kept.
@@ -160,7 +161,7 @@ class ToRLMathEnv(gym.Env[str, str]):
             ProblemError: A state from JSON names a problem that this source does not hold.
         """
         self.np_random = state.generator()
-        state.restore(self._lane, self.problems)
+        state.restore(self._runner, self.problems)
 
     def branch(self, n: int) -> "list[ToRLMathEnv]":
         """`n` independent envs that stand where this one stands, interpreter included.
@@ -174,17 +175,49 @@ class ToRLMathEnv(gym.Env[str, str]):
         return branches
 
     def _sibling(self) -> "ToRLMathEnv":
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._lease = self._lease.another()
-        twin._lane = Lane(self.config, twin._lease.get)
-        return twin
+        sibling = type(self).__new__(type(self))
+        sibling.__dict__.update(self.__dict__)
+        sibling._sandbox = self._sandbox.another()
+        sibling._runner = EpisodeRunner(self.config, sibling._sandbox.get)
+        return sibling
 
     def close(self) -> None:
         """End the interpreter and let the sandbox go; idempotent."""
-        if hasattr(self, "_lane"):
-            self._lane.close()
-            self._lease.close()
+        if hasattr(self, "_runner"):
+            self._runner.close()
+            self._sandbox.close()
+
+
+def _drive(steps: StepGenerator) -> StepResult:
+    """Run a step to its end in this thread."""
+    try:
+        work = next(steps)
+        while True:
+            try:
+                value = work.result() if isinstance(work, Future) else work()
+            except BaseException as error:  # noqa: BLE001 - the step decides what an error means
+                work = steps.throw(error)
+            else:
+                work = steps.send(value)
+    except StopIteration as end:
+        result: StepResult = end.value
+        return result
+
+
+async def _adrive(steps: StepGenerator) -> StepResult:
+    """Run a step to its end without blocking the event loop."""
+    try:
+        work = next(steps)
+        while True:
+            try:
+                value = await asyncio.wrap_future(started(work))
+            except BaseException as error:  # noqa: BLE001 - the step decides what an error means
+                work = steps.throw(error)
+            else:
+                work = steps.send(value)
+    except StopIteration as end:
+        result: StepResult = end.value
+        return result
 
 
 def _transition(result: StepResult) -> Transition:

@@ -14,11 +14,11 @@ from torl_env.config import EnvConfig
 from torl_env.episode import Continue, Episode, RunTool
 from torl_env.errors import SandboxError
 from torl_env.info import build_info
-from torl_env.parsing.fenced import ToolCall
+from torl_env.parsing.types import ToolCall
 from torl_env.problems.types import Problem
 from torl_env.sandbox.types import Sandbox
 from torl_env.tools.session import CodeSession
-from torl_env.tools.toolbox import Job, Toolbox
+from torl_env.tools.toolbox import Toolbox, WorkItem
 from torl_env.tools.types import Outcome, ToolContext
 
 
@@ -39,16 +39,16 @@ class StepResult:
         return self.terminated or self.truncated
 
 
-Steps = Generator[Job, Any, StepResult]
+StepGenerator = Generator[WorkItem, Any, StepResult]
 """A step in progress: yields work, is sent its result (or thrown its error), returns the step."""
 
 
-class Lane:
+class EpisodeRunner:
     """Runs one episode after the other.
 
     Args:
         config: Options of the env.
-        sandbox: Gives the sandbox; called when code runs for the first time.
+        sandbox: Gives the sandbox; called once, when code runs for the first time.
         env_id: Stamped on results.
     """
 
@@ -59,14 +59,15 @@ class Lane:
         self.episode: Episode | None = None
         self.problem: Problem | None = None
         self.session: CodeSession | None = None
-        self._sandbox = sandbox
+        self._open_sandbox = sandbox
+        self._sandbox: Sandbox | None = None
         self._reward = config.components.reward
         self._grader = config.components.grader
-        self._running: Future[Any] | None = None
+        self._pending: Future[Any] | None = None
         self._closed = False
 
     @property
-    def live(self) -> bool:
+    def running(self) -> bool:
         """Whether an episode is under way."""
         return self.episode is not None and self.episode.ending is None
 
@@ -84,16 +85,16 @@ class Lane:
             self.session = self.open_session()
         return StepResult(self.env_id, prompt, 0.0, False, False, build_info(problem, self.episode))
 
-    def vacate(self) -> None:
+    def clear(self) -> None:
         """End the episode without an outcome."""
         self._release()
         self.episode = self.problem = None
 
     def open_session(self, log: tuple[str, ...] = ()) -> CodeSession:
         """An interpreter of this episode, opened when it is first used."""
-        return CodeSession(lambda: self._sandbox().session(self.config.limits), log)
+        return CodeSession(lambda: self._open_sandbox().session(self.config.limits), log)
 
-    def check(self, action: object) -> None:
+    def check_action(self, action: object) -> None:
         """Whether this action can be taken now.
 
         Raises:
@@ -102,7 +103,7 @@ class Lane:
             ClosedEnvironmentError: After `close`.
         """
         self._check_open()
-        if not self.live:
+        if not self.running:
             what = "there is no episode yet" if self.episode is None else "the episode is over"
             raise gym.error.ResetNeeded(f"env {self.env_id}: {what}; call reset() before step()")
         if not isinstance(action, str):
@@ -111,7 +112,7 @@ class Lane:
                 f"got {type(action).__name__}"
             )
 
-    def step(self, action: str, *, cut: bool = False) -> Steps:
+    def step(self, action: str, *, cut: bool = False) -> StepGenerator:
         """One step; an interrupted one leaves the episode as it was before.
 
         Raises:
@@ -119,8 +120,8 @@ class Lane:
             InvalidAction: The action is not text.
             ClosedEnvironmentError: `close` was called, before or meanwhile.
         """
-        self.check(action)
-        episode, _ = self._present()
+        self.check_action(action)
+        episode, _ = self._current()
         before = episode.state
         try:
             return (yield from self._step(episode, action, cut))
@@ -136,81 +137,84 @@ class Lane:
                 ) from error
             raise
 
-    def _step(self, episode: Episode, action: str, cut: bool) -> Steps:
+    def _step(self, episode: Episode, action: str, cut: bool) -> StepGenerator:
         move = episode.act(action, cut=cut)
         observation = ""
         if isinstance(move, Continue):
             observation = move.observation
         elif isinstance(move, RunTool):
             try:
-                outcome: Outcome = yield from self._retried(partial(self._call, move.call))
+                outcome: Outcome = yield from self._with_retry(partial(self._call, move.call))
             except SandboxError as error:
-                return self._void(episode, error)
+                return self._infrastructure_error(episode, error)
             observation = episode.observe(outcome)
         if episode.ending is None:
-            return self._result(observation, build_info(self._present()[1], episode))
-        return (yield from self._graded(episode))
+            return self._result(observation, build_info(self._current()[1], episode))
+        return (yield from self._grade(episode))
 
-    def _retried(self, start: Callable[[], Job]) -> Generator[Job, Any, Any]:
+    def _with_retry(self, start: Callable[[], WorkItem]) -> Generator[WorkItem, Any, Any]:
         """Work that is tried a second time when the machine failed."""
         try:
-            return (yield from self._tried(start))
+            return (yield from self._once(start))
         except SandboxError:
             if self.session is not None:
                 self.session = self.session.renewed()
-        return (yield from self._tried(start))
+        return (yield from self._once(start))
 
-    def _tried(self, start: Callable[[], Job]) -> Generator[Job, Any, Any]:
+    def _once(self, start: Callable[[], WorkItem]) -> Generator[WorkItem, Any, Any]:
         try:
-            job = start()
-            self._running = job if isinstance(job, Future) else None
-            return (yield job)
+            work = start()
+            self._pending = work if isinstance(work, Future) else None
+            return (yield work)
         finally:
-            self._running = None
+            self._pending = None
 
-    def _call(self, call: ToolCall) -> Job:
-        context = ToolContext(self._sandbox(), self.config.limits, self.session)
-        return self.toolbox.job(call, context)
+    def _call(self, call: ToolCall) -> WorkItem:
+        if self._sandbox is None:
+            self._sandbox = self._open_sandbox()
+        context = ToolContext(self._sandbox, self.config.limits, self.session)
+        return self.toolbox.start(call, context)
 
-    def _graded(self, episode: Episode) -> Steps:
-        problem = self._present()[1]
-        prose = episode.prose
+    def _grade(self, episode: Episode) -> StepGenerator:
+        problem, prose = self._current()[1], episode.prose
         grade: Grade = yield partial(self._grader, prose, problem.answer)
         scored = Scored(0.0)
         if grade.verdict is not Verdict.UNGRADABLE:
-            scored = self._reward.score(attempt(episode, grade, prose))
+            scored = self._reward.score(_attempt(episode, grade, prose))
         info = build_info(problem, episode, grade=grade, scored=scored)
         return self._result("", info, scored.total)
 
-    def _void(self, episode: Episode, error: SandboxError) -> StepResult:
+    def _infrastructure_error(self, episode: Episode, error: SandboxError) -> StepResult:
         episode.fail()
-        said = f"{type(error).__name__}: {error}"
-        return self._result("", build_info(self._present()[1], episode, infra_error=said))
+        return self._result(
+            "",
+            build_info(self._current()[1], episode, infra_error=f"{type(error).__name__}: {error}"),
+        )
 
     def _result(self, observation: str, info: dict[str, Any], reward: float = 0.0) -> StepResult:
-        ending = self._present()[0].ending
+        ending = self._current()[0].ending
         terminated = ending is not None and ending.terminates
         truncated = ending is not None and not terminated
         if ending is not None and self.session is not None:
             self.session.close()
         return StepResult(self.env_id, observation, reward, terminated, truncated, info)
 
-    def _present(self) -> tuple[Episode, Problem]:
+    def _current(self) -> tuple[Episode, Problem]:
         assert self.episode is not None
         assert self.problem is not None
         return self.episode, self.problem
 
     def _cancel(self) -> None:
-        running, self._running = self._running, None
-        if running is not None:
-            running.cancel()
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
 
     def _check_open(self) -> None:
         if self._closed:
             raise gym.error.ClosedEnvironmentError(f"env {self.env_id} is closed: make a new one")
 
     def close(self) -> None:
-        """End what runs, for good; idempotent. The sandbox belongs to someone else."""
+        """End what runs, for good; idempotent. The sandbox stays open."""
         self._closed = True
         self._release()
 
@@ -221,7 +225,7 @@ class Lane:
             session.close()
 
 
-def attempt(episode: Episode, grade: Grade, prose: str) -> Attempt:
+def _attempt(episode: Episode, grade: Grade, prose: str) -> Attempt:
     """The ended episode as a reward sees it; a grader that looked for the box has said so."""
     state, ending = episode.state, episode.ending
     return Attempt(

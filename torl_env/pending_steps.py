@@ -1,4 +1,4 @@
-"""Running the steps of a lane to their end: in this thread, under asyncio, or many at once."""
+"""Steps of many episodes in progress at once, resumed in the order in which their work ends."""
 
 import asyncio
 import os
@@ -11,15 +11,15 @@ from typing import Any
 
 import gymnasium as gym
 
-from torl_env.episode_runner import StepResult, Steps
-from torl_env.tools.toolbox import Job
+from torl_env.episode_runner import StepGenerator, StepResult
+from torl_env.tools.toolbox import WorkItem
 
 THREADS = 128
 
 
 @cache
 def shared_threads() -> ThreadPoolExecutor:
-    """Threads for jobs that block, started as they are needed, for the whole process.
+    """Threads for work that blocks, started as they are needed, for the whole process.
 
     Those of asyncio are few on a small machine, and sleeping programs would hold them all.
     """
@@ -30,77 +30,46 @@ def shared_threads() -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=shared_threads.cache_clear)
 
 
-def drive(steps: Steps) -> StepResult:
-    """Run a step to its end in this thread."""
-    try:
-        job = next(steps)
-        while True:
-            try:
-                value = job.result() if isinstance(job, Future) else job()
-            except BaseException as error:  # noqa: BLE001 - the step decides what an error means
-                job = steps.throw(error)
-            else:
-                job = steps.send(value)
-    except StopIteration as end:
-        result: StepResult = end.value
-        return result
+def started(work: WorkItem) -> Future[Any]:
+    """The work under way: in one of the shared threads, unless it is already."""
+    return work if isinstance(work, Future) else shared_threads().submit(work)
 
 
-async def adrive(steps: Steps) -> StepResult:
-    """Run a step to its end without blocking the event loop."""
-    try:
-        job = next(steps)
-        while True:
-            try:
-                value = await asyncio.wrap_future(_started(job))
-            except BaseException as error:  # noqa: BLE001 - the step decides what an error means
-                job = steps.throw(error)
-            else:
-                job = steps.send(value)
-    except StopIteration as end:
-        result: StepResult = end.value
-        return result
+class PendingSteps:
+    """Steps in progress: starts their work, and resumes them when that has ended.
 
-
-def _started(job: Job) -> Future[Any]:
-    return job if isinstance(job, Future) else shared_threads().submit(job)
-
-
-class Flight:
-    """Steps in progress: starts their jobs, and resumes them when those have ended.
-
-    One thread starts and lands; jobs end in any.
+    One thread starts steps and collects results; the work may end in any thread.
     """
 
     def __init__(self) -> None:
-        self._steps: dict[int, Steps] = {}
-        self._jobs: dict[int, Future[Any]] = {}
-        self._landed: dict[int, StepResult] = {}
+        self._steps: dict[int, StepGenerator] = {}
+        self._work: dict[int, Future[Any]] = {}
+        self._results: dict[int, StepResult] = {}
         self._ready: queue.SimpleQueue[tuple[int, Future[Any] | None]] = queue.SimpleQueue()
         self._wake: Callable[[], object] = int
         self._closed = False
 
     @property
     def count(self) -> int:
-        """Steps that `land` has not given yet."""
-        return len(self._steps) + len(self._landed)
+        """Steps that `collect_ready` has not given yet."""
+        return len(self._steps) + len(self._results)
 
     def has(self, i: int) -> bool:
         """Whether env `i` has such a step."""
-        return i in self._steps or i in self._landed
+        return i in self._steps or i in self._results
 
-    def start(self, i: int, steps: Steps) -> None:
+    def start(self, i: int, steps: StepGenerator) -> None:
         """Begin a step."""
         self._check()
         self._steps[i] = steps
         self._advance(i, lambda: next(steps))
 
-    def done(self, i: int, result: StepResult) -> None:
+    def add_result(self, i: int, result: StepResult) -> None:
         """Take a step that needed no work."""
         self._check()
-        self._landed[i] = result
+        self._results[i] = result
 
-    def land(self, min_ready: int, timeout: float | None) -> list[StepResult]:
+    def collect_ready(self, min_ready: int, timeout: float | None) -> list[StepResult]:
         """Wait for steps to end.
 
         Args:
@@ -114,7 +83,7 @@ class Flight:
         deadline = None if timeout is None else time.monotonic() + timeout
         wanted = min(min_ready, self.count)
         self._resume_ended()
-        while len(self._landed) < wanted:
+        while len(self._results) < wanted:
             try:
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 self._resume(*self._ready.get(timeout=left))
@@ -122,8 +91,8 @@ class Flight:
                 break
         return self._take()
 
-    async def aland(self, min_ready: int, timeout: float | None) -> list[StepResult]:
-        """`land` under asyncio; a cancelled wait loses nothing."""
+    async def acollect_ready(self, min_ready: int, timeout: float | None) -> list[StepResult]:
+        """`collect_ready` under asyncio; a cancelled wait loses nothing."""
         self._check()
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
@@ -133,7 +102,7 @@ class Flight:
             # First the bell, then the look: what ends in between is not missed.
             self._wake = lambda woken=woken: loop.call_soon_threadsafe(woken.set)  # type: ignore[misc]
             self._resume_ended()
-            if len(self._landed) >= wanted:
+            if len(self._results) >= wanted:
                 return self._take()
             try:
                 async with asyncio.timeout_at(deadline):
@@ -143,12 +112,12 @@ class Flight:
             finally:
                 self._wake = int
 
-    def abandon(self, i: int) -> None:
+    def discard(self, i: int) -> None:
         """Forget the step of env `i`, if there is one."""
-        self._landed.pop(i, None)
-        steps, job = self._steps.pop(i, None), self._jobs.pop(i, None)
-        if job is not None:
-            job.cancel()
+        self._results.pop(i, None)
+        steps, work = self._steps.pop(i, None), self._work.pop(i, None)
+        if work is not None:
+            work.cancel()
         if steps is not None:
             steps.close()
 
@@ -156,45 +125,45 @@ class Flight:
         """Forget all steps and wake up who waits for them."""
         self._closed = True
         for i in list(self._steps):
-            self.abandon(i)
+            self.discard(i)
         self._ended(-1, None)
 
     def _advance(self, i: int, resume: Callable[[], Any]) -> None:
-        self._jobs.pop(i, None)
+        self._work.pop(i, None)
         try:
-            future = _started(resume())
+            future = started(resume())
         except StopIteration as end:
             del self._steps[i]
-            self._landed[i] = end.value
+            self._results[i] = end.value
             return
         except BaseException:
             del self._steps[i]
             raise
-        self._jobs[i] = future
+        self._work[i] = future
         future.add_done_callback(lambda ended: self._ended(i, ended))
 
-    def _ended(self, i: int, job: Future[Any] | None) -> None:
-        self._ready.put((i, job))
+    def _ended(self, i: int, work: Future[Any] | None) -> None:
+        self._ready.put((i, work))
         self._wake()
 
     def _resume_ended(self) -> None:
         while not self._ready.empty():
             self._resume(*self._ready.get())
 
-    def _resume(self, i: int, job: Future[Any] | None) -> None:
+    def _resume(self, i: int, work: Future[Any] | None) -> None:
         self._check()
-        if job is None or self._jobs.get(i) is not job:
+        if work is None or self._work.get(i) is not work:
             return
         steps = self._steps[i]
-        error = CancelledError() if job.cancelled() else job.exception()
+        error = CancelledError() if work.cancelled() else work.exception()
         if error is None:
-            self._advance(i, lambda: steps.send(job.result()))
+            self._advance(i, lambda: steps.send(work.result()))
         else:
             self._advance(i, lambda: steps.throw(error))
 
     def _take(self) -> list[StepResult]:
-        landed, self._landed = self._landed, {}
-        return list(landed.values())
+        results, self._results = self._results, {}
+        return list(results.values())
 
     def _check(self) -> None:
         if self._closed:

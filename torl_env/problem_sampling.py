@@ -39,7 +39,7 @@ def open_problems(problems: ProblemSource | str, split: str | None) -> ProblemSo
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class ResetOptions:
     """The `options` of a reset, checked."""
 
     problem_ids: tuple[str, ...] | None = None
@@ -47,7 +47,7 @@ class Draw:
     mask: npt.NDArray[np.bool_] | None = None
 
     @classmethod
-    def single(cls, options: Mapping[str, Any] | None) -> "Draw":
+    def scalar(cls, options: Mapping[str, Any] | None) -> "ResetOptions":
         """Options of the scalar env: `problem_id`.
 
         Raises:
@@ -58,7 +58,7 @@ class Draw:
         return cls(None if pinned is None else (pinned,))
 
     @classmethod
-    def grouped(cls, options: Mapping[str, Any] | None, num_envs: int) -> "Draw":
+    def vector(cls, options: Mapping[str, Any] | None, num_envs: int) -> "ResetOptions":
         """Options of the vector env: `problem_ids`, `group_size`, `reset_mask`.
 
         Raises:
@@ -87,13 +87,13 @@ class Draw:
                 )
         return cls(ids, size, mask)
 
-    def one(self, problems: ProblemSource, random: np.random.Generator) -> Problem:
+    def sample_one(self, problems: ProblemSource, random: np.random.Generator) -> Problem:
         """The problem of a single env."""
         if self.problem_ids is not None:
             return problems.find(self.problem_ids[0])
-        return draw(problems, random)
+        return sample_problem(problems, random)
 
-    def many(
+    def sample_groups(
         self, problems: ProblemSource, randoms: Sequence[np.random.Generator]
     ) -> dict[int, Problem]:
         """Env number to problem, groups of equal problems side by side.
@@ -110,12 +110,12 @@ class Draw:
             return chosen
         for rank, place in enumerate(places):
             if rank % self.group_size == 0:
-                problem = draw(problems, randoms[place])
+                problem = sample_problem(problems, randoms[place])
             chosen[place] = problem
         return chosen
 
 
-def draw(problems: ProblemSource, random: np.random.Generator) -> Problem:
+def sample_problem(problems: ProblemSource, random: np.random.Generator) -> Problem:
     """A problem, uniformly."""
     return problems[int(random.integers(len(problems)))]
 

@@ -7,10 +7,9 @@ from typing import Any, Self
 import gymnasium as gym
 import numpy as np
 
-from torl_env.episode import Episode, EpisodeState, Segment, StopReason
-from torl_env.episode_runner import Lane
-from torl_env.parsing.fenced import ActionKind
-from torl_env.parsing.observation import Report
+from torl_env.episode import Episode, EpisodeState, Report, Segment, StopReason
+from torl_env.episode_runner import EpisodeRunner
+from torl_env.parsing.types import ActionKind
 from torl_env.problems.types import Problem, ProblemSource
 from torl_env.sandbox.types import Status
 from torl_env.tools.session import CodeSession
@@ -33,17 +32,17 @@ class EnvState:
     session: CodeSession | None = None
 
     @classmethod
-    def of(cls, lane: Lane, random: np.random.Generator, *, live: bool = False) -> Self:
-        """Snapshot of a lane between two steps."""
-        if lane.episode is None or lane.problem is None:
+    def of(cls, runner: EpisodeRunner, random: np.random.Generator, *, live: bool = False) -> Self:
+        """Snapshot of a runner between two steps."""
+        if runner.episode is None or runner.problem is None:
             raise gym.error.ResetNeeded("there is no episode to keep: call reset() first")
-        session = lane.session
+        session = runner.session
         return cls(
-            problem_id=lane.problem.id,
-            episode=lane.episode.state,
+            problem_id=runner.problem.id,
+            episode=runner.episode.state,
             random=dict(random.bit_generator.state),
             code=session.log if session else (),
-            problem=lane.problem,
+            problem=runner.problem,
             session=session.branch() if session and live else None,
         )
 
@@ -53,16 +52,16 @@ class EnvState:
         bits.state = self.random
         return np.random.Generator(bits)
 
-    def restore(self, lane: Lane, problems: ProblemSource) -> None:
-        """Put a lane where this state was taken."""
+    def restore(self, runner: EpisodeRunner, problems: ProblemSource) -> None:
+        """Put a runner where this state was taken."""
         problem = self.problem or problems.find(self.problem_id)
-        lane.reset(problem)
-        episode = Episode(lane.config)
+        runner.reset(problem)
+        episode = Episode(runner.config)
         episode.state = self.episode
-        lane.episode = episode
-        if lane.config.stateful:
+        runner.episode = episode
+        if runner.config.stateful:
             live = self.session
-            lane.session = live.branch() if live else lane.open_session(self.code)
+            runner.session = live.branch() if live else runner.open_session(self.code)
 
     def to_json(self) -> str:
         """As text, without the live interpreter; the problem is named by its id."""

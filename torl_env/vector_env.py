@@ -1,4 +1,4 @@
-"""Many episodes at once: all their programs run together, and nobody waits for the slowest."""
+"""Many episodes at once: all their programs run together, and no episode waits for the slowest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,10 +11,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from torl_env.config import EnvConfig
-from torl_env.episode_runner import Lane, StepResult
-from torl_env.parsing.fenced import Parser
-from torl_env.pending_steps import Flight
-from torl_env.problem_sampling import Draw, draw, open_problems
+from torl_env.episode_runner import EpisodeRunner, StepResult
+from torl_env.parsing.types import Parser
+from torl_env.pending_steps import PendingSteps
+from torl_env.problem_sampling import ResetOptions, open_problems, sample_problem
 from torl_env.problems.types import Problem, ProblemSource
 from torl_env.sandbox.shared import SharedSandbox
 from torl_env.snapshot import EnvState
@@ -63,11 +63,11 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         self.single_action_space = Unicode()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._lease = SharedSandbox(self.config.sandbox)
-        self._lanes = [Lane(self.config, self._lease.get, i) for i in range(num_envs)]
+        self._sandbox = SharedSandbox(self.config.sandbox)
+        self._runners = [EpisodeRunner(self.config, self._sandbox.get, i) for i in range(num_envs)]
         self._randoms: list[np.random.Generator | None] = [None] * num_envs
         self._observations = [""] * num_envs
-        self._flight = Flight()
+        self._pending = PendingSteps()
 
     @property
     def parser(self) -> Parser:
@@ -77,7 +77,7 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
     @property
     def tools(self) -> list[dict[str, Any]]:
         """Function schemas of the tools, as chat templates take them."""
-        return self._lanes[0].toolbox.schemas
+        return self._runners[0].toolbox.schemas
 
     def reset(
         self,
@@ -97,15 +97,15 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
             ProblemError: No problem has this id.
             ValueError: An unknown option, or sizes that do not fit.
         """
-        wanted = Draw.grouped(options, self.num_envs)
+        wanted = ResetOptions.vector(options, self.num_envs)
         mask = np.ones(self.num_envs, np.bool_) if wanted.mask is None else wanted.mask
         self._seed(seed, mask)
         randoms = [self._random(i) for i in range(self.num_envs)]
-        chosen = wanted.many(self.problems, randoms)
+        chosen = wanted.sample_groups(self.problems, randoms)
         infos: dict[str, Any] = {}
         for i in np.flatnonzero(mask).tolist():
-            self._flight.abandon(i)
-            self._lanes[i].vacate()
+            self._pending.discard(i)
+            self._runners[i].clear()
             self._observations[i] = ""
         for i, problem in chosen.items():
             infos = self._add_info(infos, self._begin(i, problem).info, i)
@@ -122,8 +122,10 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         return self.batch(self.recv(self.num_envs))
 
     def _send_all(self, actions: Sequence[str]) -> None:
-        if self._flight.count:
-            raise ValueError(f"{self._flight.count} steps are in flight: recv() them before step()")
+        if self._pending.count:
+            raise ValueError(
+                f"{self._pending.count} steps are in flight: recv() them before step()"
+            )
         if len(actions) != self.num_envs:
             raise ValueError(f"step takes {self.num_envs} actions, got {len(actions)}")
         self.send(list(actions), range(self.num_envs))
@@ -152,25 +154,25 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
                 "actions, ids and cut must be of one length, "
                 f"got {len(actions)}, {len(ids)} and {len(cuts)}"
             )
-        wrong = [i for i in ids if not 0 <= i < self.num_envs or self._flight.has(i)]
+        wrong = [i for i in ids if not 0 <= i < self.num_envs or self._pending.has(i)]
         if wrong or len(set(ids)) < len(ids):
             raise ValueError(
                 f"ids must be distinct, from 0 to {self.num_envs - 1} and not in flight, "
                 f"got {list(ids)}" + (f"; wrong: {wrong}" if wrong else "")
             )
-        due = [self._due(i) for i in ids]
+        due = [self._spends_action_on_reset(i) for i in ids]
         for i, action, reset in zip(ids, actions, due, strict=True):
             if not reset:
-                self._lanes[i].check(action)
+                self._runners[i].check_action(action)
         for i, action, reset, is_cut in zip(ids, actions, due, cuts, strict=True):
             if reset:
-                self._flight.done(i, self._begin(i))
+                self._pending.add_result(i, self._begin(i))
             else:
-                self._flight.start(i, self._lanes[i].step(action, cut=is_cut))
+                self._pending.start(i, self._runners[i].step(action, cut=is_cut))
 
-    def _due(self, i: int) -> bool:
+    def _spends_action_on_reset(self, i: int) -> bool:
         """Whether the next action of an env is spent on its reset."""
-        ended = self._lanes[i].episode is not None and not self._lanes[i].live
+        ended = self._runners[i].episode is not None and not self._runners[i].running
         return ended and self.autoreset_mode is AutoresetMode.NEXT_STEP
 
     def recv(self, min_ready: int = 1, timeout: float | None = None) -> list[StepResult]:
@@ -185,10 +187,10 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         Raises:
             ClosedEnvironmentError: The env was closed.
         """
-        ready = self._flight.land(min_ready, timeout)
-        return [self._settle(result) for result in ready]
+        ready = self._pending.collect_ready(min_ready, timeout)
+        return [self._autoreset(result) for result in ready]
 
-    def _settle(self, result: StepResult) -> StepResult:
+    def _autoreset(self, result: StepResult) -> StepResult:
         i = result.env_id
         if result.done and self.autoreset_mode is AutoresetMode.SAME_STEP:
             fresh = self._begin(i)
@@ -216,19 +218,19 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
 
     async def arecv(self, min_ready: int = 1, timeout: float | None = None) -> list[StepResult]:
         """`recv` without blocking the event loop; a cancelled one loses nothing."""
-        ready = await self._flight.aland(min_ready, timeout)
-        return [self._settle(result) for result in ready]
+        ready = await self._pending.acollect_ready(min_ready, timeout)
+        return [self._autoreset(result) for result in ready]
 
     def get_state(self, env_id: int, *, live: bool = False) -> EnvState:
         """As `ToRLMathEnv.get_state`, of one env without a step in flight."""
-        self._at_rest(env_id)
-        return EnvState.of(self._lanes[env_id], self._random(env_id), live=live)
+        self._check_not_pending(env_id)
+        return EnvState.of(self._runners[env_id], self._random(env_id), live=live)
 
     def set_state(self, env_id: int, state: EnvState) -> None:
         """As `ToRLMathEnv.set_state`, of one env without a step in flight."""
-        self._at_rest(env_id)
+        self._check_not_pending(env_id)
         self._randoms[env_id] = state.generator()
-        state.restore(self._lanes[env_id], self.problems)
+        state.restore(self._runners[env_id], self.problems)
         segments = state.episode.segments
         self._observations[env_id] = segments[-1].text if segments[-1].role != "model" else ""
 
@@ -238,12 +240,12 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
             for target in into:
                 self.set_state(target, state)
 
-    def _at_rest(self, env_id: int) -> None:
-        if self._flight.has(env_id):
+    def _check_not_pending(self, env_id: int) -> None:
+        if self._pending.has(env_id):
             raise ValueError(f"env {env_id} has a step in flight: recv() it first")
 
     def _begin(self, i: int, problem: Problem | None = None) -> StepResult:
-        result = self._lanes[i].reset(problem or draw(self.problems, self._random(i)))
+        result = self._runners[i].reset(problem or sample_problem(self.problems, self._random(i)))
         self._observations[i] = result.observation
         return result
 
@@ -270,8 +272,8 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
 
     def close_extras(self, **kwargs: Any) -> None:
         """Kill what runs, end interpreters, let the sandbox go."""
-        if hasattr(self, "_flight"):
-            self._flight.close()
-            for lane in self._lanes:
-                lane.close()
-            self._lease.close()
+        if hasattr(self, "_pending"):
+            self._pending.close()
+            for runner in self._runners:
+                runner.close()
+            self._sandbox.close()

@@ -8,7 +8,8 @@ from agents.core.rollout.branching import Point
 from agents.core.rollout.prompts import decode
 from agents.core.types import Trajectory, Turn
 from torl_env import EnvState, Parser, ToolCall
-from torl_env.parsing.fenced import FencedParser, Malformed
+from torl_env.parsing.fenced import FencedParser
+from torl_env.parsing.types import Malformed
 
 
 class Repair(StrEnum):

@@ -8,7 +8,8 @@ from agents.core.types import Trajectory, Turn
 from benchmarks.heldout.code_suites import GRADER as CODE_GRADER
 from benchmarks.heldout.records import Records
 from rewards import Grade, Verdict
-from torl_env.parsing.fenced import FencedParser, Parser
+from torl_env.parsing.fenced import FencedParser
+from torl_env.parsing.types import Parser
 
 Grader = Callable[[str, str], Grade]
 """`grader(response, reference)`, as the environment calls it."""

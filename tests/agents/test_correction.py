@@ -15,7 +15,7 @@ from agents.thor import Correction, Repair, SelfCorrecting, best, executed, judg
 from agents.thor.selection import grouped, read_candidates
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call
-from torl_env.parsing.styles import named_parser
+from torl_env.parsing import named_parser
 from torl_env.problems.types import Problem
 
 PROBLEM = Problem("p", "What is 6*7?", "42")

@@ -15,7 +15,7 @@ from agents.core.testing.tiny import phrase_tokenizer, tiny_model
 from agents.core.types import Sampling
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call
-from torl_env.parsing.styles import named_parser
+from torl_env.parsing import named_parser
 from torl_env.problems.types import Problem
 
 PROBLEMS = [Problem(f"p{i}", "What is 6*7?", "42") for i in range(8)]

@@ -20,7 +20,7 @@ from agents.thor import THOR, Repair
 from agents.thor.cutting import call_start, cut, failed_turns, point_at
 from torl.wiring import env_options, envs_over
 from torl_env import closes_tool_call
-from torl_env.parsing.styles import named_parser
+from torl_env.parsing import named_parser
 from torl_env.problems.types import Problem
 
 PROBLEM = Problem("p", "What is 6*7?", "42")

@@ -6,7 +6,7 @@ import pytest
 
 from torl_env import EnvState, ToRLMathEnv
 from torl_env.sandbox.types import Sandbox
-from torl_env.testing import problem_list
+from torl_env.testing import SubprocessSandbox, problem_list
 from torl_env.tools import CodeSession
 
 PROBLEMS = problem_list([(f"What is {n}+{n}?", str(2 * n)) for n in range(50)])
@@ -122,9 +122,7 @@ def test_a_session_whose_variables_are_lost_says_so(box: Sandbox) -> None:
         def close(self) -> None:
             self._inner.close()
 
-    class Box:
-        run = box.run
-
+    class Box(SubprocessSandbox):
         def session(self, limits: object = None) -> Forgetful:
             return Forgetful()
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torl_env import Continue, EnvConfig, Episode, Finish, RunTool, StopReason
-from torl_env.parsing.observation import NOTICE, SILENT, shorten
+from torl_env.episode import NOTICE, SILENT, shorten
 from torl_env.sandbox.types import Execution, Status
 from torl_env.tools import ToolResult
 

@@ -6,14 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torl_env.parsing.fenced import (
-    FencedParser,
-    Malformed,
-    ToolCall,
-    Unfinished,
-    closes_tool_call,
-)
-from torl_env.parsing.styles import HermesParser, XmlParser
+from torl_env.parsing.fenced import FencedParser, closes_tool_call
+from torl_env.parsing.tags import HermesParser, XmlParser
+from torl_env.parsing.types import Malformed, ToolCall, Unfinished
 
 FENCED = FencedParser()
 BLOCK = "```python\nprint(1)\n```"

@@ -22,8 +22,8 @@ from typing import Any
 
 from torl_env.config import EnvConfig, OverBudget
 from torl_env.env import ToRLMathEnv
+from torl_env.episode import NOTICE
 from torl_env.info import is_scorable
-from torl_env.parsing.observation import NOTICE
 from torl_env.problems.types import Problem, ProblemSource
 
 Message = Mapping[str, Any]

@@ -23,8 +23,8 @@ import rewards
 from rewards.types import Attempt, Grade, Verdict
 from torl_env.adapters.trl import FAILED
 from torl_env.config import EnvConfig
+from torl_env.episode import NOTICE, report
 from torl_env.errors import SandboxError
-from torl_env.parsing.observation import NOTICE, report
 from torl_env.sandbox.types import Execution, Sandbox, Status
 
 _NAMES = (

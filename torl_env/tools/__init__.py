@@ -1,8 +1,8 @@
 """Tools that a model may call."""
 
 from torl_env.tools.function import FunctionTool, tool
-from torl_env.tools.python import PythonTool
 from torl_env.tools.session import CodeSession
+from torl_env.tools.toolbox import PythonTool
 from torl_env.tools.types import Outcome, SubmittingTool, Tool, ToolContext, ToolError, ToolResult
 
 __all__ = [

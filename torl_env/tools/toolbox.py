@@ -1,13 +1,14 @@
-"""From a call by name to work that can be waited for."""
+"""The tools of an environment: Python by default, and from a call by name to work."""
 
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from torl_env.parsing.fenced import ToolCall
-from torl_env.sandbox.types import Status
+from torl_env.parsing.types import ToolCall
+from torl_env.sandbox.types import Execution, Status
 from torl_env.tools.types import (
     Outcome,
     SubmittingTool,
@@ -17,8 +18,43 @@ from torl_env.tools.types import (
     ToolResult,
 )
 
-Job = Future[Any] | Callable[[], Any]
-"""Work of one step: already under way, or to be run by whoever drives the step."""
+WorkItem = Future[Any] | Callable[[], Any]
+"""Work of one step: already under way, or to be called by whoever drives the step."""
+
+RESTARTED = "[the interpreter was restarted: earlier variables are lost]"
+
+
+class PythonTool:
+    """Runs a program; what it prints is what the model reads.
+
+    Without a session every call has a fresh interpreter (ToRL, THOR). With one, variables stay.
+    """
+
+    name = "python"
+    description = "Runs a Python program and returns what it prints."
+    parameters: Mapping[str, Any] = {
+        "type": "object",
+        "properties": {"code": {"type": "string", "description": "The program to run."}},
+        "required": ["code"],
+    }
+
+    def run(self, arguments: Mapping[str, Any], context: ToolContext) -> Outcome:
+        """Run the program and wait for it."""
+        code = arguments["code"]
+        if context.session is None:
+            return context.sandbox.run(code, context.limits)
+        execution, lost = context.session.run(code, context.limits)
+        if not lost:
+            return execution
+        return replace(execution, stdout=f"{RESTARTED}\n{execution.stdout}")
+
+    def submit(
+        self, arguments: Mapping[str, Any], context: ToolContext
+    ) -> Future[Execution] | None:
+        """Start the program; a session can only `run`."""
+        if context.session is not None:
+            return None
+        return context.sandbox.submit(arguments["code"], context.limits)
 
 
 class Toolbox:
@@ -46,7 +82,7 @@ class Toolbox:
             for tool in self._tools.values()
         ]
 
-    def job(self, call: ToolCall, context: ToolContext) -> Job:
+    def start(self, call: ToolCall, context: ToolContext) -> WorkItem:
         """Start `call`, or say how to run it; its result is an `Outcome`.
 
         A wrong call gives a failed result. `SandboxError` may come now or from the job.

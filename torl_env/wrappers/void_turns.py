@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import gymnasium as gym
 
 from rewards.types import Verdict
-from torl_env.parsing.fenced import ActionKind
+from torl_env.parsing.types import ActionKind
 
 Record = TypeVar("Record")
 

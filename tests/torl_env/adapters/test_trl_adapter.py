@@ -18,7 +18,7 @@ from torl_env.adapters.trl import (
     environment_factory,
     rows,
 )
-from torl_env.parsing.observation import NOTICE
+from torl_env.episode import NOTICE
 from torl_env.testing import FaultySandbox, problem_list
 
 PROBLEMS = problem_list([("What is 6*7?", "42"), ("What is 2+2?", "4")])

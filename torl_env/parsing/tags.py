@@ -1,12 +1,9 @@
-"""The other two styles of tool calls, and the choice between all of them by name."""
+"""The two styles with tags: XML, one tag per tool, and Hermes, JSON in `<tool_call>`."""
 
 import json
 import re
-from collections.abc import Callable
-from functools import lru_cache
 
-from torl_env.errors import ConfigError
-from torl_env.parsing.fenced import FencedParser, Malformed, Parser, Reading, ToolCall
+from torl_env.parsing.types import Malformed, Reading, ToolCall
 
 
 class XmlParser:
@@ -115,24 +112,3 @@ def _call_of(call: object) -> ToolCall | Malformed:
         if isinstance(name, str) and isinstance(arguments, dict):
             return ToolCall(name, "", arguments)
     return Malformed('[the tool call must be {"name": "...", "arguments": {...}}]')
-
-
-_STYLES: dict[str, Callable[[tuple[str, ...]], Parser]] = {
-    "fenced": FencedParser,
-    "xml": XmlParser,
-    "hermes": HermesParser,
-}
-
-
-@lru_cache(maxsize=64)
-def named_parser(style: str, names: tuple[str, ...] = ("python",)) -> Parser:
-    """The parser of this style for tools of these names.
-
-    Raises:
-        ConfigError: No style has this name.
-    """
-    if style not in _STYLES:
-        raise ConfigError(
-            f"parser must be one of {', '.join(_STYLES)}, module:object or an object, got {style!r}"
-        )
-    return _STYLES[style](names)
