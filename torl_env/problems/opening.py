@@ -2,21 +2,19 @@
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torl_env.errors import ProblemError
 from torl_env.loading import is_reference, load_object
-from torl_env.problems import reasoning_gym
 from torl_env.problems.files import open_file
-from torl_env.problems.hub import open_hub
 from torl_env.problems.hub_table import HUB
-from torl_env.problems.procedural.catalogue import names, select
-from torl_env.problems.procedural.family import Split
-from torl_env.problems.procedural.source import ProceduralSource
 from torl_env.problems.source import Head, Listed, Source
 from torl_env.problems.types import Problem, ProblemSource
 
-_SIZES = {Split.TRAIN: 1_000_000, Split.HELDOUT: 1000}
+if TYPE_CHECKING:
+    from torl_env.problems.procedural.family import Split
+
+SIZES = {"train": 1_000_000, "heldout": 1000}
 """Lengths of generated sources: enough to never repeat, and what one evaluation can take."""
 
 
@@ -57,6 +55,8 @@ def load(name_or_path: str, split: str | None = None) -> Source:
     if name == "reasoning_gym" or name.startswith("reasoning_gym:"):
         return _reasoning_gym(name, split)
     if name.startswith("hub:") or name in HUB:
+        from torl_env.problems.hub import open_hub
+
         return open_hub(name, split)
     path = Path(name)
     if path.suffix.lower() in (".jsonl", ".json", ".parquet", ".csv") or "/" in name:
@@ -93,42 +93,41 @@ def as_source(given: Any, name: str) -> Source:
 
 
 def _reasoning_gym(name: str, split: str | None) -> Source:
-    side = _side(name, split, Split.TRAIN)
+    from torl_env.problems.reasoning_gym import FAMILIES, ReasoningGymSource
+
+    side = _side(name, split, "train")
     families = [word for word in name.partition(":")[2].split(",") if word]
-    source = reasoning_gym.ReasoningGymSource(
-        families or reasoning_gym.FAMILIES, side, size=_SIZES[side]
-    )
+    source = ReasoningGymSource(families or FAMILIES, side, size=SIZES[side])
     source.name = name
     return source
 
 
-def _side(name: str, split: str | None, default: Split) -> Split:
+def _side(name: str, split: str | None, default: str) -> "Split":
+    from torl_env.problems.procedural.family import Split
+
     try:
-        return Split(split) if split is not None else default
+        return Split(default if split is None else split)
     except ValueError:
         raise ProblemError(f"{name}: expected split 'train' or 'heldout', got {split!r}.") from None
 
 
 def _procedural(name: str, split: str | None) -> Source:
+    from torl_env.problems.procedural.catalogue import select
+    from torl_env.problems.procedural.source import ProceduralSource
+
     text = name.partition(":")[2]
-    side = _side(name, split, _default_split(text))
+    # The transfer group is for evaluation alone and has no training split.
+    default = "heldout" if text.partition(":")[0] == "transfer" else "train"
+    side = _side(name, split, default)
     families, levels = select(text, side)
-    source = ProceduralSource(
-        [family.name for family in families],
-        levels,
-        side,
-        size=_SIZES[side],
-    )
+    source = ProceduralSource([family.name for family in families], levels, side, size=SIZES[side])
     source.name = name
     return source
 
 
-def _default_split(text: str) -> Split:
-    """Train, except for the group that has no such split."""
-    return Split.HELDOUT if text.partition(":")[0] == "transfer" else Split.TRAIN
-
-
 def _unknown(name: str) -> ProblemError:
+    from torl_env.problems.procedural.catalogue import names
+
     known = ["procedural", *HUB, *(f"procedural:{word}" for word in names())]
     near = get_close_matches(name, known, n=3, cutoff=0.6)
     if name in names():
