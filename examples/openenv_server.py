@@ -1,7 +1,5 @@
 """Episodes over a network in OpenEnv's form: a server here, a client that could be anywhere."""
 
-import threading
-
 from torl_env import ToRLMathEnv
 from torl_env.adapters.openenv import OpenEnvServer, ServerOptions
 from torl_env.adapters.openenv_client import OpenEnvClient
@@ -18,7 +16,6 @@ def main() -> None:
             lambda: ToRLMathEnv(problems, sandbox=sandbox), ServerOptions(port=0)
         ) as server,
     ):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
         print("listening on", server.url)
         with OpenEnvClient(server.url) as client:
             print(client.reset(seed=0).text)
@@ -27,7 +24,6 @@ def main() -> None:
             print("reward", seen.reward, seen.info["verdict"], client.state())
             assert seen.done
             assert seen.reward == 1.0
-        server.shutdown()
 
 
 if __name__ == "__main__":

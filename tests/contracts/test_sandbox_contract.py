@@ -1,11 +1,8 @@
 """What every sandbox promises, run over every backend: the truth table, sessions, futures."""
 
-import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from typing import Any
 
 import pytest
 
@@ -87,24 +84,12 @@ class Served(FusionSandbox):
 
     def __init__(self, sandbox: LocalSandbox | None = None) -> None:
         self._local = sandbox if sandbox is not None else LocalSandbox(LIMITS)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._server = SandboxServer(self._local, ServeOptions(port=0, limits=LIMITS))
-        port = self._call(self._server.start())
-        super().__init__(f"http://127.0.0.1:{port}", LIMITS)
-
-    def _call(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        self._server = SandboxServer(self._local, ServeOptions(port=0, limits=LIMITS)).start()
+        super().__init__(self._server.url, LIMITS)
 
     def close(self) -> None:
         super().close()
-        if self._loop.is_closed():
-            return
-        self._call(self._server.stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._server.stop()
         self._local.close()
 
 
@@ -119,6 +104,7 @@ ISOLATED: dict[str, Callable[[], Sandbox]] = {
 }
 BACKENDS: dict[str, Callable[[], Sandbox]] = ISOLATED | {"unsafe": unsafe}
 WITH_SESSIONS = ("local", "fusion", "subprocess", "unsafe")
+LIVE = ("local", "fusion")
 
 
 @pytest.fixture(scope="module")
@@ -338,3 +324,15 @@ def test_sessions_share_nothing(stateful: Sandbox) -> None:
     assert stateful.run("x").error_type == "NameError"
     one.close()
     two.close()
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_a_session_lives_and_is_no_replay(sandboxes: Callable[[str], Sandbox], name: str) -> None:
+    trunk = sandboxes(name).session()
+    drawn = trunk.run("import os\nx = os.urandom(8).hex()\nprint(x)").stdout
+    twig = trunk.branch()
+    trunk.run("y = 1")
+    assert [session.run("print(x)").stdout for session in (trunk, twig)] == [drawn, drawn]
+    assert twig.run("y").error_type == "NameError"
+    trunk.close()
+    twig.close()

@@ -1,18 +1,16 @@
 """`torl sandbox`: what isolation this machine gives, run a file, serve over HTTP, measure."""
 
-import asyncio
 import contextlib
 import json
 import signal
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from torl_env.sandbox import Execution, Limits, LocalSandbox, Status
-from torl_env.sandbox.backends.fusion_server import ServeOptions, serve
 from torl_env.sandbox.local.check import examine, findings, verdict
 from torl_env.sandbox.local.sandbox import missing_layers
 
@@ -43,12 +41,17 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class ServeCommand:
-    """Offer the sandbox over HTTP in Sandbox Fusion's form (POST /run_code, GET /v1/ping)."""
+    """Offer the sandbox over HTTP: Sandbox Fusion's form (POST /run_code) and live sessions."""
 
     host: str = "127.0.0.1"
     port: int = 8080
+    """0 takes a free one."""
     token: str | None = None
     """Clients send it as `Authorization: Bearer`; required off loopback."""
+    path_prefix: str = ""
+    """Before every path, such as /faas/sandbox."""
+    hosts: tuple[str, ...] = ()
+    """Further names by which clients without a token may address this server."""
     concurrency: int = 64
     """Programs at once."""
     queue: int = 1024
@@ -56,7 +59,11 @@ class ServeCommand:
     rate: float = 0.0
     """Requests a second, 0 for no limit."""
     body_bytes: int = 4_194_304
-    limits: Limits = field(default_factory=Limits)
+    sessions: int = 256
+    """Open at once."""
+    idle_seconds: float = 900.0
+    """A session that nobody uses is closed after this long."""
+    limits: Limits = field(default_factory=lambda: Limits(output_bytes=1 << 20))
     """For requests that give none."""
     strict: bool = False
     """Do not start where a layer of isolation is missing."""
@@ -159,27 +166,31 @@ def exit_code(result: Execution) -> int:
 
 def serve_forever(options: ServeCommand) -> int:
     """Serve until interrupted."""
-    serving = ServeOptions(
-        host=options.host,
-        port=options.port,
-        token=options.token,
-        body_bytes=options.body_bytes,
-        queue=options.queue,
-        rate=options.rate,
-        limits=options.limits,
-    )
+    from torl_env.sandbox.backends.fusion_server import SandboxServer, ServeOptions
+
+    # A stop by `kill` or a service manager is as orderly as one from the keyboard.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    given = {item.name: getattr(options, item.name) for item in fields(options)}
+    concurrency, strict = given.pop("concurrency"), given.pop("strict")
+    serving = ServeOptions(**given)
     with LocalSandbox(
-        options.limits, concurrency=options.concurrency, strict=options.strict
+        options.limits, concurrency=concurrency, strict=strict, sessions=options.sessions
     ) as sandbox:
-        sandbox.warm()
-        print(
-            f"serving on http://{options.host}:{options.port} (POST /run_code, GET /v1/ping)",
-            flush=True,
-        )
-        # A stop by `kill` or a service manager is as orderly as one from the keyboard.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(serve(sandbox, serving))
+        server = SandboxServer(sandbox, serving)
+
+        def announce() -> None:
+            print(
+                f"serving on {server.url}{options.path_prefix} "
+                "(POST /run_code, POST /sessions, GET /v1/ping)",
+                flush=True,
+            )
+
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                sandbox.warm()
+                server.run(announce)
+        finally:
+            server.stop()
     return 0
 
 

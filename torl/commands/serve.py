@@ -1,10 +1,10 @@
 """`torl serve`: the environment as an OpenEnv server."""
 
 import contextlib
+import signal
 from dataclasses import dataclass
 
 from torl_env import ToRLMathEnv
-from torl_env.adapters.openenv import OpenEnvServer, ServerOptions
 from torl_env.problem_sampling import open_problems
 from torl_env.sandbox import open_sandbox
 
@@ -32,12 +32,26 @@ class ServeOptions:
     """Episodes at once; more are answered 503."""
     idle_seconds: float = 600.0
     """A session that nobody uses is closed after this long."""
+    path_prefix: str = ""
+    """Before every path."""
+    hosts: tuple[str, ...] = ()
+    """Further names by which clients without a token may address this server."""
 
 
 def main(options: ServeOptions) -> int:
     """Serve until interrupted."""
+    from torl_env.adapters.openenv import OpenEnvServer, ServerOptions
+
+    # A stop by `kill` or a service manager is as orderly as one from the keyboard.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     serving = ServerOptions(
-        options.host, options.port, options.token, options.sessions, options.idle_seconds
+        host=options.host,
+        port=options.port,
+        token=options.token,
+        sessions=options.sessions,
+        idle_seconds=options.idle_seconds,
+        path_prefix=options.path_prefix,
+        hosts=options.hosts,
     )
     source = open_problems(options.problems, options.split)
     with open_sandbox(options.sandbox) as sandbox:
@@ -53,8 +67,18 @@ def main(options: ServeOptions) -> int:
             )
 
         make().close()
-        with OpenEnvServer(make, serving) as server:
-            print(f"serving {source.name} on {server.url} (OpenEnv: /ws, /reset, /step, /state)")
+        server = OpenEnvServer(make, serving)
+
+        def announce() -> None:
+            print(
+                f"serving {source.name} on {server.url}{options.path_prefix} "
+                "(OpenEnv: /ws, /reset, /step, /state)",
+                flush=True,
+            )
+
+        try:
             with contextlib.suppress(KeyboardInterrupt):
-                server.serve_forever()
+                server.run(announce)
+        finally:
+            server.stop()
     return 0

@@ -1,4 +1,4 @@
-r"""OpenEnv's server form: reset, step and state over WebSocket and HTTP, with no dependency.
+r"""OpenEnv's server form: reset, step and state over WebSocket and HTTP.
 
 OpenEnv's own client (`openenv.core.GenericEnvClient`) talks to `/ws`; a connection is a session.
 Over plain HTTP a session is named by the `episode_id` of its reset, which the observation repeats:
@@ -16,19 +16,26 @@ An observation is `{"observation": {"text", "terminated", "truncated", "episode_
 not decide.
 """
 
-import hmac
+import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from functools import partial
+from typing import Any, TypeVar
 
 import gymnasium as gym
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from torl_env.adapters.openenv_sessions import JSON, RequestError, Sessions, invalid, name_in
-from torl_env.adapters.websocket import ProtocolError, WebSocket, accept, asks_for_upgrade
 from torl_env.env import ToRLMathEnv
+from torl_env.http_server import HttpOptions, HttpServer, answer, read_body
+
+T = TypeVar("T")
 
 _TEXT = {"type": "string"}
 SCHEMA: JSON = {
@@ -59,183 +66,143 @@ METADATA: JSON = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ServerOptions:
-    """How to serve.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions(HttpOptions):
+    """How to serve."""
 
-    Raises:
-        ValueError: It would be open to everybody.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-    """0 takes a free one."""
-    token: str | None = None
-    """Clients send it as `Authorization: Bearer`; required off loopback."""
     sessions: int = 64
     """Episodes at once; more are answered 503."""
     idle_seconds: float = 600.0
     """A session that nobody uses is closed after this long."""
-    body_bytes: int = 4_194_304
-    """Longest request or message."""
-
-    def __post_init__(self) -> None:
-        loopback = self.host in ("localhost", "::1") or self.host.startswith("127.")
-        if not loopback and not self.token:
-            raise ValueError(
-                f"serving on {self.host} lets everybody who reaches it run programs: give a token, "
-                "or serve on 127.0.0.1"
-            )
 
 
-class OpenEnvServer(ThreadingHTTPServer):
-    """Serves environments until `shutdown`; a context manager.
+class OpenEnvServer(HttpServer):
+    """Serves environments; a context manager, or `run` in the foreground.
 
     Args:
         make: Makes one environment; give all of them the same source and sandbox.
         options: See there.
     """
 
-    daemon_threads = True
-    request_queue_size = 256
+    options: ServerOptions
 
     def __init__(
         self, make: Callable[[], ToRLMathEnv], options: ServerOptions | None = None
     ) -> None:
-        self.options = options or ServerOptions()
-        self.sessions = Sessions(make, self.options.sessions, self.options.idle_seconds)
-        super().__init__((self.options.host, self.options.port), _Handler)
+        options = options or ServerOptions()
+        self.sessions = Sessions(make, options.sessions, options.idle_seconds)
+        # A step waits on a thread; one more may be closed while all places are taken.
+        self._threads = ThreadPoolExecutor(2 * options.sessions, thread_name_prefix="torl-openenv")
+        known = {"/health": {"status": "healthy"}, "/metadata": METADATA, "/schema": SCHEMA}
+        posts = {"/reset": self._reset, "/step": self._step, "/close": self._close}
+        routes = [
+            WebSocketRoute("/ws", self._converse),
+            Route("/ws", _upgrade_required, methods=["GET"]),
+            Route("/state", self._state, methods=["GET"]),
+            *(Route(path, _constant(said), methods=["GET"]) for path, said in known.items()),
+            *(Route(path, self._posted(act), methods=["POST"]) for path, act in posts.items()),
+        ]
+        super().__init__(routes, options, self._expire)
 
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://{self.options.host}:{self.server_address[1]}"
-
-    def service_actions(self) -> None:
-        """Called by `serve_forever` between requests."""
-        self.sessions.expire()
-
-    def server_close(self) -> None:
-        """Stop listening and close every session."""
-        super().server_close()
+    def stop(self) -> None:
+        """Hang up, close every session and free the port; idempotent."""
+        super().stop()
         self.sessions.close()
+        self._threads.shutdown()
 
+    async def _expire(self) -> None:
+        await self._aside(self.sessions.expire)
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: OpenEnvServer
+    async def _aside(self, work: Callable[[], T]) -> T:
+        """On a thread: environments block."""
+        return await asyncio.wrap_future(self._threads.submit(work))
 
-    def setup(self) -> None:
-        super().setup()
-        self.connection.settimeout(self.server.options.idle_seconds)
+    async def _refused_or(self, act: Callable[[], JSON]) -> Response:
+        try:
+            return answer(await self._aside(act))
+        except RequestError as error:
+            raise HTTPException(error.status, str(error)) from error
+        except gym.error.Error as error:
+            raise HTTPException(503, str(error)) from error
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: a line for each step would drown everything else."""
+    def _posted(self, act: Callable[[JSON], JSON]) -> Callable[[Request], Any]:
+        async def handle(request: Request) -> Response:
+            body = await read_body(request)
+            return await self._refused_or(lambda: act(parsed(body or b"{}")))
 
-    def do_GET(self) -> None:
-        path = urlsplit(self.path)
-        if path.path == "/ws":
-            self._refused_or(self._upgrade)
-        elif path.path == "/state":
-            ids = parse_qs(path.query).get("episode_id", [None])
-            self._refused_or(lambda: self._answer(200, self.server.sessions.find(ids[0]).state()))
-        else:
-            known = {"/health": {"status": "healthy"}, "/metadata": METADATA, "/schema": SCHEMA}
-            found = known.get(path.path)
-            self._answer(200 if found else 404, found or {"detail": f"no such path: {path.path}"})
+        return handle
 
-    def do_POST(self) -> None:
-        routes = {"/reset": self._reset, "/step": self._step, "/close": self._close}
-        route = routes.get(urlsplit(self.path).path)
-        # The body is read in any case, or it would be taken for the next request.
-        self._refused_or(lambda: self._routed(route, self._body()))
-
-    def _routed(self, route: Callable[[JSON], JSON] | None, body: JSON) -> None:
-        if route is None:
-            raise RequestError(404, "UNKNOWN_TYPE", f"no such path: {self.path}")
-        self._answer(200, route(body))
+    async def _state(self, request: Request) -> Response:
+        key = request.query_params.get("episode_id")
+        return await self._refused_or(lambda: self.sessions.find(key).state())
 
     def _reset(self, body: JSON) -> JSON:
-        sessions = self.server.sessions
-        key, session = sessions.open(name_in(body, "episode_id"))
+        key, session = self.sessions.open(name_in(body, "episode_id"))
         try:
             return session.reset({**body, "episode_id": key})
         except RequestError:
             if not session.episode_id:
-                sessions.drop(key)
+                self.sessions.drop(key)
             raise
 
     def _step(self, body: JSON) -> JSON:
-        return self.server.sessions.find(name_in(body, "episode_id")).step(body.get("action"))
+        return self.sessions.find(name_in(body, "episode_id")).step(body.get("action"))
 
     def _close(self, body: JSON) -> JSON:
-        return {"closed": self.server.sessions.drop(str(body.get("episode_id")))}
+        return {"closed": self.sessions.drop(str(body.get("episode_id")))}
 
-    def _refused_or(self, act: Callable[[], None]) -> None:
+    async def _converse(self, socket: WebSocket) -> None:
+        """One connection, one session."""
         try:
-            self._check_caller()
-            act()
+            key, _ = await self._aside(self.sessions.open)
         except RequestError as error:
-            self._answer(error.status, {"detail": str(error)})
-        except gym.error.Error as error:
-            self._answer(503, {"detail": str(error)})
-
-    def _check_caller(self) -> None:
-        token = self.server.options.token
-        if token is None:
-            # A page in the user's browser reaches loopback too, and always says where it is from.
-            if self.headers.get("Origin"):
-                self.close_connection = True
-                raise RequestError(403, "SESSION_ERROR", "web pages may not call without a token")
+            await socket.send_denial_response(answer({"detail": str(error)}, error.status))
             return
-        given = self.headers.get("Authorization", "").encode()
-        if not hmac.compare_digest(given, f"Bearer {token}".encode()):
-            self.close_connection = True
-            raise RequestError(401, "SESSION_ERROR", "send the token as Authorization: Bearer")
-
-    def _body(self) -> JSON:
-        size, most = self.headers.get("Content-Length", "0"), self.server.options.body_bytes
-        if not size.isdigit() or int(size) > most:
-            self.close_connection = True
-            raise RequestError(413, "VALIDATION_ERROR", f"a body has 0 to {most} bytes, not {size}")
-        return parsed(self.rfile.read(int(size)) or b"{}")
-
-    def _answer(self, status: int, body: JSON) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(data)
-
-    def _upgrade(self) -> None:
-        self.close_connection = True
-        if not asks_for_upgrade(dict(self.headers.items())):
-            raise RequestError(426, "VALIDATION_ERROR", "/ws speaks WebSocket, version 13")
-        sessions = self.server.sessions
-        key, _ = sessions.open()
-        self.send_response(101)
-        self.send_header("Upgrade", "websocket")
-        self.send_header("Connection", "Upgrade")
-        self.send_header("Sec-WebSocket-Accept", accept(self.headers["Sec-WebSocket-Key"]))
-        self.end_headers()
-        socket = WebSocket(self.rfile, self.wfile, most=self.server.options.body_bytes)
+        await socket.accept()
+        coming = asyncio.ensure_future(socket.receive())
         try:
-            while (text := socket.receive()) is not None:
-                answer = replied(sessions, key, text)
-                if answer is None:
-                    socket.close()
+            while True:
+                async with asyncio.timeout(self.options.idle_seconds):
+                    message = await coming
+                if "text" not in message:
+                    # It has hung up, or sent bytes.
+                    await _close_with(socket, 1003, message)
                     return
-                socket.send(json.dumps(answer))
-        except ProtocolError as error:
-            socket.close(error.code)
-        except OSError:
-            # The client is gone or idle for too long: nobody is left to tell.
-            return
+                # Looked for during the step, so that a client that goes takes its program along.
+                coming = asyncio.ensure_future(socket.receive())
+                step = asyncio.ensure_future(
+                    self._aside(partial(replied, self.sessions, key, message["text"]))
+                )
+                await asyncio.wait((step, coming), return_when=asyncio.FIRST_COMPLETED)
+                if coming.done() and coming.result()["type"] == "websocket.disconnect":
+                    return
+                reply = await step
+                if reply is None:
+                    await socket.close()
+                    return
+                async with asyncio.timeout(self.options.write_seconds):
+                    await socket.send_text(json.dumps(reply))
+        except TimeoutError:
+            socket.scope["state"]["connection"].abort()
         finally:
-            sessions.drop(key)
+            coming.cancel()
+            await self._aside(partial(self.sessions.drop, key))
+
+
+async def _close_with(socket: WebSocket, code: int, message: Any) -> None:
+    if message["type"] != "websocket.disconnect":
+        await socket.close(code)
+
+
+async def _upgrade_required(_: Request) -> Response:
+    raise HTTPException(426, "/ws speaks WebSocket, version 13", {"Upgrade": "websocket"})
+
+
+def _constant(said: JSON) -> Callable[[Request], Any]:
+    async def handle(_: Request) -> Response:
+        return answer(said)
+
+    return handle
 
 
 def replied(sessions: Sessions, key: str, text: str) -> JSON | None:

@@ -1,17 +1,12 @@
-"""A client of `torl serve` and of other OpenEnv servers, with no dependency."""
+"""A client of `torl serve` and of other OpenEnv servers (`pip install torl-gym[serve]`)."""
 
-import contextlib
-import http.client
 import json
-import os
-from base64 import b64encode
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
-from torl_env.adapters.websocket import WebSocket, accept
 from torl_env.errors import TorlError
 
 
@@ -64,29 +59,29 @@ class OpenEnvClient:
     """
 
     def __init__(self, url: str, token: str | None = None, timeout: float = 60.0) -> None:
-        place = urlsplit(url)
-        kind = (
-            http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
-        )
-        self._connection = kind(place.hostname or "", place.port, timeout=timeout)
-        key = b64encode(os.urandom(16)).decode()
-        headers = {
-            "Upgrade": "websocket",
-            "Connection": "Upgrade",
-            "Sec-WebSocket-Key": key,
-            "Sec-WebSocket-Version": "13",
-        } | ({"Authorization": f"Bearer {token}"} if token else {})
-        self._connection.request("GET", f"{place.path.rstrip('/')}/ws", headers=headers)
-        # Taken before the answer is read, for http.client lets go of it then.
-        stream = self._connection.sock
-        answer = self._connection.getresponse()
-        if answer.status != 101 or answer.headers.get("Sec-WebSocket-Accept") != accept(key):
-            said = answer.read().decode("utf-8", "replace")
-            self._connection.close()
-            raise RemoteError("", f"{url} answered {answer.status}, not a WebSocket: {said:.200}")
-        self._answer, self._stream = answer, stream
-        self._file = stream.makefile("rwb")
-        self._socket = WebSocket(self._file, self._file, client=True, most=1 << 27)
+        from websockets.exceptions import InvalidHandshake, InvalidStatus
+        from websockets.sync.client import connect
+
+        self._timeout = timeout
+        self._open = ExitStack()
+        try:
+            connecting = connect(
+                f"ws{url.rstrip('/').removeprefix('http')}/ws",
+                additional_headers={"Authorization": f"Bearer {token}"} if token else {},
+                open_timeout=timeout,
+                max_size=1 << 27,
+                compression=None,
+                proxy=None,
+            )
+            self._socket = self._open.enter_context(connecting)
+        except InvalidStatus as error:
+            said = bytes(error.response.body or b"").decode("utf-8", "replace")
+            status = error.response.status_code
+            raise RemoteError(
+                "", f"{url} answered {status}, not a WebSocket: {said:.200}"
+            ) from error
+        except InvalidHandshake as error:
+            raise RemoteError("", f"{url} speaks no WebSocket: {error}") from error
 
     def reset(self, **options: Any) -> Observed:
         """Begin an episode; `torl serve` takes `seed`, `problem_id` and `episode_id`."""
@@ -106,10 +101,15 @@ class OpenEnvClient:
         return self._ask({"type": "state"})
 
     def _ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        self._socket.send(json.dumps(message))
-        text = self._socket.receive()
-        if text is None:
-            raise RemoteError("", "the server closed the session: connect again")
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            self._socket.send(json.dumps(message))
+            text = self._socket.recv(self._timeout)
+        except ConnectionClosed as error:
+            raise RemoteError(
+                "", f"the server closed the session: connect again ({error})"
+            ) from error
         answer = json.loads(text)
         data: dict[str, Any] = answer.get("data", {})
         if answer.get("type") == "error":
@@ -118,15 +118,7 @@ class OpenEnvClient:
 
     def close(self) -> None:
         """End the session; idempotent."""
-        if self._stream.fileno() < 0:
-            return
-        # A server that is gone already is what was wanted.
-        with contextlib.suppress(OSError):
-            self._socket.send(json.dumps({"type": "close"}))
-            self._file.close()
-        self._answer.close()
-        self._stream.close()
-        self._connection.close()
+        self._open.close()
 
     def __enter__(self) -> Self:
         return self

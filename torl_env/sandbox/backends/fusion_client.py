@@ -1,32 +1,19 @@
 """Client of a Sandbox Fusion server, or of `torl sandbox serve`, over HTTP."""
 
-import http.client
-import queue
-import random
-import ssl
+import json
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
-from urllib.parse import urlsplit
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, Final
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox.backends import fusion_wire
+from torl_env.http_client import Answer, Drop, HttpClient, UnreachableError
+from torl_env.sandbox.backends import fusion_wire as wire
 from torl_env.sandbox.base import CallableSandbox, conclude
-from torl_env.sandbox.types import Execution, Limits
+from torl_env.sandbox.types import Execution, Limits, Session
 
-_BUSY: Final = (429, 502, 503, 504)
-"""The server says `not now`."""
-_LONGEST_PAUSE: Final = 10.0
-
-
-class _TransportError(Exception):
-    """Nothing reached the server, or nothing came back: trying again is harmless."""
-
-    def __init__(self, message: str, pause: float = 0.0) -> None:
-        super().__init__(message)
-        self.pause = pause
+_FORGET_SECONDS: Final = 5.0
 
 
 class _RemoteCall(Future[Execution]):
@@ -34,21 +21,13 @@ class _RemoteCall(Future[Execution]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._guard = threading.Lock()
-        self._connection: http.client.HTTPConnection | None = None
-
-    def carry(self, connection: http.client.HTTPConnection | None) -> None:
-        """Remember what to drop."""
-        with self._guard:
-            self._connection = connection
+        self.drop = Drop()
 
     def cancel(self) -> bool:
         """Give the call up."""
         if not super().cancel():
             return False
-        with self._guard:
-            if self._connection is not None and self._connection.sock is not None:
-                self._connection.sock.shutdown(2)
+        self.drop.now()
         return True
 
 
@@ -56,7 +35,8 @@ class FusionSandbox(CallableSandbox):
     """Sends programs to a server that speaks Sandbox Fusion's `/run_code`.
 
     Sandbox Fusion measures wall time only, so a busy server can turn a right program into a
-    timeout: give it a generous `wall_seconds`. A server of ours is told the CPU limit too.
+    timeout: give it a generous `wall_seconds`. A server of ours is told the CPU limit too, and
+    keeps sessions alive; with Sandbox Fusion's own a session runs its earlier turns again.
 
     Args:
         url: Such as `http://localhost:8080`; the path of the API is added.
@@ -83,22 +63,18 @@ class FusionSandbox(CallableSandbox):
         bound_memory: bool = False,
         patience: float = 60.0,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"expected a URL such as http://localhost:8080, got {url!r}")
-        self.url = url.rstrip("/")
         super().__init__(limits)
-        self._parts = parts
-        self._path = parts.path.rstrip("/").removesuffix("/run_code") + "/run_code"
-        self._headers = {"Content-Type": "application/json"}
-        if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
-        self._retries = retries
-        self._backoff = backoff
+        self.url = url.rstrip("/")
+        self._client = HttpClient(
+            self.url.removesuffix("/run_code"), token=token, retries=retries, backoff=backoff
+        )
         self._bound_memory = bound_memory
         self._patience = patience
-        self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
+        self._foreign = False
+        """It has answered that it knows no sessions."""
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="torl-fusion")
+        self._paths: set[str] = set()
+        """Of sessions that the server holds for us."""
         self._closed = threading.Event()
 
     def submit(self, code: str, limits: Limits | None = None) -> Future[Execution]:
@@ -108,114 +84,166 @@ class FusionSandbox(CallableSandbox):
         self._threads.submit(self._work, call, code, self.limits if limits is None else limits)
         return call
 
+    def session(self, limits: Limits | None = None) -> Session:
+        """Open an interpreter on the server, or a replay where the server knows no sessions."""
+        self.check_open()
+        limits = self.limits if limits is None else limits
+        if self._foreign:
+            return super().session(limits)
+        answer = self.ask("POST", "/sessions", {wire.EXTENSION: asdict(limits)})
+        self._foreign = answer.status in (404, 405)
+        return super().session(limits) if self._foreign else RemoteSession(self, answer, limits)
+
     def close(self) -> None:
-        """Give up what is in flight and close the connections; idempotent."""
+        """Give up what is in flight, end the sessions and close the connections; idempotent."""
         self._closed.set()
+        with suppress(UnreachableError, TimeoutError):
+            while self._paths:
+                self._client.ask("DELETE", self._paths.pop(), timeout=_FORGET_SECONDS)
+        self._client.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
 
     @property
     def closed(self) -> bool:
         """Whether it takes no more programs."""
         return self._closed.is_set()
 
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | dict[str, Any],
+        wall_seconds: float = 0.0,
+        drop: Drop | None = None,
+    ) -> Answer:
+        """One request to the server.
+
+        Raises:
+            SandboxError: It gave no answer.
+        """
+        data = body if isinstance(body, bytes) else json.dumps(body).encode("ascii")
+        timeout = wall_seconds + self._patience
+        try:
+            return self._client.ask(method, path, data, timeout=timeout, drop=drop)
+        except TimeoutError as error:
+            raise SandboxError(
+                f"{self.url} gave no answer in {self._patience:g} s beyond the wall limit"
+            ) from error
+        except UnreachableError as error:
+            raise SandboxError(str(error)) from error
+
+    def hold(self, path: str) -> None:
+        """The server has opened a session."""
+        self._paths.add(path)
+
+    def forget(self, path: str) -> None:
+        """Have the server end a session, without waiting for it."""
+        with suppress(RuntimeError):
+            self._threads.submit(self._forget, path)
+
+    def _forget(self, path: str) -> None:
+        # A server that cannot be reached forgets it by itself.
+        with suppress(UnreachableError, TimeoutError):
+            self._client.ask("DELETE", path, timeout=_FORGET_SECONDS)
+            self._paths.discard(path)
+
     def _work(self, call: _RemoteCall, code: str, limits: Limits) -> None:
         if call.cancelled():
             call.set_running_or_notify_cancel()
             return
         try:
-            body = fusion_wire.request_body(code, limits, bound_memory=self._bound_memory)
-            outcome: Execution | Exception = self._with_retries(
-                lambda: self._once(call, body, limits), call
-            )
+            body = wire.request_body(code, limits, bound_memory=self._bound_memory)
+            answer = self.ask("POST", "/run_code", body, limits.wall_seconds, call.drop)
+            outcome: Execution | Exception = self.read(answer, limits)[0]
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it
             outcome = error
         conclude(call, outcome)
 
-    def _with_retries(self, attempt: Callable[[], Execution], call: _RemoteCall) -> Execution:
-        for number in range(self._retries + 1):
-            try:
-                return attempt()
-            except _TransportError as fault:
-                if number == self._retries or call.cancelled() or self._closed.is_set():
-                    raise SandboxError(
-                        f"{self.url} cannot be reached after {number + 1} attempts: {fault}"
-                    ) from fault
-                pause = max(self._backoff * 2**number, fault.pause) * random.uniform(0.7, 1.3)
-                self._closed.wait(min(pause, _LONGEST_PAUSE))
-        raise AssertionError("unreachable")
+    def read(self, answer: Answer, limits: Limits) -> tuple[Execution, bool]:
+        """The execution in an answer, and whether its session has lost its variables.
 
-    def _once(self, call: _RemoteCall, body: bytes, limits: Limits) -> Execution:
-        connection = self._connect(limits)
-        call.carry(connection)
-        kept = False
-        try:
-            connection.request("POST", self._path, body, self._headers)
-            response = connection.getresponse()
-            answer = response.read()
-            kept = not response.will_close
-        except TimeoutError as error:
-            raise SandboxError(
-                f"{self.url} gave no answer in {self._patience:g} s beyond the wall limit"
-            ) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise _TransportError(repr(error)) from error
-        finally:
-            call.carry(None)
-            if kept and not self._closed.is_set():
-                self._idle.put(connection)
-            else:
-                connection.close()
-        return self._read(response, answer, limits)
-
-    def _read(self, response: http.client.HTTPResponse, answer: bytes, limits: Limits) -> Execution:
-        if response.status == 200:
-            return fusion_wire.read_response(answer, limits)
-        words = f"HTTP {response.status}: {answer[:300].decode('utf-8', 'replace')}"
-        if response.status in _BUSY:
-            raise _TransportError(words, _seconds(response.headers.get("Retry-After")))
-        raise SandboxError(f"{self.url} refused the request ({words})")
-
-    def _connect(self, limits: Limits) -> http.client.HTTPConnection:
-        timeout = limits.wall_seconds + self._patience
-        try:
-            connection = self._idle.get_nowait()
-        except queue.Empty:
-            host, port = self._parts.hostname or "", self._parts.port
-            if self._parts.scheme == "https":
-                context = ssl.create_default_context()
-                return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
-            return http.client.HTTPConnection(host, port, timeout=timeout)
-        if connection.sock is not None:
-            connection.sock.settimeout(timeout)
-        return connection
+        Raises:
+            SandboxError: There is none.
+        """
+        if answer.status != 200:
+            raise SandboxError(f"{self.url} refused the request ({answer.words})")
+        return wire.read_response(answer.body, limits)
 
 
-def _seconds(text: str | None) -> float:
-    try:
-        return float(text or 0.0)
-    except ValueError:
-        return 0.0
+class RemoteSession:
+    """A session that lives on the server, which is asked turn by turn.
 
+    A turn whose answer is lost ends the session with one `SandboxError`: whether it ran is not
+    known. Turns are numbered, so none runs twice.
 
-def wait_until_up(url: str, seconds: float = 30.0) -> None:
-    """Wait for `GET /v1/ping` to answer.
+    Args:
+        sandbox: Whose server it is.
+        answer: To the request that opened it.
+        limits: For turns that give none.
 
     Raises:
-        SandboxError: When it does not in time.
+        SandboxError: The server has not opened it.
     """
-    parts = urlsplit(url)
-    deadline = time.monotonic() + seconds
-    while True:
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+
+    def __init__(self, sandbox: FusionSandbox, answer: Answer, limits: Limits) -> None:
         try:
-            connection.request("GET", "/v1/ping")
-            if connection.getresponse().status == 200:
-                return
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise SandboxError(f"no sandbox server answers at {url}: {error}") from error
-        finally:
-            connection.close()
-        time.sleep(0.05)
+            opened = answer.json()
+            self._path = f"/sessions/{opened['session']}"
+        except (ValueError, TypeError, KeyError) as error:
+            words = f"{sandbox.url} has opened no session ({answer.words})"
+            raise SandboxError(words) from error
+        sandbox.hold(self._path)
+        self._sandbox, self._limits = sandbox, limits
+        self._lock = threading.Lock()
+        self._drop: Drop | None = None
+        self._turn = 0
+        self._restarted = False
+        self._closed = False
+
+    @property
+    def restarted(self) -> bool:
+        """Whether variables were lost in the last `run`."""
+        return self._restarted
+
+    def run(self, code: str, limits: Limits | None = None) -> Execution:
+        """Run one turn and wait for it."""
+        limits = limits or self._limits
+        with self._lock:
+            self._check_open()
+            self._drop = drop = Drop()
+            body = {"code": code, "turn": self._turn, wire.EXTENSION: asdict(limits)}
+            try:
+                path = f"{self._path}/turns"
+                answer = self._sandbox.ask("POST", path, body, limits.wall_seconds, drop)
+                result, self._restarted = self._sandbox.read(answer, limits)
+            except SandboxError:
+                self._closed = True
+                raise
+            finally:
+                self._drop = None
+            self._turn += 1
+            return result
+
+    def branch(self) -> "RemoteSession":
+        """Fork the live interpreter, on the same server."""
+        with self._lock:
+            self._check_open()
+            answer = self._sandbox.ask("POST", f"{self._path}/branch", {})
+            return RemoteSession(self._sandbox, answer, self._limits)
+
+    def close(self) -> None:
+        """End the interpreter and kill the turn that runs in it, if any; idempotent."""
+        was_closed, self._closed = self._closed, True
+        drop = self._drop
+        if drop is not None:
+            drop.now()
+        elif not was_closed and not self._sandbox.closed:
+            self._sandbox.forget(self._path)
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self.close()
+
+    def _check_open(self) -> None:
+        if self._closed or self._sandbox.closed:
+            raise SandboxError("the session is closed")

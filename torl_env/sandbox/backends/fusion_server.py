@@ -1,39 +1,52 @@
-"""The local sandbox over HTTP in Sandbox Fusion's form: `POST /run_code`, `GET /v1/ping`.
+"""The local sandbox over HTTP: Sandbox Fusion's form, and live sessions in one of our own.
+
+| request | body | answer |
+| --- | --- | --- |
+| `POST /run_code`, `POST /` | Sandbox Fusion's | Sandbox Fusion's |
+| `POST /run_jupyter` | Sandbox Fusion's | Sandbox Fusion's |
+| `GET /v1/ping` | | `"pong"` |
+| `POST /sessions` | `{"torl": limits}` | `{"session": id}` |
+| `POST /sessions/ID/turns` | `{"code": ..., "turn": 0, "torl": limits}` | as `/run_code` |
+| `POST /sessions/ID/branch` | | `{"session": id}` |
+| `DELETE /sessions/ID` | | `{}` |
 
 Requests wait for their turn; beyond `queue` of them the answer is 503 at once, so that a client
-backs off instead of running into a timeout. A client that hangs up has its program killed.
+backs off instead of running into a timeout. A client that hangs up has its program killed, and with
+a turn its session: what it would find there later is not what it asked for.
 """
 
-import asyncio
-import hmac
-import json
+import secrets
 import time
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox.backends import fusion_wire
+from torl_env.http_server import (
+    HttpOptions,
+    HttpServer,
+    answer,
+    aside,
+    busy,
+    read_body,
+    result_or_hang_up,
+)
+from torl_env.sandbox.backends import fusion_wire as wire
+from torl_env.sandbox.backends.fusion_jupyter import read_cells, run_cells
 from torl_env.sandbox.local.sandbox import LocalSandbox
-from torl_env.sandbox.types import Execution, Limits, Status
+from torl_env.sandbox.types import Execution, Limits, Session, Status
 
-_HEAD_BYTES: Final = 32_768
-_LOOK_SECONDS: Final = 0.05
-_IDLE_SECONDS: Final = 300.0
-_REASONS: Final = {
-    200: "OK",
-    400: "Bad Request",
-    401: "Unauthorized",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    411: "Length Required",
-    413: "Content Too Large",
-    422: "Unprocessable Content",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    503: "Service Unavailable",
-}
-_DEFAULT: Final = Limits()
+T = TypeVar("T")
+
+_DEFAULT: Final = Limits(output_bytes=1 << 20)
 _MOST: Final = Limits(
     cpu_seconds=300.0,
     wall_seconds=600.0,
@@ -44,64 +57,39 @@ _MOST: Final = Limits(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions(HttpOptions):
     """What a server allows."""
 
-    host: str = "127.0.0.1"
     port: int = 8080
     """0 for any free one."""
-    token: str | None = None
-    """Clients must send it as `Authorization: Bearer`; required where `host` is not loopback."""
-    body_bytes: int = 4_194_304
     queue: int = 1024
     """Requests that may run or wait."""
     rate: float = 0.0
     """Requests a second over all clients, 0 for no limit; a second's worth may come at once."""
+    sessions: int = 256
+    """Open at once."""
+    idle_seconds: float = 900.0
+    """A session that nobody uses is closed after this long."""
     limits: Limits = _DEFAULT
     """For requests that give none."""
     most: Limits = _MOST
     """No request gets more."""
 
-    def __post_init__(self) -> None:
-        loopback = self.host in ("localhost", "::1") or self.host.startswith("127.")
-        if not loopback and not self.token:
-            raise ValueError(
-                f"serving on {self.host} lets everybody who reaches it run programs: give a token, "
-                "or serve on 127.0.0.1"
-            )
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """A session and its use."""
+
+    session: Session
+    limits: Limits
+    turn: int = 0
+    """Number of the next turn: a repeated request must not run twice."""
+    used: float = field(default_factory=time.monotonic)
+    in_use: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    body: bytes
-    retry: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def keeps_open(self) -> bool:
-        return self.headers.get("connection", "").lower() != "close"
-
-
-class _BadRequestError(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-def _problem(status: int, message: str, *, retry: bool = False) -> _Answer:
-    return _Answer(status, json.dumps({"detail": message}).encode(), retry)
-
-
-class SandboxServer:
+class SandboxServer(HttpServer):
     """Serves a `LocalSandbox`.
 
     Args:
@@ -109,118 +97,81 @@ class SandboxServer:
         options: See there.
     """
 
+    options: ServeOptions
+
     def __init__(self, sandbox: LocalSandbox, options: ServeOptions) -> None:
         self._sandbox = sandbox
-        self._options = options
         self._open = 0
         self._tokens = max(options.rate, 1.0)
         self._refilled = time.monotonic()
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._sessions: dict[str, _Held] = {}
+        # Turns wait on a thread each; what waits for a thread is bounded by the queue.
+        self._threads = ThreadPoolExecutor(128, thread_name_prefix="torl-turn")
+        one = "/sessions/{key}"
+        routes = [
+            Route("/v1/ping", self._ping, methods=["GET"]),
+            *(Route(path, self._run, methods=["POST"]) for path in ("/run_code", "/")),
+            Route("/run_jupyter", self._run_jupyter, methods=["POST"]),
+            Route("/sessions", self._open_session, methods=["POST"]),
+            Route(f"{one}/turns", self._turn, methods=["POST"]),
+            Route(f"{one}/branch", self._branch, methods=["POST"]),
+            Route(one, self._close_session, methods=["DELETE"]),
+        ]
+        super().__init__(routes, options, self._expire)
 
-    async def start(self) -> int:
-        """Listen; returns the port."""
-        options = self._options
-        self._server = await asyncio.start_server(
-            self._connected, options.host, options.port, limit=_HEAD_BYTES, backlog=1024
-        )
-        return int(self._server.sockets[0].getsockname()[1])
+    def stop(self) -> None:
+        """Answer what waits with 503, end the sessions and free the port; idempotent."""
+        super().stop()
+        for key in list(self._sessions):
+            self._drop(key)
+        self._threads.shutdown()
 
-    async def stop(self) -> None:
-        """Stop listening and hang up."""
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+    async def _ping(self, _: Request) -> Response:
+        return answer(b'"pong"')
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise AssertionError("connections are served by tasks")
-        self._connections.add(task)
-        try:
-            while await self._serve_one(reader, writer):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
-            # The client hung up, or sent nothing for minutes.
-            pass
-        except asyncio.CancelledError:
-            # Only `stop` does that; asyncio would log a task of its own that ends as cancelled.
-            if self._server is None or self._server.is_serving():
-                raise
-        finally:
-            self._connections.discard(task)
-            writer.close()
+    async def _run(self, request: Request) -> Response:
+        async with self._place(request) as body:
+            job = await self._valid(body, wire.read_request)
+            if job.expired:
+                result = Execution(Status.TIMEOUT, exit_code=-9)
+            else:
+                try:
+                    call = self._sandbox.submit(job.code, job.limits, stdin=job.stdin)
+                    result = await result_or_hang_up(request, call)
+                except SandboxError as error:
+                    return answer(wire.failure_body(str(error)))
+            return await _executed(result, job.limits, extended=job.extended)
 
-    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        try:
-            async with asyncio.timeout(_IDLE_SECONDS):
-                request = await self._read(reader)
-        except _BadRequestError as error:
-            _write(writer, _problem(error.status, str(error)), keep=False)
-            await writer.drain()
-            return False
-        if request is None:
-            return False
-        answer = await self._answer(request, reader)
-        _write(writer, answer, keep=request.keeps_open)
-        await writer.drain()
-        return request.keeps_open
+    @asynccontextmanager
+    async def _place(self, request: Request) -> AsyncIterator[bytes]:
+        """The body, and one of the `queue` places of requests that may run or wait.
 
-    async def _read(self, reader: asyncio.StreamReader) -> _Request | None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.LimitOverrunError as error:
-            raise _BadRequestError(431, "the request's head is too long") from error
-        except asyncio.IncompleteReadError:
-            return None
-        try:
-            first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
-            method, path, version = first.split(" ")
-            pairs = (line.split(":", 1) for line in lines)
-            headers = {name.strip().lower(): value.strip() for name, value in pairs}
-            length = int(headers.get("content-length", "0"))
-        except ValueError as error:
-            raise _BadRequestError(400, "this is not HTTP") from error
-        if version == "HTTP/1.0":
-            headers["connection"] = "close"
-        if "transfer-encoding" in headers:
-            raise _BadRequestError(411, "send a Content-Length instead of a Transfer-Encoding")
-        if not 0 <= length <= self._options.body_bytes:
-            most = self._options.body_bytes
-            raise _BadRequestError(413, f"the body has {length} bytes; at most {most} are taken")
-        return _Request(method, path, headers, await reader.readexactly(length))
-
-    async def _answer(self, request: _Request, reader: asyncio.StreamReader) -> _Answer:
-        path = request.path.partition("?")[0].rstrip("/")
-        if path == "/v1/ping":
-            return _Answer(200, b'"pong"')
-        if path != "/run_code":
-            return _problem(404, f"expected /run_code or /v1/ping, got {request.path}")
-        if request.method != "POST":
-            return _problem(405, f"expected POST, got {request.method}")
-        if not self._authorised(request):
-            return _problem(401, "expected `Authorization: Bearer` with the server's token")
-        if self._open >= self._options.queue:
-            return _problem(503, f"{self._open} requests are waiting; come back later", retry=True)
+        Who sends slowly takes no place.
+        """
+        self._check_room()
+        body = await read_body(request)
+        self._check_room()
         if not self._take_token():
-            return _problem(429, "more requests than the rate allows", retry=True)
+            raise busy("more requests than the rate allows", 429)
         self._open += 1
         try:
-            return await self._run(request.body, reader)
+            yield body
         finally:
             self._open -= 1
 
-    def _authorised(self, request: _Request) -> bool:
-        token = self._options.token
-        if token is None:
-            return True
-        given = request.headers.get("authorization", "")
-        return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+    def _check_room(self) -> None:
+        if self._open >= self.options.queue:
+            raise busy(f"{self._open} requests are waiting; come back later")
+
+    async def _valid(self, body: bytes, read: Callable[[bytes, Limits, Limits], T]) -> T:
+        options = self.options
+        try:
+            return await aside(len(body), lambda: read(body, options.limits, options.most))
+        except wire.InvalidRequestError as error:
+            raise _refusal(error) from error
 
     def _take_token(self) -> bool:
-        rate = self._options.rate
+        rate = self.options.rate
         if rate <= 0:
             return True
         now = time.monotonic()
@@ -231,53 +182,123 @@ class SandboxServer:
         self._tokens -= 1
         return True
 
-    async def _run(self, body: bytes, reader: asyncio.StreamReader) -> _Answer:
+    async def _open_session(self, request: Request) -> Response:
+        async with self._place(request) as body:
+            data = _object(body)
+            limits = self._limits(data, self.options.limits)
+            return await self._new(request, limits, lambda: self._sandbox.session(limits))
+
+    async def _branch(self, request: Request) -> Response:
+        async with self._place(request), self._using(request) as held:
+            return await self._new(request, held.limits, held.session.branch)
+
+    async def _turn(self, request: Request) -> Response:
+        async with self._place(request) as body, self._using(request) as held:
+            data = _object(body)
+            code, turn = data.get("code"), data.get("turn", held.turn)
+            if not isinstance(code, str):
+                raise HTTPException(422, "a turn has a text `code`")
+            if turn != held.turn:
+                raise HTTPException(409, f"the next turn is number {held.turn}, not {turn!r:.20}")
+            limits = self._limits(data, held.limits)
+            held.turn += 1
+            try:
+                call = self._threads.submit(held.session.run, code, limits)
+                result = await result_or_hang_up(request, call)
+            except BaseException as error:
+                self._drop(request.path_params["key"])
+                if isinstance(error, SandboxError):
+                    return answer(wire.failure_body(str(error)))
+                raise
+            restarted = held.session.restarted
+            return await _executed(result, limits, extended=True, restarted=restarted)
+
+    async def _close_session(self, request: Request) -> Response:
+        self._drop(request.path_params["key"])
+        return answer(b"{}")
+
+    async def _new(self, request: Request, limits: Limits, make: Callable[[], Session]) -> Response:
+        most = self.options.sessions
+        if len(self._sessions) >= most:
+            message = f"all {most} sessions are taken: close some, or serve more of them"
+            return answer(wire.failure_body(message))
+        key = secrets.token_urlsafe(18)
+        call = self._threads.submit(make)
         try:
-            job = fusion_wire.read_request(body, self._options.limits, self._options.most)
-        except fusion_wire.InvalidRequestError as error:
-            return _Answer(422, json.dumps({"detail": error.detail}).encode())
-        try:
-            if job.expired:
-                result: Execution | None = Execution(Status.TIMEOUT, exit_code=-9)
-            else:
-                call = self._sandbox.submit(job.code, job.limits, stdin=job.stdin)
-                result = await _unless_gone(call, reader)
+            session = await result_or_hang_up(request, call)
         except SandboxError as error:
-            return _Answer(200, fusion_wire.failure_body(str(error)))
-        if result is None:
-            raise ConnectionResetError("the client hung up")
-        return _Answer(200, fusion_wire.response_body(result, extended=job.extended))
+            return answer(wire.failure_body(str(error)))
+        except BaseException:
+            call.add_done_callback(_close_late)
+            raise
+        self._sessions[key] = _Held(session, limits)
+        return answer({"session": key})
+
+    @asynccontextmanager
+    async def _using(self, request: Request) -> AsyncIterator[_Held]:
+        held = self._sessions.get(request.path_params["key"])
+        if held is None:
+            raise HTTPException(
+                404,
+                "no session has this id: it was closed, lost, or not used for "
+                f"{self.options.idle_seconds:g} s",
+            )
+        held.in_use += 1
+        try:
+            yield held
+        finally:
+            held.in_use -= 1
+            held.used = time.monotonic()
+
+    def _limits(self, data: dict[str, Any], default: Limits) -> Limits:
+        try:
+            return wire.read_limits(data, default, self.options.most)
+        except wire.InvalidRequestError as error:
+            raise _refusal(error) from error
+
+    def _drop(self, key: str) -> None:
+        held = self._sessions.pop(key, None)
+        if held is not None:
+            # It waits for a turn that runs, which it kills.
+            self._threads.submit(held.session.close)
+
+    async def _expire(self) -> None:
+        before = time.monotonic() - self.options.idle_seconds
+        for key, held in list(self._sessions.items()):
+            if held.used < before and not held.in_use:
+                self._drop(key)
+
+    async def _run_jupyter(self, request: Request) -> Response:
+        async with self._place(request) as body:
+            job = await self._valid(body, read_cells)
+            call = self._threads.submit(run_cells, self._sandbox, job)
+            try:
+                cells = await result_or_hang_up(request, call)
+                return answer(cells)
+            except SandboxError as error:
+                return answer(wire.failure_body(str(error)))
 
 
-async def _unless_gone(call: Future[Execution], reader: asyncio.StreamReader) -> Execution | None:
-    """Wait for a result; kill the program and return `None` when nobody waits for it any more."""
-    future = asyncio.wrap_future(call)
+def _object(body: bytes) -> dict[str, Any]:
     try:
-        while not (await asyncio.wait({future}, timeout=_LOOK_SECONDS))[0]:
-            if reader.at_eof():
-                return None
-        return future.result()
-    finally:
-        future.cancel()
+        return wire.read_object(body)
+    except wire.InvalidRequestError as error:
+        raise _refusal(error) from error
 
 
-def _write(writer: asyncio.StreamWriter, answer: _Answer, *, keep: bool) -> None:
-    head = [
-        f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(answer.body)}",
-        f"Connection: {'keep-alive' if keep else 'close'}",
-    ]
-    if answer.retry:
-        head.append("Retry-After: 1")
-    writer.write("\r\n".join(head).encode() + b"\r\n\r\n" + answer.body)
+def _refusal(error: wire.InvalidRequestError) -> HTTPException:
+    return HTTPException(422, error.detail)  # type: ignore[arg-type]
 
 
-async def serve(sandbox: LocalSandbox, options: ServeOptions) -> None:
-    """Serve until cancelled."""
-    server = SandboxServer(sandbox, options)
-    await server.start()
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await server.stop()
+async def _executed(
+    result: Execution, limits: Limits, *, extended: bool, restarted: bool = False
+) -> Response:
+    size = len(result.stdout) + len(result.stderr)
+    write = partial(wire.response_body, result, limits, extended=extended, restarted=restarted)
+    return answer(await aside(size, write))
+
+
+def _close_late(call: Future[Session]) -> None:
+    """Of a session that was opened when nobody waited for it any more."""
+    if not call.cancelled() and call.exception() is None:
+        call.result().close()

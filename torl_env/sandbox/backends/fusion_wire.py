@@ -5,9 +5,10 @@ has no place for: CPU limits and exact statuses.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+import math
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, NoReturn
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox.output import shorten_bytes
@@ -16,6 +17,10 @@ from torl_env.sandbox.types import Execution, Limits, Status
 
 EXTENSION: Final = "torl"
 _OWN_SIGNAL: Final = {Status.OUTPUT_LIMIT: -25}
+_STREAMS: Final = ("stdout", "stderr")
+_MARKER: Final = re.compile(rb"\n\[\.\.\. \d+ bytes omitted \.\.\.\]\n")
+_LARGEST: Final = 10**9
+"""No number of a request is larger in size; what a program gets is bounded much lower."""
 
 
 def request_body(code: str, limits: Limits, *, bound_memory: bool = False) -> bytes:
@@ -69,39 +74,43 @@ def read_request(body: bytes, default: Limits, most: Limits) -> RunRequest:
     Raises:
         InvalidRequestError: When something is missing, of a wrong type or not supported.
     """
-    data = _read_json(body)
-    code = _field(data, "code", str, None)
-    language = _field(data, "language", str, None)
+    data = read_object(body)
+    language = _text(data, "language")
     if language != "python":
         raise InvalidRequestError(
             "literal_error", ["language"], "Input should be 'python'", language
         )
+    refuse_files(data)
+    seconds = number(data, ("run_timeout",), default.wall_seconds)
+    return RunRequest(
+        _text(data, "code"),
+        read_limits(data, default, most, seconds),
+        _text(data, "stdin", optional=True),
+        expired=seconds <= 0,
+        extended=isinstance(data.get(EXTENSION), dict),
+    )
+
+
+def refuse_files(data: dict[str, Any]) -> None:
+    """There is no file system to put them into.
+
+    Raises:
+        InvalidRequestError: Files are sent or asked for.
+    """
     for name in ("files", "fetch_files"):
         if data.get(name):
             message = "not supported: programs have no file system here"
-            raise InvalidRequestError("value_error", [name], message, data[name])
-    seconds = float(_field(data, "run_timeout", (int, float), default.wall_seconds))
-    memory = int(_field(data, "memory_limit_MB", (int, float), -1))
-    extended = isinstance(data.get(EXTENSION), dict)
-    limits = Limits(
-        cpu_seconds=min(max(seconds, 1e-3), most.cpu_seconds),
-        wall_seconds=min(max(seconds, 1e-3), most.wall_seconds),
-        memory_mb=min(memory if memory > 0 else default.memory_mb, most.memory_mb),
-        output_bytes=default.output_bytes,
-        processes=default.processes,
-        open_files=default.open_files,
-    )
-    if extended:
-        limits = _extended_limits(data[EXTENSION], limits, most)
-    stdin = data.get("stdin") or ""
-    if not isinstance(stdin, str):
-        raise InvalidRequestError("string_type", ["stdin"], "Input should be a valid string", stdin)
-    return RunRequest(code, limits, stdin, expired=seconds <= 0, extended=extended)
+            raise InvalidRequestError("value_error", [name], message, None)
 
 
-def _read_json(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes) -> dict[str, Any]:
+    """A JSON object; `Infinity` and `NaN`, which JSON does not have, are refused.
+
+    Raises:
+        InvalidRequestError: It is something else.
+    """
     try:
-        data = json.loads(body)
+        data = json.loads(body or b"{}", parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidRequestError("json_invalid", [], f"JSON decode error: {error}", {}) from error
     if not isinstance(data, dict):
@@ -109,44 +118,121 @@ def _read_json(body: bytes) -> dict[str, Any]:
     return data
 
 
-def _field(data: dict[str, Any], name: str, kind: Any, default: Any) -> Any:
-    if name not in data:
-        if default is None:
-            raise InvalidRequestError("missing", [name], "Field required", data)
-        return default
-    value = data[name]
-    if not isinstance(value, kind) or isinstance(value, bool) or value != value:
-        word = "string" if kind is str else "number"
-        raise InvalidRequestError(f"{word}_type", [name], f"Input should be a valid {word}", value)
-    return value
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
-def _extended_limits(extension: Mapping[str, Any], fallback: Limits, most: Limits) -> Limits:
+def read_limits(
+    data: dict[str, Any], default: Limits, most: Limits, seconds: float | None = None
+) -> Limits:
+    """The limits of a request.
+
+    Args:
+        data: `memory_limit_MB`, or all limits from a client of ours.
+        default: Where the request says nothing.
+        most: No request gets more than this.
+        seconds: Its `run_timeout`, where it has one.
+
+    Raises:
+        InvalidRequestError: One is no finite, positive number, or a count is a fraction.
+    """
+    if seconds is not None:
+        seconds = max(seconds, 1e-3)
+        memory = int(number(data, ("memory_limit_MB",), -1, whole=True))
+        default = replace(
+            default,
+            cpu_seconds=min(seconds, most.cpu_seconds),
+            wall_seconds=min(seconds, most.wall_seconds),
+            memory_mb=min(memory if memory > 0 else default.memory_mb, most.memory_mb),
+        )
     chosen: dict[str, Any] = {}
-    for name, known in asdict(fallback).items():
-        value = extension.get(name, known)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-            message = "Input should be a positive number"
-            raise InvalidRequestError("greater_than", [EXTENSION, name], message, value)
-        chosen[name] = type(known)(min(value, getattr(most, name)))
+    for name, known in asdict(default).items():
+        value = known
+        if isinstance(data.get(EXTENSION), dict):
+            whole = not name.endswith("_seconds")
+            value = number(data, (EXTENSION, name), known, whole=whole)
+            if value <= 0:
+                message = "Input should be greater than 0"
+                raise InvalidRequestError("greater_than", [EXTENSION, name], message, value)
+        value = min(value, getattr(most, name))
+        chosen[name] = value if name.endswith("_seconds") else int(value)
     return Limits(**chosen)
 
 
-def response_body(result: Execution, *, extended: bool) -> bytes:
-    """A result as the server sends it."""
+def _text(data: dict[str, Any], name: str, *, optional: bool = False) -> str:
+    if optional and data.get(name) is None:
+        return ""
+    if name not in data:
+        raise InvalidRequestError("missing", [name], "Field required", data)
+    value = data[name]
+    if not isinstance(value, str):
+        raise InvalidRequestError("string_type", [name], "Input should be a valid string", value)
+    return value
+
+
+def number(
+    data: dict[str, Any], path: tuple[str, ...], default: float, *, whole: bool = False
+) -> float:
+    """A finite number of a request.
+
+    Raises:
+        InvalidRequestError: It is something else, or a fraction where `whole` is asked for.
+    """
+    for name in path[:-1]:
+        data = data[name]
+    value = data.get(path[-1], default)
+    place: list[str | int] = list(path)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise InvalidRequestError("number_type", place, "Input should be a valid number", value)
+    # Compared before anything is converted: an integer of 400 digits has no float.
+    if not -_LARGEST <= value <= _LARGEST:
+        message = f"Input should be a finite number of at most {_LARGEST}"
+        raise InvalidRequestError("finite_number", place, message, str(value)[:40])
+    if whole and value != math.floor(value):
+        message = "Input should be a valid integer, got a number with a fractional part"
+        raise InvalidRequestError("int_from_float", place, message, value)
+    return value
+
+
+def response_body(
+    result: Execution, limits: Limits, *, extended: bool, restarted: bool = False
+) -> bytes:
+    """A result as the server sends it.
+
+    A client that is not ours knows no shortened output, and would take a marker in the middle for
+    the program's own words: to it, more output than the server returns is a failure that says so.
+
+    Args:
+        result: What the program did.
+        limits: Of the program.
+        extended: The client is ours.
+        restarted: For a turn of a session: its variables were lost.
+    """
     timed_out = result.status is Status.TIMEOUT
     code = _OWN_SIGNAL.get(result.status, result.exit_code)
-    answer: dict[str, Any] = _frame("Success" if result.ok else "Failed", "")
+    stdout, message = result.stdout, ""
+    if not extended and _is_cut(stdout, limits):
+        stdout = stdout.encode()[: limits.output_bytes // 2 - 64].decode("utf-8", "ignore")
+        message = f"the output is longer than the {limits.output_bytes} bytes that are returned"
+        code = code or _OWN_SIGNAL[Status.OUTPUT_LIMIT]
+    answer = _frame("Failed" if message or not result.ok else "Success", message)
     answer["run_result"] = {
         "status": "TimeLimitExceeded" if timed_out else "Finished",
         "execution_time": result.wall_seconds,
         "return_code": None if timed_out else code,
-        "stdout": result.stdout,
-        "stderr": result.stderr,
+        "stdout": stdout,
+        "stderr": f"{result.stderr}\n{message}\n" if message else result.stderr,
     }
     if extended:
-        answer[EXTENSION] = asdict(result)
+        exact = {name: value for name, value in asdict(result).items() if name not in _STREAMS}
+        answer[EXTENSION] = exact | {"restarted": restarted}
     return json.dumps(answer).encode("ascii")
+
+
+def _is_cut(text: str, limits: Limits) -> bool:
+    """Whether this stream is the one that was shortened: the marker stands in its middle."""
+    data, middle = text.encode("utf-8", "surrogatepass"), limits.output_bytes // 2
+    return _MARKER.search(data, middle - 128, middle + 128) is not None
 
 
 def failure_body(message: str) -> bytes:
@@ -165,8 +251,11 @@ def _frame(status: str, message: str) -> dict[str, Any]:
     }
 
 
-def read_response(body: bytes, limits: Limits) -> Execution:
+def read_response(body: bytes, limits: Limits) -> tuple[Execution, bool]:
     """What the client makes of an answer.
+
+    Returns:
+        The execution, and whether the variables of its session were lost.
 
     Raises:
         SandboxError: When the answer is not of the form, or says that the server failed.
@@ -183,8 +272,11 @@ def read_response(body: bytes, limits: Limits) -> Execution:
         raise SandboxError(f"the sandbox server failed: {data.get('message') or 'no run_result'}")
     try:
         if isinstance(extension, dict):
-            return Execution(**{**extension, "status": Status(extension["status"])})
-        return _read_run(run, limits)
+            restarted = bool(extension.pop("restarted"))
+            streams = {name: run[name] for name in _STREAMS}
+            exact = {**extension, **streams, "status": Status(extension["status"])}
+            return Execution(**exact), restarted
+        return _read_run(run, limits), False
     except (ValueError, KeyError, TypeError) as error:
         raise SandboxError(f"the answer has unknown contents: {error!r} in {run!r:.300}") from error
 
