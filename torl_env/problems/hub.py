@@ -2,8 +2,6 @@
 
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
@@ -145,6 +143,9 @@ def _hub_answers() -> bool:
 
 @lru_cache(maxsize=8)
 def _probe(endpoint: str, _period: int) -> bool:
+    import urllib.error
+    import urllib.request
+
     try:
         with urllib.request.urlopen(
             urllib.request.Request(endpoint, method="HEAD"), timeout=_PROBE_SECONDS
