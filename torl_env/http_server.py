@@ -7,6 +7,7 @@ client costs the others anything. Needs `pip install torl-gym[serve]`.
 
 import asyncio
 import hmac
+import ipaddress
 import json
 import socket
 import threading
@@ -85,9 +86,10 @@ def is_loopback(host: str) -> bool:
     >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "127.evil.example")]
     [True, True, True, False]
     """
-    parts = host.split(".")
-    is_ipv4 = len(parts) == 4 and all(part.isdecimal() for part in parts)
-    return host.lower() in ("localhost", "::1") or (is_ipv4 and parts[0] == "127")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 class HttpServer:
@@ -180,19 +182,6 @@ class HttpServer:
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
-
-
-async def read_json(request: Request) -> Any:
-    """The body as JSON, `{}` where there is none.
-
-    Raises:
-        HTTPException: 400 for something else, 413 for a chunked body that grows too long.
-    """
-    body = await read_body(request)
-    try:
-        return await aside(len(body), lambda: json.loads(body or b"{}"))
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, f"expected a JSON object: {error}") from error
 
 
 async def read_body(request: Request) -> bytes:
