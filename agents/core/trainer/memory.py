@@ -1,0 +1,202 @@
+"""What a training step holds in memory, planned before it does.
+
+Activations are not estimated from coefficients: the model's own forward pass runs on tensors that
+have shapes and no content (torch's fake tensors), and what autograd would keep of it is added up.
+So it holds for any family, any attention and any dtype, costs a second and needs no memory.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from agents.core.trainer.options import Training
+
+_LOGIT_BYTES = 16
+"""Of one token and one id of the vocabulary, at the peak of log-probability and entropy: float32
+logits, their log-softmax, and two more of that size in flight, forward and backward."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Bytes of one process, by what holds them."""
+
+    weights: float
+    """Float32, or the process's share of them."""
+    gradients: float
+    """With the buckets in which several processes add them up."""
+    optimizer: float
+    """Adam's two moments."""
+    gathered: float
+    """Where weights are shared out: the largest block of them, whole for its pass, twice."""
+    activations: float
+    """What a micro-batch keeps for its backward pass, casts of weights to bfloat16 included."""
+    logits: float
+    """Of a micro-batch."""
+    sampler: float
+    """The sampler's copy of the weights, or the share of the device that vLLM takes."""
+    cache: float
+    """Keys and values of all rows of a step, where transformers samples."""
+
+    @property
+    def learning(self) -> float:
+        """While a micro-batch is learned from; the sampler keeps its weights, not its cache."""
+        state = self.weights + self.gradients + self.optimizer + self.gathered
+        return state + self.activations + self.logits + self.sampler
+
+    @property
+    def sampling(self) -> float:
+        """While a step is sampled; gradients and activations are gone."""
+        return self.weights + self.optimizer + self.sampler + self.cache
+
+    @property
+    def peak(self) -> float:
+        """The larger of the two."""
+        return max(self.learning, self.sampling)
+
+    def lines(self) -> list[str]:
+        """For a person to read, in GB."""
+        parts = ", ".join(f"{n} {b / 1e9:.1f}" for n, b in asdict(self).items() if b >= 5e7)
+        return [f"memory       {self.peak / 1e9:.1f} GB a process at its peak: {parts}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """What autograd keeps of one forward pass of the trunk, in bytes."""
+
+    kept: float
+    """In all."""
+    blocks: int
+    """Of the model: as many as it has layers."""
+    boundary: float
+    """The input of one block, which is what checkpointing keeps of it."""
+    casts: float
+    """Weights cast to another dtype, kept once whatever the number of tokens."""
+
+    def checkpointed(self) -> float:
+        """With activation checkpointing: inputs of all blocks, and one block computed again."""
+        inside = (self.kept - self.casts) / self.blocks
+        return self.casts + self.blocks * self.boundary + inside
+
+
+def measure(config: Any, rows: int, length: int, *, bf16: bool = True) -> Activations:
+    """Run the model of this configuration on fake tensors and add up what autograd keeps.
+
+    Args:
+        config: Of transformers.
+        rows: Of a micro-batch.
+        length: Ids of a row, prompt and response.
+        bf16: Whether the pass runs under autocast to bfloat16, over float32 weights.
+
+    Example:
+        >>> from transformers import LlamaConfig
+        >>> small = LlamaConfig(hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        ...     num_attention_heads=4, vocab_size=100)
+        >>> one, two = (measure(small, 1, n, bf16=False).kept for n in (64, 128))
+        >>> 1.9 < two / one < 2.3
+        True
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from transformers import AutoModelForCausalLM
+
+    from agents.core.models.lora import trunk
+
+    kept: dict[int, tuple[Any, int]] = {}
+    casts = 0.0
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = AutoModelForCausalLM.from_config(config).train()
+        shapes = {tuple(p.shape) for p in model.parameters() if p.dim() > 1}
+        own = {p.untyped_storage()._cdata for p in model.parameters()}
+
+        def keep(tensor: Any) -> Any:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in own:
+                # The storage is kept alive, or its address would be given to another one.
+                cast = tuple(tensor.shape) in shapes or tuple(tensor.shape[::-1]) in shapes
+                kept[storage._cdata] = (storage, storage.nbytes() if cast else 0)
+            return tensor
+
+        ids = torch.zeros(rows, length, dtype=torch.long)
+        mask = torch.ones_like(ids)
+        with (
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            torch.autocast("cpu", torch.bfloat16, enabled=bf16),
+        ):
+            hidden = trunk(model)(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=mask.cumsum(1) - 1,
+                use_cache=False,
+            ).last_hidden_state
+        total = sum(storage.nbytes() for storage, _ in kept.values())
+        casts = sum(cast for _, cast in kept.values())
+        boundary = float(hidden.numel() * hidden.element_size())
+    return Activations(total, int(config.num_hidden_layers), boundary, casts)
+
+
+def plan_memory(
+    config: Any,
+    training: Training,
+    *,
+    prompt_tokens: int,
+    processes: int = 1,
+    sharded: bool = False,
+    sampler_bytes: int = 2,
+    engine: float | None = None,
+    checkpointing: bool = False,
+) -> MemoryPlan:
+    """What one process holds at its peak.
+
+    Args:
+        config: Of the model, as transformers has it.
+        training: Sizes of a step; `max_tokens` is the length of a response.
+        prompt_tokens: Of the longest prompt.
+        processes: That train together.
+        sharded: Whether they share out weights, gradients and optimiser (FSDP, ZeRO-3).
+        sampler_bytes: Of one weight of the sampler's copy; 0 where a server holds it.
+        engine: Bytes that vLLM takes beside the trainer and keeps; `None` where transformers
+            samples.
+        checkpointing: Whether activations are computed again in the backward pass.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    sizes = [p.numel() for p in model.parameters()]
+    count = float(sum(sizes))
+    share = processes if sharded else 1
+    length = prompt_tokens + training.max_tokens
+    found = measure(config, training.micro_batch, length, bf16=training.bf16)
+    rows = training.prompts_per_step * training.group_size // processes
+    return MemoryPlan(
+        weights=4 * count / share,
+        # DistributedDataParallel copies gradients into buckets before it adds them up.
+        gradients=4 * count / share * (2 if processes > 1 and not sharded else 1),
+        optimizer=8 * count / share,
+        gathered=2 * 4.0 * max(_blocks(model).values()) if sharded else 0.0,
+        activations=found.checkpointed() if checkpointing else found.kept,
+        logits=float(_LOGIT_BYTES * training.micro_batch * training.max_tokens * config.vocab_size),
+        sampler=float(sampler_bytes * count) if engine is None else engine,
+        cache=_cache(config, rows, length) if engine is None and sampler_bytes else 0.0,
+    )
+
+
+def _blocks(model: Any) -> Mapping[str, int]:
+    """Weights of each part that is gathered as one: the blocks, and the embedding."""
+    found: dict[str, int] = {}
+    for name, p in model.named_parameters():
+        # `model.layers.7.mlp.up_proj.weight` belongs to `model.layers.7`.
+        words = name.split(".")
+        number = next((i for i, word in enumerate(words) if word.isdigit()), None)
+        part = ".".join(words[: number + 1]) if number is not None else name
+        found[part] = found.get(part, 0) + p.numel()
+    return found
+
+
+def _cache(config: Any, rows: int, length: int) -> float:
+    """Keys and values in bfloat16."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return float(2 * 2 * rows * length * config.num_hidden_layers * heads * size)
