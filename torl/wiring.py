@@ -162,6 +162,7 @@ def vllm_policy(model: str, rows: int, device: str | None = None) -> Any:
     from transformers import AutoTokenizer
 
     from agents.core.models import loading
+    from agents.core.policies.stopping import end_ids
     from agents.core.policies.vllm import VLLMPolicy
     from agents.core.policies.vllm_engines import async_engine
 
@@ -169,9 +170,11 @@ def vllm_policy(model: str, rows: int, device: str | None = None) -> Any:
     if device not in (None, here):
         raise ValueError(f"vLLM takes the device it was built for, {here}, not {device}")
     # Compilation takes minutes on a CPU and gains nothing there.
+    tokenizer = AutoTokenizer.from_pretrained(source)
     policy = VLLMPolicy(
         async_engine(source, max_num_seqs=rows, enforce_eager=here == "cpu"),
-        AutoTokenizer.from_pretrained(source),
+        tokenizer,
+        ends=end_ids(tokenizer, loading.generation_config(source)),
     )
     atexit.register(policy.close)
     return policy

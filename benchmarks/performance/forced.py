@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.core.policies.transformers import TransformersPolicy
-from agents.core.types import Completion, FinishReason, Sampling
+from agents.core.types import FinishReason, Sampling
 
 THOUGHT = "Let me think about it step by step and see what follows from the numbers given here. "
 PROGRAM = "print(6*7)"
@@ -74,7 +74,6 @@ class ForcedPolicy(TransformersPolicy):
         super().__init__(model, tokenizer)
         self._scripts = scripts
         self._at: dict[int, int] = {}
-        self._drawn: list[Any] = []
 
     def open(
         self,
@@ -91,18 +90,9 @@ class ForcedPolicy(TransformersPolicy):
             prompts, seeds, how, prefix_lengths=prefix_lengths, remaining_tokens=remaining_tokens
         )
 
-    def _sample(self) -> list[Completion]:
-        self._drawn = []
-        ended = super()._sample()
-        for row in self._drawn:
-            if row.feed:
-                row.feed[-1] = row.ids[-1]
-        return ended
-
     def _finish(self, row: Any, token: int) -> FinishReason | None:
         row.ids[-1] = self._scripts[row.index].ids[self._at[row.index]]
         self._at[row.index] += 1
-        self._drawn.append(row)
         return super()._finish(row, row.ids[-1])
 
 

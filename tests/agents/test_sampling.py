@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.core.policies.sampling import draw, nucleus
+from agents.core.policies.sampling import draw, inverse_cumulative, nucleus
 from agents.core.types import Sampling
 
 
@@ -13,6 +13,19 @@ def test_frequencies_follow_the_distribution():
     ids, logprobs = draw(logits, uniforms, Sampling())
     assert [ids.count(i) for i in range(3)] == [2000, 1000, 1000]
     assert logprobs[0] == pytest.approx(-0.6931472)
+
+
+@given(st.integers(1, 600), st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
+def test_blocks_find_the_id_that_one_long_sum_finds(width, seed, uniform):
+    """Up to ids whose sums differ by rounding alone."""
+    torch.manual_seed(seed)
+    mass = torch.rand(1, width).pow(4)
+    (found,) = inverse_cumulative(mass, [uniform]).tolist()
+    sums = mass[0].double().cumsum(0)
+    level = uniform * sums[-1]
+    assert mass[0, found] > 0
+    assert sums[found] >= level - 1e-9
+    assert found == 0 or sums[found - 1] <= level + 1e-9
 
 
 def test_temperature_sharpens():

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+import transformers
 
+from agents.core.policies.row_cache import UnsupportedModelError, sliding_window
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.testing.tiny import tiny_model
 from agents.core.types import FinishReason, Sampling
@@ -82,8 +84,117 @@ def test_logprobs_are_those_of_teacher_forcing_across_tool_calls(
             assert told == (pytest.approx(true, abs=2e-4) if sampled else 0.0)
 
 
+FAMILIES = {
+    "all layers slide": ("Mistral", {"sliding_window": 16}),
+    "every other layer slides": ("Gemma2", {"sliding_window": 16, "query_pre_attn_scalar": 8}),
+    "the last layers slide": (
+        "Qwen2",
+        {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 2},
+    ),
+    "absolute positions": ("GPT2", {"n_embd": 32, "n_layer": 2, "n_head": 4}),
+}
+
+
+def family(name, tokenizer, **options):
+    """A tiny random model of another architecture."""
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=512,
+        initializer_range=0.5,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **options,
+    )
+    return transformers.AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.parametrize("case", FAMILIES)
+def test_waiting_leaves_windows_and_positions_alone(tokenizer, prompts, case):
+    """A row that held masked columns while it waited left a window of 16 after eight passes."""
+    name, options = FAMILIES[case]
+    model = family(name, tokenizer, **options)
+    policy = TransformersPolicy(model, tokenizer, lambda t: len(t) == 6, marker="")
+    policy.open(prompts, SEEDS, Sampling(max_tokens=70))
+    output = tokenizer.encode("eight ch")
+    ids, logprobs, mask = ([[] for _ in prompts] for _ in range(3))
+    due, passes, live = {}, 0, {0, 1, 2}
+    while live:
+        for completion in policy.advance():
+            row = completion.row
+            ids[row] += completion.ids
+            logprobs[row] += completion.logprobs
+            mask[row] += [1] * len(completion.ids)
+            if completion.finish is FinishReason.STOP and policy.remaining(row) > len(output):
+                due[row] = passes + 9 * (row + 1)
+            else:
+                policy.release(row)
+                live.discard(row)
+        for row in [row for row, when in due.items() if when <= passes]:
+            del due[row]
+            ids[row] += output
+            logprobs[row] += [0.0] * len(output)
+            mask[row] += [0] * len(output)
+            policy.resume(row, output)
+        passes += 1
+    assert sum(map(len, ids)) > 100
+    for row, prompt in enumerate(prompts):
+        expected = teacher_forced(model, prompt, ids[row], 1.0)
+        for here, true, sampled in zip(logprobs[row], expected, mask[row], strict=True):
+            assert not sampled or here == pytest.approx(true, abs=5e-4)
+
+
+@pytest.mark.parametrize("name", ["Mamba", "Qwen3Next", "Llama4Text", "Bloom"])
+def test_a_model_whose_rows_cannot_wait_is_refused_by_name(name):
+    with pytest.raises(UnsupportedModelError, match=r"cannot run \w+ \(.*Use --policy vllm"):
+        sliding_window(getattr(transformers, f"{name}Config")())
+
+
+def test_every_declared_end_token_ends_an_answer(model, tokenizer, prompts):
+    """Gemma's `<end_of_turn>` is not its tokenizer's end of sequence: answers ran to the limit."""
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, *range(40, 200)]
+    policy = TransformersPolicy(model, tokenizer, never)
+    ids, _, _, finish = run(policy, prompts, SEEDS, Sampling(max_tokens=60))
+    for row in range(3):
+        assert finish[row] is FinishReason.EOS
+        assert ids[row][-1] in policy.end_ids
+        assert not set(ids[row][:-1]) & policy.end_ids
+
+
+@pytest.mark.parametrize("length", [1, 8, 300])
+def test_tool_output_is_read_in_one_pass(model, tokenizer, prompts, length):
+    """Whatever its length, also beyond the room that the cache began with."""
+    policy = TransformersPolicy(model, tokenizer, lambda t: len(t) == 6, marker="")
+    widths = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, given: widths.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    output = [5 + i % 90 for i in range(length)]
+    once = set()
+
+    def answer(completion):
+        first = completion.row not in once and completion.finish is FinishReason.STOP
+        once.add(completion.row)
+        return output if first else None
+
+    ids, logprobs, mask, _ = run(policy, prompts, SEEDS, Sampling(max_tokens=400), answer)
+    hook.remove()
+    assert set(widths[1:]) <= {1, length}
+    for row, prompt in enumerate(prompts):
+        expected = teacher_forced(model, prompt, ids[row], 1.0)
+        for here, true, sampled in zip(logprobs[row], expected, mask[row], strict=True):
+            assert not sampled or here == pytest.approx(true, abs=2e-4)
+
+
 @pytest.mark.parametrize("output", ["ten more", ""])
-def test_a_waiting_row_is_masked_and_changes_nothing(model, tokenizer, prompts, output):
+def test_a_row_that_waits_samples_what_it_would_have_at_once(model, tokenizer, prompts, output):
     """Row 0 waits eleven passes for its tool and then samples what it would have at once."""
     how = Sampling(max_tokens=59)
 

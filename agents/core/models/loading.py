@@ -119,6 +119,16 @@ def load(name: str, dtype: str = "float32", device: str | None = None) -> tuple[
     return model, tokenizer
 
 
+def generation_config(source: str) -> Any:
+    """What a model declares about its sampling, its end tokens above all; `None` where nothing."""
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(adapted_by(source) or source)
+    except OSError:
+        return None
+
+
 def adapted_by(source: str) -> str | None:
     """The weights that the adapters in this folder adapt; `None` where there are no adapters.
 

@@ -1,9 +1,9 @@
-"""Where a sampler stops: at the end of a tool call, in whatever style the environment reads it."""
+"""Where a sampler stops: at an end token, or at the end of a tool call in the style in use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 from torl_env import Parser, closes_tool_call
 from torl_env.parsing.fenced import FencedParser
@@ -33,22 +33,29 @@ class StoppingCriterion:
         return "".join(sorted({stop.rstrip()[-1] for stop in self.parser.stop if stop.strip()}))
 
 
-@runtime_checkable
-class Adaptive(Protocol):
-    """A policy that can be told how the environment reads calls."""
-
-    def set_parser(self, parser: Parser) -> None:
-        """Stop where this parser sees a call, unless the policy was made with a rule of its own."""
-        ...
-
-
 def is_default(closes_call: Callable[[str], bool]) -> bool:
     """Whether this is `closes_tool_call`, with a parser or without, and no rule of one's own."""
     plain = closes_call.func if isinstance(closes_call, partial) else closes_call
     return plain is closes_tool_call or isinstance(plain, StoppingCriterion)
 
 
-def set_parser(policy: object, parser: Parser) -> None:
-    """Tell a policy that can be told; one with a stopping rule of its own keeps that."""
-    if isinstance(policy, Adaptive):
-        policy.set_parser(parser)
+def end_ids(tokenizer: Any, generation_config: Any = None) -> frozenset[int]:
+    """Every id that ends an answer.
+
+    A tokenizer names one; `generation_config` may declare more. Gemma ends a turn with
+    `<end_of_turn>` and Phi-3 with `<|end|>`, neither of which is the tokenizer's end of sequence;
+    a Qwen base model under a chat template writes `<|im_end|>`. A sampler that knows the
+    tokenizer's alone lets such answers run on to the token limit.
+
+    Args:
+        tokenizer: With `eos_token_id`.
+        generation_config: Of the model, whose `eos_token_id` is one id, several or `None`.
+
+    Example:
+        >>> from types import SimpleNamespace as Config
+        >>> sorted(end_ids(Config(eos_token_id=1), Config(eos_token_id=[1, 106])))
+        [1, 106]
+    """
+    declared = getattr(generation_config, "eos_token_id", None)
+    found = declared if isinstance(declared, list | tuple) else [declared]
+    return frozenset(i for i in (tokenizer.eos_token_id, *found) if i is not None)

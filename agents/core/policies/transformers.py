@@ -1,21 +1,24 @@
 """A transformers model as a policy: one decode loop over all rows, tools in flight, cache kept.
 
-Every call of `advance` is one forward pass over all live rows. A row that waits for its tool is
-masked out of that pass and takes no position; when the output arrives its ids are fed through the
-same loop, one a pass, so that no other row waits and the cache of the row survives the call.
+Every call of `advance` is one forward pass over all rows that write. A row that waits for its tool
+takes no place in the cache; its output is then read in one pass, beside the others, and the row's
+cache survives the call.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
 
+from agents.core.policies.base import Row, RowPolicy
 from agents.core.policies.decode_attention import decode_faster
+from agents.core.policies.row_cache import GROWTH, RowCache, sliding_window, visible
 from agents.core.policies.sampling import draw
-from agents.core.policies.stopping import StoppingCriterion, is_default
+from agents.core.policies.stopping import StoppingCriterion, end_ids
 from agents.core.rollout.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
@@ -25,32 +28,35 @@ COMPACT_BELOW = 0.75
 
 
 @dataclass(slots=True)
-class _Row:
-    index: int
+class _State:
+    """What the decode loop knows of a row beside its books."""
+
     uniforms: np.random.Generator
-    remaining: int
-    """Tokens this response may still hold."""
-    feed: deque[int] = field(default_factory=deque)
+    slot: int
+    """Its place in the batch, the same in cache and logits."""
+    length: int = 0
+    """Ids in the cache, which is also the position of the next."""
+    feed: list[int] = field(default_factory=list)
     """Ids that the model has yet to read."""
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
     writing: bool = True
     """False while a tool runs for this row."""
-    prefix: Sequence[int] = ()
-    """Ids of the prompt that the present turn begins with."""
 
 
-class TransformersPolicy:
+class TransformersPolicy(RowPolicy):
     """Samples from a causal language model of the transformers library.
 
     Args:
         model: The model; sampling runs in its own dtype on its own device. On a CPU it gets a
-            faster attention.
+            faster attention. Layers may attend to everything or within a sliding window.
         tokenizer: Its tokenizer. A missing pad token is replaced by the end-of-sequence token.
         closes_call: Whether a turn's text ends with a finished tool call; the turn stops there.
             `closes_tool_call` itself stands for the style of whatever environment is played.
         marker: Of these characters every finished tool call ends with one, so that other ids need
             no look; by default what the style of the calls says, "`" for a rule of one's own.
+
+    Raises:
+        UnsupportedModelError: The model keeps a recurrent state, or something else that a row which
+            waits could not leave alone.
     """
 
     def __init__(
@@ -60,33 +66,32 @@ class TransformersPolicy:
         closes_call: Callable[[str], bool] = closes_tool_call,
         marker: str | None = None,
     ) -> None:
-        if tokenizer.eos_token_id is None:
-            raise ValueError("the tokenizer has no end-of-sequence token: no answer could ever end")
-        decode_faster(model)
+        ends = end_ids(tokenizer, model.generation_config)
+        super().__init__(tokenizer, closes_call, ends, fixed_stop=marker is not None)
         self.model = model
-        self.tokenizer = tokenizer
-        self._closes_call = closes_call
-        self._eos = tokenizer.eos_token_id
-        self._pad = self._eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        self._default_stop = marker is None and is_default(closes_call)
+        self._sliding, self._has_full_layers = sliding_window(model.config)
+        self._layers = len(DynamicCache(config=model.config).layers)
+        if model.config._attn_implementation not in ("sdpa", "eager", "torl_decoding"):
+            # Kernels such as flash attention take no mask of rows that are not in step.
+            model.set_attn_implementation("sdpa")
+        decode_faster(model)
+        self._pad = min(self.end_ids) if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self._mark("`" if marker is None else marker)
-        self._rows: dict[int, _Row] = {}
+        self._states: dict[int, _State] = {}
         self._slots: list[int] = []
 
     def _mark(self, marker: str) -> None:
+        """Note which ids hold one of these characters."""
         pieces = self.tokenizer.batch_decode([[i] for i in range(len(self.tokenizer))])
         self._marker = marker
         self._marked = frozenset(
             i for i, piece in enumerate(pieces) if not marker or any(m in piece for m in marker)
         )
 
-    def set_parser(self, parser: Parser) -> None:
-        """Stop where this parser sees a call, unless made with a rule of its own."""
-        if self._default_stop:
-            criterion = StoppingCriterion(parser)
-            self._closes_call = criterion
-            if criterion.marker != self._marker:
-                self._mark(criterion.marker)
+    def _stop_at(self, parser: Parser) -> None:
+        marker = StoppingCriterion(parser).marker
+        if marker != self._marker:
+            self._mark(marker)
 
     @torch.inference_mode()
     def open(
@@ -102,61 +107,76 @@ class TransformersPolicy:
 
         Raises:
             RuntimeError: Rows of the last batch were never released.
-            ValueError: Prompt and response exceed the model's window.
+            ValueError: A prompt and its response exceed the model's window.
         """
-        if self._rows:
-            raise RuntimeError(f"{len(self._rows)} rows of the last batch were never released")
-        self._how = how
-        prefix_lengths = prefix_lengths or [0] * len(prompts)
-        remaining_tokens = remaining_tokens or [how.max_tokens] * len(prompts)
-        self._check_window(prompts, remaining_tokens)
-        self._rows = {
-            i: _Row(
-                i,
-                np.random.Generator(np.random.Philox(seed)),
-                remaining_tokens[i],
-                prefix=tuple(prompts[i][len(prompts[i]) - prefix_lengths[i] :]),
-            )
+        window = getattr(self.model.config, "max_position_embeddings", None)
+        self._open_rows(prompts, seeds, how, prefix_lengths, remaining_tokens, window)
+        self._states = {
+            i: _State(np.random.Generator(np.random.Philox(seed)), i, len(prompts[i]))
             for i, seed in enumerate(seeds)
         }
         self._slots = list(range(len(prompts)))
         distinct, owner = _share_equal_neighbours(prompts)
-        width = max(map(len, distinct))
-        device = self.model.device
-        ids = torch.tensor(
-            [[self._pad] * (width - len(p)) + list(p) for p in distinct], device=device
-        )
-        mask = torch.tensor(
-            [[0] * (width - len(p)) + [1] * len(p) for p in distinct], device=device
-        )
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        self._cache = RowCache(self._layers, max(map(len, distinct)) + GROWTH)
+        logits = self._read(distinct, [0] * len(distinct), None)
+        index = torch.tensor(owner, device=self.model.device)
+        self._cache.select(index)
+        self._logits = logits[index]
+
+    def _read(self, feeds: Sequence[Sequence[int]], starts: Sequence[int], rows: Any) -> Tensor:
+        """One forward pass.
+
+        Feeds are padded on the left, so that the last column is every row's last id:
+
+            feeds   [7 8 9], [4]     ids     7 8 9   columns   5 6 7
+            starts  5, 2                     . . 4             x x 2    x the trash column
+
+        Args:
+            feeds: Ids to read of each row; none where a row only keeps the others company.
+            starts: The column of each row's first id.
+            rows: Slots of the rows; `None` for all slots.
+
+        Returns:
+            Logits after the last id of each row, float32, (R, V).
+        """
+        width = max(map(len, feeds))
+        cache, device = self._cache, self.model.device
+        cache.read = max(start + len(feed) for start, feed in zip(starts, feeds, strict=True))
+        cache.reserve(cache.read)
+        ids, places, positions = [], [], []
+        for feed, start in zip(feeds, starts, strict=True):
+            gap, here = width - len(feed), range(start, start + len(feed))
+            ids.append([self._pad] * gap + list(feed))
+            places.append([cache.trash] * gap + list(here))
+            # A query that looks at nothing would be nan; those of padding look at column 0.
+            positions.append([0] * gap + list(here))
+        cache.places = torch.tensor(places, device=device)
+        cache.rows = None if rows is None else torch.tensor(rows, device=device)
+        position = torch.tensor(positions, device=device)
         out = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
+            input_ids=torch.tensor(ids, device=device),
+            attention_mask=self._attention_mask(position),
+            position_ids=position,
+            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         )
-        index = torch.tensor(owner, device=device)
-        self._cache = out.past_key_values
-        self._cache.batch_select_indices(index)
-        self._logits = out.logits[:, -1].float()[index]
-        self._mask = mask[index]
-        self._next = positions[index, -1:] + 1
+        logits: Tensor = out.logits[:, -1].float()
+        return logits
 
-    def _check_window(
-        self, prompts: Sequence[Sequence[int]], remaining_tokens: Sequence[int]
-    ) -> None:
-        window = getattr(self.model.config, "max_position_embeddings", None)
-        longest = max(
-            len(p) + remaining for p, remaining in zip(prompts, remaining_tokens, strict=True)
-        )
-        if window is not None and longest > window:
-            prompt = max(map(len, prompts))
-            raise ValueError(
-                f"a prompt of up to {prompt} tokens and its response take {longest} tokens, the "
-                f"model's window is {window}: lower --max-tokens or leave long problems out"
-            )
+    def _attention_mask(self, position_RQ: Tensor) -> Any:
+        """Boolean masks, or what is added to scores; by kind of layer where there are two."""
+
+        def mask(window: int | None) -> Tensor:
+            seen = visible(position_RQ, self._cache.read, window)
+            if self.model.config._attn_implementation != "eager":
+                return seen
+            zero = torch.zeros(seen.shape, dtype=self.model.dtype, device=seen.device)
+            return zero.masked_fill(~seen, torch.finfo(self.model.dtype).min)
+
+        if self._sliding is None or not self._has_full_layers:
+            return mask(self._sliding)
+        return {"full_attention": mask(None), "sliding_attention": mask(self._sliding)}
 
     @torch.inference_mode()
     def advance(self) -> list[Completion]:
@@ -164,24 +184,20 @@ class TransformersPolicy:
         if not self._rows:
             return []
         ended = self._sample()
-        if any(row.feed for row in self._rows.values()):
-            self._forward()
+        self._forward()
         return ended
 
     def resume(self, row: int, ids: Sequence[int]) -> None:
         """Queue `ids` (tool output) for reading; the row writes on once they are read."""
-        state = self._rows[row]
-        if len(ids) >= state.remaining:
-            raise ValueError(
-                f"{len(ids)} ids do not fit into the {state.remaining} left of row {row}"
-            )
-        state.feed.extend(ids)
-        state.remaining -= len(ids)
-        state.ids, state.logprobs, state.writing, state.prefix = [], [], True, ()
+        self._append(row, ids)
+        state = self._states[row]
+        state.feed += ids
+        state.writing = True
 
     def release(self, row: int) -> None:
         """Forget the row; its place in the batch goes when enough others have gone."""
-        del self._rows[row]
+        super().release(row)
+        del self._states[row]
 
     def remaining(self, row: int) -> int:
         """Tokens that the response of `row` may still hold."""
@@ -189,33 +205,30 @@ class TransformersPolicy:
 
     def _sample(self) -> list[Completion]:
         """Draw an id for every row that writes and has read all; return the turns that end."""
-        places = [
-            (slot, self._rows[index])
-            for slot, index in enumerate(self._slots)
-            if index in self._rows and self._rows[index].writing and not self._rows[index].feed
-        ]
-        if not places:
+        writing = [i for i, state in self._states.items() if state.writing and not state.feed]
+        if not writing:
             return []
-        rows = [row for _, row in places]
-        uniforms = [row.uniforms.random() for row in rows]
-        ids, logprobs = draw(self._logits[[slot for slot, _ in places]], uniforms, self._how)
+        slots = [self._states[i].slot for i in writing]
+        uniforms = [self._states[i].uniforms.random() for i in writing]
+        logits = self._logits if len(slots) == len(self._logits) else self._logits[slots]
+        ids, logprobs = draw(logits, uniforms, self._how)
         ended = []
-        for row, token, logprob in zip(rows, ids, logprobs, strict=True):
+        for i, token, logprob in zip(writing, ids, logprobs, strict=True):
+            row, state = self._rows[i], self._states[i]
             row.ids.append(token)
             row.logprobs.append(logprob)
             row.remaining -= 1
             finish = self._finish(row, token)
-            if finish is None:
-                row.feed.append(token)
-                continue
-            row.writing = False
-            if finish is FinishReason.STOP:
-                row.feed.append(token)
-            ended.append(Completion(row.index, row.ids, row.logprobs, finish))
+            if finish in (None, FinishReason.STOP):
+                state.feed.append(row.ids[-1])
+            if finish is not None:
+                state.writing = False
+                ended.append(self._end_turn(row, finish))
         return ended
 
-    def _finish(self, row: _Row, token: int) -> FinishReason | None:
-        if token == self._eos:
+    def _finish(self, row: Row, token: int) -> FinishReason | None:
+        """Whether and why the turn ends with the id that was just sampled."""
+        if token in self.end_ids:
             return FinishReason.EOS
         if token in self._marked and self._closes_call(
             decode(self.tokenizer, [*row.prefix, *row.ids])
@@ -224,37 +237,41 @@ class TransformersPolicy:
         return FinishReason.LENGTH if row.remaining == 0 else None
 
     def _forward(self) -> None:
+        """Read what is queued: single ids of all rows in one pass, tool output in another."""
         self._compact()
-        tokens, fed = [], []
-        for index in self._slots:
-            row = self._rows.get(index)
-            fed.append(bool(row and row.feed))
-            tokens.append(row.feed.popleft() if row and row.feed else self._pad)
-        device = self.model.device
-        read = torch.tensor(fed, device=device)[:, None]
-        self._mask = torch.cat([self._mask, read.to(self._mask.dtype)], dim=1)
-        out = self.model(
-            input_ids=torch.tensor(tokens, device=device)[:, None],
-            attention_mask=self._mask,
-            position_ids=self._next,
-            past_key_values=self._cache,
-            use_cache=True,
-        )
-        self._logits = torch.where(read, out.logits[:, -1].float(), self._logits)
-        self._next = self._next + read.to(self._next.dtype)
+        queued = [state for state in self._states.values() if state.feed]
+        # A pass over some of the rows copies their cache, so rows with one id go all together.
+        long = [state for state in queued if len(state.feed) > 1]
+        if len(long) < len(queued):
+            by_slot = {s.slot: s for s in queued if len(s.feed) == 1}
+            slots = [by_slot.get(slot) for slot in range(len(self._slots))]
+            logits = self._read(
+                [s.feed if s else () for s in slots], [s.length if s else 0 for s in slots], None
+            )
+            if len(by_slot) == len(slots):
+                self._logits = logits
+            else:
+                fed = list(by_slot)
+                self._logits[fed] = logits[fed]
+        if long:
+            slots_long = [s.slot for s in long]
+            starts = [s.length for s in long]
+            self._logits[slots_long] = self._read([s.feed for s in long], starts, slots_long)
+        for state in queued:
+            state.length += len(state.feed)
+            state.feed = []
 
     def _compact(self) -> None:
-        live = [slot for slot, index in enumerate(self._slots) if index in self._rows]
+        """Cut the slots of rows that are gone, once there are many."""
+        live = [index for index in self._slots if index in self._states]
         if len(live) >= COMPACT_BELOW * len(self._slots):
             return
-        index = torch.tensor(live, device=self.model.device)
-        self._cache.batch_select_indices(index)
-        self._logits, self._mask, self._next = (
-            self._logits[index],
-            self._mask[index],
-            self._next[index],
-        )
-        self._slots = [self._slots[slot] for slot in live]
+        index = torch.tensor([self._states[i].slot for i in live], device=self.model.device)
+        self._cache.select(index)
+        self._logits = self._logits[index]
+        for slot, i in enumerate(live):
+            self._states[i].slot = slot
+        self._slots = live
 
 
 def _share_equal_neighbours(

@@ -8,12 +8,11 @@ transformers policy. Three engines fit: an asynchronous one and one stepped insi
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agents.core.policies.base import Tokenizer
-from agents.core.policies.stopping import StoppingCriterion, is_default
+from agents.core.policies.base import Row, RowPolicy
 from agents.core.rollout.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
@@ -34,6 +33,8 @@ class Request:
     seed: int
     stop: Sequence[str]
     """Strings after which to stop; they stay in the text."""
+    ends: Sequence[int] = ()
+    """Ids after which to stop; they stay among the ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +78,7 @@ class Engine(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Row:
-    prompt: list[int]
-    """All ids before those of the present turn that were sampled here."""
-    seed: int
-    remaining: int
-    prefix: Sequence[int] = ()
-    """Ids of the prompt that the present turn begins with."""
-    asked: int = 0
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-
-
-class VLLMPolicy:
+class VLLMPolicy(RowPolicy):
     """Samples with an engine; rows never wait for each other.
 
     Args:
@@ -99,30 +87,29 @@ class VLLMPolicy:
         closes_call: Whether a turn's text ends with a finished tool call; the turn stops there.
             `closes_tool_call` itself stands for the style of whatever environment is played.
         stop: Strings that every finished call ends with one of; by default those of its style.
+        ends: Ids that end an answer; by default the tokenizer's end-of-sequence token alone.
     """
 
     def __init__(
         self,
         engine: Engine,
-        tokenizer: Tokenizer,
+        tokenizer: Any,
         closes_call: Callable[[str], bool] = closes_tool_call,
         *,
         stop: Sequence[str] | None = None,
+        ends: Collection[int] | None = None,
     ) -> None:
-        self.tokenizer: Any = tokenizer
+        super().__init__(tokenizer, closes_call, ends, fixed_stop=stop is not None)
         self.engine = engine
-        self._closes_call = closes_call
-        self._default_stop = stop is None and is_default(closes_call)
         self._stop = ends_of_calls(FencedParser()) if stop is None else tuple(stop)
-        self._rows: dict[int, _Row] = {}
-        self._asked: dict[int, int] = {}
+        self._requests: dict[int, int] = {}
+        """The row of each request that is unanswered."""
         self._names = itertools.count()
+        self._continued: dict[int, int] = {}
+        """How many requests each row has made, so that each draws from a seed of its own."""
 
-    def set_parser(self, parser: Parser) -> None:
-        """Stop where this parser sees a call, unless made with a rule of its own."""
-        if self._default_stop:
-            self._closes_call = StoppingCriterion(parser)
-            self._stop = ends_of_calls(parser)
+    def _stop_at(self, parser: Parser) -> None:
+        self._stop = ends_of_calls(parser)
 
     def open(
         self,
@@ -137,50 +124,33 @@ class VLLMPolicy:
 
         Raises:
             RuntimeError: Rows of the last batch were never released.
-            ValueError: Prompt and response exceed the model's window.
+            ValueError: Prompt and response exceed the engine's window.
         """
-        if self._rows:
-            raise RuntimeError(f"{len(self._rows)} rows of the last batch were never released")
-        self._how = how
-        prefix_lengths = prefix_lengths or [0] * len(prompts)
-        remaining_tokens = remaining_tokens or [how.max_tokens] * len(prompts)
-        self._check_window(prompts, remaining_tokens)
-        for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            prefix = tuple(prompt[len(prompt) - prefix_lengths[i] :])
-            self._rows[i] = _Row(list(prompt), seed, remaining_tokens[i], prefix)
-            self._ask(i)
-
-    def _check_window(
-        self, prompts: Sequence[Sequence[int]], remaining_tokens: Sequence[int]
-    ) -> None:
         window = self.engine.window
-        longest = max(
-            len(p) + remaining for p, remaining in zip(prompts, remaining_tokens, strict=True)
-        )
-        if window is not None and longest > window:
-            raise ValueError(
-                f"a prompt of up to {max(map(len, prompts))} tokens and its response take "
-                f"{longest} tokens, the window of the engine is {window}: lower --max-tokens or "
-                "leave long problems out"
-            )
+        self._open_rows(prompts, seeds, how, prefix_lengths, remaining_tokens, window)
+        self._continued = dict.fromkeys(self._rows, 0)
+        for row in self._rows:
+            self._ask(row)
 
     def _ask(self, index: int) -> None:
         row, name = self._rows[index], next(self._names)
-        ids, seed = [*row.prompt, *row.ids], (row.seed + row.asked) % 2**63
-        row.asked += 1
-        self._asked[name] = index
-        self.engine.ask(Request(name, ids, self._how, row.remaining, seed, self._stop))
+        seed = (row.seed + self._continued[index]) % 2**63
+        self._continued[index] += 1
+        self._requests[name] = index
+        ids = [*row.context, *row.ids]
+        ends = tuple(sorted(self.end_ids))
+        self.engine.ask(Request(name, ids, self._how, row.remaining, seed, self._stop, ends))
 
     def advance(self) -> list[Completion]:
         """Turns that have come."""
-        if not self._asked:
+        if not self._requests:
             return []
-        ended = [self._book(answer) for answer in self.engine.answers()]
+        ended = [self._take(answer) for answer in self.engine.answers()]
         return sorted((c for c in ended if c is not None), key=lambda completion: completion.row)
 
-    def _book(self, answer: Answer) -> Completion | None:
+    def _take(self, answer: Answer) -> Completion | None:
         """Note what was sampled; `None` where the turn has to go on."""
-        index = self._asked.pop(answer.name)
+        index = self._requests.pop(answer.name)
         row = self._rows[index]
         row.ids += answer.ids
         row.logprobs += answer.logprobs
@@ -189,12 +159,10 @@ class VLLMPolicy:
         if finish is None:
             self._ask(index)
             return None
-        done = Completion(index, row.ids, row.logprobs, finish)
-        row.prompt, row.ids, row.logprobs = [*row.prompt, *row.ids], [], []
-        return done
+        return self._end_turn(row, finish)
 
-    def _finish(self, row: _Row, answer: Answer) -> FinishReason | None:
-        if row.ids and row.ids[-1] == self.tokenizer.eos_token_id:
+    def _finish(self, row: Row, answer: Answer) -> FinishReason | None:
+        if row.ids and row.ids[-1] in self.end_ids:
             return FinishReason.EOS
         if self._closes_call(decode(self.tokenizer, [*row.prefix, *row.ids])):
             return FinishReason.STOP
@@ -202,19 +170,8 @@ class VLLMPolicy:
 
     def resume(self, row: int, ids: Sequence[int]) -> None:
         """Append tool output and ask for the row's next turn."""
-        state = self._rows[row]
-        if len(ids) >= state.remaining:
-            raise ValueError(
-                f"{len(ids)} ids do not fit into the {state.remaining} left of row {row}"
-            )
-        state.prompt += ids
-        state.remaining -= len(ids)
-        state.prefix = ()
+        self._append(row, ids)
         self._ask(row)
-
-    def release(self, row: int) -> None:
-        """Forget the row."""
-        del self._rows[row]
 
     def load_weights(self, weights: Iterable[tuple[str, Any]]) -> None:
         """Take over the weights of a model in training, `model.named_parameters()`."""

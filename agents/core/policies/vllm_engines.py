@@ -42,6 +42,7 @@ def settings_of(request: Request) -> dict[str, Any]:
         "max_tokens": request.remaining,
         "seed": request.seed,
         "stop": list(request.stop),
+        "stop_token_ids": list(request.ends),
         "include_stop_str_in_output": True,
         "logprobs": 0,
     }

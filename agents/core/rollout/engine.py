@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.core.policies.base import Policy
-from agents.core.policies.stopping import set_parser
 from agents.core.rollout.branching import Point
 from agents.core.rollout.prompts import Prompt, decode
 from agents.core.types import Completion, FinishReason, Sampling, Trajectory, Turn
@@ -187,7 +186,8 @@ class Rollout:
         until: Until,
     ) -> list[Trajectory]:
         self.parser = envs.parser
-        set_parser(self.policy, self.parser)
+        if hasattr(self.policy, "set_parser"):
+            self.policy.set_parser(self.parser)
         self._open(episodes, seeds)
         done: dict[int, Trajectory] = {}
         in_flight = 0
@@ -227,7 +227,9 @@ class Rollout:
     def _send(self, envs: ToRLMathVectorEnv, episode: _Episode, completion: Completion) -> None:
         self._keep_state(envs, episode, completion.row)
         episode.add_sampled(completion)
-        episode.pending = decode(self.policy.tokenizer, episode.ids[episode.turn_start :])
+        # An end token is no text, even one that its tokenizer does not call special.
+        end = -1 if completion.finish is FinishReason.EOS else None
+        episode.pending = decode(self.policy.tokenizer, episode.ids[episode.turn_start : end])
         cut = completion.finish is FinishReason.LENGTH
         envs.send([episode.pending], [completion.row], cut=[cut])
 

@@ -107,11 +107,11 @@ def _check_turn(case: PolicyCase, policy: Policy, completion: Completion, remain
         assert not wrong, f"log-probabilities are finite and at most 0, got {wrong[:3]}"
     else:
         assert all(map(isnan, completion.logprobs)), "unknown log-probabilities are nan"
-    end = getattr(policy.tokenizer, "eos_token_id", None)
+    ends = getattr(policy, "end_ids", {getattr(policy.tokenizer, "eos_token_id", None)})
     if completion.finish is FinishReason.EOS:
-        assert completion.ids[-1] == end, "a turn that ends with EOS has its id as the last one"
+        assert completion.ids[-1] in ends, "a turn that ends with EOS has its id as the last one"
     else:
-        assert completion.ids[-1] != end, f"EOS must finish as 'eos', got {completion.finish!r}"
+        assert completion.ids[-1] not in ends, f"EOS must finish as 'eos', got {completion.finish}"
 
 
 def every_row_ends_once(case: PolicyCase) -> None:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from agents.core.policies.openai_client import Server
+from agents.core.policies.stopping import end_ids
 from agents.core.policies.vllm import Engine, VLLMPolicy
 from agents.core.policies.vllm_engines import (
     SETTINGS,
@@ -92,7 +93,8 @@ class VLLMSampler(RolloutSampler):
             TRL's `VLLMGeneration`, whose `sync_weights` is to be called before a rollout.
         """
         generation = _generation(self._vllm, model, accelerator, tokenizer)
-        self.rollout = self._make_rollout(VLLMPolicy(generation.engine, tokenizer))
+        ends = end_ids(tokenizer, accelerator.unwrap_model(model).generation_config)
+        self.rollout = self._make_rollout(VLLMPolicy(generation.engine, tokenizer, ends=ends))
         return generation
 
     def sync(self, model: Any) -> None:

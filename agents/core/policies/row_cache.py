@@ -1,0 +1,171 @@
+"""Keys and values of rows that grow at different times, each row without gaps.
+
+A cache of transformers appends the same columns to every row, so a row that waits for its tool
+would collect columns to be masked: they cost attention, a sliding window counts them, and every
+pass copies all of the cache to make room for one column. Here each row has its ids in columns 0, 1,
+2, ... of one block that is written in place: a column *is* a position, tool output of any length
+is read in one pass, and a waiting row takes no space.
+
+    row 0   P P P P s s s T T T s s . . x      P prompt, s sampled, T tool output
+    row 1   P P s s s . . . . . . . . . x      x the trash column: rows that only keep the others
+                                                 company in a pass write there
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import (
+    Cache,
+    CacheLayerMixin,
+    DynamicCache,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+)
+
+GROWTH = 256
+"""Columns that are added at a time; making room copies the cache, one layer after the other."""
+
+UNDECLARED = {
+    "bloom": "ALiBi",
+    "mpt": "ALiBi",
+    "gpt_neo": "local attention",
+    "rwkv": "recurrent state",
+}
+"""What old families do that their configurations do not declare as kinds of layers."""
+
+
+class UnsupportedModelError(ValueError):
+    """This sampler cannot run a model of this kind; the message says what can."""
+
+
+def sliding_window(config: Any) -> tuple[int | None, bool]:
+    """The window of the layers that have one, and whether others attend to the whole text.
+
+    Raises:
+        UnsupportedModelError: Some layers keep something else than keys and values of each id, such
+            as the state of a recurrence: waiting for a tool would change it.
+    """
+    text = config.get_text_config(decoder=True)
+    kinds = set(getattr(text, "layer_types", None) or ())
+    layers = DynamicCache(config=config).layers
+    strange = {type(layer).__name__ for layer in layers} - {
+        DynamicLayer.__name__,
+        DynamicSlidingWindowLayer.__name__,
+    }
+    strange |= kinds - {"full_attention", "sliding_attention"}
+    if getattr(text, "alibi", False) or text.model_type in UNDECLARED:
+        strange.add(UNDECLARED.get(text.model_type, "ALiBi"))
+    if strange:
+        raise UnsupportedModelError(
+            f"the transformers sampler cannot run {text.model_type} ({', '.join(sorted(strange))}):"
+            " it keeps keys and values of each id, in full or in a sliding window. Use --policy "
+            "vllm"
+        )
+    windows = {x.sliding_window for x in layers if isinstance(x, DynamicSlidingWindowLayer)}
+    whole = any(type(layer) is DynamicLayer for layer in layers)
+    return (min(windows) if windows else None), whole
+
+
+class RowCache(Cache):  # type: ignore[misc]
+    """See the first lines of this file.
+
+    Args:
+        layers: How many layers of the model keep keys and values.
+        columns: To begin with; more are added when needed.
+    """
+
+    def __init__(self, layers: int, columns: int) -> None:
+        super().__init__(layers=[_RowLayer(self) for _ in range(layers)])
+        self.columns = columns
+        self.rows: Tensor | None = None
+        """Rows of the next pass, (R,); `None` for all of them."""
+        self.places: Tensor
+        """Columns that the next pass writes, (R, Q)."""
+        self.read = 0
+        """Columns that the next pass reads."""
+
+    @property
+    def trash(self) -> int:
+        """The last column, which is written but never read."""
+        return self.columns - 1
+
+    def reserve(self, columns: int) -> None:
+        """Make room for so many columns."""
+        if columns < self.columns:
+            return
+        self.columns = columns + GROWTH
+        for layer in self.layers:
+            layer.widen(self.columns)
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows, in this order; one may come several times."""
+        for layer in self.layers:
+            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+
+
+class _RowLayer(CacheLayerMixin):  # type: ignore[misc]
+    """One layer: keys and values of shape (B, heads, columns, size of a head)."""
+
+    is_sliding = False
+
+    def __init__(self, cache: RowCache) -> None:
+        super().__init__()
+        self._cache = cache
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        def empty(like: Tensor) -> Tensor:
+            shape = (*like.shape[:2], self._cache.columns, like.shape[3])
+            # Not `empty`: what is masked is still multiplied by 0, and 0 times nan is nan.
+            return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+        self.keys, self.values = empty(key_states), empty(value_states)
+        self.is_initialized = True
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        cache, read = self._cache, slice(0, self._cache.read)
+        rows = torch.arange(len(self.keys)).to(cache.places) if cache.rows is None else cache.rows
+        # (R, 1) and (R, Q) pick (R, Q) places, each a (heads, size) slice: hence the transposition.
+        place = (rows[:, None], slice(None), cache.places)
+        self.keys[place] = key_states.transpose(1, 2)
+        self.values[place] = value_states.transpose(1, 2)
+        if cache.rows is None:
+            return self.keys[:, :, read], self.values[:, :, read]
+        return self.keys[rows][:, :, read], self.values[rows][:, :, read]
+
+    def widen(self, columns: int) -> None:
+        if self.is_initialized:
+            gap = (0, 0, 0, columns - self.keys.shape[2])
+            self.keys = torch.nn.functional.pad(self.keys, gap)
+            self.values = torch.nn.functional.pad(self.values, gap)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self._cache.read, 0
+
+    def get_seq_length(self) -> int:
+        return 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+def visible(places_RQ: Tensor, columns: int, window: int | None = None) -> Tensor:
+    """Which columns each query may look at, (R, 1, Q, columns): its own and those before it.
+
+    Args:
+        places_RQ: The column, which is the position, of each query.
+        columns: That there are to read.
+        window: Of a sliding attention: so many columns, the query's own included.
+
+    Example:
+        >>> visible(torch.tensor([[2]]), 4, window=2)[0, 0].tolist()
+        [[False, True, True, False]]
+    """
+    column = torch.arange(columns, device=places_RQ.device)
+    at = places_RQ[:, None, :, None]
+    seen = column <= at
+    return seen if window is None else seen & (column > at - window)
