@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from agents.core.policies.openai_client import Server, ServerError
-from agents.core.policies.vllm import VLLMPolicy, ends_of_calls
+from agents.core.policies.vllm import VLLMPolicy
 from agents.core.policies.vllm_engines import AsyncEngine, SteppedEngine
 from agents.core.policies.vllm_server import ServedEngine
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.types import Sampling
 from torl.wiring import env_options, envs_over
-from torl_env.parsing.fenced import FencedParser
+from torl_env.parsing.fenced import FencedParser, ends_of_calls
 from torl_env.problems.types import Problem
 
 CALL, ANSWER = "Hm.\n```python\nprint(6*7)\n```", "So \\boxed{42}."

@@ -159,3 +159,16 @@ def closes_tool_call(text: str, parser: Parser = _FENCED) -> bool:
     if not any(tail.endswith(stop.strip()) for stop in parser.stop):
         return False
     return isinstance(parser.parse(text), ToolCall | Malformed)
+
+
+def ends_of_calls(parser: Parser) -> tuple[str, ...]:
+    r"""Strings that every finished call ends with one of.
+
+    Unlike `Parser.stop` nothing may be left to come after a call: a model that has seen only
+    outputs after a closing fence would have to write a line break that it was never shown.
+
+    Example:
+        >>> ends_of_calls(FencedParser())
+        ('```',)
+    """
+    return ("```",) if isinstance(parser, FencedParser) else tuple(s.strip() for s in parser.stop)

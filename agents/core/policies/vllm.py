@@ -16,7 +16,7 @@ from agents.core.policies.base import Row, RowPolicy
 from agents.core.rollout.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
-from torl_env.parsing.fenced import FencedParser
+from torl_env.parsing.fenced import FencedParser, ends_of_calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +180,3 @@ class VLLMPolicy(RowPolicy):
     def close(self) -> None:
         """Close the engine."""
         self.engine.close()
-
-
-def ends_of_calls(parser: Parser) -> tuple[str, ...]:
-    r"""Strings that every finished call ends with one of.
-
-    Unlike `Parser.stop` nothing may be left to come after a call: a model that has seen only
-    outputs after a closing fence would have to write a line break that it was never shown.
-
-    Example:
-        >>> ends_of_calls(FencedParser())
-        ('```',)
-    """
-    return ("```",) if isinstance(parser, FencedParser) else tuple(s.strip() for s in parser.stop)

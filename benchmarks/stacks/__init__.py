@@ -1,0 +1,1 @@
+"""The environment inside other training stacks, run with their real packages of today."""

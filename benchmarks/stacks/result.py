@@ -1,0 +1,45 @@
+"""What one stack ran: the row of the table."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+MARK = "stacks result: "
+"""Begins the line on which a check, in its own environment, says what it ran."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row."""
+
+    stack: str
+    version: str
+    ran: str
+    """Which of the stack's own parts."""
+    episodes: int
+    tokens: int | None = None
+    """Sampled ids, `None` where the stack deals in text."""
+    steps: int = 0
+    """Steps of training."""
+    ids_equal: bool | None = None
+    """Whether ids and masks are those of our own rollouts; `None` where there are none."""
+    not_run: str = ""
+    """What could not run here, and why."""
+
+
+def report(result: Result) -> None:
+    """Say it to the process that started this check."""
+    print(MARK + json.dumps(asdict(result)), flush=True)
+
+
+def read(output: str) -> Result:
+    """The row in a check's output.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for line in output.splitlines():
+        if line.startswith(MARK):
+            kept: dict[str, Any] = json.loads(line.removeprefix(MARK))
+            return Result(**kept)
+    raise ValueError(f"expected a line that begins with {MARK!r}")

@@ -1,0 +1,204 @@
+"""verl: its worker, data set, advantage and loss on our agent loop, a transformers model behind it.
+
+Run by `python -m benchmarks.stacks verl` in a virtual environment that has verl.
+"""
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.core.policies.transformers import TransformersPolicy
+from agents.core.types import Sampling
+from benchmarks.stacks.apprentice import MAX_TOKENS, PROBLEMS, SYSTEM, TOOL_BUDGET, apprentice
+from benchmarks.stacks.result import Result, report
+from torl_env.adapters import verl as adapter
+
+GROUP = 2
+
+
+class Server:
+    """verl's server interface over a transformers policy, one request at a time."""
+
+    def __init__(self, policy: TransformersPolicy) -> None:
+        self.policy = policy
+        self.requests = 0
+
+    async def generate(
+        self, request_id: str, *, prompt_ids: list[int], sampling_params: dict[str, Any], **_: Any
+    ) -> Any:
+        """Sample one turn."""
+        from verl.workers.rollout.replica import TokenOutput
+
+        self.requests += 1
+        assert sampling_params["stop"] == ["```"]
+        assert sampling_params["include_stop_str_in_output"]
+        how = Sampling(float(sampling_params["temperature"]), 1.0, sampling_params["max_tokens"])
+        self.policy.open([prompt_ids], [self.requests], how)
+        ended: list[Any] = []
+        while not ended:
+            ended = self.policy.advance()
+        self.policy.release(0)
+        return TokenOutput(
+            token_ids=list(ended[0].ids),
+            log_probs=list(ended[0].logprobs),
+            stop_reason="completed",
+            extra_fields={"min_global_steps": self.requests, "max_global_steps": self.requests},
+        )
+
+
+def config(folder: Path) -> Any:
+    """The configuration of verl, composed and checked by hydra."""
+    from hydra import compose, initialize_config_module
+
+    loops = folder / "loops.yaml"
+    loops.write_text(
+        "- name: torl\n"
+        "  _target_: torl_env.adapters.verl.ToRLAgentLoop\n"
+        f"  env: {{tool_budget: {TOOL_BUDGET}}}\n"
+    )
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        return compose(
+            "ppo_trainer",
+            overrides=[
+                f"actor_rollout_ref.model.path={folder / 'model'}",
+                "actor_rollout_ref.rollout.name=vllm",
+                f"actor_rollout_ref.rollout.n={GROUP}",
+                "actor_rollout_ref.rollout.calculate_log_probs=true",
+                "actor_rollout_ref.rollout.prompt_length=96",
+                f"actor_rollout_ref.rollout.response_length={MAX_TOKENS}",
+                "actor_rollout_ref.rollout.temperature=0",
+                f"actor_rollout_ref.rollout.agent.agent_loop_config_path={loops}",
+                f"data.train_files={folder / 'train.parquet'}",
+                "data.max_prompt_length=96",
+                "algorithm.adv_estimator=grpo",
+            ],
+        )
+
+
+def batch_of(settings: Any, tokenizer: Any) -> Any:
+    """The exported problems through verl's data set and collator, each in `GROUP` copies."""
+    from verl import DataProto
+    from verl.utils.dataset.rl_dataset import RLHFDataset, collate_fn
+
+    data = RLHFDataset(str(settings.data.train_files), tokenizer, settings.data)
+    rows = [data[i] for i in range(len(data))]
+    batch = DataProto.from_single_dict(collate_fn(rows))
+    batch.meta_info = {"global_steps": 1, "validate": False}
+    return batch.repeat(GROUP, interleave=True)
+
+
+def same_as_ours(output: Any, ours: list[Any]) -> bool:
+    """Whether verl's tensors hold the ids, masks and rewards of our own rollouts."""
+    equal = True
+    for i, one in enumerate(ours):
+        for row in range(GROUP * i, GROUP * (i + 1)):
+            size, prompt = len(one.ids), len(one.prompt_ids)
+            tensors = output.batch[row]
+            equal &= tensors["responses"][:size].tolist() == list(one.ids)
+            equal &= tensors["response_mask"].tolist()[:size] == list(one.loss_mask)
+            equal &= int(tensors["response_mask"][size:].sum()) == 0
+            equal &= tensors["prompts"][-prompt:].tolist() == list(one.prompt_ids)
+            equal &= float(tensors["rm_scores"].sum()) == one.reward
+            gap = tensors["rollout_log_probs"][:size] - torch.tensor(one.logprobs)
+            equal &= bool(gap.abs().max() < 1e-3)
+    return equal
+
+
+def step(model: Any, output: Any) -> float:
+    """One step of GRPO with verl's advantage and verl's loss; the size of the gradient."""
+    from verl.trainer.ppo.core_algos import agg_loss, compute_grpo_outcome_advantage
+
+    batch = output.batch
+    groups = np.array([f"g{i // GROUP}" for i in range(len(batch))])
+    # Greedy siblings are equal: a reward of one of each pair is turned, or no advantage is left.
+    rewards = batch["rm_scores"].clone()
+    rewards[::GROUP] *= -1
+    advantages, _ = compute_grpo_outcome_advantage(rewards, batch["response_mask"].float(), groups)
+    logits = model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        position_ids=batch["position_ids"],
+    ).logits
+    length = batch["responses"].shape[1]
+    logprobs = torch.gather(
+        logits[:, -length - 1 : -1].log_softmax(-1), 2, batch["responses"][:, :, None]
+    )[:, :, 0]
+    mask = batch["response_mask"].float()
+    drift = ((logprobs.detach() - batch["rollout_log_probs"]).abs() * mask).max()
+    assert drift < 1e-3, f"verl's batch does not reproduce the sampler's log-probabilities: {drift}"
+    ratio = torch.exp(logprobs - batch["rollout_log_probs"])
+    loss = agg_loss(-advantages * ratio, mask, loss_agg_mode="token-mean")
+    loss.backward()
+    return float(sum(p.grad.norm() ** 2 for p in model.parameters() if p.grad is not None) ** 0.5)
+
+
+async def dropped(worker: Any, batch: Any) -> bool:
+    """Whether a broken machine makes a rollout raise, which verl counts as failed."""
+    from torl_env import SandboxError
+
+    row = {name: values[0] for name, values in batch.non_tensor_batch.items()}
+    loop = adapter.ToRLAgentLoop
+    broken = {"sandbox": "fusion:http://127.0.0.1:9"}
+    made = loop(
+        trainer_config=type("Wrap", (), {"config": worker.config}),
+        server_manager=worker.llm_client,
+        tokenizer=worker.tokenizer,
+        processor=None,
+        dataset_cls=worker.dataset_cls,
+        data_config=type("Wrap", (), {"config": worker.config.data}),
+        env=broken,
+    )
+    try:
+        await made.run({"temperature": 0, "logprobs": True}, **row)
+    except SandboxError:
+        return True
+    return False
+
+
+def main() -> None:
+    """Play, compare, take a step."""
+    import verl
+    from verl.experimental.agent_loop.agent_loop import AgentLoopWorker
+
+    pupil = apprentice()
+    policy = TransformersPolicy(pupil.model, pupil.tokenizer)
+    ours = pupil.rollout(policy)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pupil.model.save_pretrained(folder / "model")
+        pupil.tokenizer.save_pretrained(folder / "model")
+        adapter.write(PROBLEMS, folder / "train.parquet", SYSTEM)
+        settings = config(folder)
+        server = Server(policy)
+        worker = AgentLoopWorker(settings, server)
+        batch = batch_of(settings, pupil.tokenizer)
+        output = asyncio.run(worker.generate_sequences(batch))
+        equal = same_as_ours(output, ours)
+        fails = asyncio.run(dropped(worker, batch))
+        gradient = step(pupil.model, output)
+    assert equal, "ids, masks or rewards differ from our own rollouts"
+    assert fails, "a broken sandbox did not raise"
+    assert gradient > 0
+    mask = output.batch["response_mask"]
+    report(
+        Result(
+            stack="verl",
+            version=verl.__version__,
+            ran="AgentLoopWorker, RLHFDataset, hydra configuration, GRPO advantage, loss",
+            episodes=len(output),
+            tokens=int(mask.sum()),
+            steps=1,
+            ids_equal=equal,
+            not_run="main_ppo with vLLM or SGLang and FSDP: they need a GPU",
+        )
+    )
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    main()
