@@ -17,6 +17,7 @@ from agents.core.types import Sampling
 from benchmarks.stacks.apprentice import MAX_TOKENS, PROBLEMS, SYSTEM, TOOL_BUDGET, apprentice
 from benchmarks.stacks.result import Result, report
 from torl_env.adapters import verl as adapter
+from torl_env.adapters.rows import write_rows
 
 GROUP = 2
 
@@ -172,7 +173,7 @@ def main() -> None:
         folder = Path(name)
         pupil.model.save_pretrained(folder / "model")
         pupil.tokenizer.save_pretrained(folder / "model")
-        adapter.write(PROBLEMS, folder / "train.parquet", SYSTEM)
+        write_rows(adapter.rows(PROBLEMS, SYSTEM), folder / "train.parquet")
         settings = config(folder)
         server = Server(policy)
         worker = AgentLoopWorker(settings, server)

@@ -2,18 +2,21 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
+from agents.core.rollout.prompts import TEXT_SYSTEM, TOOL_SYSTEM, TORL_TEMPLATE
 from agents.core.run.storage import dump_line, replacing, write_json
 from benchmarks.heldout.contamination import LEAKS, Contamination, Overlap, contamination
 from benchmarks.heldout.suites import SUITES, open_suite
 from benchmarks.report.tables import Table
 from torl.console import CommandError, print_table, progress, say
+from torl_env.adapters import skyrl, verl
+from torl_env.adapters.rows import write_rows
 from torl_env.errors import ProblemError
 from torl_env.problems import Listed, Problem, ProblemSource, limr_scores, load, read_solve_rates
 from torl_env.problems.curation import Finding, counts, faults
@@ -101,16 +104,37 @@ class BuildOptions:
     """Lowest LIMR score that is kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """Write problems as the data set of another training stack (docs/stacks.md)."""
+
+    source: Annotated[str, tyro.conf.Positional]
+    """A name of `torl data list`, hub:org/name, or a file."""
+    out: Path
+    """The .parquet or .jsonl file to write."""
+    to: Literal["verl", "skyrl"] = "verl"
+    """The stack."""
+    split: str | None = None
+    """Split of the source."""
+    limit: int = 1_000_000
+    """Write at most this many problems."""
+    prompt: Literal["chat", "chat-text", "torl"] = "chat"
+    """As in `torl train`; `torl` is a text for base models, which takes `template: plain`."""
+
+
 DataOptions = (
     Annotated[ListOptions, tyro.conf.subcommand("list", prefix_name=False)]
     | Annotated[ShowOptions, tyro.conf.subcommand("show", prefix_name=False)]
     | Annotated[CheckOptions, tyro.conf.subcommand("check", prefix_name=False)]
     | Annotated[BuildOptions, tyro.conf.subcommand("build", prefix_name=False)]
+    | Annotated[ExportOptions, tyro.conf.subcommand("export", prefix_name=False)]
 )
 
 
-def main(options: ListOptions | ShowOptions | CheckOptions | BuildOptions) -> int:
-    """Run one of the four commands.
+def main(
+    options: ListOptions | ShowOptions | CheckOptions | BuildOptions | ExportOptions,
+) -> int:
+    """Run one of the five commands.
 
     Raises:
         ProblemError: The source or a suite cannot be opened.
@@ -126,6 +150,8 @@ def main(options: ListOptions | ShowOptions | CheckOptions | BuildOptions) -> in
             return check(options)
         case BuildOptions():
             return build(options)
+        case ExportOptions():
+            return export(options)
 
 
 def sources(match: str = "") -> Table:
@@ -231,6 +257,24 @@ def build(options: BuildOptions) -> int:
         Table("", ("left out because", "problems"), tuple((k, str(n)) for k, n in dropped.items()))
     )
     print(f"{len(kept)} of {len(problems) + len(skipped)} problems in {options.out}")
+    return 0
+
+
+def export(options: ExportOptions) -> int:
+    """Write the data set of another stack."""
+    if options.out.suffix not in (".parquet", ".jsonl"):
+        raise CommandError(f"--out: expected .parquet or .jsonl, got {options.out}")
+    problems: Iterable[Problem]
+    problems, skipped = read(options.source, options.split, options.limit)
+    system = {"chat": TOOL_SYSTEM, "chat-text": TEXT_SYSTEM, "torl": ""}[options.prompt]
+    if options.prompt == "torl":
+        problems = [
+            replace(one, question=TORL_TEMPLATE.replace("{question}", one.question))
+            for one in problems
+        ]
+    rows = verl.rows if options.to == "verl" else skyrl.rows
+    written = write_rows(rows(problems, system), options.out)
+    print(f"{written} problems in {options.out}, {len(skipped)} rows were no problems")
     return 0
 
 

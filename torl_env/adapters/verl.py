@@ -19,7 +19,6 @@ trainer counts it as failed, leaves it out of its group and trains on the others
 
 import asyncio
 import importlib
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -223,16 +222,3 @@ class _Engine:
             pick = _STEPS.get(name)
             self.extra[name] = pick(known, value) if pick and known is not None else value
         return Sampled(output.token_ids, output.log_probs or None)
-
-
-def write(problems: Iterable[Problem], path: Any, system: str = "", count: int = 1_000_000) -> int:
-    """Write verl's data set as parquet or JSON lines, by the path's suffix.
-
-    Returns:
-        The number of rows.
-    """
-    datasets = importlib.import_module("datasets")
-    made = datasets.Dataset.from_list(list(itertools.islice(rows(problems, system), count)))
-    to = made.to_parquet if str(path).endswith(".parquet") else made.to_json
-    to(str(path))
-    return len(made)

@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 
 from torl_env.adapters import verl as adapter
+from torl_env.adapters.rows import write_rows
 from torl_env.adapters.token_episode import TokenEpisode
 from torl_env.problems.types import Problem
 
@@ -32,7 +33,7 @@ def test_a_row_holds_the_whole_problem():
 def test_written_files_read_back(tmp_path):
     datasets = pytest.importorskip("datasets")
     for name, kind in (("a.parquet", "parquet"), ("a.jsonl", "json")):
-        assert adapter.write([PROBLEM] * 3, tmp_path / name, count=2) == 2
+        assert write_rows(adapter.rows([PROBLEM] * 2), tmp_path / name) == 2
         back = datasets.load_dataset(kind, data_files=str(tmp_path / name), split="train")
         assert back[1]["problem_id"] == "a"
         assert back[1]["extra_info"]["index"] == 1
