@@ -118,8 +118,18 @@ def call(name: str, arguments: Any) -> str:
         (call("lookup", {"word": "nothing"}), "[no such word]"),
         (call("browse", {}), "[there is no tool 'browse': use python, lookup, place, give_up]"),
         (call("lookup", {}), "[lookup needs the argument 'word']"),
-        (call("lookup", {"word": 3}), "[lookup takes 'word' as string, got int]"),
-        (call("place", {"name": "x", "count": True}), "[place takes 'count' as integer, got bool]"),
+        (
+            call("lookup", {"word": 3}),
+            "[lookup: the argument 'word' is wrong: 3 is not of type 'string']",
+        ),
+        (
+            call("place", {"name": "x", "count": True}),
+            "[place: the argument 'count' is wrong: True is not of type 'integer']",
+        ),
+        (
+            call("place", {"name": "x", "count": 1.0}),
+            "[place: the argument 'count' is wrong: 1.0 is not of type 'integer']",
+        ),
         (call("lookup", {"word": "a", "b": 1}), "[lookup has no argument 'b': it takes word]"),
         ("<tool_call>{</tool_call>", "[the tool call is not valid JSON"),
         (call("lookup", [1]), "[the tool call must be"),

@@ -1,34 +1,36 @@
-"""Tools of a Model Context Protocol server, over the standard input and output of its process.
+"""Tools of a Model Context Protocol server, through the protocol's official package.
 
-Written against revision 2025-06-18 of the protocol (modelcontextprotocol.io/specification): the
-handshake, `tools/list` and `tools/call`; text content only.
+Needs `pip install torl-gym[mcp]`. Text content only.
 """
 
-import contextlib
-import itertools
-import json
-import subprocess
+import asyncio
+import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO, TypeVar
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox.types import Status
 from torl_env.tools.types import ToolContext, ToolError, ToolResult
 
-REVISION = "2025-06-18"
+if TYPE_CHECKING:
+    from mcp import Client
+
+T = TypeVar("T")
+_LAST_WORDS_SECONDS = 10.0
 
 
 class McpServer:
-    """A server process; started when first used and again when it has died.
+    """A server, reached when first used and again when it has died.
 
     The server is trusted: it runs outside any sandbox, as whoever starts it.
 
     Args:
-        command: Program and arguments.
+        command: Program and arguments of a server that this process starts, or the URL of one that
+            runs already.
         start_seconds: Longest wait for the handshake and for the list of tools.
 
     Example:
@@ -38,8 +40,8 @@ class McpServer:
         ```
     """
 
-    def __init__(self, command: Sequence[str], start_seconds: float = 30.0) -> None:
-        self._command = list(command)
+    def __init__(self, command: Sequence[str] | str, start_seconds: float = 30.0) -> None:
+        self._command = command if isinstance(command, str) else tuple(command)
         self._start_seconds = start_seconds
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
@@ -51,54 +53,64 @@ class McpServer:
             SandboxError: The server cannot be started or does not answer.
         """
         found: list[McpTool] = []
-        cursor: dict[str, Any] = {}
+        cursor: str | None = None
         while True:
-            page = self.request("tools/list", cursor, self._start_seconds)
+            # Bound now: the loop goes on before a lambda would look.
+            page = self._ask(lambda client, at=cursor: client.list_tools(cursor=at))  # type: ignore[misc]
             found += [
-                McpTool(self, tool["name"], tool.get("description", ""), _schema(tool))
-                for tool in page["tools"]
+                McpTool(self, tool.name, tool.description or "", _schema(tool.input_schema))
+                for tool in page.tools
             ]
-            if not page.get("nextCursor"):
+            cursor = page.next_cursor
+            if not cursor:
                 return tuple(found)
-            cursor = {"cursor": page["nextCursor"]}
 
-    def request(self, method: str, parameters: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Ask and wait.
+    def call(self, name: str, arguments: Mapping[str, Any], seconds: float) -> ToolResult:
+        """Call a tool and wait.
 
         Raises:
             ToolError: The server refuses the request.
             SandboxError: The server is gone.
-            TimeoutError: No answer in time.
         """
-        answer = self._connected().ask(method, parameters)
         try:
-            return answer.result(seconds)
-        except FutureTimeoutError:
-            raise TimeoutError(
-                f"{self._command[0]}: no answer to {method} in {seconds} s"
-            ) from None
+            said = self._ask(lambda client: client.call_tool(name, dict(arguments)), seconds)
+        except TimeoutError:
+            return ToolResult(f"[no answer in {seconds:g} s]", Status.TIMEOUT, "timeout")
+        parts = [part.text for part in said.content if part.type == "text"]
+        text = "\n".join(parts) or "[the tool said nothing]"
+        return ToolResult(text, Status.ERROR, "ToolError") if said.is_error else ToolResult(text)
+
+    def _ask(
+        self, make: "Callable[[Client], Coroutine[Any, Any, T]]", seconds: float | None = None
+    ) -> T:
+        from mcp import MCPError
+        from mcp_types import CONNECTION_CLOSED
+
+        connection = self._connected()
+        try:
+            return connection.ask(make, seconds or self._start_seconds)
+        except MCPError as error:
+            if error.code != CONNECTION_CLOSED:
+                raise ToolError(f"[{error.message}]") from None
+            connection.dead = True
+            raise SandboxError("the MCP server ended before it answered") from error
 
     def _connected(self) -> "_Connection":
         with self._lock:
             if self._connection is None or self._connection.dead:
-                if self._connection is not None:
-                    self._connection.close()
-                    self._connection = None
-                connection = _Connection(self._command)
-                try:
-                    connection.greet(self._start_seconds)
-                except BaseException:
-                    connection.close()
-                    raise
-                self._connection = connection
+                self._disconnect()
+                self._connection = _Connection(self._command, self._start_seconds)
             return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def close(self) -> None:
         """End the process; idempotent."""
         with self._lock:
-            connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+            self._disconnect()
 
     def __enter__(self) -> Self:
         return self
@@ -118,123 +130,69 @@ class McpTool:
 
     def run(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolResult:
         """Call it; it may take the wall seconds of the env's limits."""
-        seconds = context.limits.wall_seconds
-        try:
-            said = self.server.request(
-                "tools/call", {"name": self.name, "arguments": dict(arguments)}, seconds
-            )
-        except TimeoutError:
-            return ToolResult(f"[no answer in {seconds:g} s]", Status.TIMEOUT, "timeout")
-        parts = [part["text"] for part in said.get("content", ()) if part.get("type") == "text"]
-        text = "\n".join(parts) or "[the tool said nothing]"
-        if said.get("isError"):
-            return ToolResult(text, Status.ERROR, "ToolError")
-        return ToolResult(text)
+        return self.server.call(self.name, arguments, context.limits.wall_seconds)
 
 
-def _schema(tool: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": {}, "required": [], **tool.get("inputSchema", {})}
+def _schema(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {}, "required": [], **said}
+
+
+def _place(command: str | tuple[str, ...], log: TextIO) -> Any:
+    """A URL, or a process that gets this one's environment."""
+    from mcp import StdioServerParameters, stdio_client
+
+    if isinstance(command, str):
+        return command
+    program, *arguments = command
+    started = StdioServerParameters(command=program, args=arguments, env=dict(os.environ))
+    return stdio_client(started, errlog=log)
 
 
 class _Connection:
-    """One life of the process: numbers requests and gives answers to who waits for them."""
+    """One life of the server: the package's client in an event loop on a thread of its own."""
 
-    def __init__(self, command: list[str]) -> None:
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                encoding="utf-8",
-                bufsize=1,
-            )
-        except OSError as error:
-            raise SandboxError(f"the MCP server cannot be started: {error}") from error
+    def __init__(self, command: str | tuple[str, ...], seconds: float) -> None:
         self.dead = False
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, Future[dict[str, Any]]] = {}
-        self._lock = threading.Lock()
-        self._reader = threading.Thread(target=self._read, name="torl-mcp", daemon=True)
-        self._reader.start()
-
-    def greet(self, seconds: float) -> None:
-        """The handshake."""
-        hello = {
-            "protocolVersion": REVISION,
-            "capabilities": {},
-            "clientInfo": {"name": "torl-gym", "version": "0"},
-        }
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._client: Future[Client] = Future()
+        self._thread = threading.Thread(
+            target=self._loop.run_until_complete,
+            args=(self._live(command),),
+            name="torl-mcp",
+            daemon=True,
+        )
+        self._thread.start()
         try:
-            self.ask("initialize", hello).result(seconds)
-        except (FutureTimeoutError, ToolError) as error:
-            raise SandboxError(f"the MCP server refused the handshake: {error!r}") from error
-        self._write({"method": "notifications/initialized"})
+            self._client.result(seconds)
+        except Exception as error:
+            self.close()
+            raise SandboxError(f"the MCP server cannot be started: {error!r}") from error
 
-    def ask(self, method: str, parameters: Mapping[str, Any]) -> Future[dict[str, Any]]:
-        """Send a request."""
-        answer: Future[dict[str, Any]] = Future()
-        with self._lock:
-            if self.dead:
-                raise SandboxError("the MCP server is gone")
-            number = next(self._numbers)
-            self._waiting[number] = answer
-        self._write({"id": number, "method": method, "params": dict(parameters)})
-        return answer
+    async def _live(self, command: str | tuple[str, ...]) -> None:
+        """The client is entered and left in one task, as its task groups demand."""
+        from mcp import Client
 
-    def _write(self, message: Mapping[str, Any]) -> None:
-        assert self._process.stdin is not None
-        line = json.dumps({"jsonrpc": "2.0", **message})
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            try:
+                async with Client(_place(command, nowhere)) as client:
+                    self._client.set_result(client)
+                    await self._stop.wait()
+            except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it
+                self.dead = True
+                if not self._client.done():
+                    self._client.set_exception(error)
+
+    def ask(self, make: "Callable[[Client], Coroutine[Any, Any, T]]", seconds: float) -> T:
+        answer = asyncio.run_coroutine_threadsafe(make(self._client.result()), self._loop)
         try:
-            with self._lock:
-                self._process.stdin.write(line + "\n")
-        except (OSError, ValueError) as error:
-            # The reader may not have seen the end yet; a second try must not come back here.
-            self.dead = True
-            raise SandboxError(f"the MCP server is gone: {error}") from error
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with contextlib.suppress(ValueError, OSError):
-            for line in self._process.stdout:
-                self._take(json.loads(line))
-        with self._lock:
-            self.dead = True
-            waiting, self._waiting = self._waiting, {}
-        for answer in waiting.values():
-            answer.set_exception(SandboxError("the MCP server ended before it answered"))
-
-    def _take(self, message: dict[str, Any]) -> None:
-        if "method" in message:
-            if "id" in message:
-                self._refuse(message)
-            return
-        with self._lock:
-            answer = self._waiting.pop(message["id"], None)
-        if answer is None:
-            return
-        if "error" in message:
-            answer.set_exception(ToolError(f"[{message['error'].get('message', 'refused')}]"))
-        else:
-            answer.set_result(message["result"])
-
-    def _refuse(self, message: dict[str, Any]) -> None:
-        """Answer a request of the server: `ping` is all that this client can do."""
-        reply: dict[str, Any] = {"result": {}}
-        if message["method"] != "ping":
-            reply = {"error": {"code": -32601, "message": "not supported"}}
-        with contextlib.suppress(SandboxError):
-            self._write({"id": message["id"], **reply})
+            return answer.result(seconds)
+        except FutureTimeoutError:
+            answer.cancel()
+            raise TimeoutError(f"no answer in {seconds:g} s") from None
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._reader.join()
-        self._process.stdout.close()
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(_LAST_WORDS_SECONDS)
+        if not self._thread.is_alive():
+            self._loop.close()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torl_env.parsing.types import ToolCall
 from torl_env.sandbox.types import Execution, Status
@@ -17,6 +17,9 @@ from torl_env.tools.types import (
     ToolError,
     ToolResult,
 )
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 WorkItem = Future[Any] | Callable[[], Any]
 """Work of one step: already under way, or to be called by whoever drives the step."""
@@ -62,6 +65,8 @@ class Toolbox:
 
     def __init__(self, tools: tuple[Tool, ...]) -> None:
         self._tools = {tool.name: tool for tool in tools}
+        self._validators: dict[str, Validator] = {}
+        """Made when a tool is first called: the library takes a moment to load."""
         # Asked once: a look through a protocol is a good part of what a step with a tool costs.
         self._submit = {
             tool.name: tool.submit for tool in tools if isinstance(tool, SubmittingTool)
@@ -103,16 +108,25 @@ class Toolbox:
             raise ToolError(f"[there is no tool {call.name!r}: use {', '.join(self._tools)}]")
         arguments = call.arguments
         if arguments is None:
+            text = _only_text(tool)
+            if text is not None:
+                return tool, {text: call.body}
             arguments = _read(call.body, tool)
-        _check(arguments, tool)
+        if tool.name not in self._validators:
+            self._validators[tool.name] = _validator(tool.parameters)
+        _check(arguments, tool, self._validators[tool.name])
         return tool, arguments
 
 
+def _only_text(tool: Tool) -> str | None:
+    """The name of the one parameter, if it is text: it takes what is written as it is."""
+    (name, schema), *others = tool.parameters["properties"].items() or [("", {})]
+    return name if not others and schema.get("type") == "string" else None
+
+
 def _read(body: str, tool: Tool) -> Mapping[str, Any]:
-    """Arguments from plain text: the one parameter itself, or a JSON object."""
+    """Arguments from plain text: a JSON object."""
     names = list(tool.parameters["properties"])
-    if len(names) == 1 and tool.parameters["properties"][names[0]].get("type") == "string":
-        return {names[0]: body}
     try:
         arguments = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -124,29 +138,39 @@ def _read(body: str, tool: Tool) -> Mapping[str, Any]:
     return arguments
 
 
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "string": str,
-    "integer": int,
-    "number": (int, float),
-    "boolean": bool,
-    "array": list,
-    "object": dict,
-}
+def _check(arguments: Mapping[str, Any], tool: Tool, validator: "Validator") -> None:
+    from jsonschema.exceptions import best_match
 
-
-def _check(arguments: Mapping[str, Any], tool: Tool) -> None:
     known = tool.parameters["properties"]
     for name in tool.parameters.get("required", ()):
         if name not in arguments:
             raise ToolError(f"[{tool.name} needs the argument {name!r}]")
-    for name, value in arguments.items():
-        if name not in known:
+    for name in arguments:
+        if name not in known and not tool.parameters.get("additionalProperties"):
             raise ToolError(f"[{tool.name} has no argument {name!r}: it takes {', '.join(known)}]")
-        kind = known[name].get("type")
-        expected = _TYPES.get(kind)
-        boolean = isinstance(value, bool) and kind in ("integer", "number")
-        if expected is not None and (boolean or not isinstance(value, expected)):
-            raise ToolError(f"[{tool.name} takes {name!r} as {kind}, got {type(value).__name__}]")
+    error = best_match(validator.iter_errors(arguments))
+    if error is not None:
+        place = ".".join(map(str, error.absolute_path))
+        raise ToolError(f"[{tool.name}: the argument {place!r} is wrong: {error.message:.300}]")
+
+
+def _validator(parameters: Mapping[str, Any]) -> "Validator":
+    """Of a tool's arguments.
+
+    An integer is one as Python has it: to JSON schema 1.0 is one too, and to a tool's `range(n)`
+    it is not. References lead nowhere outside the schema.
+    """
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+    from referencing import Registry
+
+    def is_integer(_: object, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
+    kind = extend(Draft202012Validator, type_checker=types)
+    validator: Validator = kind(dict(parameters), registry=Registry())
+    return validator
 
 
 def _run(tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> Outcome:
