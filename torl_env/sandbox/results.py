@@ -15,6 +15,8 @@ class Ended:
     timed_out: str = ""
     """`cpu` or `wall` where a limit ended it."""
     compiled: bool = True
+    interpreter_ended: bool = False
+    """A turn that left no interpreter to go on from, as by `os._exit`."""
     memory_error: bool = False
     """The uncaught exception was a `MemoryError`."""
     error: str = ""
@@ -29,7 +31,7 @@ def status_of(ended: Ended, limits: Limits) -> Status:
     if ended.timed_out:
         return Status.TIMEOUT
     if ended.exit_code == 0:
-        return Status.OK
+        return Status.ERROR if ended.interpreter_ended else Status.OK
     if ended.output_full:
         return Status.OUTPUT_LIMIT
     if ended.memory_error:
@@ -45,6 +47,8 @@ def sentence_of(status: Status, ended: Ended, limits: Limits) -> str:
     """`Execution.error`."""
     if status is Status.OK:
         return ""
+    if ended.interpreter_ended and status is Status.ERROR:
+        return "the turn ended its interpreter, so its variables are lost"
     if status is Status.TIMEOUT:
         amount = limits.wall_seconds if ended.timed_out == "wall" else limits.cpu_seconds
         kind = "wall" if ended.timed_out == "wall" else "CPU"

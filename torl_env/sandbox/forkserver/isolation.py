@@ -41,6 +41,10 @@ class Isolation:
     """Threads of all programs together, where they share a user that is counted; 0 if not."""
     proc: int = -1
     """Directory of a /proc that shows the children, for the server only."""
+    listener: int = -1
+    """Descriptor of the kernel's questions about threads and forks, for the server only."""
+    ruleset: landlock.Ruleset | None = None
+    """What a child gives itself, where the server could not do its work under it."""
     oom_score: int = -1
     """The server's `oom_score_adj`, open for writing."""
     program_filter: seccomp.Filter | None = None
@@ -151,8 +155,7 @@ def enter_root(config: ServerConfig, isolation: Isolation, packages: list[str]) 
     """Hide the file system; needs namespaces."""
     _choose_user(config, isolation)
     if not isolation.private_pids:
-        if Layer.LANDLOCK in config.off or landlock.abi() < 1:
-            # Landlock could not tell the server from its programs, which share this /proc.
+        with suppress(OSError):
             isolation.proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return
     if Layer.ROOT in config.off:
@@ -207,13 +210,20 @@ def _seal_files(config: ServerConfig, isolation: Isolation, packages: list[str])
     listed: list[str] = []
     if not isolation.private_root:
         readable, listed = _without_third_party(readable)
-    rules = landlock.Rules(readable, listed, ("/dev/null", "/dev/zero"), isolation.proc)
+    proc = isolation.proc if isolation.private_pids else -1
+    rules = landlock.Rules(readable, listed, ("/dev/null", "/dev/zero"), proc)
     try:
-        version = landlock.restrict(rules)
+        ruleset = landlock.Ruleset(rules)
+        if isolation.private_pids:
+            ruleset.restrict()
+            ruleset.close()
+        else:
+            # Without a /proc of its own the server reads the machine's, which programs must not.
+            isolation.ruleset = ruleset
     except OSError as error:
         isolation.note(Layer.LANDLOCK, False, str(error.strerror or error))
     else:
-        isolation.note(Layer.LANDLOCK, True, f"version {version}")
+        isolation.note(Layer.LANDLOCK, True, f"version {landlock.abi()}")
 
 
 def _without_third_party(paths: list[str]) -> tuple[list[str], list[str]]:
@@ -309,12 +319,21 @@ def _seal_user(config: ServerConfig, isolation: Isolation, packages: list[str]) 
         isolation.note(Layer.CAPABILITIES, True, "none, and no new privileges")
 
 
+def _install_base_filter() -> int:
+    """Returns the descriptor of the notifications, -1 where this container takes them itself."""
+    try:
+        return seccomp.base_filter(ask=True).install(listen=True)
+    except OSError:
+        seccomp.base_filter(ask=False).install()
+        return -1
+
+
 def _seal_calls(config: ServerConfig, isolation: Isolation) -> None:
     if Layer.SECCOMP in config.off:
         isolation.note(Layer.SECCOMP, False, "switched off")
         return
     try:
-        seccomp.base_filter().install()
+        isolation.listener = _install_base_filter()
     except (OSError, KeyError) as error:
         isolation.note(Layer.SECCOMP, False, str(error))
         return

@@ -47,41 +47,43 @@ class Rules:
     """An open directory that stays readable; children cannot reach it by any path."""
 
 
-def restrict(rules: Rules) -> int:
-    """Deny this process and its future children everything but `rules`.
-
-    Returns:
-        The version in force.
+class Ruleset:
+    """Rules that the kernel knows.
 
     Raises:
         OSError: Where the kernel has no Landlock.
     """
-    version = abi()
-    if version < 1:
-        raise OSError("this kernel has no Landlock")
-    rights = _handled(version)
-    size = 3 if version >= 6 else 2 if version >= 4 else 1
-    attribute = struct.pack(f"={size}Q", *rights[:size])
-    ruleset = kernel.checked(
-        kernel.syscall(_CREATE, attribute, ctypes.c_size_t(len(attribute)), ctypes.c_uint32(0)),
-        "landlock_create_ruleset",
-    )
-    try:
-        for path in rules.readable:
-            _allow(ruleset, path, _READ_FILE | _READ_DIR)
-        for path in rules.listed:
-            _allow(ruleset, path, _READ_DIR)
-        for path in rules.writable:
-            _allow(ruleset, path, _READ_FILE | _WRITE_FILE)
-        if rules.proc >= 0:
-            _add(ruleset, rules.proc, _READ_FILE | _READ_DIR)
-        kernel.checked(
-            kernel.syscall(_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0)),
-            "landlock_restrict_self",
+
+    def __init__(self, rules: Rules) -> None:
+        version = abi()
+        if version < 1:
+            raise OSError("this kernel has no Landlock")
+        rights = _handled(version)
+        size = 3 if version >= 6 else 2 if version >= 4 else 1
+        attribute = struct.pack(f"={size}Q", *rights[:size])
+        self._file = kernel.checked(
+            kernel.syscall(_CREATE, attribute, ctypes.c_size_t(len(attribute)), ctypes.c_uint32(0)),
+            "landlock_create_ruleset",
         )
-    finally:
-        os.close(ruleset)
-    return version
+        for path in rules.readable:
+            _allow(self._file, path, _READ_FILE | _READ_DIR)
+        for path in rules.listed:
+            _allow(self._file, path, _READ_DIR)
+        for path in rules.writable:
+            _allow(self._file, path, _READ_FILE | _WRITE_FILE)
+        if rules.proc >= 0:
+            _add(self._file, rules.proc, _READ_FILE | _READ_DIR)
+        self._restrict = kernel.prepared(
+            "syscall", ctypes.c_long(_RESTRICT), ctypes.c_int(self._file), ctypes.c_uint32(0)
+        )
+
+    def restrict(self) -> None:
+        """Deny this process and its future children everything but the rules."""
+        kernel.checked(self._restrict(), "landlock_restrict_self")
+
+    def close(self) -> None:
+        """Forget the rules; who is restricted stays so."""
+        os.close(self._file)
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:

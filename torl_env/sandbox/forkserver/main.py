@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from torl_env.sandbox.forkserver import gather, kernel, rootfs, warm
 from torl_env.sandbox.forkserver import isolation as walls
+from torl_env.sandbox.forkserver.clones import CloneGate
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.program import Child, open_streams
 from torl_env.sandbox.forkserver.reactor import Reactor
@@ -172,7 +173,8 @@ def main(control: int, text: str) -> NoReturn:
     pages = _compact(maps, _threads_and_bytes(stat)[0])
     _, child.baseline = _threads_and_bytes(stat)
     link = Link(socket.socket(fileno=control), reactor)
-    runs = Runs(reactor, child, link.send, idle=config.idle)
+    gate = CloneGate(reactor, isolation.listener, isolation.proc)
+    runs = Runs(reactor, child, link.send, gate, idle=config.idle)
     runs.meter = WaitMeter(isolation.proc, lambda: runs.running)
     if lifeline is not None:
         reactor.watch(lifeline, lambda: leave(reactor))
@@ -187,5 +189,5 @@ def main(control: int, text: str) -> NoReturn:
         huge_pages=pages,
         schedstat=runs.meter.exact,
     )
-    link.serve(runs, Sessions(reactor, child, link.send, runs.meter), report)
+    link.serve(runs, Sessions(reactor, child, link.send, runs.meter, gate), report)
     raise AssertionError(f"unreachable: {own_modules}")

@@ -48,6 +48,7 @@ NULL: Final = 4
 _REPORT_CHARS: Final = 2_000
 _SPARE_BYTES: Final = 32 << 20
 """Address space kept back from the program, to word a memory error."""
+_SPARE_FILES: Final = 16
 _FILES: Final = struct.Struct("3i")
 _THREE_FILES: Final = socket.CMSG_SPACE(_FILES.size)
 
@@ -80,29 +81,38 @@ def drop_identity(isolation: Isolation, offset: int, nice: int) -> None:
 
 
 def set_limits(job: Job, child: "Child", *, session: bool = False) -> None:
-    """Apply a job's limits to this process.
+    """Apply a job's limits to this process and what it forks, for good.
 
     Args:
         job: Of the request.
         child: What the server shares with its children.
-        session: Limits may have to rise again in a later turn.
+        session: The process that follows this one needs a few descriptors to take the next turn;
+            and all of a session have one user id, so that the kernel cannot count the threads of
+            one turn (see `clones.CloneGate`).
     """
     seconds = job.cpu_ms // 1000 + 2
     memory = child.baseline + (job.memory_mb << 20)
-    limit = _limit_again if session else setrlimit
-    limit(RLIMIT_CPU, (seconds, seconds + 1))
+    isolation = child.isolation
+    threads = job.processes if isolation.first_uid else isolation.shared_processes
+    if session:
+        threads = isolation.shared_processes or child.sessions * 2 + 4096
+        most = getrlimit(RLIMIT_CPU)[1]
+        setrlimit(RLIMIT_CPU, (seconds if most < 0 else min(seconds, most), most))
+    else:
+        setrlimit(RLIMIT_CPU, (seconds, seconds + 1))
+    limit = _lower if session else setrlimit
     limit(RLIMIT_FSIZE, (job.output_bytes, job.output_bytes))
     limit(RLIMIT_AS, (memory, memory + _SPARE_BYTES))
-    limit(RLIMIT_NOFILE, (job.open_files, job.open_files))
-    threads = job.processes if child.isolation.first_uid else child.isolation.shared_processes
+    limit(RLIMIT_NOFILE, (job.open_files, job.open_files + (_SPARE_FILES if session else 0)))
     if threads:
         limit(RLIMIT_NPROC, (threads, threads))
 
 
-def _limit_again(what: int, limits: tuple[int, int]) -> None:
-    """Change what was limited before, as far as that may be raised."""
-    hard = getrlimit(what)[1]
-    setrlimit(what, (limits[0] if hard < 0 else min(limits[0], hard), hard))
+def _lower(what: int, limits: tuple[int, int]) -> None:
+    """Set a limit as far as an earlier turn allows: none can be raised again."""
+    most = getrlimit(what)[1]
+    soft, hard = limits
+    setrlimit(what, limits if most < 0 else (min(soft, most), min(hard, most)))
 
 
 def take_source(length: int) -> str:
@@ -165,7 +175,7 @@ def run(code: types.CodeType, namespace: dict[str, object], room: int) -> int:
     except SystemExit as leaving:
         return _leave(leaving.code)
     except BaseException as error:  # noqa: BLE001 - the program may raise anything
-        _fail(error, room)
+        fail(error, room)
         return 1
     return 0
 
@@ -181,7 +191,8 @@ def _leave(code: object) -> int:
     return 1
 
 
-def _fail(error: BaseException, room: int) -> None:
+def fail(error: BaseException, room: int) -> None:
+    """Show an uncaught error, with the address space that was kept back for that."""
     memory = isinstance(error, MemoryError)
     if memory:
         _, hard = getrlimit(RLIMIT_AS)
@@ -203,7 +214,7 @@ def prepare_source(source: str, filename: str, room: int) -> types.CodeType | No
         report(describe(error))
         sys.stderr.write(_clip("".join(traceback.format_exception_only(error)), room))
     except MemoryError as error:
-        _fail(error, room)
+        fail(error, room)
     return None
 
 
@@ -246,6 +257,7 @@ class Child:
         """Bytes of address space that the server occupies."""
         self.null = null
         self.seed = config.seed
+        self.sessions = config.sessions
         self.nice = config.nice
         self.namespace = new_main()
         """Of every program: each fork has a copy of its own."""
@@ -256,6 +268,8 @@ class Child:
         Standard error is still the server's log, so that a failure here is heard of.
         """
         drop_identity(self.isolation, offset, self.nice)
+        if self.isolation.ruleset is not None:
+            self.isolation.ruleset.restrict()
         kernel.close_from(first, channel - 1)
         kernel.close_from(channel + 1)
 

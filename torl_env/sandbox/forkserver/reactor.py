@@ -8,9 +8,15 @@ import resource
 import select
 import time
 from collections.abc import Callable
+from typing import Final
 
 Reaped = Callable[[int, resource.struct_rusage], None]
 """Called with the wait status and the usage of a child that has ended."""
+
+
+_KEPT: Final = 256
+_KEPT_SECONDS: Final = 5.0
+"""Long enough for a word in a socket to be read, too short for a number to come again."""
 
 
 class Reactor:
@@ -24,6 +30,8 @@ class Reactor:
         self._poll = select.epoll()
         self._readable: dict[int, Callable[[], None]] = {}
         self._children: dict[int, Reaped] = {}
+        self._unknown: dict[int, tuple[int, resource.struct_rusage | None, float]] = {}
+        """How children ended that nobody has adopted yet, and when."""
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.spare_time: Callable[[], bool] = lambda: False
@@ -42,12 +50,19 @@ class Reactor:
             self._poll.unregister(descriptor)
 
     def adopt(self, pid: int, ended: Reaped) -> None:
-        """Call `ended` when child `pid` is gone."""
+        """Call `ended` when child `pid` is gone, or soon if it was gone before it was known."""
+        status, usage, moment = self._unknown.pop(pid, (0, None, 0.0))
+        if usage is not None and time.monotonic() - moment < _KEPT_SECONDS:
+            self.at(0.0, lambda: ended(status, usage))
+            return
         self._children[pid] = ended
 
-    def disown(self, pid: int) -> None:
-        """Reap `pid` without telling anybody."""
-        self._children.pop(pid, None)
+    def disown(self, pid: int) -> bool:
+        """Reap `pid` without calling anything; `False` if it is gone already."""
+        if pid not in self._children:
+            return False
+        self._children[pid] = lambda *_: None
+        return True
 
     def at(self, moment: float, action: Callable[[], None]) -> None:
         """Call `action` at `moment` of the monotonic clock, or soon after."""
@@ -70,6 +85,11 @@ class Reactor:
             ended = self._children.pop(pid, None)
             if ended is not None:
                 ended(status, usage)
+                continue
+            # A session's process that has ended before its first word was read.
+            self._unknown[pid] = (status, usage, time.monotonic())
+            while len(self._unknown) > _KEPT:
+                del self._unknown[next(iter(self._unknown))]
 
     def _next_timeout(self) -> float:
         if not self._timers:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from torl_env.sandbox.forkserver import kernel
+from torl_env.sandbox.forkserver.clones import CloneGate
 from torl_env.sandbox.forkserver.isolation import Isolation
 from torl_env.sandbox.forkserver.program import COMPILED, Child
 from torl_env.sandbox.forkserver.reactor import Reactor
@@ -75,10 +76,13 @@ def fork_children(serves: Sequence[Serve], isolation: Isolation) -> list[tuple[i
 class Runs:
     """Programs in flight, and children forked ahead of need."""
 
-    def __init__(self, reactor: Reactor, child: Child, send: Send, *, idle: int) -> None:
+    def __init__(
+        self, reactor: Reactor, child: Child, send: Send, gate: CloneGate, *, idle: int
+    ) -> None:
         self._reactor = reactor
         self._child = child
         self._send = send
+        self._gate = gate
         self._idle_wanted = idle
         self._idle: list[Ready] = []
         self._free: Final = list(range(len(child.phases) - 1, 0, -1))
@@ -101,6 +105,7 @@ class Runs:
         ready = self._idle.pop()
         watch = Watch(self._reactor, self.meter, ready.pid, request.job)
         self._running[request.call] = watch
+        self._gate.limit(ready.pid, request.job.processes)
 
         def ended(status: int, usage: resource.struct_rusage) -> None:
             self._ended(request.call, ready.slot, status, usage)
@@ -155,6 +160,7 @@ class Runs:
 
     def _ended(self, call: int, slot: int, status: int, usage: resource.struct_rusage) -> None:
         watch = self._running.pop(call)
+        self._gate.forget(watch.pid)
         watch.over = True
         phase = self._child.phases[slot]
         self._free.append(slot)

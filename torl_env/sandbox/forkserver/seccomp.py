@@ -59,7 +59,10 @@ faccessat pselect6 ppoll set_robust_list get_robust_list epoll_pwait eventfd2 ep
 pipe2 preadv pwritev getrandom membarrier statx rseq close_range faccessat2 epoll_pwait2
 futex_waitv wait4 waitid
 """
-_SERVER_ONLY: Final = ("seccomp", "setresuid", "setresgid", "setgroups", "capset", "setpriority")
+_SERVER_ONLY: Final = (
+    "seccomp", "setresuid", "setresgid", "setgroups", "capset", "setpriority",
+    "landlock_restrict_self",
+)  # fmt: skip
 
 
 def _answer(action: int) -> Instruction:
@@ -95,12 +98,28 @@ def _none_of_bits(argument: int, bits: int, otherwise: Instruction) -> list[Inst
     return [_argument(argument), (_ANY_BIT, 0, 1, bits), otherwise, _ALLOW]
 
 
-def _base_rules() -> dict[str, list[Instruction]]:
+def _clone_rule(ask: bool) -> list[Instruction]:
+    """No namespaces; on threads and forks of sessions the server decides, if it is asked."""
+    if not ask:
+        return _none_of_bits(0, _CLONE_NAMESPACE_FLAGS, _DENY)
+    return [
+        _argument(0),
+        (_ANY_BIT, 0, 1, _CLONE_NAMESPACE_FLAGS),
+        _DENY,
+        (_EQUAL, 2, 0, kernel.SIBLING_FLAGS),
+        (_AND, 0, 0, _CLONE_THREAD_FLAGS),
+        (_EQUAL, 0, 1, _CLONE_THREAD_FLAGS),
+        _NOTIFY,
+        _ALLOW,
+    ]
+
+
+def _base_rules(ask: bool) -> dict[str, list[Instruction]]:
     rules = {name: [_ALLOW] for name in (*_PLAIN.split(), *_SERVER_ONLY, "kill", "tgkill")}
     read_only = _refuse(errno.EACCES)
     rules["open"] = _none_of_bits(1, _OPEN_FOR_WRITING, read_only)
     rules["openat"] = _none_of_bits(2, _OPEN_FOR_WRITING, read_only)
-    rules["clone"] = _none_of_bits(0, _CLONE_NAMESPACE_FLAGS, _DENY)
+    rules["clone"] = _clone_rule(ask)
     # glibc falls back to clone, whose flags a filter can read.
     rules["clone3"] = [_refuse(errno.ENOSYS)]
     rules["prlimit64"] = _one_of(0, (0,), _DENY)
@@ -137,8 +156,8 @@ def _tree(segments: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
     return [(_AT_LEAST, 0, 1, pivot), (_JUMP, 0, 0, len(left)), *left, *right]
 
 
-def _base_program() -> list[Instruction]:
-    leaves = {NUMBERS[name]: rule for name, rule in _base_rules().items() if name in NUMBERS}
+def _base_program(ask: bool) -> list[Instruction]:
+    leaves = {NUMBERS[name]: rule for name, rule in _base_rules(ask).items() if name in NUMBERS}
     segments: list[tuple[int, list[Instruction]]] = []
     following = 0
     for number in sorted(leaves):
@@ -158,7 +177,7 @@ def _child_program(*, session: bool) -> list[Instruction]:
     clone = [_argument(0), (_AND, 0, 0, _CLONE_THREAD_FLAGS)]
     clone += [(_EQUAL, 0, 1, _CLONE_THREAD_FLAGS), _ALLOW]
     if session:
-        clone += [_argument(0), (_EQUAL, 0, 1, kernel.SIBLING_FLAGS), _NOTIFY]
+        clone += [_argument(0), (_EQUAL, 0, 1, kernel.SIBLING_FLAGS), _ALLOW]
     clone += [_DENY]
     # A session outlives the pid it was filtered with, which the kernel may hand to somebody else.
     signals = [_DENY] if session else [_argument(0), (_EQUAL, 0, 1, _PID), _ALLOW, _DENY]
@@ -204,9 +223,13 @@ class Filter:
         return kernel.checked((self._apply_and_listen if listen else self._apply)(), "seccomp")
 
 
-def base_filter() -> Filter:
-    """What the server and everything below it may call."""
-    return Filter(_base_program())
+def base_filter(*, ask: bool) -> Filter:
+    """What the server and everything below it may call.
+
+    Args:
+        ask: The server decides on each thread and fork, see `clones`; it must listen then.
+    """
+    return Filter(_base_program(ask))
 
 
 def program_filter() -> Filter:
@@ -215,5 +238,5 @@ def program_filter() -> Filter:
 
 
 def session_filter() -> Filter:
-    """As `program_filter`, but a fork is referred to the server."""
+    """As `program_filter`, but what the server allows may fork."""
     return Filter(_child_program(session=True))

@@ -1,7 +1,9 @@
-"""The server's side of sessions: who may fork, which turn counts, what is left of a broken session.
+"""The server's side of sessions: who may fork, whose end is a turn's result, what is left.
 
-Whatever a session process says is taken as a claim of untrusted code: it can end or spoil that
-session and nothing else.
+Whatever a session does is its own: it can spoil the turn that it runs and the session, never the
+server, another session, or the truth of a result. So a turn's result is the exit status of the
+process that ran it, everything is timed by the turn's limits from the first word to the head on,
+and a session that misbehaves is answered with a status. `turns` has the other side.
 """
 
 import errno
@@ -12,389 +14,447 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from torl_env.sandbox.forkserver import kernel
-from torl_env.sandbox.forkserver.process_tree import (
-    Family,
-    Session,
-    Turn,
-    answer_fork,
-    close_received,
-    kill_undeclared,
-    receive,
-)
+from torl_env.sandbox.forkserver.clones import CloneGate
 from torl_env.sandbox.forkserver.program import Child
 from torl_env.sandbox.forkserver.reactor import Reactor
 from torl_env.sandbox.forkserver.runs import fork_child, judge
 from torl_env.sandbox.forkserver.turns import (
+    CANNOT_FORK,
     FORK,
     HELLO,
-    LISTENER,
+    NOT_COMPILED,
     TURN,
     TURN_IN_PLACE,
-    Done,
     Interpreter,
     vouched_pid,
 )
 from torl_env.sandbox.forkserver.watch import WaitMeter, Watch
-from torl_env.sandbox.forkserver.wire import Ending, Mark, Op, Reply, Request
+from torl_env.sandbox.forkserver.wire import Ending, Job, Mark, Op, Reply, Request
 
-_HELLO_SECONDS: Final = 60.0
-"""A session that has not forked by then is hung or hostile."""
 _UID_SPAN: Final = 4096
+_BRANCH: Final = Job(5000, 20_000, 0, 0, 1, 0)
+"""Limits of what a head does to branch."""
+_LAST_WORD_SECONDS: Final = 2.0
+"""A runner has ended well: its continuation has this long to say hello."""
+_SWEEP_SECONDS: Final = 0.2
+_KILLED: Final = -int(signal.SIGKILL)
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One interpreter and its turn."""
+
+    number: int
+    offset: int
+    """Of its user id, which its branches share."""
+    head: int = 0
+    """The process with the state after the last turn; 0 once it is lost."""
+    channel: socket.socket | None = None
+    turn: "Turn | None" = None
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """What a session is doing now: a turn, or a branch."""
+
+    request: Request
+    channel: socket.socket
+    """To the processes that it makes."""
+    watch: Watch
+    """Of the head until there is a runner, and then of that."""
+    runner: int = 0
+    continuation: int = 0
+    compiled: bool = True
+    closed: bool = False
+    """Nobody holds the other end of the channel any more."""
+    ended: tuple[int, resource.struct_rusage] | None = None
+    """How the runner ended, once it has."""
+    over: bool = False
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the head is the runner."""
+        return self.request.op is Op.TURN_IN_PLACE
+
+    @property
+    def expects_process(self) -> bool:
+        """Whether a process that it has made may not have said hello yet."""
+        return not self.runner or not self.continuation
 
 
 class Sessions:
     """Opens, runs, branches and ends sessions."""
 
     def __init__(
-        self, reactor: Reactor, child: Child, send: Callable[[Reply], None], meter: WaitMeter
+        self,
+        reactor: Reactor,
+        child: Child,
+        send: Callable[[Reply], None],
+        meter: WaitMeter,
+        gate: CloneGate,
     ) -> None:
         self._reactor = reactor
         self._child = child
         self._send = send
         self._meter = meter
+        self._gate = gate
         self._sessions: dict[int, Session] = {}
         self._fork = kernel.SiblingFork()
         self._next_offset = 0
 
-    def __len__(self) -> int:
-        return len(self._sessions)
-
     def handle(self, request: Request, files: list[int]) -> None:
         """Do what the client asks."""
+        session = self._sessions.get(request.session)
         if request.op is Op.OPEN:
             self._open(request)
-            return
-        session = self._sessions.get(request.session)
-        if session is None or session.channel is None:
+        elif session is None:
             if request.op is not Op.CLOSE:
-                self._refuse(request, errno.ESRCH, files)
+                self._send(Reply(request.call, Ending.FAILED, code=errno.ESRCH))
         elif request.op is Op.CLOSE:
             self._end(session)
         elif session.turn is not None:
-            self._refuse(request, errno.EBUSY, files)
-        elif request.op is Op.TURN_IN_PLACE:
-            self._turn_in_place(session, request, files)
+            self._send(Reply(request.call, Ending.FAILED, code=errno.EBUSY))
+        elif not session.head:
+            # It ended itself after its last turn, by a thread or so.
+            self._lose(session, request)
         else:
-            self._fork_off(session, request, files)
+            self._start(session, request, files)
+        for file in files:
+            os.close(file)
 
     def kill(self, call: int) -> None:
         """End the turn with this number."""
-        for session in self._sessions.values():
+        for session in list(self._sessions.values()):
             turn = session.turn
-            if turn is not None and turn.request.call == call and turn.watch is not None:
+            if turn is not None and turn.request.call == call:
                 turn.watch.kill(Ending.KILLED)
-
-    def _refuse(self, request: Request, code: int, files: list[int]) -> None:
-        for file in files:
-            os.close(file)
-        self._send(Reply(request.call, Ending.FAILED, code=code))
 
     # Opening
 
     def _open(self, request: Request) -> None:
+        """Fork the first head, which has run nothing yet and can be trusted."""
         self._next_offset = (self._next_offset + 1) % _UID_SPAN
         offset = len(self._child.phases) + self._next_offset
         interpreter = Interpreter(self._child, self._fork)
-        session = Session(request.session, Family(offset))
-        session.family.members.append(session)
-        session.pid, session.channel = fork_child(
-            lambda end: interpreter.serve(end, offset), self._child.isolation
-        )
+        session = Session(request.session, offset)
+        pid, channel = fork_child(lambda end: interpreter.serve(end, offset), self._child.isolation)
         self._sessions[session.number] = session
-        self._adopt_head(session)
-        channel = session.channel
 
         def opened() -> None:
             self._reactor.forget(channel.fileno())
-            data, files = receive(channel)
-            if data != LISTENER:
-                self._send(Reply(request.call, Ending.FAILED, code=errno.ECHILD))
-                self._end(session)
+            if _read(channel)[0] == HELLO:
+                self._set_head(session, pid, channel)
+                self._send(Reply(request.call, Ending.DONE))
                 return
-            if files:
-                session.family.listener = files[0]
-                self._reactor.watch(files[0], lambda: answer_fork(session.family))
-            self._watch_head(session)
-            self._send(Reply(request.call, Ending.DONE))
+            channel.close()
+            self._sessions.pop(session.number, None)
+            self._kill(pid)
+            self._send(Reply(request.call, Ending.FAILED, code=errno.ECHILD))
 
+        self._reactor.adopt(pid, lambda *_: None)
         self._reactor.watch(channel.fileno(), opened)
 
-    def _guarded(self, session: Session, handle: Callable[[], None]) -> None:
-        """Whatever a session says, only that session can suffer from it."""
-        try:
-            handle()
-        except Exception:  # noqa: BLE001 - the server serves everybody else
-            self._break(session)
-
-    def _watch_head(self, session: Session) -> None:
-        """From now on a word from the session, outside a turn, is its end."""
-        if session.channel is None:
-            return
-        self._reactor.forget(session.channel.fileno())
-        self._reactor.watch(
-            session.channel.fileno(),
-            lambda: self._guarded(session, lambda: self._on_head(session)),
+    def _set_head(self, session: Session, pid: int, channel: socket.socket) -> None:
+        """Process `pid` has the state of the session now; it sleeps until the next turn."""
+        session.head, session.channel = pid, channel
+        self._reactor.adopt(
+            pid, lambda status, usage: self._head_ended(session, pid, status, usage)
         )
-        self._freeze(session)
-
-    def _adopt_head(self, session: Session) -> None:
-        def ended(status: int, usage: resource.struct_rusage) -> None:
-            self._head_ended(session, status, usage)
-
-        self._reactor.adopt(session.pid, ended)
+        self._reactor.watch(channel.fileno(), lambda: self._head_speaks(session, pid))
+        self._freeze(pid)
 
     @staticmethod
-    def _freeze(session: Session) -> None:
+    def _freeze(pid: int) -> None:
         """Between turns nothing of a session runs, whatever threads it has started."""
         with suppress(ProcessLookupError):
-            os.kill(session.pid, signal.SIGSTOP)
+            os.kill(pid, signal.SIGSTOP)
 
-    @staticmethod
-    def _thaw(session: Session) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(session.pid, signal.SIGCONT)
+    # Turns and branches
 
-    # Forking: turns that can be rolled back, and branches
-
-    def _fork_off(self, session: Session, request: Request, files: list[int]) -> None:
+    def _start(self, session: Session, request: Request, files: list[int]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         ours.setblocking(False)
-        turn = session.turn = Turn(request, time.monotonic(), ours)
-        session.may_fork = True
-        self._reactor.watch(
-            ours.fileno(), lambda: self._guarded(session, lambda: self._on_fork(session, turn))
-        )
-        # Threads are counted for the user id that the whole family shares.
-        job = request.job
-        job = job._replace(processes=job.processes + 2 * len(session.family.members))
-        word = FORK if request.op is Op.BRANCH else TURN + job.pack()
-        self._tell(session, word, [theirs.fileno(), *files])
-        theirs.close()
-        for file in files:
-            os.close(file)
-        self._reactor.at(turn.began + _HELLO_SECONDS, lambda: self._check_hello(session, turn))
-
-    def _tell(self, session: Session, word: bytes, files: list[int]) -> None:
-        self._thaw(session)
+        job = _BRANCH if request.op is Op.BRANCH else request.job
+        head = session.head
+        turn = session.turn = Turn(request, ours, Watch(self._reactor, self._meter, head, job))
+        self._reactor.watch(ours.fileno(), lambda: self._listen(session, turn))
+        self._gate.allow_fork(head)
+        word = FORK
+        if request.op is not Op.BRANCH:
+            word = (TURN_IN_PLACE if turn.in_place else TURN) + job.pack()
+        if turn.in_place:
+            turn.runner = head
+            self._gate.limit(head, job.processes)
+        with suppress(ProcessLookupError):
+            os.kill(head, signal.SIGCONT)
         if session.channel is not None:
+            # One who does not listen any more is found out by its silence.
             with suppress(OSError):
-                socket.send_fds(session.channel, [word], files)
+                socket.send_fds(session.channel, [word], [theirs.fileno(), *files])
+        theirs.close()
 
-    def _check_hello(self, session: Session, turn: Turn) -> None:
-        if not turn.over and turn.watch is None:
-            self._break(session)
-
-    def _on_fork(self, session: Session, turn: Turn) -> None:
-        channel = turn.channel
-        if channel is None or turn.over:
+    def _listen(self, session: Session, turn: Turn) -> None:
+        """A process that the turn has made says something, or all have closed their end."""
+        if turn.over:
             return
-        try:
-            data, ancillary, _, _ = channel.recvmsg(256, socket.CMSG_SPACE(64))
-        except BlockingIOError:
+        data, pid = _read(turn.channel)
+        if data is None:
             return
-        except OSError:
-            data, ancillary = b"", []
-        close_received(ancillary)
-        if turn.watch is None:
-            self._on_hello(session, turn, data, vouched_pid(ancillary))
-        elif (done := Done.unpack(data)) is not None:
-            self._turn_done(session, turn, done)
-        elif data:
-            self._break(session)
+        if not data:
+            turn.closed = True
+            self._reactor.forget(turn.channel.fileno())
+            if turn.ended is not None:
+                self._conclude(session, turn)
+            elif not turn.runner:
+                self._misbehaves(session, turn)
+        elif data == HELLO and pid > 1 and pid not in self._reactor.pids():
+            self._greet(session, turn, pid)
+        elif data == NOT_COMPILED and turn.runner and not turn.continuation:
+            turn.compiled = False
+        elif data == CANNOT_FORK and not turn.runner:
+            self._freeze(session.head)
+            self._finish(session, turn, Ending.EXITED, 1, turn.watch.cpu)
         else:
-            # The process is gone; its end is reported when it is reaped.
-            self._reactor.forget(channel.fileno())
+            self._misbehaves(session, turn)
 
-    def _on_hello(self, session: Session, turn: Turn, data: bytes, pid: int) -> None:
-        if data != HELLO or pid <= 1 or pid in self._reactor.pids():
-            self._break(session)
-            return
-        self._freeze(session)
+    def _greet(self, session: Session, turn: Turn, pid: int) -> None:
         if turn.request.op is Op.BRANCH:
             self._branched(session, turn, pid)
-            return
-        watch = turn.watch = Watch(self._reactor, self._meter, pid, turn.request.job)
-
-        def ended(status: int, usage: resource.struct_rusage) -> None:
-            self._turn_ended(session, turn, watch, status, usage)
-
-        self._reactor.adopt(pid, ended)
+        elif not turn.runner:
+            self._freeze(session.head)
+            self._gate.forget(session.head)
+            turn.watch.over = True
+            turn.runner = pid
+            turn.watch = Watch(self._reactor, self._meter, pid, turn.request.job)
+            self._gate.limit(pid, turn.request.job.processes)
+            self._gate.allow_fork(pid)
+            self._reactor.adopt(pid, lambda *end: self._runner_ended(session, turn, end))
+        elif not turn.continuation:
+            self._freeze(pid)
+            turn.continuation = pid
+            self._reactor.adopt(pid, lambda *_: self._continuation_ended(session, turn))
+            if turn.ended is not None:
+                self._conclude(session, turn)
+        else:
+            # A third process; the sweep finds it.
+            self._misbehaves(session, turn)
 
     def _branched(self, session: Session, turn: Turn, pid: int) -> None:
-        turn.over = True
-        session.turn = None
-        branch = Session(turn.request.branch, session.family, pid, turn.channel)
-        session.family.members.append(branch)
+        self._freeze(session.head)
+        self._gate.forget(session.head)
+        self._reactor.forget(turn.channel.fileno())
+        session.turn, turn.over, turn.watch.over = None, True, True
+        branch = Session(turn.request.branch, session.offset)
         self._sessions[branch.number] = branch
-        self._adopt_head(branch)
-        self._watch_head(branch)
-        self._answer(turn, Reply(turn.request.call, Ending.DONE))
+        self._set_head(branch, pid, turn.channel)
+        self._send(Reply(turn.request.call, Ending.DONE))
 
     # Ends of turns
 
-    def _turn_in_place(self, session: Session, request: Request, files: list[int]) -> None:
-        turn = session.turn = Turn(request, time.monotonic())
-        turn.watch = Watch(self._reactor, self._meter, session.pid, request.job)
-        self._tell(session, TURN_IN_PLACE + request.job.pack(), files)
-        for file in files:
-            os.close(file)
+    def _runner_ended(
+        self, session: Session, turn: Turn, end: tuple[int, resource.struct_rusage]
+    ) -> None:
+        """The kernel says how the turn went."""
+        self._gate.forget(turn.runner)
+        if turn.over:
+            return
+        turn.ended = end
+        turn.watch.over = True
+        ending, code, _ = self._verdict(turn)
+        goes_on = ending is Ending.EXITED and (code == 0 or turn.in_place)
+        if not goes_on or turn.continuation or turn.closed:
+            self._conclude(session, turn)
+            return
+        # A process that it forked holds the channel and has not said so yet.
+        moment = time.monotonic() + _LAST_WORD_SECONDS
+        self._reactor.at(moment, lambda: None if turn.over else self._conclude(session, turn))
 
-    def _on_head(self, session: Session) -> None:
-        if session.channel is None:
-            return
-        try:
-            data, files = receive(session.channel)
-        except BlockingIOError:
-            return
-        for file in files:
-            os.close(file)
-        turn, done = session.turn, Done.unpack(data)
-        if turn is None or turn.channel is not None or done is None:
-            if data:
-                self._break(session)
+    @staticmethod
+    def _verdict(turn: Turn) -> tuple[Ending, int, int]:
+        assert turn.ended is not None
+        status, usage = turn.ended
+        return judge(turn.watch, status, usage.ru_utime + usage.ru_stime)
+
+    def _conclude(self, session: Session, turn: Turn) -> None:
+        """The runner has ended: go on from its continuation, or from the head as it was."""
+        assert turn.ended is not None
+        ending, code, number = self._verdict(turn)
+        mark = Mark.NONE
+        if ending is Ending.EXITED and (code == 0 or turn.in_place):
+            if turn.continuation:
+                self._replace_head(session, turn)
             else:
-                self._reactor.forget(session.channel.fileno())
-            return
-        self._turn_done(session, turn, done)
-
-    def _turn_done(self, session: Session, turn: Turn, done: Done) -> None:
-        watch = turn.watch
-        if watch is None or watch.verdict is not None:
-            # It was killed in the same moment: the kill counts.
-            return
-        reply = Reply(
-            turn.request.call,
-            Ending.EXITED,
-            code=done.code,
-            mark=Mark.COMPILED if done.compiled else Mark.NONE,
-            wall_us=int(watch.wall * 1e6),
-            cpu_us=int(watch.cpu * 1e6),
-        )
-        watch.over = True
-        session.turn = None
-        if turn.channel is None:
-            self._freeze(session)
-        elif done.code == 0:
-            self._replace_head(session, turn)
-        else:
-            self._drop(turn)
-        self._answer(turn, reply)
+                mark = Mark.INTERPRETER_ENDED
+        usage = turn.ended[1]
+        cpu = turn.watch.cpu_of(usage.ru_utime + usage.ru_stime)
+        if turn.in_place and session.head in (0, turn.runner):
+            self._lose_head(session)
+        self._finish(session, turn, ending, code, cpu, number, mark, usage.ru_maxrss)
 
     def _replace_head(self, session: Session, turn: Turn) -> None:
-        self._kill_unseen(session.pid)
+        self._lose_head(session)
+        self._reactor.forget(turn.channel.fileno())
+        self._set_head(session, turn.continuation, turn.channel)
+        turn.continuation = 0
+
+    def _lose_head(self, session: Session) -> None:
+        if session.head:
+            self._kill(session.head)
         if session.channel is not None:
             self._reactor.forget(session.channel.fileno())
             session.channel.close()
-        session.pid, session.channel = turn.pid, turn.channel
-        self._adopt_head(session)
-        self._watch_head(session)
+        session.head, session.channel = 0, None
 
-    def _drop(self, turn: Turn) -> None:
-        if turn.pid:
-            self._kill_unseen(turn.pid)
-        if turn.channel is not None:
-            self._reactor.forget(turn.channel.fileno())
-            turn.channel.close()
-
-    def _kill_unseen(self, pid: int) -> None:
-        self._reactor.disown(pid)
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-    def _turn_ended(
+    def _finish(
         self,
         session: Session,
         turn: Turn,
-        watch: Watch,
-        status: int,
-        usage: resource.struct_rusage,
+        ending: Ending,
+        code: int,
+        cpu: float,
+        number: int = 0,
+        mark: Mark = Mark.NONE,
+        rss_kb: int = 0,
     ) -> None:
-        """A turn's process has died: the session is as it was before."""
-        if turn.over:
-            return
-        watch.over = True
+        """Answer, and end what the turn has left."""
+        turn.over = turn.watch.over = True
         session.turn = None
-        ending, code, number = judge(watch, status, usage.ru_utime + usage.ru_stime)
-        self._drop(turn)
-        self._answer(
-            turn,
-            Reply(
-                turn.request.call,
-                ending,
-                code=code,
-                signal=number,
-                mark=Mark.COMPILED,
-                rss_kb=usage.ru_maxrss,
-                wall_us=int(watch.wall * 1e6),
-                cpu_us=int(watch.cpu_of(usage.ru_utime + usage.ru_stime) * 1e6),
-            ),
-        )
+        self._gate.forget(session.head)
+        if turn.continuation:
+            self._kill(turn.continuation)
+        if turn.runner and turn.ended is None:
+            self._kill(turn.runner)
+        if turn.channel is not session.channel:
+            self._reactor.forget(turn.channel.fileno())
+            turn.channel.close()
+        if turn.compiled:
+            mark |= Mark.COMPILED
+        if not session.head:
+            mark |= Mark.SESSION_LOST
+            self._sessions.pop(session.number, None)
+        wall = int(turn.watch.wall * 1e6)
+        call = turn.request.call
+        if turn.request.op is Op.BRANCH and ending is not Ending.KILLED:
+            # The caller gets a session that has lost its variables, not a fault of the machine.
+            ending = Ending.DONE
+            mark |= Mark.INTERPRETER_ENDED
+        self._send(Reply(call, ending, code, number, mark, rss_kb, wall, int(cpu * 1e6)))
 
-    def _head_ended(self, session: Session, status: int, usage: resource.struct_rusage) -> None:
-        """The session's own process has died, in a turn in place or by itself."""
-        turn = session.turn
-        if turn is not None and turn.channel is None and turn.watch is not None:
-            session.turn = None
-            turn.watch.over = True
-            ending, code, number = judge(turn.watch, status, usage.ru_utime + usage.ru_stime)
-            cpu = turn.watch.cpu_of(usage.ru_utime + usage.ru_stime)
-            mark = Mark.COMPILED | Mark.SESSION_LOST
-            wall = int(turn.watch.wall * 1e6)
-            self._answer(
-                turn,
-                Reply(
-                    turn.request.call,
-                    ending,
-                    code,
-                    number,
-                    mark,
-                    usage.ru_maxrss,
-                    wall,
-                    int(cpu * 1e6),
-                ),
-            )
-        self._break(session)
+    def _misbehaves(self, session: Session, turn: Turn) -> None:
+        """It has said what no interpreter says, or nothing at all: the turn's process is killed."""
+        if not turn.runner or turn.in_place:
+            self._lose_head(session)
+        cpu = turn.watch.cpu
+        self._finish(session, turn, Ending.SIGNALED, _KILLED, cpu, int(signal.SIGKILL))
+        self._sweep()
 
-    def _answer(self, turn: Turn, reply: Reply) -> None:
-        turn.over = True
-        self._send(reply)
+    def _continuation_ended(self, session: Session, turn: Turn) -> None:
+        turn.continuation = 0
+        if not turn.over and turn.ended is not None:
+            self._conclude(session, turn)
 
     # Ends of sessions
 
-    def _break(self, session: Session) -> None:
-        """A session that is dead, hung or lies costs itself, and its turn has no result."""
-        self._end(session, Ending.FAILED, errno.ECHILD)
-        self._sweep()
+    def _head_ended(
+        self, session: Session, pid: int, status: int, usage: resource.struct_rusage
+    ) -> None:
+        """The head has died: in a turn in place, before a turn could begin, or by itself."""
+        if session.head != pid:
+            return
+        turn = session.turn
+        if turn is not None and turn.runner == pid:
+            self._runner_ended(session, turn, (status, usage))
+            return
+        self._lose_head(session)
+        if turn is None or turn.runner:
+            return
+        ending, code, number = judge(turn.watch, status, usage.ru_utime + usage.ru_stime)
+        if ending is Ending.EXITED:
+            ending, code, number = Ending.SIGNALED, _KILLED, int(signal.SIGKILL)
+        cpu = turn.watch.cpu_of(usage.ru_utime + usage.ru_stime)
+        self._finish(session, turn, ending, code, cpu, number)
+
+    def _head_speaks(self, session: Session, pid: int) -> None:
+        """A head only listens, so what it says is the word of a program in it."""
+        if session.head != pid or session.channel is None:
+            return
+        if _read(session.channel)[0] is None:
+            return
+        turn = session.turn
+        if turn is not None and not turn.runner:
+            self._lose_head(session)
+            self._misbehaves(session, turn)
+        elif turn is None:
+            self._lose_head(session)
+        else:
+            self._reactor.forget(session.channel.fileno())
+
+    def _lose(self, session: Session, request: Request) -> None:
+        """Answer a request to a session that has ended itself."""
+        self._sessions.pop(session.number, None)
+        mark = Mark.SESSION_LOST | Mark.COMPILED | Mark.INTERPRETER_ENDED
+        number = int(signal.SIGKILL)
+        ending = Ending.DONE if request.op is Op.BRANCH else Ending.SIGNALED
+        self._send(Reply(request.call, ending, _KILLED, number, mark))
+
+    def _end(self, session: Session) -> None:
+        """The client has no use for it any more."""
+        if session.turn is not None:
+            self._lose_head(session)
+            self._finish(session, session.turn, Ending.KILLED, 0, 0.0)
+        self._lose_head(session)
+        self._sessions.pop(session.number, None)
+
+    def _kill(self, pid: int) -> None:
+        self._gate.forget(pid)
+        # The number of one that is gone may be somebody else's by now.
+        if self._reactor.disown(pid):
+            os.kill(pid, signal.SIGKILL)
 
     def _sweep(self) -> None:
-        if any(item.turn is not None and not item.turn.pid for item in self._sessions.values()):
-            # A fork that has not said hello yet would be taken for an undeclared one.
-            self._reactor.at(time.monotonic() + 1.0, self._sweep)
+        """Kill children that a lying session has made and not declared."""
+        proc = self._child.isolation.proc
+        if proc < 0:
             return
-        kill_undeclared(self._child.isolation.proc, set(self._reactor.pids()))
+        turns = [item.turn for item in self._sessions.values() if item.turn is not None]
+        if any(turn.expects_process for turn in turns):
+            # One that has not said hello yet would be taken for an undeclared one.
+            self._reactor.at(time.monotonic() + _SWEEP_SECONDS, self._sweep)
+            return
+        own = os.getpid()
+        try:
+            file = os.open(f"{own}/task/{own}/children", os.O_RDONLY, dir_fd=proc)
+        except OSError:
+            return
+        try:
+            listed = os.read(file, 1 << 20)
+        finally:
+            os.close(file)
+        for pid in set(map(int, listed.split())) - set(self._reactor.pids()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
-    def _end(self, session: Session, ending: Ending = Ending.KILLED, code: int = 0) -> None:
-        if self._sessions.pop(session.number, None) is None:
-            return
-        turn, session.turn = session.turn, None
-        if turn is not None:
-            lost = Reply(turn.request.call, ending, code, mark=Mark.SESSION_LOST)
-            if not turn.over:
-                self._answer(turn, lost)
-            if turn.watch is not None:
-                turn.watch.over = True
-            self._drop(turn)
-        self._kill_unseen(session.pid)
-        if session.channel is not None:
-            self._reactor.forget(session.channel.fileno())
-            session.channel.close()
-            session.channel = None
-        family = session.family
-        family.members.remove(session)
-        if not family.members and family.listener >= 0:
-            self._reactor.forget(family.listener)
-            os.close(family.listener)
+
+def _read(channel: socket.socket) -> tuple[bytes | None, int]:
+    """One packet and the process id that the kernel vouches for.
+
+    Returns:
+        `None` where there is nothing to read, and `b""` where the other end is gone.
+    """
+    try:
+        data, ancillary, _, _ = channel.recvmsg(256, socket.CMSG_SPACE(64))
+    except BlockingIOError:
+        return None, 0
+    except OSError:
+        return b"", 0
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            # Descriptors that nobody asked for.
+            for start in range(0, len(content) // 4 * 4, 4):
+                os.close(int.from_bytes(content[start : start + 4], "little"))
+    return data, vouched_pid(ancillary)

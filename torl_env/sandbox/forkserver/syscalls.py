@@ -27,7 +27,7 @@ epoll_ctl=233 tgkill=234 waitid=247 openat=257 newfstatat=262 readlinkat=267 fac
 pselect6=270 ppoll=271 set_robust_list=273 get_robust_list=274 epoll_pwait=281 eventfd2=290
 epoll_create1=291 dup3=292 pipe2=293 preadv=295 pwritev=296 prlimit64=302 seccomp=317
 getrandom=318 membarrier=324 statx=332 rseq=334 clone3=435 close_range=436 faccessat2=439
-epoll_pwait2=441 futex_waitv=449
+epoll_pwait2=441 landlock_restrict_self=446 futex_waitv=449
 """)
 
 AARCH64: Final = _table("""
@@ -48,5 +48,5 @@ sysinfo=179 socketpair=199 getsockname=204 getpeername=205 sendto=206 recvfrom=2
 setsockopt=208 getsockopt=209 shutdown=210 sendmsg=211 recvmsg=212 brk=214 munmap=215 mremap=216
 clone=220 mmap=222 mprotect=226 mincore=232 madvise=233 wait4=260 prlimit64=261 seccomp=277
 getrandom=278 membarrier=283 statx=291 rseq=293 clone3=435 close_range=436 faccessat2=439
-epoll_pwait2=441 futex_waitv=449
+epoll_pwait2=441 landlock_restrict_self=446 futex_waitv=449
 """)

@@ -49,7 +49,9 @@ class Mark(IntFlag):
     COMPILED = 1
     """The program was compiled, so user code may have run."""
     SESSION_LOST = 2
-    """The session ended with this call."""
+    """The variables of the session are gone."""
+    INTERPRETER_ENDED = 4
+    """The turn ended its interpreter, so that nothing could go on from it."""
 
 
 _REQUEST: Final = struct.Struct("<B7xQQQIIIIIII")

@@ -180,6 +180,7 @@ class ProgramCall(Future[Execution]):
             exit_code=reply.code,
             timed_out=timed_out,
             compiled=bool(reply.mark & Mark.COMPILED),
+            interpreter_ended=bool(reply.mark & Mark.INTERPRETER_ENDED),
             memory_error=memory,
             error=line,
             output_full=full,

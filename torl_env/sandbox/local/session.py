@@ -64,6 +64,8 @@ class LocalSession:
         self._in_place = in_place
         self._lock = threading.Lock()
         self._restarted = False
+        self._lost = False
+        """Variables were lost outside of a turn, which the next one will say."""
         self._closed = False
         self._turn: ProgramCall | None = None
         self._number = 0
@@ -78,7 +80,7 @@ class LocalSession:
         branch._in_place, branch._pool = parent._in_place, parent._pool
         branch._server, branch._number = parent._server, number
         branch._lock, branch._restarted, branch._closed = threading.Lock(), False, False
-        branch._turn = None
+        branch._turn, branch._lost = None, False
         return branch
 
     def _open(self) -> None:
@@ -104,7 +106,7 @@ class LocalSession:
     def run(self, code: str, limits: Limits | None = None) -> Execution:
         """Run one turn and wait for it."""
         with self._lock:
-            self._restarted = False
+            self._restarted, self._lost = self._lost, False
             if self._closed:
                 raise SandboxError("the session is closed")
             if self._server is None:
@@ -147,7 +149,14 @@ class LocalSession:
             except BaseException:
                 self._book.leave(number)
                 raise
-            return LocalSession._from_branch(self, number)
+            if Mark.SESSION_LOST in reply.mark:
+                self._forget()
+            branch = LocalSession._from_branch(self, number)
+            if Mark.INTERPRETER_ENDED in reply.mark:
+                # It would not fork: its variables are lost to the branch, which starts afresh.
+                branch._forget()
+                branch._lost = True
+            return branch
 
     def close(self) -> None:
         """End the interpreter and kill the turn that runs in it, if any; idempotent."""

@@ -1,0 +1,140 @@
+"""Who may start a thread or fork: the kernel asks the server, by seccomp's notifications.
+
+The kernel counts threads for a user id, which the processes of a session share, and without root
+all programs. The server counts them for each program, and lets nobody fork but a session's
+processes when it has told them to (seccomp_unotify(2)).
+"""
+
+import ctypes
+import errno
+import os
+import time
+from typing import Final
+
+from torl_env.sandbox.forkserver import kernel, seccomp
+from torl_env.sandbox.forkserver.reactor import Reactor
+
+_FREE_STARTS: Final = 256
+"""Threads that a program starts without being slowed down."""
+_PAUSE: Final = 0.001
+"""Seconds that later ones wait, so that nobody keeps the server busy by starting threads."""
+_REFUSAL_PAUSE: Final = 0.005
+_TRIES: Final = 10
+
+
+class _Notice(ctypes.Structure):
+    """`struct seccomp_notif`."""
+
+    _fields_ = (
+        ("id", ctypes.c_uint64),
+        ("thread", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("call", ctypes.c_int32),
+        ("arch", ctypes.c_uint32),
+        ("instruction", ctypes.c_uint64),
+        ("arguments", ctypes.c_uint64 * 6),
+    )
+
+
+class _Answer(ctypes.Structure):
+    """`struct seccomp_notif_resp`."""
+
+    _fields_ = (
+        ("id", ctypes.c_uint64),
+        ("value", ctypes.c_int64),
+        ("error", ctypes.c_int32),
+        ("flags", ctypes.c_uint32),
+    )
+
+
+class CloneGate:
+    """Answers every request to clone.
+
+    Args:
+        reactor: Of the server.
+        listener: Descriptor of the notifications; -1 where the kernel does not send any.
+        proc: Directory of a /proc that shows the programs, or -1: then nothing is counted.
+    """
+
+    def __init__(self, reactor: Reactor, listener: int, proc: int) -> None:
+        self._reactor = reactor
+        self._listener = listener
+        self._proc = proc
+        self._forks: set[int] = set()
+        self._limits: dict[int, int] = {}
+        self._starts: dict[int, int] = {}
+        if listener >= 0:
+            reactor.watch(listener, self._ask)
+
+    def limit(self, pid: int, threads: int) -> None:
+        """Process `pid` runs a program that may have so many threads."""
+        self._limits[pid] = threads
+
+    def allow_fork(self, pid: int) -> None:
+        """Process `pid` may fork, once."""
+        self._forks.add(pid)
+
+    def forget(self, pid: int) -> None:
+        """It has ended, or must not fork any more."""
+        self._forks.discard(pid)
+        self._limits.pop(pid, None)
+        self._starts.pop(pid, None)
+
+    def _ask(self) -> None:
+        notice = _Notice()
+        receive = ctypes.c_ulong(seccomp.NOTIFY_RECEIVE)
+        if kernel.libc.ioctl(self._listener, receive, ctypes.byref(notice)) < 0:
+            # It has been killed meanwhile.
+            return
+        if notice.arguments[0] == kernel.SIBLING_FLAGS:
+            self._decide_fork(notice.id, notice.thread, _TRIES)
+            return
+        pid = self._process_of(notice.thread)
+        refused = pid > 0 and self._threads(pid) >= self._limits.get(pid, 0)
+        starts = self._starts[pid] = self._starts.get(pid, 0) + 1
+        pause = _REFUSAL_PAUSE if refused else _PAUSE if starts > _FREE_STARTS else 0.0
+        code = errno.EAGAIN if refused else 0
+        if not pause:
+            self._answer(notice.id, code)
+            return
+        self._reactor.at(time.monotonic() + pause, lambda: self._answer(notice.id, code))
+
+    def _decide_fork(self, number: int, pid: int, tries: int) -> None:
+        if pid in self._forks or not tries:
+            self._answer(number, 0 if pid in self._forks else errno.EPERM)
+            self._forks.discard(pid)
+            return
+        # Its hello, sent before it asked, may still wait to be read.
+        moment = time.monotonic() + (0.0 if tries == _TRIES else _PAUSE)
+        self._reactor.at(moment, lambda: self._decide_fork(number, pid, tries - 1))
+
+    def _answer(self, number: int, code: int) -> None:
+        go_on = 0 if code else 1
+        answer = _Answer(number, 0, -code, go_on)
+        kernel.libc.ioctl(self._listener, ctypes.c_ulong(seccomp.NOTIFY_SEND), ctypes.byref(answer))
+
+    def _process_of(self, thread: int) -> int:
+        """The process that a thread belongs to, 0 where the kernel does not say."""
+        if self._proc < 0:
+            return 0
+        try:
+            file = os.open(f"{thread}/status", os.O_RDONLY, dir_fd=self._proc)
+        except OSError:
+            return 0
+        try:
+            text = os.read(file, 4096)
+        finally:
+            os.close(file)
+        # The kernel escapes line breaks in the name, so no program can write a line of its own.
+        lines = (line for line in text.split(b"\n") if line.startswith(b"Tgid:"))
+        return int(next(lines, b"Tgid: 0").split()[1])
+
+    def _threads(self, pid: int) -> int:
+        try:
+            tasks = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._proc)
+        except OSError:
+            return 0
+        try:
+            return len(os.listdir(tasks))  # noqa: PTH208 - of a descriptor
+        finally:
+            os.close(tasks)
