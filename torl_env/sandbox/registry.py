@@ -60,8 +60,7 @@ def sandbox_factory(spec: Sandbox | str | None = None) -> Callable[[], Sandbox]:
     if spec is None:
         spec = "local"
     if not isinstance(spec, str):
-        # A class has the methods of the protocol too.
-        if isinstance(spec, type) or not isinstance(spec, Sandbox):
+        if not _is_sandbox(spec):
             raise TypeError(
                 f"sandbox must be {_FORMS}, or an object with run, submit, session and close; "
                 f"got {spec!r}"
@@ -83,6 +82,12 @@ def sandbox_factory(spec: Sandbox | str | None = None) -> Callable[[], Sandbox]:
     return lambda: cls(**options)
 
 
+def _is_sandbox(item: object) -> bool:
+    """Whether it can be called as one; a class has the methods too, but for its objects."""
+    methods = (getattr(item, name, None) for name in ("run", "submit", "session", "close"))
+    return not isinstance(item, type) and all(map(callable, methods))
+
+
 def _from_module(spec: str, module: str, attribute: str) -> Callable[[], Sandbox]:
     try:
         found = getattr(importlib.import_module(module), attribute)
@@ -95,7 +100,7 @@ def _from_module(spec: str, module: str, attribute: str) -> Callable[[], Sandbox
         ) from error
     except AttributeError as error:
         raise ValueError(f"sandbox {spec!r}: module {module!r} has no {attribute!r}") from error
-    if not isinstance(found, type) and isinstance(found, Sandbox):
+    if _is_sandbox(found):
         return lambda: found
     if not callable(found):
         raise ValueError(
@@ -103,8 +108,8 @@ def _from_module(spec: str, module: str, attribute: str) -> Callable[[], Sandbox
         )
 
     def make() -> Sandbox:
-        made = found()
-        if not isinstance(made, Sandbox):
+        made: Sandbox = found()
+        if not _is_sandbox(made):
             raise TypeError(
                 f"sandbox {spec!r} made {made!r}: expected an object with run, submit, session "
                 "and close"
