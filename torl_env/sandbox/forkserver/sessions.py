@@ -14,11 +14,11 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from torl_env.sandbox.forkserver import kernel
 from torl_env.sandbox.forkserver.clones import CloneGate
+from torl_env.sandbox.forkserver.process_tree import Session, Turn, children, read_word
 from torl_env.sandbox.forkserver.program import Child
 from torl_env.sandbox.forkserver.reactor import Reactor
 from torl_env.sandbox.forkserver.runs import fork_child, judge
@@ -30,7 +30,6 @@ from torl_env.sandbox.forkserver.turns import (
     TURN,
     TURN_IN_PLACE,
     Interpreter,
-    vouched_pid,
 )
 from torl_env.sandbox.forkserver.watch import WaitMeter, Watch
 from torl_env.sandbox.forkserver.wire import Ending, Job, Mark, Op, Reply, Request
@@ -42,48 +41,6 @@ _LAST_WORD_SECONDS: Final = 2.0
 """A runner has ended well: its continuation has this long to say hello."""
 _SWEEP_SECONDS: Final = 0.2
 _KILLED: Final = -int(signal.SIGKILL)
-
-
-@dataclass(slots=True, eq=False)
-class Session:
-    """One interpreter and its turn."""
-
-    number: int
-    offset: int
-    """Of its user id, which its branches share."""
-    head: int = 0
-    """The process with the state after the last turn; 0 once it is lost."""
-    channel: socket.socket | None = None
-    turn: "Turn | None" = None
-
-
-@dataclass(slots=True, eq=False)
-class Turn:
-    """What a session is doing now: a turn, or a branch."""
-
-    request: Request
-    channel: socket.socket
-    """To the processes that it makes."""
-    watch: Watch
-    """Of the head until there is a runner, and then of that."""
-    runner: int = 0
-    continuation: int = 0
-    compiled: bool = True
-    closed: bool = False
-    """Nobody holds the other end of the channel any more."""
-    ended: tuple[int, resource.struct_rusage] | None = None
-    """How the runner ended, once it has."""
-    over: bool = False
-
-    @property
-    def in_place(self) -> bool:
-        """Whether the head is the runner."""
-        return self.request.op is Op.TURN_IN_PLACE
-
-    @property
-    def expects_process(self) -> bool:
-        """Whether a process that it has made may not have said hello yet."""
-        return not self.runner or not self.continuation
 
 
 class Sessions:
@@ -146,7 +103,7 @@ class Sessions:
 
         def opened() -> None:
             self._reactor.forget(channel.fileno())
-            if _read(channel)[0] == HELLO:
+            if read_word(channel)[0] == HELLO:
                 self._set_head(session, pid, channel)
                 self._send(Reply(request.call, Ending.DONE))
                 return
@@ -202,7 +159,7 @@ class Sessions:
         """A process that the turn has made says something, or all have closed their end."""
         if turn.over:
             return
-        data, pid = _read(turn.channel)
+        data, pid = read_word(turn.channel)
         if data is None:
             return
         if not data:
@@ -383,7 +340,7 @@ class Sessions:
         """A head only listens, so what it says is the word of a program in it."""
         if session.head != pid or session.channel is None:
             return
-        if _read(session.channel)[0] is None:
+        if read_word(session.channel)[0] is None:
             return
         turn = session.turn
         if turn is not None and not turn.runner:
@@ -426,35 +383,6 @@ class Sessions:
             # One that has not said hello yet would be taken for an undeclared one.
             self._reactor.at(time.monotonic() + _SWEEP_SECONDS, self._sweep)
             return
-        own = os.getpid()
-        try:
-            file = os.open(f"{own}/task/{own}/children", os.O_RDONLY, dir_fd=proc)
-        except OSError:
-            return
-        try:
-            listed = os.read(file, 1 << 20)
-        finally:
-            os.close(file)
-        for pid in set(map(int, listed.split())) - set(self._reactor.pids()):
+        for pid in children(proc) - set(self._reactor.pids()):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-
-
-def _read(channel: socket.socket) -> tuple[bytes | None, int]:
-    """One packet and the process id that the kernel vouches for.
-
-    Returns:
-        `None` where there is nothing to read, and `b""` where the other end is gone.
-    """
-    try:
-        data, ancillary, _, _ = channel.recvmsg(256, socket.CMSG_SPACE(64))
-    except BlockingIOError:
-        return None, 0
-    except OSError:
-        return b"", 0
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            # Descriptors that nobody asked for.
-            for start in range(0, len(content) // 4 * 4, 4):
-                os.close(int.from_bytes(content[start : start + 4], "little"))
-    return data, vouched_pid(ancillary)
