@@ -1,4 +1,4 @@
-"""The processes of a session as the server knows them: what they are, what they say, who is there."""
+"""The processes of a session as the server knows them: what they are, say, and who is there."""
 
 import os
 import resource
