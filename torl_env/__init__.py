@@ -3,14 +3,15 @@
 from torl_env.config import EnvConfig, ErrorFormat, OnTimeout, OverBudget
 from torl_env.env import ToRLMathEnv
 from torl_env.episode import Continue, Episode, Finish, RunTool, StopReason
-from torl_env.episode_runner import StepResult
+from torl_env.episode_runner import EpisodeEnd, StepResult
 from torl_env.errors import ConfigError, ProblemError, SandboxError, TorlError
-from torl_env.info import INFO_KEYS, is_scorable
+from torl_env.info import INFO_KEYS, info_at, is_scorable
 from torl_env.parsing.fenced import closes_tool_call
 from torl_env.parsing.types import ActionKind, Parser, ToolCall
 from torl_env.registration import ENV_ID, register
 from torl_env.snapshot import EnvState
 from torl_env.spaces import Unicode
+from torl_env.text_env import RolloutEnvs, TextEnv, TextVectorEnv
 from torl_env.vector_env import ToRLMathVectorEnv
 
 __all__ = [
@@ -22,22 +23,27 @@ __all__ = [
     "EnvConfig",
     "EnvState",
     "Episode",
+    "EpisodeEnd",
     "ErrorFormat",
     "Finish",
     "OnTimeout",
     "OverBudget",
     "Parser",
     "ProblemError",
+    "RolloutEnvs",
     "RunTool",
     "SandboxError",
     "StepResult",
     "StopReason",
+    "TextEnv",
+    "TextVectorEnv",
     "ToRLMathEnv",
     "ToRLMathVectorEnv",
     "ToolCall",
     "TorlError",
     "Unicode",
     "closes_tool_call",
+    "info_at",
     "is_scorable",
     "register",
 ]

@@ -188,6 +188,8 @@ after its last call: got max_turns=4, tool_budget=4
         for name in options:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
+                # What Gymnasium gives an env of `make_vec` whose spec has a time limit.
+                near = ["max_turns"] if name == "max_episode_steps" else near
                 hint = f" Did you mean {near[0]}?" if near else ""
                 raise ConfigError(f"{name!r} is no option.{hint} Options: {', '.join(known)}")
         if config is None:

@@ -23,6 +23,14 @@ from torl_env.tools.types import Outcome, ToolContext
 
 
 @dataclass(frozen=True, slots=True)
+class EpisodeEnd:
+    """What the last step of an episode showed, where the next one began in the same step."""
+
+    observation: str
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class StepResult:
     """What one step of one environment gave."""
 
@@ -32,6 +40,8 @@ class StepResult:
     terminated: bool
     truncated: bool
     info: dict[str, Any]
+    final: EpisodeEnd | None = None
+    """The end of the episode in mode `SameStep`, where `observation` and `info` are the next's."""
 
     @property
     def done(self) -> bool:

@@ -13,5 +13,9 @@ def register() -> None:
     gym.register(
         id=ENV_ID,
         entry_point="torl_env.env:ToRLMathEnv",
+        # The environment checks order and actions itself. Without these two wrappers `gym.make`
+        # gives it as it is, with `cut`, `astep`, `get_state`, `set_state` and `branch`.
+        order_enforce=False,
+        disable_env_checker=True,
         vector_entry_point="torl_env.vector_env:ToRLMathVectorEnv",
     )

@@ -1,10 +1,11 @@
 """The space of all text."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from gymnasium.spaces import Space
+from gymnasium.vector.utils import create_shared_memory
 
 _ALPHABET = [chr(code) for code in range(0x20, 0x7F)] + list("\n\t") + list("éßπΣ≤√∞→中文あكم😀")
 
@@ -76,3 +77,13 @@ class Unicode(Space[str]):
             copied._np_random = np.random.Generator(type(self._np_random.bit_generator)())
             copied._np_random.bit_generator.state = self._np_random.bit_generator.state
         return copied
+
+
+@create_shared_memory.register(Unicode)
+def _refuse_shared_memory(space: Unicode, n: int = 1, ctx: Any = None) -> NoReturn:
+    # A block of shared memory has a fixed size, and text has no longest one.
+    raise TypeError(
+        "AsyncVectorEnv cannot share text of any length: pass shared_memory=False, with "
+        "gym.make_vec as vector_kwargs={'shared_memory': False}. Without vectorization_mode, "
+        "gym.make_vec runs the programs of all episodes at once and needs no processes"
+    )

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from torl_env.config import EnvConfig
-from torl_env.episode_runner import EpisodeRunner, StepResult
+from torl_env.episode_runner import EpisodeEnd, EpisodeRunner, StepResult
 from torl_env.parsing.types import Parser
 from torl_env.pending_steps import PendingSteps
 from torl_env.problem_sampling import ResetOptions, open_problems, sample_problem
@@ -178,7 +178,8 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
     def recv(self, min_ready: int = 1, timeout: float | None = None) -> list[StepResult]:
         """Steps that have ended, in the order in which they did.
 
-        In mode `SameStep` a step that ends an episode has the first observation of the next one.
+        In mode `SameStep` a step that ends an episode has the first observation and info of the
+        next one, and the end of the last one in `final`.
 
         Args:
             min_ready: Wait for so many, but not for more than are in flight; 0 never waits.
@@ -194,9 +195,8 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         i = result.env_id
         if result.done and self.autoreset_mode is AutoresetMode.SAME_STEP:
             fresh = self._begin(i)
-            final = {"final_obs": result.observation, "final_info": result.info}
-            info = {**final, **fresh.info}
-            return replace(result, observation=fresh.observation, info=info)
+            end = EpisodeEnd(result.observation, result.info)
+            return replace(result, observation=fresh.observation, info=fresh.info, final=end)
         self._observations[i] = result.observation
         return result
 
@@ -208,7 +208,11 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
             i = result.env_id
             rewards[i] = result.reward
             flags[:, i] = result.terminated, result.truncated
-            infos = self._add_info(infos, result.info, i)
+            info = result.info
+            if result.final is not None:
+                final = {"final_obs": result.final.observation, "final_info": result.final.info}
+                info = {**final, **info}
+            infos = self._add_info(infos, info, i)
         return tuple(self._observations), rewards, flags[0], flags[1], infos
 
     async def astep(self, actions: Sequence[str]) -> VectorTransition:

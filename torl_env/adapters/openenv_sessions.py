@@ -105,6 +105,7 @@ class Session:
 
     def _observation(self, seen: Transition) -> JSON:
         text, reward, terminated, truncated, info = seen
+        done = terminated or truncated
         return {
             "observation": {
                 "text": text,
@@ -113,8 +114,8 @@ class Session:
                 "episode_id": self.episode_id,
                 "info": {**info, "stop": list(info["stop"])},
             },
-            "reward": float(reward) if is_scorable(info) else None,
-            "done": terminated or truncated,
+            "reward": float(reward) if not done or is_scorable(info) else None,
+            "done": done,
         }
 
 

@@ -15,11 +15,11 @@ from agents.core.policies.base import Policy
 from agents.core.rollout.branching import Point
 from agents.core.rollout.prompts import Prompt, decode
 from agents.core.types import Completion, FinishReason, Sampling, Trajectory, Turn
-from torl_env import EnvState, Parser, StepResult, ToRLMathVectorEnv, is_scorable
+from torl_env import EnvState, Parser, RolloutEnvs, StepResult, is_scorable
 from torl_env.parsing.fenced import FencedParser
 from torl_env.problems.types import Problem
 
-MakeEnvs = Callable[[Sequence[Problem], int], ToRLMathVectorEnv]
+MakeEnvs = Callable[[Sequence[Problem], int], RolloutEnvs]
 """Builds an environment over these problems, each `group_size` times in a row."""
 Until = Callable[[StepResult], bool]
 """Whether to leave an episode after this step, which did not end it."""
@@ -114,10 +114,12 @@ class Rollout:
         """
         envs = self.make_envs(problems, group_size)
         try:
-            envs.reset(options={"problem_ids": [p.id for p in problems], "group_size": group_size})
+            ids = [problem.id for problem in problems]
+            starts, _ = envs.reset(options={"problem_ids": ids, "group_size": group_size})
             episodes: list[_Episode] = []
-            for problem in problems:
-                prompt_ids = self.prompt.question_ids(problem.question)
+            for i, problem in enumerate(problems):
+                # What the environment shows, which its own template may have changed.
+                prompt_ids = self.prompt.question_ids(starts[i * group_size])
                 remaining = self.sampling.max_tokens
                 for sample in range(group_size):
                     episodes.append(_Episode(problem, sample, prompt_ids, remaining))
@@ -179,7 +181,7 @@ class Rollout:
 
     def _run(
         self,
-        envs: ToRLMathVectorEnv,
+        envs: RolloutEnvs,
         episodes: Sequence[_Episode],
         seeds: Sequence[int],
         on_end: Callable[[Trajectory], None],
@@ -224,7 +226,7 @@ class Rollout:
             remaining_tokens=[e.remaining for e in episodes],
         )
 
-    def _send(self, envs: ToRLMathVectorEnv, episode: _Episode, completion: Completion) -> None:
+    def _send(self, envs: RolloutEnvs, episode: _Episode, completion: Completion) -> None:
         self._keep_state(envs, episode, completion.row)
         episode.add_sampled(completion)
         # An end token is no text, even one that its tokenizer does not call special.
@@ -233,7 +235,7 @@ class Rollout:
         cut = completion.finish is FinishReason.LENGTH
         envs.send([episode.pending], [completion.row], cut=[cut])
 
-    def _keep_state(self, envs: ToRLMathVectorEnv, episode: _Episode, row: int) -> None:
+    def _keep_state(self, envs: RolloutEnvs, episode: _Episode, row: int) -> None:
         if self.keep_states:
             episode.states.append(envs.get_state(row))
 
@@ -257,7 +259,7 @@ class Rollout:
 
     def _close(
         self,
-        envs: ToRLMathVectorEnv,
+        envs: RolloutEnvs,
         episode: _Episode,
         result: StepResult,
         forced: Sequence[int],
@@ -315,7 +317,8 @@ def _trajectory(episode: _Episode, result: StepResult) -> Trajectory:
         tool_errors=int(info["tool_errors"]),
         stop_reason=str(info["stop_reason"]),
         truncated=result.truncated,
-        scorable=is_scorable(info),
+        # An episode that `until` has left is judged by whoever left it there.
+        scorable=not result.done or is_scorable(info),
         infra_error=str(info["infra_error"]),
         reward_terms=dict(info["reward_terms"]),
         question=episode.problem.question,

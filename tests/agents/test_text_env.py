@@ -1,0 +1,130 @@
+"""A text environment that is none of ours, run by the rollout engine."""
+
+import gymnasium as gym
+import pytest
+from gymnasium.spaces import Box, Text
+
+from agents.core.rollout.engine import Rollout
+from agents.core.rollout.prompts import PlainPrompt
+from agents.core.testing.tiny import ScriptedPolicy
+from agents.core.types import Sampling
+from torl_env import ConfigError, ProblemError, TextEnv, Unicode
+from torl_env.errors import SandboxError
+
+
+class Guess(gym.Env):
+    """Twenty questions about a number: `low` or `high` until it is guessed or time is up."""
+
+    observation_space = Text(200, charset="abcdefghijklmnopqrstuvwxyz0123456789 ?")
+    action_space = Unicode()
+
+    def __init__(self, tries=3, breaks=False):
+        self.tries, self.breaks = tries, breaks
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.number, self.left = int(self.np_random.integers(10)), self.tries
+        return f"guess my number {seed}?", {}
+
+    def step(self, action):
+        if self.breaks:
+            raise SandboxError("the server is gone")
+        guess = int(action.strip() or -1)
+        self.left -= 1
+        if guess == self.number:
+            return "yes", 1.0, True, False, {"is_success": True, "answer": guess}
+        return "high" if guess > self.number else "low", -0.1, False, self.left == 0, {}
+
+
+def number(seed):
+    env = Guess()
+    env.reset(seed=seed)
+    return env.number
+
+
+def run(own, tokenizer, script, group_size=2, max_tokens=300, problems=3):
+    policy = ScriptedPolicy(tokenizer, script, lambda text: False)
+    engine = Rollout(
+        policy,
+        PlainPrompt(tokenizer, "Q: {question}\nA: "),
+        own.make_envs,
+        Sampling(max_tokens=max_tokens),
+    )
+    return engine.collect(own.problems.head(problems), group_size, seed=0)
+
+
+def test_episodes_of_a_strange_env(tokenizer):
+    def script(row, turn):
+        seed = row // 2
+        return str(number(seed)) if turn == 1 else "-1"
+
+    done = run(TextEnv(Guess()), tokenizer, script)
+    for row, trajectory in enumerate(done):
+        assert trajectory.problem_id == f"seed-{row // 2}"
+        assert trajectory.question == f"guess my number {row // 2}?"
+        prompt = tokenizer.decode(list(trajectory.prompt_ids))
+        assert f"Q: guess my number {row // 2}?" in prompt
+        assert [turn.observation for turn in trajectory.turns] == ["\nlow\n", ""]
+        assert trajectory.reward == pytest.approx(0.9)
+        assert (trajectory.verdict, trajectory.answer) == ("correct", str(number(row // 2)))
+        assert trajectory.scorable
+        assert trajectory.reward_terms["environment"] == pytest.approx(0.9)
+        assert sum(trajectory.loss_mask) < len(trajectory.ids)
+
+
+def test_its_own_time_limit_is_its_own_reward(tokenizer):
+    (trajectory,) = run(TextEnv(Guess()), tokenizer, lambda r, t: "-1", 1, problems=1)
+    assert len(trajectory.turns) == 3
+    assert (trajectory.truncated, trajectory.stop_reason) == (True, "max_turns")
+    assert trajectory.scorable
+    assert trajectory.reward == pytest.approx(-0.3)
+    assert trajectory.verdict == ""
+
+
+def test_a_sampler_that_runs_out_is_truncated(tokenizer):
+    (trajectory,) = run(TextEnv(Guess()), tokenizer, lambda r, t: "-1", 1, 6, problems=1)
+    assert (trajectory.truncated, trajectory.stop_reason) == (True, "length")
+
+
+def test_a_failure_of_the_machine_is_no_reward(tokenizer):
+    own = TextEnv(lambda: Guess(breaks=True))
+    (trajectory,) = run(own, tokenizer, lambda r, t: "1", 1, problems=1)
+    assert not trajectory.scorable
+    assert "the server is gone" in trajectory.infra_error
+
+
+def test_an_id_of_gymnasium_and_the_style_of_calls(sandbox, tokenizer):
+    def script(row, turn):
+        return "\\boxed{1}" if turn else "```python\nprint(6*7)\n```"
+
+    options = {"sandbox": sandbox, "problems": "procedural:easy"}
+    made = gym.make("ToRLMath-v0", **options)
+    for own in (
+        TextEnv("ToRLMath-v0", parser="fenced", **options),
+        TextEnv(made, parser="fenced"),
+    ):
+        (trajectory,) = run(own, tokenizer, script, 1, problems=1)
+        assert len(trajectory.turns) == 2
+        assert trajectory.reward in (1.0, -1.0)
+
+
+def test_what_needs_states_says_so(tokenizer):
+    envs = TextEnv(Guess()).make_envs(list(TextEnv(Guess()).problems.head(1)), 1)
+    with pytest.raises(ConfigError, match=r"Guess keeps no states .* need ToRLMath-v0"):
+        envs.get_state(0)
+    with pytest.raises(ConfigError, match="need ToRLMath-v0"):
+        envs.set_state(0, None)
+
+
+def test_spaces_that_are_no_text_are_refused():
+    class Numbers(Guess):
+        action_space = Box(0.0, 1.0)
+
+    with pytest.raises(ConfigError, match=r"expected action_space to be text .* got Box"):
+        TextEnv(Numbers())
+    with pytest.raises(ConfigError, match="expected a Gymnasium environment"):
+        TextEnv(3)
+    with pytest.raises(ConfigError, match="options go with an id"):
+        TextEnv(Guess(), level=3)
+    with pytest.raises(ProblemError, match="ids like seed-7, got 'list-1'"):
+        TextEnv(Guess()).problems.find("list-1")
