@@ -6,6 +6,7 @@ from torl_env.episode import Continue, Episode, Finish, RunTool, StopReason
 from torl_env.episode_runner import EpisodeEnd, StepResult
 from torl_env.errors import ConfigError, ProblemError, SandboxError, TorlError
 from torl_env.info import INFO_KEYS, info_at, is_scorable
+from torl_env.instructions import system_text
 from torl_env.parsing.fenced import closes_tool_call
 from torl_env.parsing.types import ActionKind, Parser, ToolCall
 from torl_env.registration import ENV_ID, register
@@ -46,6 +47,7 @@ __all__ = [
     "info_at",
     "is_scorable",
     "register",
+    "system_text",
 ]
 
 register()

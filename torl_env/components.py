@@ -18,7 +18,7 @@ from torl_env.parsing import named_parser
 from torl_env.parsing.types import Parser
 from torl_env.signatures import refuse_returns
 from torl_env.tools.function import FunctionTool, tool
-from torl_env.tools.toolbox import PythonTool
+from torl_env.tools.toolbox import PythonTool, schema_of
 from torl_env.tools.types import Tool
 
 Grader = Callable[[str, str], Grade | bool]
@@ -36,6 +36,11 @@ class Components:
     prompt: Callable[[str], str]
     """From a question to the first observation."""
     length: Callable[[str], int]
+
+    @property
+    def schemas(self) -> list[dict[str, Any]]:
+        """Function schemas of the tools, as chat templates take them under `tools=`."""
+        return [schema_of(one) for one in self.tools]
 
 
 def read_tools(tools: object) -> tuple[Tool, ...]:

@@ -77,7 +77,7 @@ class ToRLMathEnv(gym.Env[str, str]):
     @property
     def tools(self) -> list[dict[str, Any]]:
         """Function schemas of the tools, as chat templates take them."""
-        return self._runner.toolbox.schemas
+        return self.config.components.schemas
 
     @property
     def episode(self) -> Episode:

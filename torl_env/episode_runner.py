@@ -13,7 +13,6 @@ from rewards.types import Attempt, Grade, Scored, Verdict
 from torl_env.config import EnvConfig
 from torl_env.episode import Continue, Episode, RunTool
 from torl_env.errors import SandboxError
-from torl_env.info import build_info
 from torl_env.parsing.types import ToolCall
 from torl_env.problems.types import Problem
 from torl_env.sandbox.types import Sandbox
@@ -93,7 +92,9 @@ class EpisodeRunner:
         self.problem, self.episode = problem, Episode(self.config, prompt)
         if self.config.stateful:
             self.session = self.open_session()
-        return StepResult(self.env_id, prompt, 0.0, False, False, build_info(problem, self.episode))
+        return StepResult(
+            self.env_id, prompt, 0.0, False, False, _build_info(problem, self.episode)
+        )
 
     def clear(self) -> None:
         """End the episode without an outcome."""
@@ -159,7 +160,7 @@ class EpisodeRunner:
                 return self._infrastructure_error(episode, error)
             observation = episode.observe(outcome)
         if episode.ending is None:
-            return self._result(observation, build_info(self._current()[1], episode))
+            return self._result(observation, _build_info(self._current()[1], episode))
         return (yield from self._grade(episode))
 
     def _with_retry(self, start: Callable[[], WorkItem]) -> Generator[WorkItem, Any, Any]:
@@ -191,14 +192,16 @@ class EpisodeRunner:
         scored = Scored(0.0)
         if grade.verdict is not Verdict.UNGRADABLE:
             scored = self._reward.score(_attempt(episode, grade, prose))
-        info = build_info(problem, episode, grade=grade, scored=scored)
+        info = _build_info(problem, episode, grade=grade, scored=scored)
         return self._result("", info, scored.total)
 
     def _infrastructure_error(self, episode: Episode, error: SandboxError) -> StepResult:
         episode.fail()
         return self._result(
             "",
-            build_info(self._current()[1], episode, infra_error=f"{type(error).__name__}: {error}"),
+            _build_info(
+                self._current()[1], episode, infra_error=f"{type(error).__name__}: {error}"
+            ),
         )
 
     def _result(self, observation: str, info: dict[str, Any], reward: float = 0.0) -> StepResult:
@@ -246,3 +249,45 @@ def _attempt(episode: Episode, grade: Grade, prose: str) -> Attempt:
         truncated=ending is not None and not ending.terminates,
         boxed=rewards.extract(prose).boxed if grade.boxed is None else grade.boxed,
     )
+
+
+def _build_info(
+    problem: Problem,
+    episode: Episode,
+    *,
+    grade: Grade | None = None,
+    scored: Scored | None = None,
+    infra_error: str = "",
+) -> dict[str, Any]:
+    """A fresh dict with exactly `INFO_KEYS`, the same at every reset and step: no clocks, no paths.
+
+    Args:
+        problem: The problem at hand; its answer is not used.
+        episode: The episode after the action.
+        grade: What the grader said, at the end only.
+        scored: The reward and its terms, at the end only.
+        infra_error: What failed in the machine.
+    """
+    state = episode.state
+    seen = state.last
+    return {
+        "problem_id": problem.id,
+        "split": problem.split,
+        "turn": state.turn,
+        "action_kind": str(state.action_kind),
+        "tool_status": str(seen.status) if seen else "",
+        "error_type": seen.error_type if seen else "",
+        "output_chars": seen.output_chars if seen else 0,
+        "output_truncated": seen.output_truncated if seen else False,
+        "tool_calls": state.tool_calls,
+        "tool_errors": state.tool_errors,
+        "verdict": str(grade.verdict) if grade else "",
+        "answer": (grade.answer or "") if grade else "",
+        "reward_terms": {name: float(term) for name, term in scored.terms.items()}
+        if scored
+        else {},
+        "stop_reason": str(episode.ending or ""),
+        "infra_error": infra_error,
+        "stop": episode.stop,
+        "continue_generation": state.open_turn is not None,
+    }

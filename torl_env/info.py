@@ -1,13 +1,11 @@
-"""The `info` of every reset and step: the same keys each time, no clocks, no paths."""
+"""Reading the `info` of a step: its keys, one env's out of a vector's, whether it teaches."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from rewards.types import Grade, Scored, Verdict
-from torl_env.episode import Episode
-from torl_env.problems.types import Problem
+from rewards.types import Verdict
 
 INFO_KEYS = (
     "problem_id",
@@ -28,48 +26,6 @@ INFO_KEYS = (
     "stop",
     "continue_generation",
 )
-
-
-def build_info(
-    problem: Problem,
-    episode: Episode,
-    *,
-    grade: Grade | None = None,
-    scored: Scored | None = None,
-    infra_error: str = "",
-) -> dict[str, Any]:
-    """A fresh dict with exactly `INFO_KEYS`.
-
-    Args:
-        problem: The problem at hand; its answer is not used.
-        episode: The episode after the action.
-        grade: What the grader said, at the end only.
-        scored: The reward and its terms, at the end only.
-        infra_error: What failed in the machine.
-    """
-    state = episode.state
-    seen = state.last
-    return {
-        "problem_id": problem.id,
-        "split": problem.split,
-        "turn": state.turn,
-        "action_kind": str(state.action_kind),
-        "tool_status": str(seen.status) if seen else "",
-        "error_type": seen.error_type if seen else "",
-        "output_chars": seen.output_chars if seen else 0,
-        "output_truncated": seen.output_truncated if seen else False,
-        "tool_calls": state.tool_calls,
-        "tool_errors": state.tool_errors,
-        "verdict": str(grade.verdict) if grade else "",
-        "answer": (grade.answer or "") if grade else "",
-        "reward_terms": {name: float(term) for name, term in scored.terms.items()}
-        if scored
-        else {},
-        "stop_reason": str(episode.ending or ""),
-        "infra_error": infra_error,
-        "stop": episode.stop,
-        "continue_generation": state.open_turn is not None,
-    }
 
 
 def info_at(infos: Mapping[str, Any], i: int) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
     @property
     def tools(self) -> list[dict[str, Any]]:
         """Function schemas of the tools, as chat templates take them."""
-        return self._runners[0].toolbox.schemas
+        return self.config.components.schemas
 
     def reset(
         self,

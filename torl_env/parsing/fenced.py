@@ -25,10 +25,17 @@ in the text; one that sees tokens uses `closes_tool_call` instead.
 """
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from torl_env.parsing.types import Malformed, Parser, Reading, ToolCall, Unfinished
+from torl_env.parsing.types import (
+    Malformed,
+    Parser,
+    Reading,
+    ToolCall,
+    Unfinished,
+    describe_arguments,
+)
 
 
 class _Block(NamedTuple):
@@ -135,6 +142,16 @@ class FencedParser:
                 kept.append(turn[at : block.start])
                 at = block.end
         return "".join([*kept, turn[at:]])
+
+    def describe(self, schemas: Sequence[Mapping[str, Any]]) -> str:
+        """The tools and how they are called, for a system text."""
+        lines = [
+            f"- ```{one['function']['name']}: {one['function']['description']} "
+            f"Inside: {describe_arguments(one)}"
+            for one in schemas
+        ]
+        how = "To call a tool, end your turn with a block of its name; its output follows."
+        return "\n".join([how, *lines])
 
     def frame(self, turn: str, body: str) -> str:
         """An ```` ```output ```` block, without its opening line where the turn has written it."""

@@ -2,8 +2,10 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from torl_env.parsing.types import Malformed, Reading, ToolCall
+from torl_env.parsing.types import Malformed, Reading, ToolCall, describe_arguments
 
 
 class XmlParser:
@@ -39,6 +41,17 @@ class XmlParser:
             kept.append(turn[at:start])
             at = end
         return "\n\n".join([*kept, turn[at:]])
+
+    def describe(self, schemas: Sequence[Mapping[str, Any]]) -> str:
+        """The tools and how they are called, for a system text."""
+        lines = [
+            f"- <{name}>...</{name}>: {one['function']['description']} "
+            f"Inside: {describe_arguments(one)}"
+            for one in schemas
+            for name in [one["function"]["name"]]
+        ]
+        how = "To call a tool, end your turn with one of these elements; its output follows."
+        return "\n".join([how, *lines])
 
     def frame(self, turn: str, body: str) -> str:
         """An `<output>` element on lines of its own."""
@@ -100,10 +113,31 @@ class HermesParser:
         """The turn without calls and without invented responses."""
         return self._OUTPUT.sub("\n\n", self._CALL.sub("\n\n", turn))
 
+    def describe(self, schemas: Sequence[Mapping[str, Any]]) -> str:
+        """The words in which Qwen's chat template tells of tools, on which it was trained."""
+        return f"{describe_functions(schemas)}\n\n{_HOW}"
+
     def frame(self, turn: str, body: str) -> str:
         """A `<tool_response>` element on lines of its own."""
         newline = "" if turn.endswith("\n") else "\n"
         return f"{newline}<tool_response>\n{body}\n</tool_response>\n"
+
+
+_HOW = (
+    "For each function call, return a json object with function name and arguments within "
+    "<tool_call></tool_call> XML tags:\n"
+    '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
+)
+
+
+def describe_functions(schemas: Sequence[Mapping[str, Any]]) -> str:
+    """Function schemas as lines of JSON."""
+    lines = "\n".join(json.dumps(one, ensure_ascii=False) for one in schemas)
+    return (
+        "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
+        f"You are provided with function signatures within <tools></tools> XML tags:\n"
+        f"<tools>\n{lines}\n</tools>"
+    )
 
 
 def _call_of(call: object) -> ToolCall | Malformed:

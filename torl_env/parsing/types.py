@@ -70,3 +70,20 @@ class Parser(Protocol):
     def frame(self, turn: str, body: str) -> str:
         """The text to append to `turn` so that the model reads `body` as the tool's output."""
         ...
+
+
+def describe_arguments(schema: Mapping[str, Any]) -> str:
+    """What stands inside a call that has no names: the one text, or a JSON object.
+
+    Args:
+        schema: A function schema, as chat templates take them.
+    """
+    properties = schema["function"]["parameters"]["properties"]
+    said = [
+        f"{name} ({detail})" if detail else name
+        for name, one in properties.items()
+        for detail in [one.get("description") or one.get("type", "")]
+    ]
+    if len(said) == 1 and next(iter(properties.values())).get("type") == "string":
+        return said[0]
+    return f"a JSON object with {', '.join(said)}" if said else "nothing"

@@ -60,6 +60,18 @@ class PythonTool:
         return context.sandbox.submit(arguments["code"], context.limits)
 
 
+def schema_of(tool: Tool) -> dict[str, Any]:
+    """The function schema of a tool, as chat templates take it under `tools=`."""
+    return {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": dict(tool.parameters),
+        },
+    }
+
+
 class Toolbox:
     """The tools of one env by name."""
 
@@ -71,21 +83,6 @@ class Toolbox:
         self._submit = {
             tool.name: tool.submit for tool in tools if isinstance(tool, SubmittingTool)
         }
-
-    @property
-    def schemas(self) -> list[dict[str, Any]]:
-        """Function schemas as chat templates take them under `tools=`."""
-        return [
-            {
-                "type": "function",
-                "function": {
-                    "name": tool.name,
-                    "description": tool.description,
-                    "parameters": dict(tool.parameters),
-                },
-            }
-            for tool in self._tools.values()
-        ]
 
     def start(self, call: ToolCall, context: ToolContext) -> WorkItem:
         """Start `call`, or say how to run it; its result is an `Outcome`.

@@ -4,9 +4,13 @@ A prompt is tokenised once at the start of an episode and every tool output once
 the ids are then only ever appended to.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
+
+from torl_env import ConfigError, EnvConfig, system_text
+from torl_env.instructions import TEXT_SYSTEM, TOOL_SYSTEM, takes_tools, tools_text
+from torl_env.loading import is_reference, load_object
 
 TORL_TEMPLATE = (
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves "
@@ -15,11 +19,24 @@ TORL_TEMPLATE = (
 )
 """ToRL's prompt for base models, `tir_base_0309` (ToRL figure 3), word for word."""
 
-TOOL_SYSTEM = (
-    "Solve the math problem. You can run a ```python block and see its printed output. "
-    "Put the final answer in \\boxed{}."
+_PLAIN = (
+    "A conversation between User and Assistant. The user asks a question, and the Assistant solves "
+    "it.\nUser: {system}\n{question}\nAssistant:\n"
 )
-TEXT_SYSTEM = "Solve the math problem step by step. Put the final answer in \\boxed{}."
+"""The same for other tasks and tools."""
+
+
+__all__ = [
+    "PROMPTS",
+    "TEXT_SYSTEM",
+    "TOOL_SYSTEM",
+    "TORL_TEMPLATE",
+    "ChatPrompt",
+    "PlainPrompt",
+    "Prompt",
+    "decode",
+    "make_prompt",
+]
 
 
 class Prompt(Protocol):
@@ -67,6 +84,8 @@ class ChatPrompt(PlainPrompt):
     """
 
     system: str = TOOL_SYSTEM
+    tools: Sequence[Mapping[str, Any]] | None = None
+    """Function schemas, where the template is to tell the model of them."""
 
     def question_ids(self, question: str) -> list[int]:
         """Ids of system and user message and the header of the assistant's answer.
@@ -82,28 +101,84 @@ class ChatPrompt(PlainPrompt):
         messages = [{"role": "user", "content": question}]
         if self.system:
             messages.insert(0, {"role": "system", "content": self.system})
+        tools = {"tools": list(self.tools)} if self.tools else {}
         ids: list[int] = self.tokenizer.apply_chat_template(
-            messages, tokenize=True, add_generation_prompt=True, return_dict=False
+            messages, tokenize=True, add_generation_prompt=True, return_dict=False, **tools
         )
         return ids
 
 
-PROMPTS: dict[str, Callable[[Any], Prompt]] = {
-    "chat": ChatPrompt,
-    "chat-text": lambda tokenizer: ChatPrompt(tokenizer, system=TEXT_SYSTEM),
-    "torl": PlainPrompt,
+def _chat(tokenizer: Any, config: EnvConfig) -> Prompt:
+    if _template_tells_of_tools(tokenizer, config):
+        schemas = config.components.schemas
+        return ChatPrompt(tokenizer, system=system_text(config, tools_apart=True), tools=schemas)
+    return ChatPrompt(tokenizer, system=system_text(config))
+
+
+def _template_tells_of_tools(tokenizer: Any, config: EnvConfig) -> bool:
+    """Whether the model's own template renders tools, in the style that the parser reads."""
+    asked_in_text = config.system is not None and "{tools}" in config.system
+    if not takes_tools(config) or asked_in_text or not getattr(tokenizer, "chat_template", None):
+        return False
+    text: str = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "?"}],
+        tools=config.components.schemas,
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    # Llama's template, say, asks for calls of another form.
+    return "<tool_call>" in text
+
+
+def _plain(tokenizer: Any, config: EnvConfig) -> Prompt:
+    told = system_text(config)
+    # ToRL's own words where they are true, which is the task and the tool of its paper.
+    if told == TOOL_SYSTEM:
+        return PlainPrompt(tokenizer)
+    return PlainPrompt(tokenizer, _PLAIN.replace("{system}", told))
+
+
+PROMPTS: dict[str, Callable[[Any, EnvConfig], Prompt]] = {
+    "chat": _chat,
+    "chat-text": lambda tokenizer, config: _chat(tokenizer, replace(config, tool_budget=0)),
+    "torl": _plain,
 }
 
 
-def make_prompt(name: str, tokenizer: Any) -> Prompt:
-    """The prompt style called `name`.
+def make_prompt(name: str, tokenizer: Any, config: EnvConfig | None = None) -> Prompt:
+    """How a model is asked.
+
+    Args:
+        name: `chat`, `chat-text` (no mention of tools), `torl` (for base models), or
+            `module:object`: a template with `{question}` in it, where `{system}` and `{tools}` are
+            replaced, or a function that makes a `Prompt` of a tokenizer.
+        tokenizer: Of the model.
+        config: The environment, whose task and tools the system text names.
 
     Raises:
-        ValueError: No style has this name.
+        ConfigError: No style has this name, or the object is no prompt.
     """
-    if name not in PROMPTS:
-        raise ValueError(f"unknown prompt style {name!r}: choose one of {', '.join(PROMPTS)}")
-    return PROMPTS[name](tokenizer)
+    config = config or EnvConfig()
+    if name in PROMPTS:
+        return PROMPTS[name](tokenizer, config)
+    if not is_reference(name):
+        raise ConfigError(
+            f"unknown prompt style {name!r}: choose one of {', '.join(PROMPTS)}, or module:object"
+        )
+    found = load_object(name, "prompt")
+    if isinstance(found, str):
+        told = {"{system}": system_text(config), "{tools}": tools_text(config)}
+        for key, text in told.items():
+            found = found.replace(key, text)
+        return PlainPrompt(tokenizer, found)
+    made = found(tokenizer) if callable(found) else found
+    if not all(hasattr(made, method) for method in ("question_ids", "observation_ids")):
+        raise ConfigError(
+            f"prompt {name}: expected a template or what makes a Prompt (question_ids, "
+            f"observation_ids) of a tokenizer, got {made!r}"
+        )
+    prompt: Prompt = made
+    return prompt
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
