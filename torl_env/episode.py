@@ -314,7 +314,8 @@ def report(outcome: Outcome, config: EnvConfig) -> Report:
 def _words(execution: Execution, form: ErrorFormat) -> str:
     printed = execution.stdout.rstrip("\n")
     if execution.ok:
-        return printed or SILENT
+        # Warnings beside an output would only be noise; alone they are what there is to read.
+        return printed or execution.stderr.rstrip("\n") or SILENT
     said = execution.error
     if form is ErrorFormat.TRACEBACK and execution.stderr.strip():
         said = execution.stderr.rstrip("\n")

@@ -159,6 +159,18 @@ def test_out_of_order_calls_are_refused() -> None:
         run.act("x")
 
 
+def test_stderr_is_shown_where_there_is_nothing_else() -> None:
+    for printed, warned, seen in (
+        ("", "note: 3\n", "note: 3"),
+        ("42\n", "note: 3\n", "42"),
+        ("", "", SILENT),
+    ):
+        run = episode()
+        run.act(BLOCK)
+        assert seen in run.observe(Execution(Status.OK, stdout=printed, stderr=warned))
+        assert run.state.tool_errors == 0
+
+
 def test_giving_up_uncounts_the_call() -> None:
     run = episode()
     run.act(BLOCK)

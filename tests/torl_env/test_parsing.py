@@ -187,3 +187,48 @@ def test_hermes_calls() -> None:
     assert isinstance(parser.parse('<tool_call>{"name": 1}</tool_call>'), Malformed)
     assert parser.prose(f"a{call}b<tool_response>\\boxed{{1}}") == "a\n\nb\n\n"
     assert closes_tool_call(call, parser)
+
+
+@pytest.mark.parametrize(
+    ("turn", "program"),
+    [
+        ("1. Compute:\n   ```python\n   x = 1\n   print(x)\n   ```", "x = 1\nprint(x)"),
+        (
+            "- loop\n  ```python\n  for i in range(2):\n      print(i)\n  ```",
+            "for i in range(2):\n    print(i)",
+        ),
+        # Lines with fewer blanks than the fence lose those that they have.
+        ("  ```python\n x = 1\nprint(x)\n  ```", "x = 1\nprint(x)"),
+        ("```python\nif x:\n  print(x)\n  ```", "if x:\n  print(x)"),
+    ],
+)
+def test_a_block_in_a_list_loses_its_indent(turn: str, program: str) -> None:
+    call = FencedParser().parse(turn)
+    assert isinstance(call, ToolCall)
+    assert call.body == program
+
+
+def test_text_glued_to_a_closing_fence_closes_it() -> None:
+    parser = FencedParser()
+    turn = "```python\nprint(5)\n```So the answer is \\boxed{5}."
+    assert parser.parse(turn) is None
+    assert parser.prose(turn) == "So the answer is \\boxed{5}."
+    again = parser.parse("```python\nprint(5)\n```Now again:\n```python\nprint(6)\n```")
+    assert isinstance(again, ToolCall)
+    assert again.body == "print(6)"
+    thought = parser.parse("```python\nprint(1)\n```<think>\n```python\nprint(2)\n```")
+    assert isinstance(thought, ToolCall)
+    assert thought.body == "print(2)"
+    # The opening of another block is no text.
+    assert isinstance(parser.parse("```python\nprint(5)\n```output\n"), ToolCall)
+
+
+def test_four_back_ticks_end_at_four() -> None:
+    call = FencedParser().parse("````python\nprint('''\n```\n''')\n````")
+    assert isinstance(call, ToolCall)
+    assert call.body == "print('''\n```\n''')"
+
+
+def test_a_fence_on_one_line_hides_nothing() -> None:
+    turn = "```python print(1)``` so \\boxed{1}"
+    assert FencedParser().prose(turn) == turn

@@ -11,7 +11,8 @@ A turn that ends with a closed tool block is a call; every other turn is final. 
 | two or more closed blocks, the last at the end | a call of the last; the others never run |
 | an empty closed block | a call of the empty program |
 | a tool block that runs into another fence (```` ```output ````) | closed by it, as in ToRL |
-| text behind the closing fence (```` ``` so ````) | closes it; final, and the text counts |
+| text behind the closing fence, glued to it or not | closes it; final, and the text counts |
+| a fence and its block indented by up to three spaces, as in a list | the block without them |
 | an unclosed ```` ```python ```` block | final: no program, and no answer inside it counts |
 | a block inside another fence or behind `>` | quoted text, not a call |
 | a fence that is not at the start of its line (up to three spaces) | plain text |
@@ -41,6 +42,8 @@ from torl_env.parsing.types import (
 class _Block(NamedTuple):
     language: str
     ticks: int
+    indent: int
+    """Blanks before the opening fence, which the lines inside lose as well."""
     start: int
     """Offset of the opening fence."""
     inside: int
@@ -53,7 +56,9 @@ class _Block(NamedTuple):
 
 
 # Possessive quantifiers keep the scan linear on a megabyte of back-ticks.
-_FENCE = re.compile(r"^ {0,3}(`{3,}+)([^\n]*+)$", re.MULTILINE)
+_FENCE = re.compile(r"^( {0,3})(`{3,}+)([^\n]*+)$", re.MULTILINE)
+# ```output opens another block and so closes this one; ```So the answer is 5 closes it with text.
+_INFO = re.compile(r"[\w+#.-]++[ \t\r]*+")
 _ALIASES = {"py": "python", "python3": "python"}
 
 
@@ -64,11 +69,11 @@ def _blocks(text: str, loose: frozenset[str]) -> Iterator[_Block]:
         if block is None:
             block = _opened(fence, len(text))
             continue
-        rest = fence[2]
-        if len(fence[1]) < block.ticks or (rest.strip() and block.language not in loose):
+        rest = fence[3]
+        if len(fence[2]) < block.ticks or (rest.strip() and block.language not in loose):
             continue
-        another = rest[:1].strip() != "" and "`" not in rest
-        end = fence.start() if another else fence.end(1) if rest.strip() else fence.end()
+        another = _INFO.fullmatch(rest) is not None
+        end = fence.start() if another else fence.end(2) if rest.strip() else fence.end()
         yield block._replace(close=fence.start(), end=end, closed=True)
         block = _opened(fence, len(text)) if another else None
     if block is not None:
@@ -77,13 +82,14 @@ def _blocks(text: str, loose: frozenset[str]) -> Iterator[_Block]:
 
 def _opened(fence: re.Match[str], size: int) -> _Block | None:
     """The block that begins here, unclosed so far; `None` for inline code."""
-    if "`" in fence[2]:
+    if "`" in fence[3]:
         return None
-    words = fence[2].split(maxsplit=1)
+    words = fence[3].split(maxsplit=1)
     language = words[0].lower() if words else ""
     inside = min(fence.end() + 1, size)
     return _Block(
         _ALIASES.get(language, language),
+        len(fence[2]),
         len(fence[1]),
         fence.start(),
         inside,
@@ -132,6 +138,9 @@ class FencedParser:
         if not last.closed or last.language not in self.names or rest.strip():
             return None
         body = turn[last.inside : last.close].replace("\r\n", "\n")
+        if last.indent:
+            # In an item of a list a block is indented as a whole (CommonMark, 4.5).
+            body = re.sub(rf"^ {{1,{last.indent}}}", "", body, flags=re.MULTILINE)
         return ToolCall(last.language, body.removesuffix("\n"))
 
     def prose(self, turn: str) -> str:

@@ -3,8 +3,11 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -24,6 +27,9 @@ ANSWERS = (
     "solution",
 )
 """Column names that hold an answer, by preference; a dot goes into a nested object."""
+_LONGEST_ANSWER = 100
+"""Characters of a solution without a box that may still be the answer itself."""
+_HASHES = re.compile(r"^#### ", re.MULTILINE)
 _WHOLE = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?")
 
 
@@ -64,14 +70,15 @@ def detect(row: Mapping[str, Any], where: str) -> Columns:
         'problem'
     """
     question = next((name for name in QUESTIONS if name in row), None)
-    answers = tuple(name for name in ANSWERS if value_at(row, name) is not None)
+    # A column whose first value is missing counts too: each row takes the first that it has.
+    answers = tuple(name for name in ANSWERS if _has(row, name))
     if question is None or not answers:
         lacking, known = ("a question", QUESTIONS) if question is None else ("an answer", ANSWERS)
         raise ProblemError(
             f"{where}: expected a column with {lacking}, one of {', '.join(known)}; "
             f"found {', '.join(map(str, row)) or 'none'}. Rename a column."
         )
-    return Columns(question, answers[:1])
+    return Columns(question, answers)
 
 
 def value_at(row: Any, path: str) -> Any:
@@ -101,14 +108,15 @@ def read_row(
     Raises:
         ProblemError: the question or the answer is missing or empty.
     """
-    question = question_text(value_at(row, columns.question))
+    question = _readable(question_text, value_at(row, columns.question), where, columns.question)
     if not question:
         raise ProblemError(
             f"{where}: expected text in column {columns.question!r}, "
             f"got {_shown(row, columns.question)}."
         )
     name = next((n for n in columns.answers if _present(value_at(row, n))), columns.answers[0])
-    answer = answer_text(value_at(row, name), _reading(columns.reading, name))
+    reading = _reading(columns.reading, name)
+    answer = _readable(lambda value: answer_text(value, reading), value_at(row, name), where, name)
     if not answer:
         raise ProblemError(
             f"{where}: expected an answer in column {name!r}, got {_shown(row, name)}. "
@@ -121,28 +129,53 @@ def read_row(
     level = row.get("level", row.get("difficulty"))
     subject = row.get("subject", row.get("type", row.get("topic")))
     return Problem(
-        id=str(identifier) if _present(identifier) else content_id(question, answer),
+        id=_label(identifier) or content_id(question, answer),
         question=question,
         answer=answer,
-        source=_text(row.get("source")) or defaults.get("source", ""),
-        split=_text(row.get("split")) or defaults.get("split", ""),
-        level=_text(level),
-        subject=_text(subject),
+        source=_label(row.get("source")) or defaults.get("source", ""),
+        split=_label(row.get("split")) or defaults.get("split", ""),
+        level=_label(level),
+        subject=_label(subject),
     )
 
 
 def question_text(value: Any) -> str:
-    """A question as text; of chat messages, the last that the user says."""
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, Sequence) and all(isinstance(item, Mapping) for item in value):
-        said = [item.get("content", item.get("value")) for item in value if _from_user(item)]
-        return _text(said[-1]) if said else ""
-    return ""
+    """A question as text; of chat messages, the last that the user says.
+
+    Raises:
+        TypeError: It is neither text nor messages of text.
+
+    Example:
+        >>> question_text([{"role": "user", "content": [{"type": "text", "text": "1+1?"}]}])
+        '1+1?'
+    """
+    if not isinstance(value, str) and isinstance(value, Sequence) and not isinstance(value, bytes):
+        messages = [item for item in value if isinstance(item, Mapping)]
+        if len(messages) < len(value):
+            raise TypeError("a list that holds more than messages")
+        said = [item.get("content", item.get("value")) for item in messages if _from_user(item)]
+        return _content(said[-1]) if said else ""
+    return _text(value)
+
+
+def _content(value: Any) -> str:
+    """The text of a message: a string, or parts of which each has a text."""
+    if not isinstance(value, list | tuple):
+        return _text(value)
+    parts: list[str] = []
+    for part in value:
+        text = part.get("text") if isinstance(part, Mapping) else part
+        if not isinstance(text, str):
+            raise TypeError("a message with parts that are no text, such as an image")
+        parts.append(text.strip())
+    return "\n".join(parts).strip()
 
 
 def answer_text(value: Any, reading: Reading = Reading.PLAIN) -> str:
     r"""An answer as text, `""` when there is none.
+
+    Raises:
+        TypeError: It is an object, bytes that are no text, or a long solution without a box.
 
     Example:
         >>> answer_text(27.0), answer_text("so \\boxed{\\frac12}.", Reading.BOXED)
@@ -150,16 +183,22 @@ def answer_text(value: Any, reading: Reading = Reading.PLAIN) -> str:
         >>> answer_text("025", Reading.INTEGER), answer_text("16 - 3 = 1,300\n#### 1,300")
         ('25', '1300')
     """
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         parts = [answer_text(item, reading) for item in value]
-        return parts[0] if reading is Reading.FIRST else ", ".join(filter(None, parts))
-    text = _number(value) if isinstance(value, int | float) else _text(value)
+        if reading is Reading.FIRST:
+            return parts[0] if parts else ""
+        return ", ".join(filter(None, parts))
+    text = _text(value)
     if text.startswith('["') and text.endswith('"]'):
-        return answer_text(json.loads(text), reading)
-    if reading is Reading.HASHES or (reading is Reading.PLAIN and "\n#### " in text):
+        # A list written as text, as in AIME's and OlympiadBench's files; `["a" or "b"]` is none.
+        with suppress(ValueError):
+            return answer_text(json.loads(text), reading)
+    if reading is Reading.HASHES or (reading is Reading.PLAIN and _HASHES.search(text)):
         return text.rpartition("####")[2].replace(",", "").strip()
     if reading is Reading.BOXED:
         inside = last_boxed(text)
+        if inside is None and len(text) > _LONGEST_ANSWER:
+            raise TypeError(f"{len(text)} characters of solution without a \\boxed answer")
         return inside if inside is not None else text
     if reading is Reading.FIRST:
         return text.strip("$ ")
@@ -206,11 +245,58 @@ def _number(value: float) -> str:
         if math.isnan(value):
             return ""
         return str(int(value)) if value.is_integer() else repr(value)
-    return str(value)
+    try:
+        return str(value)
+    except ValueError:
+        # Python prints no integer of more than 4300 digits, to be safe from slow input.
+        raise TypeError(f"an integer of {value.bit_length()} bits") from None
 
 
 def _text(value: Any) -> str:
-    return _number(value) if isinstance(value, int | float) else str(value or "").strip()
+    """Text of text, of a number, of UTF-8 bytes; of nothing, nothing.
+
+    Raises:
+        TypeError: It is something else, whose text would be that of a Python object.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        try:
+            return value.decode().strip()
+        except UnicodeDecodeError:
+            raise TypeError("bytes that are no UTF-8 text") from None
+    if isinstance(value, int | float):
+        return _number(value)
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, Decimal | date):
+        return str(value)
+    raise TypeError({"dict": "an object"}.get(type(value).__name__, f"a {type(value).__name__}"))
+
+
+def _label(value: Any) -> str:
+    """Text that only describes a problem; what is no text says nothing."""
+    try:
+        return question_text(value)
+    except TypeError:
+        return ""
+
+
+def _readable(read: Callable[[Any], str], value: Any, where: str, column: str) -> str:
+    try:
+        return read(value)
+    except TypeError as error:
+        raise ProblemError(
+            f"{where}: expected text in column {column!r}, got {error}: {value!r:.80}. "
+            "Convert the column, or remove the row."
+        ) from None
+
+
+def _has(row: Any, path: str) -> bool:
+    """Whether there is such a column, with a value or without."""
+    *before, last = path.split(".")
+    place = value_at(row, ".".join(before)) if before else row
+    return isinstance(place, Mapping) and last in place
 
 
 def _present(value: Any) -> bool:
@@ -221,6 +307,8 @@ def _present(value: Any) -> bool:
 
 def _shown(row: Mapping[str, Any], path: str) -> str:
     value = value_at(row, path)
+    if value is None and _has(row, path):
+        return "null"
     if value is None:
         return f"no such column (the row has {', '.join(map(str, row))})"
     text = repr(value)

@@ -13,6 +13,7 @@ from torl_env.problems.types import Problem, content_id
 
 Row = Mapping[str, Any]
 _CSV_FIELD_LIMIT = 1 << 24
+_MOST_DIGITS = 1000
 
 
 def open_file(
@@ -38,7 +39,7 @@ def open_file(
         ProblemError: the file is missing, empty or malformed, or a row is no problem; the message
             names the line.
     """
-    file = Path(path)
+    file = Path(path).expanduser()
     if not file.is_file():
         raise ProblemError(_no_file(file))
     try:
@@ -139,7 +140,7 @@ def _read_json(file: Path) -> Iterator[tuple[str, Row]]:
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_parse_int)
     except json.JSONDecodeError as error:
         place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}"
         raise ProblemError(
@@ -150,6 +151,11 @@ def _parse(text: str, where: str) -> Any:
         raise ProblemError(
             f"{where}: expected a flat JSON object, got one nested too deep."
         ) from None
+
+
+def _parse_int(digits: str) -> int | str:
+    """A number, or its digits where Python converts no more (4300): an answer is text anyway."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else digits
 
 
 def _as_row(item: Any, where: str) -> Row:

@@ -76,7 +76,7 @@ def read_solve_rates(path: str | Path) -> dict[str, list[float]]:
         raise ProblemError(f"{file}: expected a solve-rate log, but the file does not exist.")
     counts: dict[str, dict[int, tuple[int, int]]] = {}
     epochs: set[int] = set()
-    with file.open(encoding="utf-8") as lines:
+    with file.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 key, epoch, solved, samples = _read_line(line, f"{file}, line {number}")

@@ -1,5 +1,6 @@
 """One function that opens any source of problems by name or path."""
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from torl_env.problems.types import Problem, ProblemSource
 
 if TYPE_CHECKING:
     from torl_env.problems.procedural.family import Split
+
+_HUB_NAME = re.compile(r"[\w-]+/[\w.-]+(?<!\.jsonl)(?<!\.json)(?<!\.parquet)(?<!\.csv)")
 
 SIZES = {"train": 1_000_000, "heldout": 1000}
 """Lengths of generated sources: enough to never repeat, and what one evaluation can take."""
@@ -59,6 +62,11 @@ def load(name_or_path: str, split: str | None = None) -> Source:
 
         return open_hub(name, split)
     path = Path(name)
+    if _HUB_NAME.fullmatch(name) and not path.exists():
+        raise ProblemError(
+            f"{name!r}: there is no such file. For the set of the Hugging Face hub write "
+            f"hub:{name}; a file ends in .jsonl, .json, .parquet or .csv."
+        )
     if path.suffix.lower() in (".jsonl", ".json", ".parquet", ".csv") or "/" in name:
         return open_file(path, split)
     if is_reference(name):

@@ -73,14 +73,20 @@ class ChatTokens:
         self._tokenizer = tokenizer
         self._system = [{"role": "system", "content": system}] if system else []
         said, shown = "(what was said)", "(what was shown)"
-        whole = self._render(
-            [
-                *self._system,
-                {"role": "user", "content": "?"},
-                {"role": "assistant", "content": said},
-                {"role": "tool", "content": shown},
-            ]
-        )
+        conversation = [
+            *self._system,
+            {"role": "user", "content": "?"},
+            {"role": "assistant", "content": said},
+            {"role": "tool", "content": shown},
+        ]
+        try:
+            whole = self._render(conversation)
+        except Exception as error:
+            # Whatever a template raises (Gemma wants user and assistant to alternate, Mistral an
+            # id of the call): it has no form for the output of a tool.
+            raise ValueError(
+                f"the chat template cannot show what a tool said ({error}): use InlineTokens"
+            ) from error
         if said not in whole or shown not in whole:
             raise ValueError("the chat template drops assistant or tool messages: use InlineTokens")
         self._before = whole.split(said)[1].split(shown)[0]
@@ -187,6 +193,11 @@ class Tokens(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Sequence[int]) -> tuple[Ids, float, bool, bool, dict[str, Any]]:
         """Take sampled ids, a final end-of-text id included; give the ids to append."""
+        if not self.action_space.contains(action):
+            raise gym.error.InvalidAction(
+                f"an action is a list of token ids from 0 to {len(self._tokenizer) - 1}, "
+                f"got {action!r:.200}"
+            )
         sampled = [int(token) for token in action]
         text = self._tokenizer.decode(sampled, skip_special_tokens=True)
         observation, reward, terminated, truncated, info = self.env.step(text)
