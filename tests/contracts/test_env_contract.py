@@ -5,7 +5,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import torl_env
-from torl_env.testing import SubprocessSandbox
+from torl_env.sandbox import SubprocessSandbox
 
 OPTIONS = {
     "defaults": {},

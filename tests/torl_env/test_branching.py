@@ -5,8 +5,9 @@ import json
 import pytest
 
 from torl_env import EnvState, ToRLMathEnv
+from torl_env.sandbox import SubprocessSandbox
 from torl_env.sandbox.types import Sandbox
-from torl_env.testing import SubprocessSandbox, problem_list
+from torl_env.testing import problem_list
 from torl_env.tools import CodeSession
 
 PROBLEMS = problem_list([(f"What is {n}+{n}?", str(2 * n)) for n in range(50)])

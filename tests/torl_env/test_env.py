@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from rewards import Attempt, Reward
 from rewards.types import Grade, Verdict
 from torl_env import INFO_KEYS, ProblemError, SandboxError, ToRLMathEnv, is_scorable
+from torl_env.sandbox import SubprocessSandbox
 from torl_env.sandbox.types import Sandbox
-from torl_env.testing import FaultySandbox, SubprocessSandbox, problem_list
+from torl_env.testing import FaultySandbox, problem_list
 
 SECRET = "7919"
 PROBLEMS = problem_list([("What is the 1000th prime?", SECRET), ("What is 6*7?", "42")])
@@ -376,7 +377,7 @@ def test_a_cancelled_await_leaves_the_episode_as_it_was(box: Sandbox, stateful: 
 
 
 def test_closing_during_a_step_ends_it() -> None:
-    with SubprocessSandbox(workers=1) as sandbox:
+    with SubprocessSandbox(concurrency=1) as sandbox:
         sandbox.submit("import time; time.sleep(60)")
         env = make(sandbox)
         env.reset()

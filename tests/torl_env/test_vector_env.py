@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torl_env import StepResult, ToRLMathEnv, ToRLMathVectorEnv, is_scorable
+from torl_env.sandbox import SubprocessSandbox
 from torl_env.sandbox.types import Sandbox
-from torl_env.testing import FaultySandbox, SubprocessSandbox, problem_list
+from torl_env.testing import FaultySandbox, problem_list
 
 PROBLEMS = problem_list([(f"What is {n}+{n}?", str(2 * n)) for n in range(50)])
 CALL = "```python\nprint(6*7)\n```"
@@ -210,7 +211,7 @@ def ran_at_once(observations: Iterable[str]) -> bool:
 
 
 def test_all_calls_of_a_step_run_at_once() -> None:
-    with SubprocessSandbox(workers=8) as sandbox:
+    with SubprocessSandbox(concurrency=8) as sandbox:
         envs = make(sandbox, 8)
         envs.reset(seed=0)
         assert ran_at_once(envs.step([STAMPED.format(2)] * 8)[0])

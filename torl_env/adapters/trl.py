@@ -17,13 +17,16 @@ look at what the model wrote. So the reward is a function, `answer_reward`, whic
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torl_env.config import EnvConfig, OverBudget
 from torl_env.env import ToRLMathEnv
 from torl_env.episode import NOTICE
 from torl_env.info import is_scorable
+from torl_env.problem_sampling import open_problems
 from torl_env.problems.types import Problem, ProblemSource
 
 Message = Mapping[str, Any]
@@ -137,24 +140,49 @@ def _mean(numbers: Sequence[float]) -> float:
     return sum(numbers) / len(numbers) if numbers else 0.0
 
 
+@dataclass(frozen=True)
+class EnvironmentFactory:
+    """Makes environments of one description, which share one sandbox and one set of problems.
+
+    It opens nothing before it is called, and can be sent to other processes where the description
+    can: with problems, sandbox and grader by name.
+    """
+
+    config: EnvConfig
+
+    def __call__(self) -> ToRLEnvironment:
+        """One environment."""
+        opened = EnvConfig.of(self.config, problems=self._problems, split=None)
+        return ToRLEnvironment(ToRLMathEnv(config=opened))
+
+    @cached_property
+    def _problems(self) -> ProblemSource:
+        return open_problems(self.config.problems, self.config.split)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Opened problems may be large and hold open files.
+        return {"config": self.config}
+
+
 def environment_factory(
-    problems: ProblemSource | str,
+    problems: ProblemSource | str | None = None,
+    *,
+    config: EnvConfig | None = None,
     **options: Any,
-) -> Callable[[], ToRLEnvironment]:
-    """What `GRPOTrainer(environment_factory=...)` takes; all its environments share one sandbox.
+) -> EnvironmentFactory:
+    """What `GRPOTrainer(environment_factory=...)` takes.
 
     Args:
         problems: As for `ToRLMath-v0`.
-        **options: Fields of `EnvConfig`; a call past the budget is refused in words unless you say
-            otherwise, and the parser is always `hermes`.
+        config: The description of the environments.
+        **options: Fields of `EnvConfig` in place of those of `config`. A call past the budget is
+            refused in words unless you say otherwise, and the parser is always `hermes`.
     """
-    chosen = {"over_budget": OverBudget.NOTICE, **options, "parser": "hermes"}
-    config = EnvConfig.of(None, problems=problems, **chosen)
-
-    def make() -> ToRLEnvironment:
-        return ToRLEnvironment(ToRLMathEnv(config=config))
-
-    return make
+    if problems is not None:
+        options["problems"] = problems
+    if config is None:
+        options = {"over_budget": OverBudget.NOTICE, **options}
+    return EnvironmentFactory(EnvConfig.of(config, **{**options, "parser": "hermes"}))
 
 
 def rows(problems: Iterable[Problem], system: str = "") -> list[dict[str, Any]]:

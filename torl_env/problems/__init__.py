@@ -2,9 +2,8 @@
 
 from torl_env.errors import ProblemError
 from torl_env.problems.limr import limr_scores, limr_select, read_solve_rates
-from torl_env.problems.mixing import mix
 from torl_env.problems.opening import load
-from torl_env.problems.source import Listed, Source
+from torl_env.problems.source import Listed, Source, mix
 from torl_env.problems.types import Problem, ProblemSource, content_id
 
 __all__ = [

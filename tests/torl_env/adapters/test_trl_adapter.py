@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rewards.types import Grade, Verdict
-from torl_env import ProblemError
+from torl_env import ConfigError, EnvConfig, ProblemError
 from torl_env.adapters.trl import (
     FAILED,
     ToRLEnvironment,
@@ -144,3 +145,23 @@ def test_trls_trainer_trains_with_it():
     steps = re.findall(r"^reward (\S+), calls (\S+), failed (\S+)$", run.stdout, re.MULTILINE)
     assert len(steps) == 2
     assert all(float(calls) > 0 and float(failed) == 0 for _, calls, failed in steps)
+
+
+def test_the_factory_travels_and_opens_nothing_before_it_is_called(tmp_path: Path) -> None:
+    later = tmp_path / "later.jsonl"
+    factory = environment_factory(str(later), tool_budget=2, split="train")
+    travelled = pickle.loads(pickle.dumps(factory))
+    assert travelled == factory
+    assert (travelled.config.parser, travelled.config.over_budget) == ("hermes", "notice")
+    later.write_text('{"id": "a", "question": "6*7?", "answer": "42", "split": "train"}')
+    environment = travelled()
+    assert environment.reset(problem_id="a") == "6*7?"
+    environment._env.close()
+
+
+def test_a_description_makes_the_environments() -> None:
+    config = EnvConfig(tool_budget=3, over_budget="end")
+    made = environment_factory(config=config, stateful=True).config
+    assert (made.tool_budget, made.over_budget, made.stateful) == (3, "end", True)
+    with pytest.raises(ConfigError, match="tool_budget must be an integer"):
+        environment_factory("procedural:easy", tool_budget=1.5)
