@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
+from importlib.util import find_spec
 
 import pytest
 
@@ -97,6 +98,20 @@ def plain() -> Sandbox:
     return SubprocessSandbox(LIMITS)
 
 
+def on_ray() -> Sandbox:
+    from torl_env.sandbox.backends.ray import RaySandbox
+
+    return RaySandbox(LIMITS)
+
+
+RAY = pytest.param(
+    "ray",
+    marks=[
+        pytest.mark.slow,
+        pytest.mark.skipif(find_spec("ray") is None, reason="the ray extra is not installed"),
+        pytest.mark.filterwarnings("ignore"),
+    ],
+)
 ISOLATED: dict[str, Callable[[], Sandbox]] = {
     "local": local,
     "fusion": Served,
@@ -118,7 +133,7 @@ def sandboxes() -> Iterator[Callable[[str], Sandbox]]:
             assert isinstance(shared, LocalSandbox)
             made[name] = Served(shared)
         if name not in made:
-            made[name] = BACKENDS[name]()
+            made[name] = on_ray() if name == "ray" else BACKENDS[name]()
         return made[name]
 
     yield get
@@ -126,17 +141,17 @@ def sandboxes() -> Iterator[Callable[[str], Sandbox]]:
         sandbox.close()
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=[*BACKENDS, RAY])
 def sandbox(request: pytest.FixtureRequest, sandboxes: Callable[[str], Sandbox]) -> Sandbox:
     return sandboxes(request.param)
 
 
-@pytest.fixture(params=ISOLATED)
+@pytest.fixture(params=[*ISOLATED, RAY])
 def isolated(request: pytest.FixtureRequest, sandboxes: Callable[[str], Sandbox]) -> Sandbox:
     return sandboxes(request.param)
 
 
-@pytest.fixture(params=WITH_SESSIONS)
+@pytest.fixture(params=[*WITH_SESSIONS, RAY])
 def stateful(request: pytest.FixtureRequest, sandboxes: Callable[[str], Sandbox]) -> Sandbox:
     return sandboxes(request.param)
 
@@ -326,7 +341,7 @@ def test_sessions_share_nothing(stateful: Sandbox) -> None:
     two.close()
 
 
-@pytest.mark.parametrize("name", LIVE)
+@pytest.mark.parametrize("name", [*LIVE, RAY])
 def test_a_session_lives_and_is_no_replay(sandboxes: Callable[[str], Sandbox], name: str) -> None:
     trunk = sandboxes(name).session()
     drawn = trunk.run("import os\nx = os.urandom(8).hex()\nprint(x)").stdout

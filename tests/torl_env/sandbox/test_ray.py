@@ -1,7 +1,7 @@
 """The Ray backend on a real local cluster of two nodes, one of which is killed."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 ray = pytest.importorskip("ray", reason="the ray extra is not installed")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
+from torl_env import ToRLMathEnv  # noqa: E402
 from torl_env.errors import SandboxError  # noqa: E402
 from torl_env.sandbox import Limits, Status  # noqa: E402
 from torl_env.sandbox.backends.ray import RaySandbox  # noqa: E402
@@ -41,8 +42,48 @@ def test_two_nodes_share_the_work_and_one_may_die(cluster: Any) -> None:
         assert [call.result(90).stdout for call in flying] == ["survived\n"] * 8
         assert sandbox.run("print(2)").stdout == "2\n"
 
-        session = sandbox.session()
-        session.run("x = 4")
-        assert session.run("print(x)").stdout == "4\n"
     with pytest.raises(SandboxError, match="closed"):
         sandbox.run("")
+
+
+def test_live_sessions_on_both_nodes_and_one_is_killed(
+    cluster: Any, wait_until: Callable[[Callable[[], bool]], None]
+) -> None:
+    with RaySandbox(Limits(cpu_seconds=20, wall_seconds=60)) as sandbox:
+        sessions = [sandbox.session() for _ in range(4)]
+        drawn = []
+        for session in sessions:
+            drawn.append(session.run("import os\nx = os.urandom(8).hex()\nprint(x)").stdout)
+        lived_on = [session._node.name for session in sessions]
+        assert sorted(map(lived_on.count, set(lived_on))) == [2, 2]
+        cluster.remove_node(cluster.second, allow_graceful=False)
+        # Its processes outlive it for a moment.
+        wait_until(lambda: sum(node["Alive"] for node in ray.nodes()) == 1)
+        time.sleep(1.0)
+        alive = []
+        for session, value in zip(sessions, drawn, strict=True):
+            try:
+                assert session.run("print(x)").stdout == value
+                alive.append(session)
+            except SandboxError:
+                with pytest.raises(SandboxError, match="the session is closed"):
+                    session.run("print(x)")
+        assert len(alive) == 2
+        twig = alive[0].branch()
+        assert twig.run("y = 1; print(x)").stdout == alive[0].run("print(x)").stdout
+        assert alive[0].run("y").error_type == "NameError"
+        again = sandbox.session()
+        assert again.run("print(2)").stdout == "2\n"
+
+
+def test_an_episode_goes_on_by_replay_when_its_node_is_killed(cluster: Any) -> None:
+    with RaySandbox() as sandbox:
+        env = ToRLMathEnv(sandbox=sandbox, stateful=True, tool_budget=4)
+        env.reset(seed=0)
+        for value in (1, 2):
+            env.step(f"```python\nx{value} = {value}\n```")
+        (home,) = [node for node in sandbox._nodes.values() if node.sessions]
+        ray.kill(home.actor)
+        observation, *_, info = env.step("```python\nprint(x1 + x2)\n```")
+        assert (observation, info["infra_error"]) == ("\n```output\n3\n```\n", "")
+        env.close()

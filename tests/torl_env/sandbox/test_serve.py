@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -107,7 +108,12 @@ def test_results(
             ["body", "run_timeout"],
         ),
         (
-            {"code": "1", "language": "python", "files": {"a": "eA=="}},
+            {"code": "1", "language": "python", "files": {"a": "no base64"}},
+            "value_error",
+            ["body", "files"],
+        ),
+        (
+            {"code": "1", "language": "python", "files": {"../../etc/a": "eA=="}},
             "value_error",
             ["body", "files"],
         ),
@@ -184,3 +190,149 @@ def test_the_rate_is_bounded(serve: Callable[..., str]) -> None:
     statuses = [ask(url, body)[0] for _ in range(6)]
     assert 429 in statuses
     assert statuses[0] == 200
+
+
+def cells(url: str, *texts: str, **more: Any) -> Any:
+    status, answer = ask(url, {"cells": list(texts), **more}, path="/run_jupyter")
+    assert status == 200
+    return answer
+
+
+def test_a_notebook(url: str) -> None:
+    answer = cells(
+        url,
+        "a = 123",
+        "a",
+        "print(a)",
+        "import sys; sys.stderr.write('said'); None",
+        "b = 5\nraise RuntimeError('no')",
+        "x = (",
+        "print(b); 'end'",
+    )
+    assert (answer["status"], answer["driver"]["status"]) == ("Success", "Finished")
+    shown = [
+        (cell["stdout"], [item["data"]["text/plain"] for item in cell["display"]])
+        for cell in answer["cells"]
+    ]
+    nothing: tuple[str, list[str]] = ("", [])
+    assert shown == [
+        nothing,
+        ("", ["123"]),
+        ("123\n", []),
+        nothing,
+        nothing,
+        nothing,
+        ("5\n", ["'end'"]),
+    ]
+    assert answer["cells"][3]["stderr"] == "said"
+    (error,) = answer["cells"][4]["error"]
+    assert (error["ename"], error["evalue"]) == ("RuntimeError", "no")
+    assert any("line 2" in line for line in error["traceback"])
+    assert answer["cells"][5]["error"][0]["ename"] == "SyntaxError"
+
+
+def test_a_notebook_out_of_time(url: str) -> None:
+    answer = cells(url, "x = 1", "while True: pass", total_timeout=1)
+    assert answer["status"] == "Failed"
+    assert (answer["driver"]["status"], answer["cells"]) == ("TimeLimitExceeded", [])
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"cells": "1"}, {"cells": [1]}, {"cells": [], "kernel": "R"}], ids=str
+)
+def test_notebooks_that_are_none(url: str, body: dict[str, Any]) -> None:
+    assert ask(url, body, path="/run_jupyter")[0] == 422
+
+
+FILES = {
+    "the recorded one": (
+        "print(open('a/b.txt').read()); open('o.txt','w').write('out')",
+        {"a/b.txt": b"data"},
+        ["o.txt", "missing.txt"],
+        "data\n",
+        {"o.txt": b"out"},
+    ),
+    "numpy": (
+        "import numpy as np\nx = np.loadtxt('m.csv', delimiter=',')\nnp.save('m.npy', x * 2)\n"
+        "print(np.load('m.npy').sum())",
+        {"m.csv": b"1,2\n3,4\n"},
+        [],
+        "20.0\n",
+        {},
+    ),
+    "os and pathlib": (
+        "import os\nfrom pathlib import Path\nPath('d').mkdir()\n"
+        "Path('d/x').write_bytes(b'\\0\\xff')\n"
+        "print(os.listdir('.'), os.path.getsize('d/x'), Path('d').is_dir(), os.path.exists('no'))\n"
+        "os.rename('d/x', 'y'); os.remove('in')\nprint(sorted(os.listdir()))",
+        {"in": b""},
+        ["y", "in"],
+        "['d', 'in'] 2 True False\n['d', 'y']\n",
+        {"y": b"\0\xff"},
+    ),
+    "append and update": (
+        "with open('a', 'a') as f: f.write('2')\nwith open('a', 'r+') as f: f.write('0')\n"
+        "print(open('a').read())",
+        {"a": b"11"},
+        ["a"],
+        "012\n",
+        {"a": b"012"},
+    ),
+    "fetched after an error": (
+        "open('o', 'w').write('x')\n1/0",
+        {},
+        ["o"],
+        "",
+        {"o": b"x"},
+    ),
+    "no room": (
+        "try: open('big', 'wb').write(b'x' * 5_000_000)\nexcept OSError as e: print(e.strerror)",
+        {},
+        ["big"],
+        "No space left on device\n",
+        {"big": b""},
+    ),
+    "nothing of the host": (
+        "try: print(open('/etc/hostname').read())\nexcept OSError: print('refused')",
+        {"a": b""},
+        ["/etc/hostname"],
+        "refused\n",
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files(url: str, name: str) -> None:
+    code, sent, fetch, stdout, fetched = FILES[name]
+    files = {path: b64encode(data).decode() for path, data in sent.items()}
+    _, answer = ask(url, {"code": code, "language": "python", "files": files, "fetch_files": fetch})
+    assert answer["run_result"]["stdout"] == stdout, answer
+    assert {path: b64decode(data) for path, data in answer["files"].items()} == fetched
+
+
+def test_a_traceback_among_files_is_the_programs_own(url: str) -> None:
+    body = {"code": "x = 1\n1/0", "language": "python", "files": {"a": "c2VjcmV0"}}
+    run = ask(url, body)[1]["run_result"]
+    assert run["stderr"].splitlines()[:3] == [
+        "Traceback (most recent call last):",
+        '  File "/sandbox/main.py", line 2, in <module>',
+        "    1/0",
+    ]
+    assert "c2VjcmV0" not in run["stderr"]
+
+
+def test_an_answer_does_not_wait_for_an_acknowledgement(url: str) -> None:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+
+    def seconds(method: str) -> float:
+        began = time.perf_counter()
+        for _ in range(30):
+            connection.request(method, "/v1/ping")
+            connection.getresponse().read()
+        return time.perf_counter() - began
+
+    # The one has a body, which goes out after the head, and the other has none.
+    assert min(seconds("GET") for _ in range(3)) < 8 * min(seconds("HEAD") for _ in range(3))
+    connection.close()

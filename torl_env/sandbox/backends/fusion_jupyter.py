@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from base64 import b64encode
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -91,7 +92,8 @@ def run_cells(sandbox: LocalSandbox, job: Cells) -> dict[str, Any]:
 
 def _cell(result: Execution, mark: str) -> dict[str, Any]:
     stdout, _, shown = result.stdout.partition(mark)
-    display = [{"data": {"text/plain": shown}, "metadata": {}}] if shown else []
+    data = [{"image/png": b64encode(image).decode()} for image in result.images]
+    data += [{"text/plain": shown}] if shown else []
     printed, trace, traceback = result.stderr.rpartition("Traceback (most recent call last):")
     if not trace:
         printed, traceback = ("", result.stderr) if not result.ok else (result.stderr, "")
@@ -100,7 +102,7 @@ def _cell(result: Execution, mark: str) -> dict[str, Any]:
     return {
         "stdout": stdout,
         "stderr": result.stderr if result.ok else printed,
-        "display": display,
+        "display": [{"data": item, "metadata": {}} for item in data],
         "error": [] if result.ok else [error],
     }
 

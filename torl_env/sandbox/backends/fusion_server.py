@@ -40,6 +40,7 @@ from torl_env.http_server import (
     result_or_hang_up,
 )
 from torl_env.sandbox.backends import fusion_wire as wire
+from torl_env.sandbox.backends.fusion_files import read_run
 from torl_env.sandbox.backends.fusion_jupyter import read_cells, run_cells
 from torl_env.sandbox.local.sandbox import LocalSandbox
 from torl_env.sandbox.types import Execution, Limits, Session, Status
@@ -131,16 +132,22 @@ class SandboxServer(HttpServer):
 
     async def _run(self, request: Request) -> Response:
         async with self._place(request) as body:
-            job = await self._valid(body, wire.read_request)
+            job, files = await self._valid(body, read_run)
             if job.expired:
-                result = Execution(Status.TIMEOUT, exit_code=-9)
-            else:
-                try:
-                    call = self._sandbox.submit(job.code, job.limits, stdin=job.stdin)
-                    result = await result_or_hang_up(request, call)
-                except SandboxError as error:
-                    return answer(wire.failure_body(str(error)))
-            return await _executed(result, job.limits, extended=job.extended)
+                return await _executed(
+                    Execution(Status.TIMEOUT, exit_code=-9), job.limits, extended=job.extended
+                )
+            code = job.code if files is None else files.program(job.code)
+            limits = job.limits if files is None else files.limits(job.limits)
+            try:
+                call = self._sandbox.submit(code, limits, stdin=job.stdin)
+                result = await result_or_hang_up(request, call)
+            except SandboxError as error:
+                return answer(wire.failure_body(str(error)))
+            found: dict[str, str] = {}
+            if files is not None:
+                result, found = files.split(result, job.limits)
+            return await _executed(result, job.limits, extended=job.extended, files=found)
 
     @asynccontextmanager
     async def _place(self, request: Request) -> AsyncIterator[bytes]:
@@ -290,12 +297,9 @@ def _refusal(error: wire.InvalidRequestError) -> HTTPException:
     return HTTPException(422, error.detail)  # type: ignore[arg-type]
 
 
-async def _executed(
-    result: Execution, limits: Limits, *, extended: bool, restarted: bool = False
-) -> Response:
+async def _executed(result: Execution, limits: Limits, **more: Any) -> Response:
     size = len(result.stdout) + len(result.stderr)
-    write = partial(wire.response_body, result, limits, extended=extended, restarted=restarted)
-    return answer(await aside(size, write))
+    return answer(await aside(size, partial(wire.response_body, result, limits, **more)))
 
 
 def _close_late(call: Future[Session]) -> None:

@@ -7,7 +7,10 @@ has no place for: CPU limits and exact statuses.
 import json
 import math
 import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from torl_env.errors import SandboxError
@@ -63,24 +66,22 @@ class InvalidRequestError(ValueError):
         self.detail = [{"type": kind, "loc": ["body", *place], "msg": message, "input": given}]
 
 
-def read_request(body: bytes, default: Limits, most: Limits) -> RunRequest:
+def read_request(data: dict[str, Any], default: Limits, most: Limits) -> RunRequest:
     """Check a request's body.
 
     Args:
-        body: JSON.
+        data: Of `read_object`.
         default: Where the request says nothing.
         most: No request gets more than this.
 
     Raises:
         InvalidRequestError: When something is missing, of a wrong type or not supported.
     """
-    data = read_object(body)
     language = _text(data, "language")
     if language != "python":
         raise InvalidRequestError(
             "literal_error", ["language"], "Input should be 'python'", language
         )
-    refuse_files(data)
     seconds = number(data, ("run_timeout",), default.wall_seconds)
     return RunRequest(
         _text(data, "code"),
@@ -92,14 +93,14 @@ def read_request(body: bytes, default: Limits, most: Limits) -> RunRequest:
 
 
 def refuse_files(data: dict[str, Any]) -> None:
-    """There is no file system to put them into.
+    """Cells have no files.
 
     Raises:
         InvalidRequestError: Files are sent or asked for.
     """
     for name in ("files", "fetch_files"):
         if data.get(name):
-            message = "not supported: programs have no file system here"
+            message = "not supported here: /run_code takes files"
             raise InvalidRequestError("value_error", [name], message, None)
 
 
@@ -195,7 +196,12 @@ def number(
 
 
 def response_body(
-    result: Execution, limits: Limits, *, extended: bool, restarted: bool = False
+    result: Execution,
+    limits: Limits,
+    *,
+    extended: bool,
+    restarted: bool = False,
+    files: Mapping[str, str] = MappingProxyType({}),
 ) -> bytes:
     """A result as the server sends it.
 
@@ -207,6 +213,7 @@ def response_body(
         limits: Of the program.
         extended: The client is ours.
         restarted: For a turn of a session: its variables were lost.
+        files: Fetched ones, in base64.
     """
     timed_out = result.status is Status.TIMEOUT
     code = _OWN_SIGNAL.get(result.status, result.exit_code)
@@ -223,8 +230,10 @@ def response_body(
         "stdout": stdout,
         "stderr": f"{result.stderr}\n{message}\n" if message else result.stderr,
     }
+    answer["files"] = dict(files)
     if extended:
         exact = {name: value for name, value in asdict(result).items() if name not in _STREAMS}
+        exact["images"] = [b64encode(image).decode() for image in result.images]
         answer[EXTENSION] = exact | {"restarted": restarted}
     return json.dumps(answer).encode("ascii")
 
@@ -273,8 +282,9 @@ def read_response(body: bytes, limits: Limits) -> tuple[Execution, bool]:
     try:
         if isinstance(extension, dict):
             restarted = bool(extension.pop("restarted"))
-            streams = {name: run[name] for name in _STREAMS}
-            exact = {**extension, **streams, "status": Status(extension["status"])}
+            exact = extension | {name: run[name] for name in _STREAMS}
+            exact["status"] = Status(extension["status"])
+            exact["images"] = tuple(map(b64decode, extension.get("images", ())))
             return Execution(**exact), restarted
         return _read_run(run, limits), False
     except (ValueError, KeyError, TypeError) as error:

@@ -1,15 +1,18 @@
 """Local sandboxes on every node of a Ray cluster behind one object."""
 
+import asyncio
+import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox.base import CallableSandbox, conclude
-from torl_env.sandbox.types import Execution, Limits
+from torl_env.sandbox.types import Execution, Limits, Session
 
+T = TypeVar("T")
 _REFRESH: Final = "no node of the Ray cluster is alive"
 
 
@@ -18,16 +21,50 @@ def _worker_class() -> Any:
     import ray
 
     class Worker:
-        """Owns one local sandbox."""
+        """Owns one local sandbox and the sessions in it; they end with the driver."""
 
         def __init__(self, options: dict[str, Any]) -> None:
+            from concurrent.futures import ThreadPoolExecutor
+
             from torl_env.sandbox.local.sandbox import LocalSandbox
 
             self._sandbox = LocalSandbox(**options)
+            self._sessions: dict[int, Session] = {}
+            self._numbers = itertools.count()
+            # A session waits for its turn on a thread.
+            self._threads = ThreadPoolExecutor(256)
 
         async def run(self, code: str, limits: Limits) -> Execution:
             """One program; cancelling the task kills it."""
             return await self._sandbox.arun(code, limits)
+
+        async def open_session(self, limits: Limits) -> int:
+            """Number of a new session."""
+            return self._keep(await self._aside(lambda: self._sandbox.session(limits)))
+
+        async def turn(self, number: int, code: str, limits: Limits) -> tuple[Execution, bool]:
+            """The execution, and whether variables were lost."""
+            session = self._sessions[number]
+            result = await self._aside(lambda: session.run(code, limits))
+            return result, session.restarted
+
+        async def branch(self, number: int) -> int:
+            """Number of the copy."""
+            return self._keep(await self._aside(self._sessions[number].branch))
+
+        async def close_session(self, number: int) -> None:
+            """End it, and the turn that runs in it."""
+            session = self._sessions.pop(number, None)
+            if session is not None:
+                await self._aside(session.close)
+
+        def _keep(self, session: Session) -> int:
+            number = next(self._numbers)
+            self._sessions[number] = session
+            return number
+
+        async def _aside(self, work: Callable[[], T]) -> T:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     return ray.remote(Worker)
 
@@ -39,6 +76,7 @@ class _Node:
     name: str
     actor: Any
     flying: int = 0
+    sessions: int = 0
 
 
 class _RayCall(Future[Execution]):
@@ -66,7 +104,8 @@ class RaySandbox(CallableSandbox):
     """Sends each program to the least loaded node; torl-gym must be installed on all of them.
 
     A node that dies costs its programs one more try elsewhere; when that fails too, they are
-    `SandboxError`. Nodes that join are used from the next death or `refresh` on.
+    `SandboxError`. A session stays on its node and dies with it. Nodes that join are used from the
+    next death or `refresh` on.
 
     Args:
         limits: For calls that give none.
@@ -99,6 +138,33 @@ class RaySandbox(CallableSandbox):
                 self.refresh()
         self._send(call)
         return call
+
+    def session(self, limits: Limits | None = None) -> "RaySession":
+        """Open a live interpreter on the node with the fewest; it stays there."""
+        with self._lock:
+            self.check_open()
+            if not self._nodes:
+                self.refresh()
+            nodes = sorted(self._nodes.values(), key=lambda item: item.sessions)
+            if not nodes:
+                raise SandboxError(_REFRESH)
+            nodes[0].sessions += 1
+        return RaySession(self, nodes[0], self.limits if limits is None else limits)
+
+    def ask(self, node: _Node, method: str, *arguments: Any) -> Any:
+        """Call a method of a node's actor and wait.
+
+        Raises:
+            SandboxError: The node is lost, or the machine failed there.
+        """
+        import ray
+        from ray.exceptions import RayError
+
+        try:
+            return ray.get(getattr(node.actor, method).remote(*arguments))
+        except RayError as error:
+            self._forget_if_dead(node, error)
+            raise _translated(error) from error
 
     def refresh(self) -> list[str]:
         """Look for nodes that have joined or gone; returns the names of those in use."""
@@ -149,24 +215,27 @@ class RaySandbox(CallableSandbox):
         call.reference.future().add_done_callback(lambda done: self._done(call, node, done))
 
     def _done(self, call: _RayCall, node: _Node, done: "Future[Execution]") -> None:
-        from ray.exceptions import RayActorError, RayError, RayTaskError
-
         with self._lock:
             node.flying -= 1
         error = done.exception()
         if error is None:
             conclude(call, done.result())
-        elif isinstance(error, RayTaskError) and isinstance(error.cause, SandboxError):
-            conclude(call, SandboxError(str(error.cause)))
-        elif isinstance(error, RayActorError) and call.attempts < 2 and not call.cancelled():
-            self._bury(node)
+            return
+        lost = self._forget_if_dead(node, error)
+        if lost and call.attempts < 2 and not call.cancelled():
             self._send(call)
-        elif isinstance(error, RayError):
-            conclude(call, SandboxError(f"a Ray node lost the program: {error}"))
         else:
-            conclude(call, SandboxError(f"a Ray worker failed: {error!r}"))
+            conclude(call, _translated(error))
 
-    def _bury(self, node: _Node) -> None:
+    def _forget_if_dead(self, node: _Node, error: BaseException) -> bool:
+        from ray.exceptions import RayActorError
+
+        lost = isinstance(error, RayActorError)
+        if lost:
+            self._forget(node)
+        return lost
+
+    def _forget(self, node: _Node) -> None:
         with self._lock:
             if self._nodes.get(node.name) is node:
                 del self._nodes[node.name]
@@ -178,3 +247,83 @@ class RaySandbox(CallableSandbox):
     def _refresh_quietly(self) -> None:
         if not self._closed:
             self.refresh()
+
+
+def _translated(error: BaseException) -> SandboxError:
+    from ray.exceptions import RayError, RayTaskError
+
+    if isinstance(error, RayTaskError) and isinstance(error.cause, SandboxError):
+        return SandboxError(str(error.cause))
+    if isinstance(error, RayError):
+        return SandboxError(f"a Ray node lost the program: {error}")
+    return SandboxError(f"a Ray worker failed: {error!r}")
+
+
+class RaySession:
+    """A session that lives on one node of the cluster.
+
+    Losing the node, or anything else of the machine, ends it with one `SandboxError`; whoever keeps
+    a log of its turns opens another one and runs them again.
+
+    Args:
+        sandbox: Whose node it is.
+        node: Where it lives.
+        limits: For turns that give none.
+        parent: Number of the session on the node to copy, instead of a fresh one.
+    """
+
+    def __init__(
+        self, sandbox: RaySandbox, node: _Node, limits: Limits, parent: int | None = None
+    ) -> None:
+        self._sandbox, self._node, self._limits = sandbox, node, limits
+        self._lock = threading.Lock()
+        self._restarted = False
+        self._closed = False
+        if parent is None:
+            self._number: int = sandbox.ask(node, "open_session", limits)
+        else:
+            self._number = sandbox.ask(node, "branch", parent)
+
+    @property
+    def restarted(self) -> bool:
+        """Whether variables were lost in the last `run`."""
+        return self._restarted
+
+    def run(self, code: str, limits: Limits | None = None) -> Execution:
+        """Run one turn and wait for it."""
+        with self._lock:
+            self._check_open()
+            chosen = limits or self._limits
+            result: Execution
+            try:
+                result, self._restarted = self._sandbox.ask(
+                    self._node, "turn", self._number, code, chosen
+                )
+            except SandboxError:
+                self.close()
+                raise
+            return result
+
+    def branch(self) -> "RaySession":
+        """Fork the live interpreter, on the same node."""
+        with self._lock:
+            self._check_open()
+            return RaySession(self._sandbox, self._node, self._limits, self._number)
+
+    def close(self) -> None:
+        """End the interpreter and kill the turn that runs in it, if any; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._node.sessions -= 1
+        if not self._sandbox.closed:
+            # Nobody waits: a node that is gone has ended it already.
+            self._node.actor.close_session.remote(self._number)
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self.close()
+
+    def _check_open(self) -> None:
+        if self._closed or self._sandbox.closed:
+            raise SandboxError("the session is closed")

@@ -241,6 +241,8 @@ def new_main() -> dict[str, object]:
     """An empty `__main__`."""
     module = types.ModuleType("__main__")
     module.__dict__["__builtins__"] = builtins
+    # Programs ask where they lie, although nothing lies there.
+    module.__dict__["__file__"] = "/sandbox/main.py"
     sys.modules["__main__"] = module
     return module.__dict__
 

@@ -1,0 +1,101 @@
+"""2,000 connections and 500 slow clients against a server process: the service is unharmed."""
+
+import asyncio
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from torl_env.sandbox.backends.fusion_client import FusionSandbox
+
+pytestmark = pytest.mark.slow
+
+CONNECTIONS, SLOW, ASKED = 2000, 500, 40
+PROGRAM = json.dumps({"code": "print(6 * 7)", "language": "python"}).encode()
+HEAD = b"POST /run_code HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+START = """
+import sys
+from torl.commands.sandbox import ServeCommand, serve_forever
+raise SystemExit(serve_forever(ServeCommand(port=0, queue=4096)))
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[subprocess.Popen[str], int]]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 8192:
+        pytest.skip("needs 8192 descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 8192), hard))
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", START], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process, int(process.stdout.readline().split()[2].rpartition(":")[2])
+        finally:
+            process.terminate()
+
+
+def resident_mb(process: "subprocess.Popen[str]") -> float:
+    with open(f"/proc/{process.pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * 4096 / 1e6
+
+
+async def asked(port: int, times: int) -> list[float]:
+    """Seconds of each program of a client that behaves well."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    seconds = []
+    for _ in range(times):
+        began = time.monotonic()
+        await _run_one(reader, writer)
+        seconds.append(time.monotonic() - began)
+    writer.close()
+    return sorted(seconds)
+
+
+async def _run_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(HEAD % len(PROGRAM) + PROGRAM)
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    assert head.startswith(b"http/1.1 200"), head
+    size = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
+    assert json.loads(await reader.readexactly(size))["run_result"]["stdout"] == "42\n"
+
+
+async def crowd(port: int) -> tuple[list[float], list[float]]:
+    """Latencies of the good client alone and among all the others."""
+    await asked(port, 10)
+    alone = await asked(port, ASKED)
+    slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(SLOW)]
+    for number, (_, writer) in enumerate(slow):
+        # A head, or a body, that does not end.
+        writer.write(b"POST /run" if number % 2 else HEAD % 1000 + b"{")
+    many = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
+    await asyncio.gather(*(_run_one(*pair) for pair in many))
+    among = await asked(port, ASKED)
+    await asyncio.gather(*(_run_one(*pair) for pair in many))
+    for _, writer in (*many, *slow):
+        writer.close()
+    return alone, among
+
+
+def test_the_service_is_unharmed(
+    server: tuple["subprocess.Popen[str]", int], record_property: Callable[[str, object], None]
+) -> None:
+    process, port = server
+    before = resident_mb(process)
+    alone, among = asyncio.run(crowd(port))
+    after = resident_mb(process)
+    middle = ASKED // 2
+    record_property("p50 alone, s", alone[middle])
+    record_property("p50 among all, s", among[middle])
+    record_property("server before and after, MB", (before, after))
+    assert among[middle] < 5 * alone[middle] + 0.05
+    assert after < before + 300
+    with FusionSandbox(f"http://127.0.0.1:{port}") as client:
+        session = client.session()
+        assert session.run("x = 1").ok
+        assert session.branch().run("print(x)").stdout == "1\n"
