@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from study_plan import Study
 from study_run import folder
 
-from agents.core.run.storage import replacing
-from benchmarks.report.plots import FAINT, INK
+from benchmarks.report import plots
+from benchmarks.report.plots import FAINT, INK, errors, percent, picture, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
+COLOURS = (*plots.COLOURS, INK)
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
 
 
@@ -28,24 +28,16 @@ def draw(study: Study, lines: Mapping[str, Any], out: Path, png: Path) -> None:
         out: Where the runs lie.
         png: The picture.
     """
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     looks = {
         row.label: (COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)])
         for i, row in enumerate(study.rows)
     }
-    with mpl.rc_context({"font.size": 9, "axes.titlesize": 10, "text.parse_math": False}):
-        figure = Figure(figsize=(11, 4.2), dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
+    with picture(png, 11, 4.2) as figure:
         left, right = figure.subplots(1, 2)
         _curves(left, study, lines, out, looks)
         _ends(right, study, lines, looks)
         seeds = max((len(line.seeds) for line in lines.values()), default=0)
         figure.suptitle(f"({study.letter}) {study.title}, {seeds} seeds", fontsize=11, color=INK)
-        with replacing(png) as temporary:
-            figure.savefig(temporary, format="png")
 
 
 def _curves(
@@ -68,14 +60,13 @@ def _curves(
         axes.plot(tokens, middle, color=colour, linestyle=dash, linewidth=1.8, label=row.label)
         low, high = [min(some) for some in values], [max(some) for some in values]
         axes.fill_between(tokens, low, high, color=colour, alpha=0.12, linewidth=0)
-    axes.set_title("In training: accuracy of the sampled batch", loc="left", color=INK)
+    plain(axes, "In training: accuracy of the sampled batch")
     axes.set_xlabel("tokens sampled so far, in thousands; bands: lowest to highest seed")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}")
-    _percent(axes.yaxis)
+    percent(axes.yaxis)
     axes.set_ylim(-0.03, 1.03)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8, handlelength=3)
-    _plain(axes)
 
 
 def _curve(run: Path) -> list[tuple[float, float]]:
@@ -102,23 +93,13 @@ def _ends(axes: "Axes", study: Study, lines: Mapping[str, Any], looks: Mapping[s
             continue
         colour, _ = looks[label]
         axes.errorbar(
-            [found.value], [place], xerr=[[found.value - found.low], [found.high - found.value]],
-            color=colour, marker="D", markersize=5, capsize=3, linewidth=1.4,
+            [found.value], [place], xerr=errors([found]), color=colour, marker="D", markersize=5,
+            capsize=3, linewidth=1.4,
         )  # fmt: skip
         above = [place + 0.22] * len(line.by_seed)
         axes.scatter(line.by_seed, above, s=12, color=FAINT, marker="|")
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(-0.6, len(labels) - 0.4)
     axes.set_xlim(-0.03, 1.03)
-    _percent(axes.xaxis)
-    axes.set_title("Held-out accuracy after it, 95 % interval; grey: seeds", loc="left", color=INK)
-    _plain(axes)
-
-
-def _percent(axis: Any) -> None:
-    axis.set_major_formatter(lambda value, _: f"{value:.0%}")
-
-
-def _plain(axes: "Axes") -> None:
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    percent(axes.xaxis)
+    plain(axes, "Held-out accuracy after it, 95 % interval; grey: seeds")

@@ -5,23 +5,19 @@ from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from itertools import groupby
-from math import nan
 from pathlib import Path
 
 from agents.core.run.storage import finite, write_text
 from benchmarks.heldout.cases import MEANING, count_cases
 from benchmarks.heldout.statistics import Estimate
 from benchmarks.heldout.summary import batch_estimates
-from benchmarks.report.charts import Curve, line_chart
-from benchmarks.report.plots import PANELS, Panel
-from benchmarks.report.runs import Run, series
+from benchmarks.report.plots import PANELS, curves_svg
+from benchmarks.report.runs import Run
 from benchmarks.report.tables import Table, details, percent, results
 from benchmarks.report.transcripts import Shown, collect
 
 LIMIT = 4000
 """Transcripts on one page; a browser stays quick with this many."""
-
-DASHES = ("", "6 4", "2 3")
 
 
 def write_page(runs: Sequence[Run], path: Path, limit: int = LIMIT) -> None:
@@ -80,7 +76,7 @@ def _curves(runs: Sequence[Run]) -> str:
     if not learning:
         return ""
     bands = {run.path: _bands(run) for run in learning}
-    charts = [_chart(panel, learning, bands) for panel in PANELS]
+    charts = [curves_svg(panel, learning, bands) for panel in PANELS]
     note = (
         "Bands are 95 % intervals over the problems of a step, drawn where its transcripts were "
         "kept. Point at a dot for its numbers."
@@ -89,31 +85,6 @@ def _curves(runs: Sequence[Run]) -> str:
         f'<section id="curves"><h2>Curves</h2><p class="note">{note}</p>'
         f'<div class="charts">{"".join(charts)}</div></section>'
     )
-
-
-def _chart(
-    panel: Panel, runs: Sequence[Run], bands: dict[Path, dict[str, dict[int, Estimate]]]
-) -> str:
-    """One colour a metric for a single run, one colour a run and one dash a metric for several."""
-    curves = []
-    for index, run in enumerate(runs):
-        x = series(run.learning, "step")
-        for place, line in enumerate(panel.lines):
-            known = bands[run.path].get(line.metric, {})
-            found = [known.get(int(step)) for step in x]
-            several = len(runs) > 1
-            curves.append(
-                Curve(
-                    label=f"{run.name}: {line.label}" if several else line.label,
-                    x=x,
-                    y=series(run.learning, line.metric),
-                    low=[estimate.low if estimate else nan for estimate in found],
-                    high=[estimate.high if estimate else nan for estimate in found],
-                    colour=(index if several else place) % 6,
-                    dash=DASHES[place % len(DASHES)],
-                )
-            )
-    return line_chart(panel.title, curves, panel.share)
 
 
 def _bands(run: Run) -> dict[str, dict[int, Estimate]]:

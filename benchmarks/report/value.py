@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING
 
 from agents.core.run.storage import RecordError, replacing
 from benchmarks.heldout.compare import Comparison, Line
-from benchmarks.heldout.statistics import Estimate
-from benchmarks.report.plots import BLUE, FAINT, GREEN, INK, ORANGE
+from benchmarks.report.plots import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    errors,
+    percent,
+    picture,
+    plain,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,18 +60,10 @@ def draw_value(found: Comparison, title: str, png: Path) -> None:
     kinds = [kind for kind in ("level", "subject") if parts(found, kind)]
     if not kinds:
         raise RecordError("no curve to draw: the problems have neither two levels nor two subjects")
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({"font.size": 9, "axes.titlesize": 10, "text.parse_math": False}):
-        figure = Figure(figsize=(5.4 * len(kinds), 4.2), dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
+    with picture(png, 5.4 * len(kinds), 4.2) as figure:
         for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
             _draw(axes, kind, parts(found, kind))
         figure.suptitle(title, fontsize=11, color=INK)
-        with replacing(png) as temporary:
-            figure.savefig(temporary, format="png")
 
 
 def _draw(axes: "Axes", kind: str, lines: Sequence[Line]) -> None:
@@ -76,25 +77,16 @@ def _draw(axes: "Axes", kind: str, lines: Sequence[Line]) -> None:
                   linewidth=1.4, label=label)  # fmt: skip
     gaps = [line.difference.difference for line in lines]
     axes.errorbar(
-        places, [gap.value for gap in gaps], yerr=_errors(gaps), color=GREEN, marker="D",
+        places, [gap.value for gap in gaps], yerr=errors(gaps), color=GREEN, marker="D",
         markersize=4.5, capsize=3, linewidth=1.8, label="value of the tool, 95 % interval",
     )  # fmt: skip
     axes.axhline(0, color=FAINT, linewidth=0.8)
     axes.set_xticks(places, names, rotation=0 if kind == "level" else 40,
                     ha="center" if kind == "level" else "right")  # fmt: skip
-    axes.set_title(f"by {kind}", loc="left", color=INK)
+    plain(axes, f"by {kind}")
     axes.set_ylim(min(-0.05, *(gap.low for gap in gaps if not isnan(gap.low)), 0) - 0.02, 1.05)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    percent(axes.yaxis)
     axes.legend(frameon=False, fontsize=8, loc="best", handlelength=2.6)
-
-
-def _errors(gaps: Sequence[Estimate]) -> list[list[float]]:
-    """Down and up; none where one problem alone has no interval."""
-    down = [0.0 if isnan(gap.low) else gap.value - gap.low for gap in gaps]
-    up = [0.0 if isnan(gap.high) else gap.high - gap.value for gap in gaps]
-    return [down, up]
 
 
 def write_value(found: Comparison, path: Path) -> None:

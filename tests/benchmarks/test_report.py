@@ -12,7 +12,6 @@ import pytest
 from agents.core.run.storage import RecordError
 from benchmarks.heldout.cases import Case
 from benchmarks.report import figure5, open_run, write_csv
-from benchmarks.report.charts import Curve, line_chart, ticks
 from benchmarks.report.page import write_page
 from benchmarks.report.plots import smooth
 from benchmarks.report.runs import series
@@ -219,18 +218,29 @@ def test_every_behaviour_has_a_row(run_dir):
         assert f"<td>{case.replace('_', ' ')}</td>" in text
 
 
-def test_charts_break_lines_at_gaps_and_say_when_nothing_was_measured():
-    curve = Curve("a", [0, 1, 2, 3, 4], [0.1, 0.2, nan, 0.3, 0.4])
-    assert line_chart("t", [curve], share=True).count("<polyline") == 2
-    assert "not measured" in line_chart("t", [Curve("a", [0], [nan])], share=True)
-    assert "<script>" not in line_chart("<script>", [curve], share=False)
+def test_charts_leave_gaps_and_say_when_nothing_was_measured(run_dir):
+    rewrite_metrics(
+        run_dir,
+        lambda lines: [
+            line | {"reward": None} | ({"accuracy": None} if line["step"] == 3 else {})
+            for line in lines
+        ],
+    )
+    write_page([open_run(run_dir)], run_dir / "report.html")
+    text = (run_dir / "report.html").read_text()
+    assert "in training, step 3:" not in text
+    assert "in training, step 4:" in text
+    assert text.count("not measured</p>") == 1
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 0), (-1, 1), (0, 1e-6), (0, 123456), (5, 5.2)])
-def test_ticks_are_few_and_inside(low, high):
-    found = ticks(low, high)
-    assert len(found) <= 7
-    assert all(low - 1e-9 <= value <= high + 1e-9 for value in found)
+def test_charts_take_the_colours_of_the_page(run_dir):
+    write_page([open_run(run_dir)], run_dir / "report.html")
+    text = (run_dir / "report.html").read_text()
+    drawings = "".join(re.findall("<svg.*?</svg>", text, re.DOTALL))
+    assert set(re.findall(r"#[0-9a-f]{6}", drawings)) <= {"#000000", "#ffffff"}
+    assert "var(--c2)" in drawings
+    # Inside HTML a reference with another prefix shows nothing.
+    assert set(re.findall(r"[\w:]*href", drawings)) == {"xlink:href"}
 
 
 def test_markdown_cells_cannot_break_the_table():
