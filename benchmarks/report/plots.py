@@ -263,7 +263,7 @@ def curves_svg(
                 points = zip(x, y, found, strict=True)
                 tips[name] = [_tip(label, *point) for point in points if isfinite(point[1])]
         _over_steps(axes, panel)
-        axes.set_title("")
+        axes.set_title("", loc="left")
         if len(tips) > 1:
             axes.legend(frameon=False, fontsize=8, handlelength=2.4)
         file = io.StringIO()
