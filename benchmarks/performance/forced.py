@@ -75,20 +75,10 @@ class ForcedPolicy(TransformersPolicy):
         self._scripts = scripts
         self._at: dict[int, int] = {}
 
-    def open(
-        self,
-        prompts: Sequence[Sequence[int]],
-        seeds: Sequence[int],
-        how: Sampling,
-        *,
-        prefix_lengths: Sequence[int] | None = None,
-        remaining_tokens: Sequence[int] | None = None,
-    ) -> None:
+    def open(self, prompts: Any, seeds: Any, how: Sampling, **limits: Any) -> None:
         """As the policy, from the beginning of the scripts."""
         self._at = dict.fromkeys(range(len(prompts)), 0)
-        super().open(
-            prompts, seeds, how, prefix_lengths=prefix_lengths, remaining_tokens=remaining_tokens
-        )
+        super().open(prompts, seeds, how, **limits)
 
     def _finish(self, row: Any, token: int) -> FinishReason | None:
         row.ids[-1] = self._scripts[row.index].ids[self._at[row.index]]

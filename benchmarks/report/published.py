@@ -117,87 +117,110 @@ class Excerpt:
     title: str
     protocol: str
     source: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    text: str
+    """A line of columns, then the rows, with bars between the cells."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The first line's cells."""
+        return self._cells()[0]
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The cells of the other lines."""
+        return self._cells()[1:]
+
+    def _cells(self) -> tuple[tuple[str, ...], ...]:
+        lines = self.text.strip("\n").splitlines()
+        return tuple(tuple(cell.strip() for cell in line.split("|")) for line in lines)
 
 
-_TWO_MODELS = ("", "THOR-7B", "THOR-Thinking-8B")
 _SIX = "avg@4 over six benchmarks, T = 0.6, judge model"
 EXCERPTS = (
     Excerpt(
         "ToRL, figure 4",
         "Qwen2.5-Math-7B, mean of five benchmarks, read off the curves at step 0 and 560",
         "arXiv 2503.23383, figure 4",
-        ("", "before", "after"),
-        (("ToRL", "42.8", "53.7"), ("RL without the tool", "35.8", "44.3")),
+        """
+ | before | after
+ToRL | 42.8 | 53.7
+RL without the tool | 35.8 | 44.3
+""",
     ),
     Excerpt(
         "ToRL, table 4 and figure 6",
         "Qwen2.5-Math-1.5B, greedy; accuracy read off the curve; 8 x A800",
         "arXiv 2503.23383, table 4 and figure 6a",
-        ("C", "seconds a step", "accuracy after about 215 steps"),
-        (("0", "118", "-"), ("1", "237", "40.9"), ("2", "288", "42.9")),
+        """
+C | seconds a step | accuracy after about 215 steps
+0 | 118 | -
+1 | 237 | 40.9
+2 | 288 | 42.9
+""",
     ),
     Excerpt(
         "ToRL, figure 6: penalty of -0.5 for code that fails",
         "Qwen2.5-Math-1.5B, greedy, read off the curve; the release averages penalised scores",
         "arXiv 2503.23383, figure 6c",
-        ("", "accuracy"),
-        (("without", "40.9"), ("with", "40.7")),
+        """
+ | accuracy
+without | 40.9
+with | 40.7
+""",
     ),
     Excerpt(
         "THOR, table 3: ablation",
         _SIX,
         "arXiv 2509.13761v3, table 3",
-        ("", "Qwen2.5-Math-7B", "Qwen3-8B"),
-        (
-            ("T1 base", "24.7", "74.5"),
-            ("T2 CoT-RL", "41.4", "74.9"),
-            ("T3 cold start", "35.7", "71.4"),
-            ("T4 + episode-level RL", "58.1", "77.7"),
-            ("T5 + step-level RL", "59.7", "78.5"),
-            ("T6 + self-correction", "61.2", "79.8"),
-        ),
+        """
+ | Qwen2.5-Math-7B | Qwen3-8B
+T1 base | 24.7 | 74.5
+T2 CoT-RL | 41.4 | 74.9
+T3 cold start | 35.7 | 71.4
+T4 + episode-level RL | 58.1 | 77.7
+T5 + step-level RL | 59.7 | 78.5
+T6 + self-correction | 61.2 | 79.8
+""",
     ),
     Excerpt(
         "THOR, table 2: best of 8",
         _SIX,
         "arXiv 2509.13761v3, table 2",
-        _TWO_MODELS,
-        (
-            ("one answer", "61.2", "79.8"),
-            ("self-consistency", "62.9", "82.4"),
-            ("InternLM2-RM", "63.0", "83.2"),
-            ("Qwen2.5-Math-PRM", "63.0", "79.0"),
-            ("self-rewarded (execution)", "63.3", "83.2"),
-            ("hybrid", "64.4", "84.3"),
-        ),
+        """
+ | THOR-7B | THOR-Thinking-8B
+one answer | 61.2 | 79.8
+self-consistency | 62.9 | 82.4
+InternLM2-RM | 63.0 | 83.2
+Qwen2.5-Math-PRM | 63.0 | 79.0
+self-rewarded (execution) | 63.3 | 83.2
+hybrid | 64.4 | 84.3
+""",
     ),
     Excerpt(
         "THOR, table 5: what is written again after a failure",
         _SIX,
         "arXiv 2509.13761v3, table 5",
-        _TWO_MODELS,
-        (
-            ("nothing", "59.7", "78.5"),
-            ("the action", "60.3", "78.5"),
-            ("a suffix of the step", "61.2", "79.8"),
-            ("the whole plan", "60.4", "79.2"),
-        ),
+        """
+ | THOR-7B | THOR-Thinking-8B
+nothing | 59.7 | 78.5
+the action | 60.3 | 78.5
+a suffix of the step | 61.2 | 79.8
+the whole plan | 60.4 | 79.2
+""",
     ),
     Excerpt(
         "THOR, table 6: calls",
         _SIX,
         "arXiv 2509.13761v3, table 6",
-        ("", "accuracy", "code ratio", "failed", "passed", "pass ratio"),
-        (
-            ("Qwen2.5-Math-7B", "35.7", "72.7", "858", "5806", "87.1"),
-            ("THOR-7B", "59.7", "96.6", "685", "5900", "89.6"),
-            ("THOR-7B + correction", "61.2", "96.2", "82", "6050", "98.7"),
-            ("Qwen3-8B", "74.5", "8.5", "260", "1071", "80.5"),
-            ("THOR-Thinking-8B", "78.5", "91.3", "2311", "10535", "82.0"),
-            ("THOR-Thinking-8B + correction", "79.8", "90.6", "155", "12532", "99.0"),
-        ),
+        """
+ | accuracy | code ratio | failed | passed | pass ratio
+Qwen2.5-Math-7B | 35.7 | 72.7 | 858 | 5806 | 87.1
+THOR-7B | 59.7 | 96.6 | 685 | 5900 | 89.6
+THOR-7B + correction | 61.2 | 96.2 | 82 | 6050 | 98.7
+Qwen3-8B | 74.5 | 8.5 | 260 | 1071 | 80.5
+THOR-Thinking-8B | 78.5 | 91.3 | 2311 | 10535 | 82.0
+THOR-Thinking-8B + correction | 79.8 | 90.6 | 155 | 12532 | 99.0
+""",
     ),
 )
 

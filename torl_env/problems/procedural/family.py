@@ -16,19 +16,18 @@ _CONTENT = re.compile(r"\d+|[A-Z]{2,}")
 class Split(StrEnum):
     """The two sides of a procedural source."""
 
-    TRAIN = "train"
-    HELDOUT = "heldout"
+    TRAIN, HELDOUT = "train", "heldout"
 
 
 class Group(StrEnum):
-    """What a family is meant for; each is a name that `load("procedural:...")` knows."""
+    """What a family is meant for; each is a name that `load("procedural:...")` knows.
 
-    EASY = "easy"
-    """One short program solves it: the warm start and training of small models."""
-    CONTEST = "contest"
-    """Five levels from by hand to an idea plus a program."""
-    TRANSFER = "transfer"
-    """As contest, but never trained on: the family split."""
+    One short program solves an easy problem: the warm start and training of small models. Contest
+    problems go from by hand to an idea plus a program. Transfer is as contest, but never trained
+    on: the family split.
+    """
+
+    EASY, CONTEST, TRANSFER = "easy", "contest", "transfer"
 
 
 @dataclass(frozen=True, slots=True)
