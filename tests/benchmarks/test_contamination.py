@@ -35,6 +35,10 @@ def test_a_reworded_copy_is_near_and_a_shared_sentence_is_some():
     assert only(" ".join([*WORDS[:12], *WORDS[60:90]])) is None
 
 
+def test_a_short_text_is_one_gram_from_eight_words_on():
+    assert [len(grams(" ".join(WORDS[:count]))) for count in (7, 8, 12, 13, 14)] == [0, 1, 1, 1, 2]
+
+
 def test_a_phrase_that_many_problems_share_is_no_overlap():
     phrase = " ".join(WORDS[:13])
     crowd = [Problem(f"r{i}", f"{phrase} {WORDS[50 + i]}", "1") for i in range(30)]

@@ -155,7 +155,8 @@ def test_paired_is_antisymmetric_and_equal_runs_do_not_differ():
 def test_holm_is_monotone_and_bounded():
     assert stats.holm([]) == ()
     assert stats.holm([0.04, 0.01]) == (0.04, 0.02)
-    assert max(stats.holm([0.9, 0.8, 0.7])) == 1.0
+    assert stats.holm([0.9, 0.8, 0.7]) == (1.0, 1.0, 1.0)
+    assert stats.holm([0.01, 0.02, 0.03]) == pytest.approx((0.03, 0.04, 0.04))
 
 
 def test_chi_square_refuses_other_shapes_and_empty_margins():

@@ -36,12 +36,25 @@ def test_it_can_be_allowed_by_name_only(options):
         gather(TrainOptions(**options, allow_overlap="another.jsonl"))
     found = gather(TrainOptions(**options, allow_overlap=options["heldout"]))
     assert len(found.schedule) == 24
+    assert len({problem.id for problem in found.schedule[:20]}) == 20
+    assert found.schedule[20:] == found.schedule[:4], "from the start again"
 
 
 def test_a_small_held_out_set_is_taken_once(options):
     found = gather(TrainOptions(**options, allow_overlap=options["heldout"]))
     ids = [problem.id for problem in found.heldout]
     assert len(ids) == len(set(ids)) == 25
+
+
+def test_a_part_of_a_held_out_set_is_the_same_random_part_for_every_seed(options):
+    parts = [
+        gather(
+            TrainOptions(**options, eval_problems=5, seed=seed, allow_overlap=options["heldout"])
+        ).heldout
+        for seed in (0, 1)
+    ]
+    assert parts[0] == parts[1]
+    assert [problem.answer for problem in parts[0]] != ["0", "1", "2", "3", "4"]
 
 
 def test_a_file_has_no_held_out_split(options):

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from benchmarks.heldout.cases import Case
+from benchmarks.heldout.compare import Comparison, Line
+from benchmarks.heldout.statistics import Difference, Estimate
 from torl.commands import analyse, compare, leaderboard, regrade
 from torl.commands import eval as evaluation
 from torl.console import guarded
@@ -85,6 +87,13 @@ def test_compare_two_evaluations(evaluate, capsys):
     code, captured = run(capsys, compare, missing)
     assert code == 1
     assert "found no such file" in captured.err
+
+
+def test_a_difference_of_one_problem_has_no_interval():
+    gaps = [Estimate(0.5, 0.25, 0.75, 9), Estimate(1.0, 1.0, 1.0, 1)]
+    lines = tuple(Line(f"{g.count}", Difference(0.0, g.value, g, 1.0, 1, 0), 1.0) for g in gaps)
+    table = compare.comparison_table(Comparison(lines, ()))
+    assert [row[4] for row in table.rows] == ["+50.0 [+25.0, +75.0]", "+100.0"]
 
 
 def test_regrade_says_what_changed_and_keeps_the_old_file(evaluate, capsys):
