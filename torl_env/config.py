@@ -41,7 +41,7 @@ class OverBudget(StrEnum):
     IGNORE = "ignore"
     """Nothing runs and the turn goes on as text (ToRL, section 3.2)."""
     NOTICE = "notice"
-    """Nothing runs and the model is told so."""
+    """Nothing runs, and a notice in place of the output says so."""
     END = "end"
     """The episode is truncated."""
 
@@ -58,7 +58,7 @@ class OnTimeout(StrEnum):
     """What a call does that ran into a time limit."""
 
     OBSERVE = "observe"
-    """The model is told and goes on."""
+    """The model reads it and goes on."""
     END = "end"
     """The episode is truncated."""
 
@@ -119,7 +119,7 @@ after its last call: got max_turns=4, tool_budget=4
     error_format: ErrorFormat = ErrorFormat.LAST_LINE
     """How much of a traceback the model sees."""
     on_timeout: OnTimeout = OnTimeout.OBSERVE
-    """Whether the model is told of a call that ran out of time, or the episode ends."""
+    """Whether the model goes on after a call that ran out of time, or the episode ends."""
     output_limit: int = 256
     """Longest output shown, in units of `length`; head and tail are kept. ToRL, THOR: 256."""
     max_response: int = 262_144

@@ -175,6 +175,7 @@ class ToRLMathEnv(gym.Env[str, str]):
         return branches
 
     def _sibling(self) -> "ToRLMathEnv":
+        # Not through `__init__`: problems are shared as they are, and a subclass may take others.
         sibling = type(self).__new__(type(self))
         sibling.__dict__.update(self.__dict__)
         sibling._sandbox = self._sandbox.another()
@@ -183,6 +184,7 @@ class ToRLMathEnv(gym.Env[str, str]):
 
     def close(self) -> None:
         """End the interpreter and let the sandbox go; idempotent."""
+        # Gymnasium closes envs in `__del__` too, of which the constructor may have failed.
         if hasattr(self, "_runner"):
             self._runner.close()
             self._sandbox.close()

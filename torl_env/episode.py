@@ -197,9 +197,11 @@ class Episode:
             RuntimeError: The episode is over, or a call waits for its outcome.
         """
         state = self.state
+        # A programming error of the caller and not of the model, hence no value but an exception.
         if state.ending or state.waiting:
             what = f"it ended ({state.ending})" if state.ending else "a call waits for its outcome"
             raise RuntimeError(f"an episode acts only while it runs and nothing is pending: {what}")
+        # The grammar reads whole turns: a fence may be opened in one piece and closed in the next.
         turn = (state.open_turn or "") + text
         # After a `Continue` a blank piece says that the model has nothing to add.
         done = state.open_turn is not None and not text.strip()
@@ -211,6 +213,7 @@ class Episode:
             open_turn=None,
             last=None,
         )
+        # First of all: a call in a cut turn does not run, for there is no room for its output.
         if cut or self._too_long():
             return self._finish(ActionKind.CUT, StopReason.LENGTH)
         if reading is None:
@@ -222,6 +225,7 @@ class Episode:
     def _call(self, reading: ToolCall | Malformed, turn: str) -> Move:
         over = self.config.over_budget
         if self.state.tool_calls >= self.config.tool_budget:
+            # ToRL's engine never looks at code again once the budget is spent: it is mere text.
             if over is OverBudget.IGNORE:
                 return self._stay(ActionKind.OVER_BUDGET, turn)
             if over is OverBudget.END or self._last_turn():
@@ -230,6 +234,7 @@ class Episode:
             self.state = replace(self.state, action_kind=ActionKind.OVER_BUDGET)
             return Continue(self._show(NOTICE), same_turn=False)
         kind = ActionKind.TOOL if isinstance(reading, ToolCall) else ActionKind.MALFORMED
+        # The model could not read the output of a call in its last turn, so it does not run.
         if self._last_turn():
             return self._finish(kind, StopReason.MAX_TURNS)
         self.state = replace(
@@ -263,6 +268,7 @@ class Episode:
 
     def fail(self) -> Finish:
         """The machine could not run the pending call or grade the response: give up."""
+        # A call that never ran is none of the model's calls.
         if self.state.waiting:
             self.state = replace(self.state, tool_calls=self.state.tool_calls - 1)
         return self._end(StopReason.INFRA_ERROR)
@@ -338,6 +344,7 @@ def shorten(text: str, limit: int, length: Callable[[str], int] = len) -> str:
     """
     if length(text) <= limit:
         return text
+    # Errors stand at the end of an output and headings at its start: both halves are worth it.
     half = limit // 2
     head = _longest(text, lambda size: length(text[:size]) <= half)
     tail = _longest(text[head:], lambda size: length(text[len(text) - size :]) <= limit - half)

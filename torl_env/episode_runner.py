@@ -133,10 +133,12 @@ class EpisodeRunner:
         """
         self.check_action(action)
         episode, _ = self._current()
+        # States are immutable, so that keeping the old one is all that undoing a step takes.
         before = episode.state
         try:
             return (yield from self._step(episode, action, cut))
         except BaseException as error:
+            # Also GeneratorExit (a pending step is discarded) and asyncio's CancelledError.
             episode.state = before
             self._cancel()
             if self.session is not None:
@@ -168,6 +170,7 @@ class EpisodeRunner:
         try:
             return (yield from self._once(start))
         except SandboxError:
+            # What the interpreter did of the failed turn is unknown: replay the log into a new one.
             if self.session is not None:
                 self.session = self.session.renewed()
         return (yield from self._once(start))
@@ -175,6 +178,7 @@ class EpisodeRunner:
     def _once(self, start: Callable[[], WorkItem]) -> Generator[WorkItem, Any, Any]:
         try:
             work = start()
+            # `close` cancels it from any thread, which kills the program.
             self._pending = work if isinstance(work, Future) else None
             return (yield work)
         finally:
@@ -188,7 +192,13 @@ class EpisodeRunner:
 
     def _grade(self, episode: Episode) -> StepGenerator:
         problem, prose = self._current()[1], episode.prose
-        grade: Grade = yield partial(self._grader, prose, problem.answer)
+        grading = partial(self._grader, prose, problem.answer)
+        try:
+            # A grader of one's own may ask a server, which can fail as a sandbox can.
+            grade: Grade = yield from self._with_retry(lambda: grading)
+        except SandboxError as error:
+            return self._infrastructure_error(episode, error)
+        # An answer that could not be judged is neither right nor wrong: no term may see it.
         scored = Scored(0.0)
         if grade.verdict is not Verdict.UNGRADABLE:
             scored = self._reward.score(_attempt(episode, grade, prose))
@@ -197,17 +207,14 @@ class EpisodeRunner:
 
     def _infrastructure_error(self, episode: Episode, error: SandboxError) -> StepResult:
         episode.fail()
-        return self._result(
-            "",
-            _build_info(
-                self._current()[1], episode, infra_error=f"{type(error).__name__}: {error}"
-            ),
-        )
+        what = f"{type(error).__name__}: {error}"
+        return self._result("", _build_info(self._current()[1], episode, infra_error=what))
 
     def _result(self, observation: str, info: dict[str, Any], reward: float = 0.0) -> StepResult:
         ending = self._current()[0].ending
         terminated = ending is not None and ending.terminates
         truncated = ending is not None and not terminated
+        # The processes of an ended episode would wait for the reset, hundreds of them in a batch.
         if ending is not None and self.session is not None:
             self.session.close()
         return StepResult(self.env_id, observation, reward, terminated, truncated, info)

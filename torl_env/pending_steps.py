@@ -126,6 +126,7 @@ class PendingSteps:
         self._closed = True
         for i in list(self._steps):
             self.discard(i)
+        # A `collect_ready` in another thread waits for the queue and would wait for ever.
         self._ended(-1, None)
 
     def _advance(self, i: int, resume: Callable[[], Any]) -> None:
@@ -140,6 +141,7 @@ class PendingSteps:
             del self._steps[i]
             raise
         self._work[i] = future
+        # Called in the thread that ends the work: it may only queue, steps resume in ours.
         future.add_done_callback(lambda ended: self._ended(i, ended))
 
     def _ended(self, i: int, work: Future[Any] | None) -> None:
@@ -152,6 +154,7 @@ class PendingSteps:
 
     def _resume(self, i: int, work: Future[Any] | None) -> None:
         self._check()
+        # The work of a discarded step, or None, which only wakes up who waits.
         if work is None or self._work.get(i) is not work:
             return
         steps = self._steps[i]

@@ -29,6 +29,7 @@ def open_problems(problems: ProblemSource | str, split: str | None) -> ProblemSo
             f"split={split!r} selects from a source opened by name; for an object, take the split "
             "when you make it"
         )
+    # Not `len`: the length of a filtered view would read all of it.
     try:
         problems[0]
     except IndexError:
@@ -108,6 +109,7 @@ class ResetOptions:
             for rank, place in enumerate(places[: len(found) * self.group_size]):
                 chosen[place] = found[rank // self.group_size]
             return chosen
+        # Each env draws by its own generator, so that env `i` does as a scalar env of its seed.
         for rank, place in enumerate(places):
             if rank % self.group_size == 0:
                 problem = sample_problem(problems, randoms[place])

@@ -55,6 +55,7 @@ class EnvState:
     def restore(self, runner: EpisodeRunner, problems: ProblemSource) -> None:
         """Put a runner where this state was taken."""
         problem = self.problem or problems.find(self.problem_id)
+        # Ends what runs and opens a fresh interpreter; the episode and its session come next.
         runner.reset(problem)
         episode = Episode(runner.config)
         episode.state = self.episode

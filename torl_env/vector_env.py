@@ -107,6 +107,7 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
             self._pending.discard(i)
             self._runners[i].clear()
             self._observations[i] = ""
+        # Only now, when every problem is found: a wrong id has ended no episode.
         for i, problem in chosen.items():
             infos = self._add_info(infos, self._begin(i, problem).info, i)
         return tuple(self._observations), infos
@@ -160,6 +161,7 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
                 f"ids must be distinct, from 0 to {self.num_envs - 1} and not in flight, "
                 f"got {list(ids)}" + (f"; wrong: {wrong}" if wrong else "")
             )
+        # All checks come before the first start, so that an error leaves nothing half sent.
         due = [self._spends_action_on_reset(i) for i in ids]
         for i, action, reset in zip(ids, actions, due, strict=True):
             if not reset:
@@ -204,6 +206,7 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         """Results as the arrays of Gymnasium; envs without one have reward 0 and no info."""
         rewards, flags = np.zeros(self.num_envs), np.zeros((2, self.num_envs), np.bool_)
         infos: dict[str, Any] = {}
+        # In the order of the envs, so that `_add_info` builds the same arrays whoever ended first.
         for result in sorted(results, key=lambda result: result.env_id):
             i = result.env_id
             rewards[i] = result.reward

@@ -17,7 +17,16 @@ import tyro
 
 import rewards
 from rewards import Attempt, Grade, Reward, Verdict
-from torl_env import ConfigError, EnvConfig, OverBudget, ProblemError, TorlError, ToRLMathEnv
+from torl_env import (
+    ConfigError,
+    EnvConfig,
+    OverBudget,
+    ProblemError,
+    SandboxError,
+    TorlError,
+    ToRLMathEnv,
+    is_scorable,
+)
 from torl_env.loading import load_object, reference_of
 from torl_env.problems import Problem
 from torl_env.sandbox import Limits, Sandbox
@@ -243,8 +252,22 @@ def test_a_reward_may_be_a_function() -> None:
 
 def test_names_survive_storing(mine: Path) -> None:
     config = EnvConfig(
-        **every_name(), over_budget="notice", limits={"memory_mb": 512}, system="Answer.\n{tools}"
+        **every_name(),
+        split="train",
+        system="Answer.\n{tools}",
+        tool_budget=3,
+        max_turns=20,
+        over_budget="notice",
+        stateful=True,
+        limits={"memory_mb": 512},
+        error_format="traceback",
+        on_timeout="end",
+        output_limit=99,
+        max_response=999,
+        sandbox="ray:auto",
     )
+    for field in dataclasses.fields(EnvConfig):
+        assert getattr(config, field.name) != getattr(EnvConfig(), field.name), field.name
     assert EnvConfig.from_json(config.to_json()) == config
     assert json.loads(config.to_json())["tools"] == ["python", "mine_env:both"]
     assert pickle.loads(pickle.dumps(config)) == config
@@ -348,3 +371,25 @@ def test_a_grade_may_be_optional_only_in_part() -> None:
     # `-> Grade | None` may return a grade; that this one never does is seen in its text.
     with pytest.raises(ConfigError, match="returns nothing"):
         EnvConfig(grader=maybe)
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_grader_that_cannot_ask_its_server_is_no_wrong_answer(
+    box: Sandbox, failures: int
+) -> None:
+    """Tried twice, as a call is; then nothing is learned from the episode."""
+    asked = []
+
+    def judge(response: str, reference: str) -> bool:
+        asked.append(response)
+        if len(asked) <= failures:
+            raise SandboxError("the judge cannot be reached")
+        return True
+
+    env = ToRLMathEnv("procedural:easy", grader=judge, sandbox=box)
+    env.reset(seed=0)
+    _, reward, _, _, info = env.step("anything")
+    assert is_scorable(info) is (failures == 1)
+    assert (reward, info["stop_reason"]) == (
+        (1.0, "final") if failures == 1 else (0.0, "infra_error")
+    )

@@ -22,6 +22,7 @@ from typing import Any
 import rewards
 from rewards.types import Attempt, Grade, Verdict
 from torl_env.adapters.trl import FAILED
+from torl_env.components import read_reward
 from torl_env.config import EnvConfig
 from torl_env.episode import NOTICE, report
 from torl_env.errors import SandboxError
@@ -45,10 +46,10 @@ def shown(execution: Execution) -> str:
 
 
 def total(grade: Grade, reward: str, calls: int, errors: int, words: str) -> float:
-    """The reward of a finished conversation, by a preset of `rewards`."""
+    """The reward of a finished conversation, by a preset of `rewards` or `module:object`."""
     boxed = rewards.extract(words).boxed if grade.boxed is None else grade.boxed
     attempt = Attempt(grade.verdict, tool_calls=calls, tool_errors=errors, boxed=boxed)
-    return float(rewards.reward(reward).score(attempt).total)
+    return float(read_reward(reward).score(attempt).total)
 
 
 def __getattr__(name: str) -> Any:

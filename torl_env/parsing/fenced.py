@@ -123,11 +123,13 @@ class FencedParser:
         """Read one whole turn; time is linear in its length."""
         before: _Block | None = None
         last: _Block | None = None
+        # Only the last two blocks matter: the call, and an `output` that the model has opened.
         for block in _blocks(turn, self._loose):
             before, last = last, block
         if last is None:
             return None
         if not last.closed and not turn[last.inside :].strip():
+            # The stop string "\n```\n" also ends the opening of a block without a language.
             if last.language == "" and turn.endswith("\n"):
                 return Unfinished()
             if last.language != "output" or before is None:
@@ -164,6 +166,7 @@ class FencedParser:
 
     def frame(self, turn: str, body: str) -> str:
         """An ```` ```output ```` block, without its opening line where the turn has written it."""
+        # The sampler may have stopped before or behind "```output": the transcript has it once.
         newline = "" if turn.endswith("\n") else "\n"
         opening = "" if turn.rstrip().endswith("```output") else "```output\n"
         return f"{newline}{opening}{body}\n```\n"

@@ -67,6 +67,7 @@ class XmlParser:
         found: list[tuple[str, int, int, int, int]] = []
         opening: re.Match[str] | None = None
         for tag in self._tag.finditer(turn):
+            # Inside an element other tags are text: a "</search>" in <python> closes nothing.
             if opening is None:
                 opening = None if tag[1] else tag
             elif tag[1] and tag[2] == opening[2]:
@@ -98,6 +99,7 @@ class HermesParser:
     def parse(self, turn: str) -> Reading:
         """A turn that ends with a closed element is a call of the last one."""
         text = turn.rstrip()
+        # Text behind the element makes the turn final, as in the other styles.
         if not text.endswith("</tool_call>"):
             return None
         calls = self._CALL.findall(text)
@@ -105,7 +107,7 @@ class HermesParser:
             return None
         try:
             call = json.loads(calls[-1])
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # [[[[... nests too deep for the reader
             return Malformed(f"[the tool call is not valid JSON: {error}]")
         return _call_of(call)
 

@@ -48,6 +48,7 @@ class Source(ABC):
 
     def __getitem__(self, index: int) -> Problem:
         """The problem at `index`; negative indices count from the end."""
+        # A negative index needs the length, which a filtered view pays for; others do not.
         place = index if index >= 0 else len(self) + index
         if place < 0 or not self.reaches(place + 1):
             raise IndexError(f"{self.name} has {len(self)} problems, no index {index}")
@@ -297,6 +298,7 @@ class Mixed(Source):
         self._first, self._second = first, second
         self._share, self._whole = weights[1], sum(weights)
         self.name = f"{first.name} + {second.name}"
+        # The longest prefix that both sources can fill: sizes grow with it, so bisection finds it.
         low, high = 0, len(first) + len(second)
         while low < high:
             middle = (low + high + 1) // 2
@@ -314,6 +316,7 @@ class Mixed(Source):
 
     def at(self, index: int) -> Problem:
         """The problem at a valid index."""
+        # Bresenham's line: a place is the second's where its count steps up.
         seconds = self._seconds(index)
         if self._seconds(index + 1) > seconds:
             return self._second[seconds]

@@ -45,6 +45,7 @@ class CodeSession:
             lost = live.restarted and bool(self._log)
             if live.restarted:
                 self._log = ()
+            # A failed turn is rolled back by the session, so that a replay leaves it out.
             if execution.ok:
                 self._log = (*self._log, code)
             return execution, lost
@@ -58,6 +59,7 @@ class CodeSession:
     def _interpreter(self, limits: Limits) -> Session:
         if self._live is None:
             self._live = self._open_session()
+            # Results are dropped: they are in the transcript already.
             for code in self._log:
                 self._live.run(code, limits)
         return self._live

@@ -131,11 +131,11 @@ def _template_tells_of_tools(tokenizer: Any, config: EnvConfig) -> bool:
 
 
 def _plain(tokenizer: Any, config: EnvConfig) -> Prompt:
-    told = system_text(config)
+    system = system_text(config)
     # ToRL's own words where they are true, which is the task and the tool of its paper.
-    if told == TOOL_SYSTEM:
+    if system == TOOL_SYSTEM:
         return PlainPrompt(tokenizer)
-    return PlainPrompt(tokenizer, _PLAIN.replace("{system}", told))
+    return PlainPrompt(tokenizer, _PLAIN.replace("{system}", system))
 
 
 PROMPTS: dict[str, Callable[[Any, EnvConfig], Prompt]] = {
@@ -167,8 +167,8 @@ def make_prompt(name: str, tokenizer: Any, config: EnvConfig | None = None) -> P
         )
     found = load_object(name, "prompt")
     if isinstance(found, str):
-        told = {"{system}": system_text(config), "{tools}": tools_text(config)}
-        for key, text in told.items():
+        parts = {"{system}": system_text(config), "{tools}": tools_text(config)}
+        for key, text in parts.items():
             found = found.replace(key, text)
         return PlainPrompt(tokenizer, found)
     made = found(tokenizer) if callable(found) else found
