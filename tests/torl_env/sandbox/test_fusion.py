@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from torl_env import ToRLMathEnv
 from torl_env.errors import SandboxError
-from torl_env.sandbox import Limits, Status, open_sandbox
+from torl_env.sandbox import Limits, LocalSandbox, Status, open_sandbox
 from torl_env.sandbox.backends.fusion_client import FusionSandbox
+from torl_env.sandbox.backends.fusion_server import SandboxServer, ServeOptions
 
 
 def run(status: str, code: int | None, stdout: str = "", stderr: str = "") -> dict[str, Any]:
@@ -254,3 +256,27 @@ def test_against_our_own_server(serve: Callable[..., str]) -> None:
     assert result.status is Status.TIMEOUT
     assert result.stdout == "a"
     assert result.error == "CPU time limit of 0.2 s exceeded"
+
+
+def test_an_episode_goes_on_by_replay_when_its_server_is_replaced(local: LocalSandbox) -> None:
+    with SandboxServer(local, ServeOptions(port=0)) as first:
+        client = FusionSandbox(first.url, backoff=0.01)
+        env = ToRLMathEnv(sandbox=client, stateful=True, tool_budget=3)
+        env.reset(seed=0)
+        env.step("```python\nx = 41\n```")
+    with SandboxServer(local, ServeOptions(port=first.port)) as second:
+        observation, *_, info = env.step("```python\nprint(x + 1)\n```")
+        assert (observation, info["infra_error"]) == ("\n```output\n42\n```\n", "")
+        env.close()
+        client.close()
+        assert second.open_sessions == 0
+
+
+def test_a_foreign_server_has_sessions_by_replay(server: Recorded, client: FusionSandbox) -> None:
+    server.script = [(404, b'{"detail": "Not Found"}', {})]
+    session = client.session()
+    assert session.run("x = 1").ok
+    session.run("print(x)")
+    assert set(server.requests[0]) == {"torl"}
+    assert "x = 1" in server.requests[-1]["code"]
+    session.close()

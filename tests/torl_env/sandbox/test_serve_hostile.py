@@ -205,6 +205,7 @@ def test_who_sends_slowly_is_hung_up_on(serve: Serve) -> None:
         assert status(kept) == 200, "the time of a request does not run between two of them"
 
 
+@pytest.mark.slow
 def test_who_does_not_read_is_hung_up_on_and_stalls_nobody(serve: Serve) -> None:
     url = serve(write_seconds=0.5)
     with ExitStack() as stack, connected(url) as other:
@@ -223,6 +224,7 @@ def test_who_does_not_read_is_hung_up_on_and_stalls_nobody(serve: Serve) -> None
         assert max(map(received, deaf)) < 24_000_000
 
 
+@pytest.mark.slow
 def test_unread_answers_are_bounded_together(serve: Serve) -> None:
     url = serve(unread_bytes=50_000_000)
     with ExitStack() as stack:

@@ -120,6 +120,11 @@ class SandboxServer(HttpServer):
         ]
         super().__init__(routes, options, self._expire)
 
+    @property
+    def open_sessions(self) -> int:
+        """How many clients hold."""
+        return len(self._sessions)
+
     def stop(self) -> None:
         """Answer what waits with 503, end the sessions and free the port; idempotent."""
         super().stop()
