@@ -9,12 +9,16 @@ cores.
 """
 
 import argparse
-import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+from agents.core.run.storage import read_json, write_json, write_text
+from benchmarks.heldout.summary import Summary
+from benchmarks.report.tables import Table, percent
 
 MEASURES = ("accuracy", "code_ratio", "pass_ratio")
 
@@ -49,45 +53,36 @@ def _train(run: Path, *options: str) -> None:
 def _read(run: Path, seed: int, tool_budget: int) -> dict[str, Any]:
     row: dict[str, Any] = {"seed": seed, "tool_budget": tool_budget}
     for name in ("before", "after"):
-        summary = json.loads((run / "eval" / f"{name}.summary.json").read_text())
-        row[name] = {measure: summary[measure] for measure in MEASURES}
-        row["commit"], row["versions"] = summary["header"]["commit"], summary["header"]["versions"]
+        summary = Summary.from_json(read_json(run / "eval" / f"{name}.summary.json"))
+        row[name] = {measure: getattr(summary, measure) for measure in MEASURES}
+        row |= {"commit": summary.header.commit, "versions": dict(summary.header.versions)}
     return row
 
 
 def _write(out: Path, rows: list[dict[str, Any]]) -> None:
-    (out / "study.json").write_text(json.dumps(rows, indent=2))
-    lines = [
-        "| C | seed | accuracy before | after | code ratio before | after | pass ratio |",
-        "|---|---|---|---|---|---|---|",
+    stored = [
+        row | {t: {name: asdict(e) for name, e in row[t].items()} for t in ("before", "after")}
+        for row in rows
     ]
-    for row in sorted(rows, key=lambda row: (-row["tool_budget"], row["seed"])):
-        before, after = row["before"], row["after"]
-        cells = (
-            str(row["tool_budget"]),
-            str(row["seed"]),
-            _percent(before["accuracy"]),
-            _percent(after["accuracy"]),
-            _percent(before["code_ratio"]),
-            _percent(after["code_ratio"]),
-            _percent(after["pass_ratio"]),
-        )
-        lines.append(f"| {' | '.join(cells)} |")
+    write_json(out / "study.json", stored)
+    columns = ("C", "seed", "accuracy before", "after", "code ratio before", "after", "pass ratio")
+    shown = (
+        ("before", "accuracy"), ("after", "accuracy"), ("before", "code_ratio"),
+        ("after", "code_ratio"), ("after", "pass_ratio"),
+    )  # fmt: skip
+    cells = tuple(
+        (str(row["tool_budget"]), str(row["seed"]), *(percent(row[t][name]) for t, name in shown))
+        for row in sorted(rows, key=lambda row: (-row["tool_budget"], row["seed"]))
+    )
+    text = [Table("", columns, cells).markdown()]
     for budget in (1, 0):
         some = [row for row in rows if row["tool_budget"] == budget]
-        values = [mean(r[t]["accuracy"]["value"] for r in some) for t in ("before", "after")]
-        lines.append(
-            f"\nC = {budget}: mean accuracy over {len(some)} seeds "
-            f"{100 * values[0]:.1f} % before, {100 * values[1]:.1f} % after."
+        before, after = (mean(r[t]["accuracy"].value for r in some) for t in ("before", "after"))
+        text.append(
+            f"C = {budget}: mean accuracy over {len(some)} seeds {100 * before:.1f} % before, "
+            f"{100 * after:.1f} % after.\n"
         )
-    (out / "study.md").write_text("\n".join(lines) + "\n")
-
-
-def _percent(estimate: dict[str, float | None]) -> str:
-    value, low, high = estimate["value"], estimate["low"], estimate["high"]
-    if value is None or low is None or high is None:
-        return "-"
-    return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    write_text(out / "study.md", "\n".join(text))
 
 
 if __name__ == "__main__":

@@ -57,5 +57,5 @@ def _cells(row: Row, out: Path, seeds: Sequence[int], costed: Sequence[int]) -> 
         plain(mean(r[f"{kind}_seconds"] / 60 for r in made), 1) if made else "-"
         for kind in ("wall", "cpu")
     )
-    told = (percent(numbers.get(name, UNKNOWN)) for name in MEASURES)
-    return (row.label, str(len(found)), *told, *minutes)
+    shares = (percent(numbers.get(name, UNKNOWN)) for name in MEASURES)
+    return (row.label, str(len(found)), *shares, *minutes)

@@ -1,6 +1,7 @@
 """What single studies show beside accuracies: selectors, calls, what a penalty would hide."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from benchmarks.heldout.selectors import Selector, chosen
 from benchmarks.heldout.statistics import Estimate, mean
 from benchmarks.heldout.summary import batch_estimates
 from benchmarks.report.tables import Table, percent
+from torl.commands.compare import comparison_table
 
 
 def answers(out: Path, row: Row, seeds: Sequence[int]) -> dict[int, Sequence[Trajectory]]:
@@ -39,7 +41,9 @@ def extras(study: Study, out: Path, seeds: Sequence[int]) -> list[Table]:
     if study.letter == "a":
         return [_imitated(study, out, seeds)]
     if study.letter == "b":
-        return [_tool_value(tool_value(out, seeds))]
+        found = tool_value(out, seeds)
+        title = "Value of the tool after training: A is C = 0, B is C = 1"
+        return [replace(comparison_table(found), title=title)] if found else []
     if study.letter == "c":
         return [_as_released(study, out, seeds)]
     if study.letter == "d":
@@ -81,23 +85,6 @@ def tool_value(out: Path, seeds: Sequence[int]) -> Comparison | None:
         Records(header, tuple(t for seed in common for t in some[seed])) for some in both
     )
     return compare(without, with_tool)
-
-
-def _tool_value(found: Comparison | None) -> Table:
-    lines = found.lines if found else ()
-    rows = tuple(
-        (
-            line.name,
-            str(line.difference.difference.count),
-            f"{100 * line.difference.a:.1f}",
-            f"{100 * line.difference.b:.1f}",
-            percent(line.difference.difference),
-            f"{line.adjusted:.4f}",
-        )
-        for line in lines
-    )
-    columns = ("", "problems", "C = 0 %", "C = 1 %", "value of the tool, points", "p (Holm)")
-    return Table("Value of the tool by level and family, after training", columns, rows)
 
 
 def _as_released(study: Study, out: Path, seeds: Sequence[int]) -> Table:
@@ -153,13 +140,13 @@ def _pooled(seeds: Sequence[Mapping[str, float]]) -> Estimate:
 
 def _execution(out: Path, seeds: Sequence[int]) -> Table:
     found = answers(out, Row("", "thor-step", "candidates"), seeds)
-    told = execution_against_correctness(t for some in found.values() for t in some)
-    (pr, pw), (fr, fw) = told.table
+    test = execution_against_correctness(t for some in found.values() for t in some)
+    (pr, pw), (fr, fw) = test.table
     rows = (
-        ("all programs passed", str(pr), str(pw), plain(100 * told.right_if_passed, 1)),
-        ("some program failed", str(fr), str(fw), plain(100 * told.right_if_failed, 1)),
+        ("all programs passed", str(pr), str(pw), plain(100 * test.right_if_passed, 1)),
+        ("some program failed", str(fr), str(fw), plain(100 * test.right_if_failed, 1)),
     )
-    title = f"Execution against correctness: chi2 = {told.statistic:.1f}, p = {told.p_value:.2g}"
+    title = f"Execution against correctness: chi2 = {test.statistic:.1f}, p = {test.p_value:.2g}"
     return Table(title, ("answers with code", "right", "wrong", "right %"), rows)
 
 

@@ -55,8 +55,8 @@ def finished(out: Path, name: str, seed: int) -> dict[str, Any] | None:
 
 def settings(spec: Spec, scale: Scale) -> dict[str, Any]:
     """All that distinguishes a run but its seed, as JSON has it."""
-    told = {"spec": dataclasses.asdict(spec), "scale": dataclasses.asdict(scale)}
-    found: dict[str, Any] = json.loads(json.dumps(told))
+    whole = {"spec": dataclasses.asdict(spec), "scale": dataclasses.asdict(scale)}
+    found: dict[str, Any] = json.loads(json.dumps(whole))
     return found
 
 
@@ -73,7 +73,7 @@ def make(spec: Spec, scale: Scale, seed: int, out: Path) -> None:
     logging.set_verbosity_error()
     with open_sandbox("local") as sandbox:
         work = _Work(spec, scale, seed, out, sandbox)
-        told = work.imitate() if spec.algorithm == "sft" else work.reinforce()
+        found = work.fine_tune() if spec.algorithm == "sft" else work.reinforce()
     for checkpoint in place.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     record = {
@@ -83,7 +83,7 @@ def make(spec: Spec, scale: Scale, seed: int, out: Path) -> None:
         "versions": versions(),
         "wall_seconds": time.perf_counter() - began,
         "cpu_seconds": _cpu() - cpu,
-        **told,
+        **found,
     }
     write_json(place / RECORD, record)
 
@@ -149,7 +149,7 @@ class _Work:
         self.train = load(scale.problems)
         self.heldout = list(load(scale.problems, split="heldout").shuffle(0).head(scale.heldout))
 
-    def imitate(self) -> dict[str, Any]:
+    def fine_tune(self) -> dict[str, Any]:
         """SFT on traces whose every output is a real execution."""
         model, tokenizer = loading.load(self.start)
         model.train()
@@ -222,7 +222,7 @@ class _Work:
 
     def _evaluate(self, model: Any, tokenizer: Any) -> dict[str, Any]:
         """All evaluations of the run; what self-correction has taken back, where it is one."""
-        told: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         for name in ("after", *self.spec.also):
             budget = 0 if name == "text" else self.spec.tool_budget
             wide = name == "candidates"
@@ -235,12 +235,12 @@ class _Work:
             )
             if name == "correction":
                 collect, account = _correcting(rollout)
-                told["correction"] = account
+                found["correction"] = account
             else:
                 collect = collector(rollout, ROWS)
             header = self._header(name, budget, k, problems)
             evaluate(collect, problems, header, self.run.path / "eval" / f"{name}.jsonl")
-        return told
+        return found
 
     def _header(self, name: str, budget: int, k: int, problems: Sequence[Problem]) -> Header:
         return Header(

@@ -61,13 +61,13 @@ class Line:
 def write_records(studies: Sequence[Study], out: Path, seeds: Sequence[int], to: Path) -> str:
     """Write Markdown, CSV, JSON and a plot for each study; returns what was written."""
     to.mkdir(parents=True, exist_ok=True)
-    told = []
+    written = []
     for study in studies:
         costed = of_one_version(study.runs, out, seeds)
         lines = [_line(study, row, out, seeds, costed) for row in study.rows]
         whole = min((len(line.seeds) for line in lines), default=0)
         if not any(line.seeds for line in lines):
-            told.append(f"study {study.letter}: no run is finished yet")
+            written.append(f"study {study.letter}: no run is finished yet")
             continue
         stem = to / f"study_{study.letter}"
         tables = [_main_table(study, lines), *extras(study, out, seeds)]
@@ -84,11 +84,11 @@ def write_records(studies: Sequence[Study], out: Path, seeds: Sequence[int], to:
             draw_value(found, "Value of the tool after training", to / "study_b_value.png")
             write_value(found, to / "study_b_value.csv")
         draw(study, {line.row.label: line for line in lines}, out, stem.with_suffix(".png"))
-        told.append(f"study {study.letter}: {whole} of {len(seeds)} seeds complete; {stem}.md")
+        written.append(f"study {study.letter}: {whole} of {len(seeds)} seeds complete; {stem}.md")
     notes = to / "agents.notes.md"
     said = [agents_table(out, seeds), *([notes.read_text()] if notes.is_file() else [])]
     write_text(to / "agents.md", "\n".join(said))
-    return "\n".join(told)
+    return "\n".join(written)
 
 
 def _line(study: Study, row: Row, out: Path, seeds: Sequence[int], costed: Sequence[int]) -> Line:
@@ -250,12 +250,12 @@ def _csv(path: Path, lines: Sequence[Line]) -> None:
             found = [line.numbers.get(name, UNKNOWN) for name in measures]
             cells = [v for e in found for v in (e.value, e.low, e.high)]
             gap = line.difference
-            told = [gap.difference.value, gap.p_value] if gap else ["", ""]
+            compared = [gap.difference.value, gap.p_value] if gap else ["", ""]
             row = line.row
             writer.writerow(
                 [row.label, row.run, row.evaluation, len(line.seeds)]
                 + [v if isfinite(v) else "" for v in cells]
-                + told
+                + compared
                 + [v if isfinite(v) else "" for v in asdict(line.cost).values()]
             )
 

@@ -70,8 +70,8 @@ def left_at(trajectory: Trajectory, branch: Trajectory) -> int | None:
     kept = len(branch.prompt_ids)
     if not branch.turns or tuple(branch.prompt_ids) != whole[:kept]:
         return None
-    cut = kept - len(trajectory.prompt_ids)
-    places = (i for i, turn in enumerate(trajectory.turns) if turn.start <= cut <= turn.end)
+    sampled = kept - len(trajectory.prompt_ids)
+    places = (i for i, turn in enumerate(trajectory.turns) if turn.start <= sampled <= turn.end)
     return next(places, None)
 
 

@@ -101,5 +101,5 @@ def write_value(found: Comparison, path: Path) -> None:
                     "" if isnan(v) else v for v in (gap.difference.low, gap.difference.high)
                 ]
                 name = line.name.removeprefix(f"{kind} ")
-                told = [gap.a, gap.b, gap.difference.value, *interval, line.adjusted]
-                writer.writerow([kind, name, gap.difference.count, *told])
+                values = [gap.a, gap.b, gap.difference.value, *interval, line.adjusted]
+                writer.writerow([kind, name, gap.difference.count, *values])

@@ -1,4 +1,4 @@
-"""A rival's own Python interface behind lines of JSON: `python sandbox_peer.py gem|sandlock`."""
+"""A baseline's own Python interface behind lines of JSON: `python sandbox_peer.py gem|sandlock`."""
 
 # mypy: disable-error-code="import-not-found"
 import json
@@ -41,7 +41,7 @@ def main() -> None:
         number, code, seconds = json.loads(line)
         try:
             text = run(code, seconds)
-        except Exception as error:  # noqa: BLE001 - a rival's failure is a wrong output
+        except Exception as error:  # noqa: BLE001 - its failure is a wrong output
             text = f"failed: {error!r}"
         with lock:
             print(json.dumps([number, text]), flush=True)
