@@ -49,7 +49,7 @@ def main() -> None:
     from agents.core.trainer.trainer import RLTrainer
     from agents.core.trainer.weight_sync import CopySampler
     from agents.core.types import Sampling
-    from torl.wiring import env_options, envs_over
+    from torl.wiring import envs_over
     from torl_env import closes_tool_call
     from torl_env.problems import Problem
     from torl_env.sandbox import open_sandbox
@@ -63,7 +63,7 @@ def main() -> None:
         rollout = Rollout(
             TransformersPolicy(copy, tokenizer, closes_tool_call),
             PlainPrompt(tokenizer, "{question}"),
-            envs_over(sandbox, env_options(tool_budget=1)),
+            envs_over(sandbox=sandbox, tool_budget=1),
             Sampling(max_tokens=8),
         )
         run = Run(Path(folder))

@@ -30,7 +30,7 @@ from agents.thor.correction import Correction, SelfCorrecting
 from benchmarks.heldout.evaluate import evaluate
 from benchmarks.heldout.records import Header, fingerprint, grader_name
 from torl.algorithms import make_algorithm
-from torl.wiring import Collector, collector, env_options, make_rollout
+from torl.wiring import BatchEnvs, Collecting, Collector, envs_over, make_rollout
 from torl_env import ToRLMathEnv
 from torl_env.problems import Listed, Problem, load
 from torl_env.sandbox import open_sandbox
@@ -192,7 +192,7 @@ class _Work:
         model, tokenizer = loading.load(self.start)
         copy, _ = loading.load(self.start, dtype="bfloat16")
         rollout = make_rollout(
-            *(copy, tokenizer, self.sandbox, env_options(spec.tool_budget, spec.reward)),
+            *(copy, tokenizer, self._envs(spec.tool_budget, spec.reward)),
             *(Sampling(1.0, max_tokens=scale.max_tokens), "chat"),
             keep_states=algorithm.branches,
         )
@@ -220,6 +220,9 @@ class _Work:
         sampler.sync(model)
         return {"tokens": sampler.tokens, **self._evaluate(copy, tokenizer)}
 
+    def _envs(self, tool_budget: int, reward: str = "torl") -> BatchEnvs:
+        return envs_over(tool_budget=tool_budget, reward=reward, sandbox=self.sandbox)
+
     def _evaluate(self, model: Any, tokenizer: Any) -> dict[str, Any]:
         """All evaluations of the run; what self-correction has taken back, where it is one."""
         found: dict[str, Any] = {}
@@ -229,7 +232,7 @@ class _Work:
             problems = self.heldout[: self.scale.candidate_problems] if wide else self.heldout
             k = self.scale.candidates if wide else 1
             rollout = make_rollout(
-                *(model, tokenizer, self.sandbox, env_options(budget)),
+                *(model, tokenizer, self._envs(budget)),
                 *(Sampling(self.scale.temperature, max_tokens=self.scale.max_tokens), "chat"),
                 keep_states=name == "correction",
             )
@@ -237,7 +240,7 @@ class _Work:
                 collect, account = _correcting(rollout)
                 found["correction"] = account
             else:
-                collect = collector(rollout, ROWS)
+                collect = Collecting(rollout, ROWS)
             header = self._header(name, budget, k, problems)
             evaluate(collect, problems, header, self.run.path / "eval" / f"{name}.jsonl")
         return found

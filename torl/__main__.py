@@ -4,8 +4,9 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple, get_args
 
 
 class Command(NamedTuple):
@@ -74,14 +75,29 @@ def main(arguments: list[str] | None = None) -> int:
     # A thread that spins at a barrier takes the core that the slower one needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _check_agents()
-    import tyro
-
     from torl.console import guarded
 
     command = COMMANDS[name]
     module = importlib.import_module(command.module)
-    options: Any = tyro.cli(getattr(module, command.options), prog=f"torl {name}", args=rest)
-    return guarded(module.main, options)
+    return guarded(lambda words: module.main(_parsed(module, command.options, name, words)), rest)
+
+
+def _parsed(module: Any, kind: str, name: str, words: Sequence[str]) -> Any:
+    """The options of a command; a field that takes an object is given by name here."""
+    import tyro
+
+    from torl.environment import lengthened
+    from torl.naming import object_fields
+
+    options = getattr(module, kind)
+    # A command with words of its own has a union of annotated dataclasses.
+    kinds = [get_args(part)[0] if get_args(part) else part for part in get_args(options)]
+    own = {item.name for one in kinds or [options] for item in fields(one)}
+    if "env" in own:
+        words = lengthened(words, own)
+    start = {"default": module.defaults(words)} if hasattr(module, "defaults") else {}
+    with object_fields:
+        return tyro.cli(options, prog=f"torl {name}", args=words, **start)
 
 
 def _usage() -> str:

@@ -1,15 +1,15 @@
 """Names of algorithms, and their settings as words of the command line."""
 
 import dataclasses
-import sys
 from ast import literal_eval
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from agents.core.algorithm import Algorithm, AlgorithmError, Loss, load_algorithm
+from agents.core.algorithm import Algorithm, Loss
 from agents.cot import COT
 from torl.console import CommandError
+from torl_env.errors import ConfigError
+from torl_env.loading import load_object, reference_of
 
 ALGORITHMS: Mapping[str, str] = {
     "grpo": "agents.grpo:GRPO",
@@ -44,11 +44,28 @@ def implied(name: str, prompt: str) -> dict[str, Any]:
     return found if name in ALGORITHMS else {}
 
 
-def make_algorithm(name: str, settings: Sequence[str], sizes: Mapping[str, int]) -> Algorithm:
+OPTIONS_OF_A_RUN = (
+    "epochs",
+    "learning_rate",
+    "max_grad_norm",
+    "max_tokens",
+    "steps",
+    "temperature",
+    "tool_budget",
+)
+"""Fields that an algorithm may have for a paper's record, and that only the run's options set."""
+
+
+_FLAGS = {"group_size": "group", "prompts_per_step": "prompts"}
+
+
+def make_algorithm(
+    name: str | Algorithm, settings: Sequence[str], sizes: Mapping[str, int]
+) -> Algorithm:
     """An algorithm by name, with settings given as `name=value`.
 
     Args:
-        name: One of `ALGORITHMS`, or `module:Class` for one of your own.
+        name: One of `ALGORITHMS`, `module:object` for one of your own, or an algorithm.
         settings: Fields of the algorithm or of its `loss`.
         sizes: Group and batch sizes, handed to algorithms that have a field for them.
 
@@ -59,38 +76,78 @@ def make_algorithm(name: str, settings: Sequence[str], sizes: Mapping[str, int])
         >>> make_algorithm("grpo", ["clip_high=0.28"], {"group_size": 8}).loss.clip_high
         0.28
     """
-    if name not in ALGORITHMS and ":" not in name:
+    if isinstance(name, str) and name not in ALGORITHMS and ":" not in name:
         raise CommandError(
             f"--algorithm: expected {', '.join(ALGORITHMS)} or module:Class, got {name!r}"
         )
-    if ":" in name:
-        # A console script, unlike `python -m`, does not look for modules in the present folder.
-        sys.path.append(str(Path.cwd()))
+    found, label = name, name if isinstance(name, str) else algorithm_name(name)
+    if isinstance(name, str):
+        try:
+            found = load_object(ALGORITHMS.get(name, name), "--algorithm")
+        except ConfigError as error:
+            raise CommandError(str(error)) from error
     try:
-        made = load_algorithm(ALGORITHMS.get(name, name))
-        return made(**_fields(made, name, settings, sizes))
-    except AlgorithmError as error:
-        raise CommandError(f"--algorithm: {error}") from error
+        if isinstance(found, type) and issubclass(found, Algorithm):
+            return found(**_fields(found, label, settings, sizes))
+        if isinstance(found, Algorithm):
+            return _replaced(found, label, settings, sizes)
     except (TypeError, ValueError) as error:
-        raise CommandError(f"--algorithm {name}: {error}") from error
+        raise CommandError(f"--algorithm {label}: {error}") from error
+    raise CommandError(
+        f"--algorithm: {label} is {found!r}: expected a subclass of "
+        "agents.core.algorithm.Algorithm, or an object of one"
+    )
+
+
+def algorithm_name(found: object) -> str:
+    """What to call an algorithm in a message or a record.
+
+    >>> algorithm_name(load_object("agents.grpo:GRPO")())
+    'agents.grpo.algorithm:GRPO'
+    """
+    kind = found if isinstance(found, type) else type(found)
+    return reference_of(kind) or kind.__qualname__
+
+
+def _replaced(
+    found: Algorithm, label: str, settings: Sequence[str], sizes: Mapping[str, int]
+) -> Algorithm:
+    """An object with settings of the command line; sizes are the run's, settings its own."""
+    if not dataclasses.is_dataclass(found):
+        if settings:
+            raise CommandError(f"--set: {label} is no dataclass, so it has nothing to set")
+        return found
+    given = _fields(type(found), label, settings, sizes, found)
+    changed: Algorithm = dataclasses.replace(found, **given) if given else found
+    return changed
 
 
 def _fields(
-    made: type[Algorithm], name: str, settings: Sequence[str], sizes: Mapping[str, int]
+    made: type[Algorithm],
+    name: str,
+    settings: Sequence[str],
+    sizes: Mapping[str, int],
+    start: Algorithm | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments for the class."""
+    """Keyword arguments for the class; `start` has the others already."""
     own = _names(made)
     given: dict[str, Any] = {key: value for key, value in sizes.items() if key in own}
-    given |= SETTINGS.get(name, {})
+    given |= SETTINGS.get(name, {}) if start is None else {}
+    # An algorithm of the user's own may well read a temperature of its own.
+    unread = OPTIONS_OF_A_RUN if made.__module__.startswith("agents.") else ()
+    known = (own | _names(Loss)) - {"loss", *sizes, *unread}
     loss: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
-        if key not in own | _names(Loss) or key == "loss" or not equals:
-            choices = ", ".join(sorted((own | _names(Loss)) - {"loss"}))
+        if key in sizes or key in unread:
+            flag = _FLAGS.get(key, key.replace("_", "-"))
+            raise CommandError(f"--set: {key} is an option of the run: --{flag} {text or '...'}")
+        if key not in known or not equals:
+            choices = ", ".join(sorted(known))
             raise CommandError(f"--set: {name} has name=value for {choices}; got {setting!r}")
         (given if key in own else loss)[key] = _value(text)
     if loss:
-        default = given.get("loss", made(**given).loss)
+        default = given.get("loss", (start or made(**given)).loss)
         given["loss"] = dataclasses.replace(default, **loss)
     return given
 

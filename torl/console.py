@@ -80,6 +80,18 @@ def explain(error: Exception) -> str:
     return f"{text} (TORL_TRACEBACK=1 shows where)"
 
 
+def is_out_of_reach(error: BaseException) -> bool:
+    """Whether another machine may have what is missing here: a network, or a package."""
+    return _is_network(error) or isinstance(error, ImportError) or "not installed" in str(error)
+
+
+def in_notebook() -> bool:
+    """Whether this runs in a notebook, which shows values and rich's output inline."""
+    shell = sys.modules.get("IPython")
+    found = shell.get_ipython() if shell is not None else None
+    return type(found).__name__ == "ZMQInteractiveShell"
+
+
 def say(message: str) -> None:
     """Print to stderr, which stays readable when stdout is piped."""
     print(f"torl: {message}", file=sys.stderr, flush=True)

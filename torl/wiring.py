@@ -1,49 +1,72 @@
-"""Where parts become a whole: names into environments, policies and collectors."""
+"""Where parts become a whole: environments, prompts, rollout engines, collectors."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from agents.core.types import Sampling, Trajectory
-from torl_env import ToRLMathVectorEnv
+from torl.environment import environment
+from torl_env import EnvConfig, ToRLMathVectorEnv
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
-from torl_env.sandbox.types import Sandbox
+from torl_env.sandbox.shared import SharedSandbox
 
 Collector = Callable[[Sequence[Problem], int, int], Iterator[Trajectory]]
 """(problems, samples of each, seed) -> trajectories in the order of the problems."""
 
 
-def env_options(tool_budget: int, reward: str = "torl") -> dict[str, Any]:
-    """Options of an environment with room for an answer after the last call."""
-    return {"tool_budget": tool_budget, "max_turns": tool_budget + 16, "reward": reward}
+class BatchEnvs:
+    """Makes a vector environment for each batch of problems; all use one sandbox.
 
-
-def envs_over(
-    sandbox: Sandbox, options: dict[str, Any]
-) -> Callable[[Sequence[Problem], int], ToRLMathVectorEnv]:
-    """A factory of vector environments that share one sandbox.
-
-    Returns:
-        `make(problems, group_size)`: an environment with one slot for each row of the batch.
+    Args:
+        config: All but the problems, which are those of the batch.
     """
-    from gymnasium.vector import AutoresetMode
 
-    def make(problems: Sequence[Problem], group_size: int) -> ToRLMathVectorEnv:
+    def __init__(self, config: EnvConfig) -> None:
+        self.config = config
+        # Held here, so that the sandbox outlives the environments of single batches.
+        self._sandbox = SharedSandbox(config.sandbox)
+
+    def __call__(self, problems: Sequence[Problem], group_size: int) -> ToRLMathVectorEnv:
+        """An environment with one slot for each row of the batch."""
+        from gymnasium.vector import AutoresetMode
+
+        batch = Listed("batch", list({p.id: p for p in problems}.values()))
         return ToRLMathVectorEnv(
             num_envs=len(problems) * group_size,
-            problems=Listed("batch", list({p.id: p for p in problems}.values())),
-            sandbox=sandbox,
+            config=EnvConfig.of(
+                self.config, problems=batch, split=None, sandbox=self._sandbox.get()
+            ),
             autoreset_mode=AutoresetMode.DISABLED,
-            **options,
         )
 
-    return make
+
+def envs_over(config: EnvConfig | None = None, **options: Any) -> BatchEnvs:
+    """See `BatchEnvs`; `options` are fields of the configuration."""
+    return BatchEnvs(environment(config, **options))
+
+
+def prompt_of(style: str, tokenizer: Any, env: EnvConfig) -> Any:
+    """The prompt of this style, with the environment's system text where it has one.
+
+    Raises:
+        ValueError: No style has this name, or it has no place for a system text.
+    """
+    from agents.core.rollout.prompts import ChatPrompt, make_prompt
+
+    made = make_prompt(style, tokenizer)
+    if env.system is None:
+        return made
+    if not isinstance(made, ChatPrompt):
+        raise ValueError(
+            f"--prompt {style} has no system message for the system text: take --prompt chat, or "
+            "write it into the prompt of the environment"
+        )
+    return ChatPrompt(tokenizer, system=env.system)
 
 
 def rollout_over(
     policy: Any,
-    sandbox: Sandbox,
-    options: dict[str, Any],
+    make_envs: BatchEnvs,
     sampling: Sampling,
     prompt: str,
     *,
@@ -52,10 +75,8 @@ def rollout_over(
 ) -> Any:
     """A rollout engine over a policy; with its states kept it can be branched."""
     from agents.core.rollout.engine import Rollout
-    from agents.core.rollout.prompts import make_prompt
 
-    make_envs = envs_over(sandbox, options)
-    made = make_prompt(prompt, policy.tokenizer)
+    made = prompt_of(prompt, policy.tokenizer, make_envs.config)
     how = {"keep_states": keep_states, "overlap": overlap}
     return Rollout(policy, made, make_envs, sampling, **how)
 
@@ -63,8 +84,7 @@ def rollout_over(
 def make_rollout(
     model: Any,
     tokenizer: Any,
-    sandbox: Sandbox,
-    options: dict[str, Any],
+    make_envs: BatchEnvs,
     sampling: Sampling,
     prompt: str,
     *,
@@ -74,7 +94,7 @@ def make_rollout(
     from agents.core.policies.transformers import TransformersPolicy
 
     policy = TransformersPolicy(model, tokenizer)
-    return rollout_over(policy, sandbox, options, sampling, prompt, keep_states=keep_states)
+    return rollout_over(policy, make_envs, sampling, prompt, keep_states=keep_states)
 
 
 class Collecting:
@@ -100,27 +120,22 @@ class Collecting:
             yield from self._rollout.collect(batch, k, seed, **heard)
 
 
-def collector(rollout: Any, rows: int, *, tells: bool = True) -> Collecting:
-    """See `Collecting`."""
-    return Collecting(rollout, rows, tells=tells)
-
-
 def make_collector(
     model: str,
     *,
-    tool_budget: int,
+    env: EnvConfig,
     sampling: Sampling,
     prompt: str = "chat",
     seed: int = 0,
     device: str | None = None,
     rows: int = 64,
     policy: str = "transformers",
-) -> Collector:
+) -> Collecting:
     """A collector for the model of this name, for evaluation.
 
     Args:
         model: `smollm2`, a folder (a model, a checkpoint or a run) or a hub id.
-        tool_budget: C, tool calls per episode; 0 is text only.
+        env: The environment; its problems do not matter.
         sampling: How to sample.
         prompt: Prompt style, see `agents.core.rollout.prompts.PROMPTS`.
         seed: Unused by sampling itself, which is seeded per call; fixes torch's generator.
@@ -135,19 +150,16 @@ def make_collector(
     import torch
 
     from agents.core.models import loading
-    from torl_env.sandbox import open_sandbox
 
     torch.manual_seed(seed)
-    options = env_options(tool_budget)
+    make_envs = BatchEnvs(env)
     if policy == "vllm":
         sampler = vllm_policy(model, rows, device)
-        where = (open_sandbox("local"), options, sampling, prompt)
-        return collector(rollout_over(sampler, *where, overlap=True), rows)
+        return Collecting(rollout_over(sampler, make_envs, sampling, prompt, overlap=True), rows)
     if policy != "transformers":
         raise ValueError(f"unknown policy {policy!r}: expected transformers or vllm")
     loaded, tokenizer = loading.load(model, dtype="bfloat16", device=device)
-    rollout = make_rollout(loaded, tokenizer, open_sandbox("local"), options, sampling, prompt)
-    return collector(rollout, rows)
+    return Collecting(make_rollout(loaded, tokenizer, make_envs, sampling, prompt), rows)
 
 
 def vllm_policy(model: str, rows: int, device: str | None = None) -> Any:

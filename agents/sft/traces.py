@@ -54,7 +54,7 @@ class TraceWriter:
 
         A turn may contain `{output}`, which becomes the last tool output without outer space.
         """
-        self._env.reset(options={"problem_id": problem.id})
+        question, _ = self._env.reset(options={"problem_id": problem.id})
         ids: list[int] = []
         mask: list[int] = []
         text, output = "", ""
@@ -70,7 +70,7 @@ class TraceWriter:
             if terminated or truncated:
                 if info["verdict"] != "correct":
                     return None
-                prompt_ids = self._prompt.question_ids(problem.question)
+                prompt_ids = self._prompt.question_ids(question)
                 end = self._tokenizer.eos_token_id
                 return Trace(prompt_ids, (*ids, end), (*mask, 1), text)
         return None

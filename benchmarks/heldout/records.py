@@ -49,18 +49,32 @@ class Header:
     """Name and version; verdicts of two graders are not compared."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
     """Everything else that changes an answer: temperature, top_p, tool budget, prompt, ..."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """The description of the environment (`EnvConfig.to_json`), without problems."""
+    of: int = 0
+    """Problems of the whole set, of which these are the first; 0 where that is not on record."""
     versions: Mapping[str, str] = field(default_factory=dict)
     commit: str = ""
     """Of the code, with `+` when the tree was changed; `""` outside of git."""
 
+    @property
+    def cut(self) -> bool:
+        """Whether these are only some of the problems: no number of theirs is that of the suite."""
+        return 0 < self.count < self.of
+
     def differences(self, other: "Header") -> list[str]:
-        """Names and values of what makes the records of two headers incompatible."""
+        """Names and values of what makes the records of two headers incompatible.
+
+        How many answers are written at once, and where programs run, change none of them.
+        """
         found = []
         for item in fields(self):
-            if item.name in {"versions", "commit"}:
+            if item.name in {"versions", "commit", "of"}:
                 continue
             mine, theirs = getattr(self, item.name), getattr(other, item.name)
-            if mine != theirs:
+            if isinstance(mine, Mapping):
+                found += different(mine, theirs, f"{item.name}.")
+            elif mine != theirs:
                 found.append(f"{item.name}: {mine!r} against {theirs!r}")
         return found
 
@@ -80,6 +94,25 @@ class Header:
             return cls(**known)
         except TypeError as error:
             raise RecordError(f"not a header of an evaluation: {error}") from None
+
+
+_NO_IDENTITY = ("rows", "sandbox")
+
+
+def different(mine: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Names and values of what two mappings disagree about; none where one of them is empty.
+
+    >>> different({"tool_budget": 0, "rows": 1}, {"tool_budget": 1, "rows": 64})
+    ['tool_budget: 0 against 1']
+    """
+    if not (mine and theirs):
+        return []
+    names = [name for name in dict.fromkeys([*mine, *theirs]) if name not in _NO_IDENTITY]
+    return [
+        f"{prefix}{name}: {mine.get(name)!r} against {theirs.get(name)!r}"
+        for name in names
+        if mine.get(name) != theirs.get(name)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What the records of one evaluation say, each number with its 95 % interval."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import nan
@@ -21,6 +22,8 @@ class Summary:
     """Trajectories on record."""
     unscorable: int
     """Lost to a fault of the machine or an undecided grade; in none of the numbers below."""
+    empty: int
+    """Answers without a word of the model, thoughts of a reasoning model apart."""
     accuracy: Estimate
     """avg@k: mean over problems of the share of correct answers."""
     pass_at: Mapping[int, Estimate]
@@ -50,7 +53,7 @@ class Summary:
         """The inverse of `to_json`."""
         values: dict[str, Any] = {}
         for item in fields(cls):
-            value = record[item.name]
+            value = record.get(item.name, 0) if item.name == "empty" else record[item.name]
             if item.name == "header":
                 value = Header.from_json(value)
             elif item.name in {"pass_at", "majority_at"}:
@@ -73,6 +76,7 @@ def summarise(found: Records) -> Summary:
         header=found.header,
         answers=len(found.trajectories),
         unscorable=len(found.trajectories) - len(kept),
+        empty=sum(_is_empty(t) for t in found.trajectories),
         pass_at={size: _pass_at(problems, size) for size in sizes},
         majority_at={size: _majority_at(problems, clusters, size) for size in sizes},
         verdicts=_count(t.verdict for t in found.trajectories),
@@ -114,6 +118,14 @@ def per_problem(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     """Share of correct answers of each problem with at least one scorable answer."""
     groups = _by_problem([t for t in trajectories if t.scorable])
     return {group[0].problem_id: sum(t.correct for t in group) / len(group) for group in groups}
+
+
+_THOUGHT = re.compile(r"\A<think>.*?(</think>|\Z)", re.DOTALL)
+
+
+def _is_empty(t: Trajectory) -> bool:
+    """Whether nothing was written; where the machine failed first, nobody knows."""
+    return not t.infra_error and not any(_THOUGHT.sub("", turn.text).strip() for turn in t.turns)
 
 
 def _by_problem(kept: Sequence[Trajectory]) -> list[list[Trajectory]]:

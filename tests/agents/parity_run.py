@@ -54,7 +54,7 @@ def main(out, seed=0, algorithm="grpo"):
         rollout = Rollout(
             policy,
             PlainPrompt(tokenizer, "{question}"),
-            envs_over(sandbox, options),
+            envs_over(sandbox=sandbox, **options),
             Sampling(max_tokens=12),
         )
         trainer = RLTrainer(

@@ -13,7 +13,7 @@ from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.types import Sampling, Turn
 from agents.thor import Correction, Repair, SelfCorrecting, best, executed, judged, votes
 from agents.thor.selection import grouped, read_candidates
-from torl.wiring import env_options, envs_over
+from torl.wiring import envs_over
 from torl_env import closes_tool_call
 from torl_env.parsing import named_parser
 from torl_env.problems.types import Problem
@@ -29,7 +29,7 @@ def correcting(sandbox, tokenizer, written, how, budget=2, temperature=1.0):
     rollout = Rollout(
         policy,
         PlainPrompt(tokenizer, "{question}"),
-        envs_over(sandbox, env_options(budget)),
+        envs_over(sandbox=sandbox, tool_budget=budget),
         Sampling(temperature, max_tokens=2000),
         keep_states=True,
     )
@@ -169,7 +169,7 @@ def test_calls_of_another_style_are_cut_where_they_begin(sandbox, tokenizer, sty
     parser = named_parser(style)
     pieces = iter(["I think. " + call("1/0"), call("print(6*7)"), "\\boxed{42}"])
     policy = ScriptedPolicy(tokenizer, lambda row, turn: next(pieces), StoppingCriterion(parser))
-    envs = envs_over(sandbox, {**env_options(1), "parser": style})
+    envs = envs_over(sandbox=sandbox, tool_budget=1, parser=style)
     prompt = PlainPrompt(tokenizer, "{question}")
     rollout = Rollout(policy, prompt, envs, Sampling(max_tokens=900), keep_states=True)
     (done,) = SelfCorrecting(rollout, Correction(Repair.ACTION)).collect([PROBLEM], 1, seed=0)

@@ -10,7 +10,7 @@ from agents.core.rollout.engine import Rollout, row_seed
 from agents.core.rollout.prompts import PlainPrompt, make_prompt
 from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.types import Sampling
-from torl.wiring import env_options, envs_over
+from torl.wiring import envs_over
 from torl_env import closes_tool_call
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
@@ -25,7 +25,7 @@ def call(code):
 
 def rollout(sandbox, tokenizer, script, *, budget=1, max_tokens=4000, **kw):
     policy = ScriptedPolicy(tokenizer, script, closes_tool_call)
-    make_envs = envs_over(sandbox, env_options(budget))
+    make_envs = envs_over(sandbox=sandbox, tool_budget=budget)
     prompt = PlainPrompt(tokenizer, "Q: {question}\nA: ")
     return Rollout(policy, prompt, make_envs, Sampling(max_tokens=max_tokens), **kw)
 
@@ -162,7 +162,9 @@ def test_order_of_problems_changes_no_trajectory(sandbox, tokenizer, model):
 
     policy = TransformersPolicy(model, tokenizer, closes_tool_call)
     prompt = PlainPrompt(tokenizer, "{question}")
-    engine = Rollout(policy, prompt, envs_over(sandbox, env_options(1)), Sampling(max_tokens=20))
+    engine = Rollout(
+        policy, prompt, envs_over(sandbox=sandbox, tool_budget=1), Sampling(max_tokens=20)
+    )
     forward = engine.collect(PROBLEMS, 2, seed=3)
     shuffled = PROBLEMS[:]
     random.Random(1).shuffle(shuffled)

@@ -15,7 +15,7 @@ from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.trainer.options import TrainingError, check_scorable
 from agents.core.types import Sampling, Trajectory
-from torl.wiring import env_options, envs_over
+from torl.wiring import envs_over
 from torl_env import closes_tool_call
 from torl_env.problems.types import Problem
 
@@ -78,7 +78,9 @@ def rollout(server, sandbox, max_tokens=400, **options):
     policy = ServerPolicy(at(server), closes_tool_call, **options)
     prompt = PlainPrompt(policy.tokenizer, "{question}")
     sampling = Sampling(max_tokens=max_tokens)
-    return Rollout(policy, prompt, envs_over(sandbox, env_options(1)), sampling, overlap=True)
+    return Rollout(
+        policy, prompt, envs_over(sandbox=sandbox, tool_budget=1), sampling, overlap=True
+    )
 
 
 @pytest.mark.parametrize("chat", [True, False])
@@ -228,7 +230,7 @@ def test_a_call_that_the_server_took_out_of_the_text_is_made(server, sandbox, st
     call = {"name": "python", "arguments": json.dumps({"code": "print(6*7)"})}
     server.script = [{"content": None, "tool_calls": [{"type": "function", "function": call}]}]
     engine = rollout(server, sandbox)
-    engine.make_envs = envs_over(sandbox, {**env_options(1), "parser": style})
+    engine.make_envs = envs_over(sandbox=sandbox, tool_budget=1, parser=style)
     server.script.append("So \\boxed{42}.")
     (done,) = engine.collect([PROBLEM], 1, seed=0)
     assert (done.tool_calls, done.tool_errors) == (1, 0)

@@ -13,7 +13,7 @@ from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.testing.tiny import phrase_tokenizer, tiny_model
 from agents.core.types import Sampling
-from torl.wiring import env_options, envs_over
+from torl.wiring import envs_over
 from torl_env import closes_tool_call
 from torl_env.parsing import named_parser
 from torl_env.problems.types import Problem
@@ -33,9 +33,13 @@ def play(sandbox, style, **policy_options):
     tokenizer = phrase_tokenizer(("Hm. ", "2 > 1. ", "`x` ", CALLS[style], "\\boxed{42}"))
     torch.manual_seed(1)
     policy = TransformersPolicy(tiny_model(tokenizer), tokenizer, **policy_options)
-    options = {**env_options(1), "parser": style}
     sampling = Sampling(max_tokens=12)
-    rollout = Rollout(policy, PlainPrompt(tokenizer), envs_over(sandbox, options), sampling)
+    rollout = Rollout(
+        policy,
+        PlainPrompt(tokenizer),
+        envs_over(sandbox=sandbox, tool_budget=1, parser=style),
+        sampling,
+    )
     return tokenizer, rollout.collect(PROBLEMS, 4, seed=0)
 
 

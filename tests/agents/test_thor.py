@@ -18,7 +18,7 @@ from agents.core.trainer.weight_sync import CopySampler
 from agents.core.types import Sampling, Turn
 from agents.thor import THOR, Repair
 from agents.thor.cutting import call_start, cut, failed_turns, point_at
-from torl.wiring import env_options, envs_over
+from torl.wiring import envs_over
 from torl_env import closes_tool_call
 from torl_env.parsing import named_parser
 from torl_env.problems.types import Problem
@@ -29,7 +29,7 @@ GOOD, BAD = "\n```python\nprint(6*7)\n```", "\n```python\nprint(1/0)\n```"
 
 def rollout(sandbox, tokenizer, script, budget=3, **options):
     policy = ScriptedPolicy(tokenizer, script, closes_tool_call)
-    make_envs = envs_over(sandbox, {**env_options(budget, "thor"), **options})
+    make_envs = envs_over(sandbox=sandbox, tool_budget=budget, reward="thor", **options)
     prompt = PlainPrompt(tokenizer, "{question}")
     return Rollout(policy, prompt, make_envs, Sampling(max_tokens=2000), keep_states=True)
 

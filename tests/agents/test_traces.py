@@ -12,7 +12,7 @@ from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.types import Sampling
 from agents.sft import Trace, TraceError, accepted, ran_clean, read_traces, write_traces
 from agents.sft.files import trace_of_text
-from torl.wiring import env_options, envs_over
+from torl.wiring import envs_over
 from torl_env import closes_tool_call
 from torl_env.problems.types import Problem
 
@@ -33,7 +33,9 @@ def learned(trace, tokenizer):
 def test_text_becomes_the_trace_that_a_rollout_would_be(sandbox, tokenizer, prompt):
     turns = ["I see.\n```python\nprint(6*7)\n```", "So \\boxed{42}."]
     policy = ScriptedPolicy(tokenizer, lambda row, turn: turns[turn], closes_tool_call)
-    rollout = Rollout(policy, prompt, envs_over(sandbox, env_options(1)), Sampling(max_tokens=500))
+    rollout = Rollout(
+        policy, prompt, envs_over(sandbox=sandbox, tool_budget=1), Sampling(max_tokens=500)
+    )
     (done,) = rollout.collect([PROBLEM], 1, seed=0)
     assert done.response == TEXT
     trace = trace_of_text(PROBLEM.question, TEXT, prompt, tokenizer)

@@ -11,7 +11,7 @@ from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.trainer.options import TrainingError
 from agents.core.trainer.weight_sync import RolloutSampler
 from agents.core.types import Sampling
-from torl.wiring import env_options, envs_over
+from torl.wiring import envs_over
 from torl_env import SandboxError, closes_tool_call
 from torl_env.sandbox.backends.unsafe import UnsafeSandbox
 
@@ -23,7 +23,7 @@ class Scripted(RolloutSampler):
         self.rollout = Rollout(
             ScriptedPolicy(tokenizer, script, closes_tool_call),
             PlainPrompt(tokenizer, "{question}"),
-            envs_over(sandbox, env_options(1)),
+            envs_over(sandbox=sandbox, tool_budget=1),
             Sampling(max_tokens=200),
         )
 

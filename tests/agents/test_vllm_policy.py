@@ -19,7 +19,7 @@ from agents.core.policies.vllm_server import ServedEngine
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.types import Sampling
-from torl.wiring import env_options, envs_over
+from torl.wiring import envs_over
 from torl_env.parsing.fenced import FencedParser, ends_of_calls
 from torl_env.problems.types import Problem
 
@@ -179,7 +179,7 @@ def played(request, tokenizer):
 
 def collect(policy, sandbox, question="What is 6*7?", max_tokens=400, rows=3):
     prompt = PlainPrompt(policy.tokenizer, "{question}")
-    envs = envs_over(sandbox, env_options(1))
+    envs = envs_over(sandbox=sandbox, tool_budget=1)
     engine = Rollout(policy, prompt, envs, Sampling(max_tokens=max_tokens), overlap=True)
     return engine.collect([Problem("p", question, "42")], rows, seed=0)
 

@@ -26,7 +26,7 @@ from agents.core.policies.vllm_worker import EXTENSION
 from agents.core.rollout.prompts import make_prompt
 from agents.core.testing.policy_contract import POLICY_CHECKS, PolicyCase
 from agents.core.types import Sampling
-from torl.wiring import env_options, rollout_over
+from torl.wiring import envs_over, rollout_over
 from torl_env.problems.types import Problem
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -142,7 +142,9 @@ def test_whole_episodes_with_a_tool_are_those_of_transformers(loaded, stepped, s
     problems = [Problem(f"p{i}", QUESTIONS[i], "42") for i in (3, 4, 0)]
     how = Sampling(0.0, max_tokens=90)
     rows = [
-        rollout_over(policy, sandbox, env_options(1), how, "chat").collect(problems, 1, seed=0)
+        rollout_over(policy, envs_over(sandbox=sandbox, tool_budget=1), how, "chat").collect(
+            problems, 1, seed=0
+        )
         for policy in (
             VLLMPolicy(SteppedEngine(stepped), tokenizer),
             TransformersPolicy(model, tokenizer),

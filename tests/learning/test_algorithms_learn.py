@@ -24,7 +24,7 @@ from agents.grpo import DAPO, GRPO
 from agents.ppo import PPO
 from agents.sft import SFT, Trace, train_sft
 from agents.thor import THOR
-from torl.wiring import env_options, envs_over
+from torl.wiring import envs_over
 from torl_env import closes_tool_call
 from torl_env.problems.types import Problem
 from torl_env.sandbox import open_sandbox
@@ -60,7 +60,7 @@ def rollout(model, tokenizer, sandbox, budget=1, **options):
     return Rollout(
         TransformersPolicy(model, tokenizer, closes_tool_call),
         PlainPrompt(tokenizer, "{question}"),
-        envs_over(sandbox, env_options(budget)),
+        envs_over(sandbox=sandbox, tool_budget=budget),
         Sampling(max_tokens=6),
         **options,
     )

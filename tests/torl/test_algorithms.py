@@ -13,6 +13,7 @@ from agents.ppo import PPO
 from torl.__main__ import main
 from torl.algorithms import make_algorithm
 from torl.console import CommandError
+from torl.environment import environment
 from torl.training.options import TrainOptions, resolved
 
 SIZES = {"group_size": 4, "prompts_per_step": 2}
@@ -47,8 +48,11 @@ IMPLIED = {
 
 @pytest.mark.parametrize("name", IMPLIED)
 def test_a_name_implies_options(name):
-    resolved_options = resolved(TrainOptions(algorithm=name))
-    assert resolved_options == replace(TrainOptions(algorithm=name), **IMPLIED[name])
+    implied = dict(IMPLIED[name])
+    if "tool_budget" in implied:
+        implied["env"] = environment(TrainOptions().env, tool_budget=implied.pop("tool_budget"))
+    given = TrainOptions(algorithm=name)
+    assert resolved(given) == replace(given, **implied)
 
 
 def test_a_prompt_of_ones_own_stays_without_a_tool():
@@ -57,11 +61,13 @@ def test_a_prompt_of_ones_own_stays_without_a_tool():
 
 BAD = {
     "name": ("gprop", (), "expected grpo, rloo, ppo, .* or module:Class, got 'gprop'"),
-    "module": ("nowhere:Mine", (), "expected module:Class that can be imported"),
-    "no class": ("agents.grpo:Loss", (), "agents.grpo:Loss"),
+    "module": ("nowhere:Mine", (), "expected module:object that can be imported"),
+    "no class": ("agents.core.algorithm:Loss", (), "expected a subclass of"),
     "setting": ("grpo", ("clip=1",), "grpo has name=value for baseline, clip_high"),
     "form": ("grpo", ("clip_high",), "got 'clip_high'"),
     "value": ("grpo", ("clip_high=-1",), "clip_high positive"),
+    "of the run": ("grpo", ("learning_rate=1",), "an option of the run: --learning-rate 1"),
+    "size": ("grpo", ("group_size=4",), "an option of the run: --group 4"),
     "kind": ("grpo", ("clip_high=wide",), "--algorithm grpo"),
 }
 
@@ -117,7 +123,7 @@ def test_imitation_alone_by_name(tiny, tmp_path, name, calls):
     rows = tiny_run(tiny, out, "--algorithm", name, "--warm-start", 32)
     assert {row["stage"] for row in rows} == {"sft"}
     options = json.loads((out / "config.json").read_text())["options"]
-    assert (options["steps"], options["tool_budget"] > 0) == (0, calls)
+    assert (options["steps"], options["env"]["tool_budget"] > 0) == (0, calls)
 
 
 def dry(capsys, *words):

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from benchmarks.heldout import records
-from torl.commands.eval import _tell
-from torl.wiring import collector
+from torl.evaluation.run import _tell
+from torl.wiring import Collecting
 
 ROWS = [{"problem": f"What is {i} * {i}?", "answer": str(i * i)} for i in range(2, 6)]
 
@@ -196,7 +196,7 @@ class Slow:
 
 
 def test_progress_moves_with_each_answer_and_not_for_those_on_record():
-    moved, collect = [], collector(Slow(), rows=8)
+    moved, collect = [], Collecting(Slow(), rows=8)
     assert _tell(collect, {("b", 0)}, moved.append)
     answers = collect(["a", "b", "c"], 1, 0)
     next(answers)

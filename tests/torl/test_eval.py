@@ -10,7 +10,9 @@ import textwrap
 import pytest
 
 from benchmarks.heldout import records
-from torl.commands.eval import EvalOptions, slug
+from torl.environment import environment
+from torl.evaluation.options import EvalOptions
+from torl.evaluation.run import slug
 
 ROWS = [{"problem": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(6)]
 
@@ -19,7 +21,9 @@ import sys, time
 from pathlib import Path
 from agents.core.types import Trajectory, Turn
 from torl.console import guarded
-from torl.commands.eval import EvalOptions, measure
+from torl.environment import environment
+from torl.evaluation.options import EvalOptions
+from torl.evaluation.run import measure
 from torl_env.problems import load
 
 
@@ -34,11 +38,11 @@ def collect(problems, k, seed):
 
 
 def main(options):
-    measure(options, list(load(options.problems)), options.out, collect)
+    measure(options, list(load(sys.argv[1])), options.out, "mine", collect)
     return 0
 
 
-options = EvalOptions(problems=sys.argv[1], out=Path(sys.argv[2]), k=2)
+options = EvalOptions(out=Path(sys.argv[2]), k=2)
 sys.exit(guarded(main, options))
 """
 
@@ -84,7 +88,7 @@ def test_what_was_answered_survives_a_stop(problems, tmp_path, signal_number):
         (("--k", "4", "--temperature", "0"), "same answer 4 times"),
         (("--k", "0"), "--k: expected at least 1, got 0"),
         (("--rows", "0"), "--rows: expected at least 1"),
-        (("--tool-budget", "-1"), "--tool-budget: expected at least 0"),
+        (("--tool-budget", "-1"), "tool_budget must be at least 0"),
         (("--count", "7"), "expected 1 to 6"),
         (("--top-p", "0"), "top_p must be in (0, 1]"),
         (("--out", "a.json"), "ends in .jsonl"),
@@ -116,10 +120,11 @@ def test_wrong_problem_files(refused, problems, tmp_path, monkeypatch, text, mes
 
 
 def test_procedural_problems_are_the_held_out_ones():
-    from torl.commands.eval import _problems
+    from torl.evaluation.run import _single
 
-    found = _problems(EvalOptions(problems="procedural:gcd:L1", count=3))
-    assert all("-heldout-" in problem.id for problem in found)
+    part = _single(EvalOptions(env=environment(problems="procedural:gcd:L1"), count=3))
+    assert len(part.problems) == 3
+    assert all("-heldout-" in problem.id for problem in part.problems)
 
 
 def test_slugs_are_file_names():

@@ -81,7 +81,7 @@ def test_input_that_ends_early(play):
         (("--problems", "nosuch"), "expected `procedural"),
         (("--problems", "no/such.jsonl"), "does not exist"),
         (("--problem-id", "gcd-L9-train-1"), "gcd-L9-train-1"),
-        (("--reward", "nope"), "unknown reward 'nope'"),
+        (("--reward", "nope"), "nope"),
         (("--episodes", "-1"), "--episodes: expected 0 or more, got -1"),
         (("--tool-budget", "-1"), "tool_budget"),
     ],

@@ -103,7 +103,6 @@ BAD = {
     "no such problems": (["--problems", "procedurl"], "procedural"),
     "no such file": (["--problems", "nowhere.jsonl"], "nowhere.jsonl"),
     "group of one": (["--group", "1"], "group of one"),
-    "batch does not fit": (["--prompts", "3", "--group", "6"], "multiple"),
 }
 
 

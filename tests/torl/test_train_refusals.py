@@ -25,7 +25,7 @@ REFUSED = {
     "no rate": (["--learning-rate", "0"], "learning_rate positive"),
     "never saved": (["--save-every", "0"], "save_every must be at least 1"),
     "no tokens": (["--max-tokens", "0"], "max_tokens must be >= 1"),
-    "negative budget": (["--tool-budget", "-1"], "--tool-budget: expected 0 or more, got -1"),
+    "negative budget": (["--tool-budget", "-1"], "tool_budget must be at least 0, got -1"),
     "negative rank": (["--lora-rank", "-1"], "--lora-rank: expected 0 or more"),
     "greedy training": (["--temperature", "0"], "greedy samples of a group are all the same"),
     "no update": (["--updates", "0"], "updates and epochs must be at least 1"),

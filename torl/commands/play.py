@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 import gymnasium as gym
 
 import torl_env
 from torl.console import CommandError
-from torl_env.problems import load
+from torl_env import EnvConfig
 
 HELP = (
     "You are the policy. Write text, a ```python block to run code, or \\boxed{answer}.\n"
@@ -21,20 +21,14 @@ HELP = (
 class PlayOptions:
     """Solve problems yourself and see what a model would see, and what reward it would get."""
 
-    problems: str = "procedural:easy"
-    """A file, a hub set or procedural:..., as for `torl eval`."""
-    split: str | None = None
+    env: EnvConfig = field(default_factory=EnvConfig)
+    """The environment. Each of its options may be written short: --problems, --tool-budget,
+    --stateful, --reward, --tools, ..."""
     problem_id: str | None = None
     """Play this one problem."""
     seed: int = 0
     episodes: int = 1
     """Problems in a row; 0 goes on until Ctrl-D."""
-    tool_budget: int = 1
-    """C of ToRL: programs that may run in one episode."""
-    stateful: bool = False
-    """Variables live from one program to the next."""
-    reward: str = "torl"
-    """Reward preset: torl, torl_penalty, thor, limr."""
 
 
 def main(options: PlayOptions) -> int:
@@ -45,21 +39,15 @@ def main(options: PlayOptions) -> int:
     """
     if options.episodes < 0:
         raise CommandError(f"--episodes: expected 0 or more, got {options.episodes}")
-    source = load(options.problems, options.split)
-    env = gym.make(
-        torl_env.ENV_ID,
-        problems=source,
-        tool_budget=options.tool_budget,
-        stateful=options.stateful,
-        reward=options.reward,
-    )
+    env = gym.make(torl_env.ENV_ID, config=options.env)
+    source = env.unwrapped.problems  # type: ignore[attr-defined]
     pin = {"problem_id": options.problem_id} if options.problem_id else None
     try:
         print(HELP)
         played = 0
         while options.episodes == 0 or played < options.episodes:
             prompt, info = env.reset(seed=options.seed if played == 0 else None, options=pin)
-            _heading(f"problem {info['problem_id']}", f"tool budget {options.tool_budget}")
+            _heading(f"problem {info['problem_id']}", f"tool budget {options.env.tool_budget}")
             print(prompt)
             final = _episode(env)
             if final is None:
@@ -123,7 +111,7 @@ def _outcome(info: Mapping[str, Any], reference: str) -> None:
     terms = ", ".join(f"{name} {value:+g}" for name, value in info["reward_terms"].items())
     _heading("end", str(info["stop_reason"]))
     if info["infra_error"]:
-        print(f"the machine failed: {info['infra_error']}; nothing is scored")
+        print(f"infrastructure error: {info['infra_error']}; nothing is scored")
         return
     print(f"verdict    {info['verdict'] or '-'}")
     print(f"answer     {info['answer'] or '-'}   (reference {reference})")

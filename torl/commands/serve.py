@@ -2,9 +2,9 @@
 
 import contextlib
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from torl_env import ToRLMathEnv
+from torl_env import EnvConfig, ToRLMathEnv
 from torl_env.problem_sampling import open_problems
 from torl_env.sandbox import open_sandbox
 
@@ -13,16 +13,9 @@ from torl_env.sandbox import open_sandbox
 class ServeOptions:
     """Serve episodes over WebSocket and HTTP in OpenEnv's form."""
 
-    problems: str = "procedural:easy"
-    """A name or path of problems, as in `torl data list`."""
-    split: str | None = None
-    tool_budget: int = 1
-    """Tool calls an episode."""
-    reward: str = "torl"
-    """A preset: torl, torl_penalty, thor, limr."""
-    stateful: bool = False
-    """Whether variables live from one call to the next."""
-    sandbox: str = "local"
+    env: EnvConfig = field(default_factory=EnvConfig)
+    """The environment. Each of its options may be written short: --problems, --tool-budget,
+    --stateful, --reward, --sandbox, --tools, ..."""
     host: str = "127.0.0.1"
     port: int = 8000
     """0 takes a free one."""
@@ -53,18 +46,12 @@ def main(options: ServeOptions) -> int:
         path_prefix=options.path_prefix,
         hosts=options.hosts,
     )
-    source = open_problems(options.problems, options.split)
-    with open_sandbox(options.sandbox) as sandbox:
+    source = open_problems(options.env.problems, options.env.split)
+    with open_sandbox(options.env.sandbox) as sandbox:
+        config = EnvConfig.of(options.env, problems=source, split=None, sandbox=sandbox)
 
         def make() -> ToRLMathEnv:
-            return ToRLMathEnv(
-                source,
-                sandbox=sandbox,
-                tool_budget=options.tool_budget,
-                max_turns=options.tool_budget + 16,
-                reward=options.reward,
-                stateful=options.stateful,
-            )
+            return ToRLMathEnv(config=config)
 
         make().close()
         server = OpenEnvServer(make, serving)

@@ -1,7 +1,7 @@
 """`torl traces`: what to imitate, as files that `torl train --traces` takes as they are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +13,14 @@ from agents.core.types import Trajectory
 from agents.sft import accepted, chosen, is_good, ran_clean, write_texts, write_traces
 from benchmarks.heldout import records
 from benchmarks.report.tables import Table
-from torl.commands.eval import EvalOptions, measure
 from torl.console import CommandError, print_table
+from torl.evaluation.options import EvalOptions
+from torl.evaluation.run import measure
 from torl.training import tirgen
+from torl.training.datasets import source_name
+from torl.training.options import default_env
 from torl.training.tirgen import TIRGenOptions
+from torl_env import EnvConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,9 @@ class SampleOptions:
     it writes is kept as text, with the outputs of its programs."""
     tokenizer: str | None = None
     """As for `torl eval`: counts the tokens of a server's text."""
-    problems: str = "procedural:easy:L2-3"
-    """A source of `torl data list` or a file; its training split."""
-    split: str | None = None
-    """Another split."""
+    env: EnvConfig = field(default_factory=default_env)
+    """The environment. Each of its options may be written short: --problems (a source of
+    `torl data list` or a file; its training split), --tool-budget (0 samples text alone), ..."""
     count: int = 64
     """Problems, the first ones of the source in a random order."""
     k: int = 4
@@ -55,8 +58,6 @@ class SampleOptions:
     top_p: float = 1.0
     max_tokens: int = 512
     """Of one response, tool output included."""
-    tool_budget: int = 1
-    """C: programs that may run in one response; 0 samples text alone."""
     prompt: str = "chat"
     """Prompt style: chat, chat-text, or torl (base models)."""
     seed: int = 0
@@ -110,25 +111,23 @@ def sample(options: SampleOptions) -> int:
             f"--temperature {options.temperature}: {options.k} greedy answers would all be the "
             "same; set it above 0 or --k 1"
         )
-    problems = tirgen.problems_of(options.problems, options.split, options.seed, options.count)
+    problems = tirgen.problems_of(options.env, options.seed, options.count)
     told = EvalOptions(
         model=options.model,
         server=options.server,
         tokenizer=options.tokenizer,
-        problems=options.problems,
-        split=options.split,
+        env=options.env,
         k=options.k,
         temperature=options.temperature,
         top_p=options.top_p,
         max_tokens=options.max_tokens,
-        tool_budget=options.tool_budget,
         prompt=options.prompt,
         seed=options.seed,
         device=options.device,
         rows=options.rows,
     )
     answers = options.out.with_suffix(".answers.jsonl")
-    measure(told, problems, answers)
+    measure(told, problems, answers, source_name(options.env.problems))
     found = records.read(answers).trajectories
     print(f"answers     {answers}")
     return _keep(found, options.out, options.clean, options.per_problem, text=bool(options.server))

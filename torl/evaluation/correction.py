@@ -13,16 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agents.core.run.storage import dump_line
 from agents.core.types import Sampling, Trajectory
 from agents.thor import Correction, Repair, SelfCorrecting
 from torl.console import CommandError, say
+from torl.evaluation.options import EvalOptions
+from torl.wiring import BatchEnvs, make_rollout
 from torl_env.problems.types import Problem
-
-if TYPE_CHECKING:
-    from torl.commands.eval import EvalOptions
 
 _NAME = re.compile(r"(\w+)(?:\((.*)\))?")
 _SETTINGS = ("tries", "suffix_tokens")
@@ -30,7 +29,7 @@ TEMPERATURE = 0.6
 """THOR's; a greedy policy would write the same failure again."""
 
 
-def __getattr__(name: str) -> Callable[["EvalOptions"], "Correcting"]:
+def __getattr__(name: str) -> Callable[[EvalOptions], "Correcting"]:
     """An agent by its name, such as `suffix` or `suffix(tries=2)`."""
     try:
         how = correction(name)
@@ -75,7 +74,7 @@ class Correcting:
         how: The correction.
     """
 
-    def __init__(self, options: "EvalOptions", how: Correction) -> None:
+    def __init__(self, options: EvalOptions, how: Correction) -> None:
         self._rows = options.rows
         self._accounts = options.out.with_suffix(".corrections.jsonl") if options.out else None
         self._corrects = SelfCorrecting(_rollout(options), how)
@@ -105,23 +104,18 @@ class Correcting:
                     file.write(dump_line(line))
 
 
-def _rollout(options: "EvalOptions") -> Any:
+def _rollout(options: EvalOptions) -> Any:
     """The engine of the evaluation, with states to go back to."""
     import torch
 
     from agents.core.models import loading
-    from torl.wiring import env_options, make_rollout
-    from torl_env.sandbox import open_sandbox
 
     temperature = TEMPERATURE if options.temperature is None else options.temperature
     sampling = Sampling(temperature, options.top_p, options.max_tokens)
     torch.manual_seed(options.seed)
     model, tokenizer = loading.load(options.model, dtype="bfloat16", device=options.device)
-    envs = env_options(options.tool_budget)
-    return make_rollout(
-        *(model, tokenizer, open_sandbox("local"), envs, sampling, options.prompt),
-        keep_states=True,
-    )
+    envs = BatchEnvs(options.env)
+    return make_rollout(model, tokenizer, envs, sampling, options.prompt, keep_states=True)
 
 
 def accounts(file: Path) -> dict[tuple[str, int], dict[str, int]]:

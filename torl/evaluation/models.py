@@ -2,19 +2,18 @@
 
 import json
 import os
-import sys
 import urllib.request
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agents.core.types import Sampling
 from benchmarks.heldout.evaluate import Collect
 from torl.console import CommandError
-
-if TYPE_CHECKING:
-    from torl.commands.eval import EvalOptions
+from torl.evaluation.options import EvalOptions
+from torl.wiring import BatchEnvs, Collecting, make_collector, prompt_of
+from torl_env.errors import ConfigError
+from torl_env.loading import is_reference, load_object
 
 _POLICY = ("open", "advance", "resume", "release")
 
@@ -24,7 +23,7 @@ def is_address(name: str) -> bool:
     return name.startswith(("http://", "https://"))
 
 
-def answering(options: "EvalOptions", sampling: Sampling) -> Collect:
+def answering(options: EvalOptions, sampling: Sampling) -> Collect:
     """What answers the problems of an evaluation.
 
     Raises:
@@ -37,11 +36,9 @@ def answering(options: "EvalOptions", sampling: Sampling) -> Collect:
         return _served(options, sampling)
     if options.tokenizer:
         raise CommandError("--tokenizer is for a server's text; weights have one of their own")
-    from torl.wiring import make_collector
-
     return make_collector(
         options.model,
-        tool_budget=options.tool_budget,
+        env=options.env,
         sampling=sampling,
         prompt=options.prompt,
         seed=options.seed,
@@ -51,16 +48,14 @@ def answering(options: "EvalOptions", sampling: Sampling) -> Collect:
     )
 
 
-def _own(options: "EvalOptions", sampling: Sampling) -> Collect:
+def _own(options: EvalOptions, sampling: Sampling) -> Collect:
     """What `module:name` makes of the options: a collector, a rollout, or a policy."""
     made: Any = _named(options.agent or "")(options)
     if callable(made):
         collect: Collect = made
         return collect
-    from torl.wiring import collector
-
     if hasattr(made, "collect"):
-        return collector(made, options.rows, tells=False)
+        return Collecting(made, options.rows, tells=False)
     if all(hasattr(made, name) for name in _POLICY):
         return _played(made, options, sampling)
     raise CommandError(
@@ -70,15 +65,15 @@ def _own(options: "EvalOptions", sampling: Sampling) -> Collect:
     )
 
 
-def _named(path: str) -> "Callable[[EvalOptions], Any]":
-    """The class or function of `module:name`."""
-    module, _, name = path.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        # A console script, unlike `python -m`, does not look for modules in the present folder.
-        sys.path.append(str(Path.cwd()))
+def _named(path: str) -> Callable[[EvalOptions], Any]:
+    """The class or function of `module:name`; a module may know names that are more than a word."""
     try:
-        found: Callable[[EvalOptions], Any] = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        if is_reference(path):
+            found: Callable[[EvalOptions], Any] = load_object(path, "--agent")
+        else:
+            module, _, name = path.partition(":")
+            found = getattr(import_module(module), name)
+    except (ConfigError, ImportError, AttributeError, ValueError) as error:
         raise CommandError(
             f"--agent: expected module:name that can be imported here, got {path!r} ({error})"
         ) from None
@@ -87,7 +82,7 @@ def _named(path: str) -> "Callable[[EvalOptions], Any]":
 
 def _played(
     policy: Any,
-    options: "EvalOptions",
+    options: EvalOptions,
     sampling: Sampling,
     template: str = "",
     *,
@@ -95,20 +90,18 @@ def _played(
 ) -> Collect:
     """A policy in the environment; its tokenizer makes the ids of the prompt."""
     from agents.core.rollout.engine import Rollout
-    from agents.core.rollout.prompts import PlainPrompt, make_prompt
-    from torl.wiring import collector, env_options, envs_over
-    from torl_env.sandbox import open_sandbox
+    from agents.core.rollout.prompts import PlainPrompt
 
     prompt = (
         PlainPrompt(policy.tokenizer, template)
         if template
-        else make_prompt(options.prompt, policy.tokenizer)
+        else prompt_of(options.prompt, policy.tokenizer, options.env)
     )
-    envs = envs_over(open_sandbox("local"), env_options(options.tool_budget))
-    return collector(Rollout(policy, prompt, envs, sampling, overlap=overlap), options.rows)
+    rollout = Rollout(policy, prompt, BatchEnvs(options.env), sampling, overlap=overlap)
+    return Collecting(rollout, options.rows)
 
 
-def _served(options: "EvalOptions", sampling: Sampling) -> Collect:
+def _served(options: EvalOptions, sampling: Sampling) -> Collect:
     """Answers by a server with OpenAI's interface."""
     from agents.core.policies.openai_client import Server
     from agents.core.policies.server import ServerPolicy
@@ -121,15 +114,33 @@ def _served(options: "EvalOptions", sampling: Sampling) -> Collect:
     url = options.server or options.model
     name = the_only_model(url) if is_address(options.model) else options.model
     chat = options.prompt != "torl"
+    server = Server(
+        name,
+        url,
+        timeout=options.timeout,
+        patience=options.patience,
+        extra_body=_extra_body(options.extra_body),
+    )
+    told = TOOL_SYSTEM if options.prompt == "chat" and options.env.tool_budget else TEXT_SYSTEM
     policy = ServerPolicy(
-        Server(name, url),
+        server,
         tokenizer=_tokenizer(options.tokenizer),
         chat=chat,
-        system=TOOL_SYSTEM if options.prompt == "chat" else TEXT_SYSTEM,
+        system=told if options.env.system is None else options.env.system,
         rows=options.rows,
     )
     template = "{question}" if chat else TORL_TEMPLATE
     return _played(policy, options, sampling, template, overlap=True)
+
+
+def _extra_body(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError as error:
+        raise CommandError(f"--extra-body: expected a JSON object, got {text!r}: {error}") from None
+    if not isinstance(found, dict):
+        raise CommandError(f"--extra-body: expected a JSON object, got {text!r}")
+    return found
 
 
 def _tokenizer(name: str | None) -> Any:

@@ -22,13 +22,11 @@ def check_settings(options: TrainOptions) -> None:
         ValueError: So do those that say themselves what they expect.
     """
     from agents.core.rollout.prompts import PROMPTS
-    from rewards import reward
 
-    for name in ("tool_budget", "warm_start", "eval_problems", "lora_rank", "threads"):
+    for name in ("warm_start", "eval_problems", "lora_rank", "threads"):
         if getattr(options, name) < 0:
             word = name.replace("_", "-")
             raise CommandError(f"--{word}: expected 0 or more, got {getattr(options, name)}")
-    reward(options.reward)
     algorithm_of(options), sampling_of(options)
     training_of(options, distributed.world_size()).passes(distributed.world_size())
     _check_trackers(options.report_to)
@@ -88,7 +86,7 @@ def check_prompts(options: TrainOptions, problems: Sequence[Problem]) -> None:
     from transformers import AutoConfig, AutoTokenizer
 
     from agents.core.models import loading
-    from agents.core.rollout.prompts import make_prompt
+    from torl.wiring import prompt_of
 
     source = loading.resolve(options.model)
     tokenizer = AutoTokenizer.from_pretrained(source)
@@ -97,15 +95,16 @@ def check_prompts(options: TrainOptions, problems: Sequence[Problem]) -> None:
             f"the tokenizer of {options.model} has no end-of-sequence token, so no answer could "
             "ever end: set eos_token in its tokenizer_config.json"
         )
-    prompt = make_prompt(options.prompt, tokenizer)
+    prompt = prompt_of(options.prompt, tokenizer, options.env)
+    observe = options.env.components.prompt
     asked = {p.id: p for p in problems} or {"": Problem("", "1 + 1?", "2")}
     # Characters tell which can be the longest; only those are tokenised.
     ordered = sorted(asked.values(), key=lambda p: len(p.question), reverse=True)
-    longest = max(ordered[:256], key=lambda p: len(prompt.question_ids(p.question)))
+    sizes = {p.id: len(prompt.question_ids(observe(p.question))) for p in ordered[:256]}
+    longest = max(sizes, key=lambda name: sizes[name])
     window = getattr(AutoConfig.from_pretrained(source), "max_position_embeddings", None)
-    length = len(prompt.question_ids(longest.question))
     try:
-        check_window(length, options.max_tokens, window, longest.id)
+        check_window(sizes[longest], options.max_tokens, window, longest)
     except TrainingError as error:
         raise CommandError(str(error)) from error
 

@@ -1,18 +1,28 @@
 """The options of `torl train`, and what they mean to the parts of a training."""
 
 import dataclasses
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from agents.core.algorithm import Algorithm
 from agents.core.trainer.options import Training
 from agents.core.types import Sampling
-from torl.algorithms import implied, make_algorithm
+from torl.algorithms import algorithm_name, implied, make_algorithm
 from torl.console import CommandError
+from torl.environment import environment, stored
+from torl_env import EnvConfig
+from torl_env.problems.types import ProblemSource
 
 if TYPE_CHECKING:
     from agents.core.trainer.vllm_generation import VLLM
+
+
+def default_env() -> EnvConfig:
+    """Easy problems to train on, one call each."""
+    return environment(problems="procedural:easy:L2-3", tool_budget=1)
 
 
 @dataclass(frozen=True)
@@ -29,27 +39,25 @@ class TrainOptions:
     """Go on with the run in --out from its last checkpoint, with the options of that run."""
     dry_run: bool = False
     """Print what the run would do and need, and stop before it does."""
-    algorithm: str = "grpo"
+    algorithm: str | Algorithm = "grpo"
     """grpo, rloo (leave-one-out), ppo, thor; cot (GRPO without a tool); sft, cot-sft (imitation
     alone, with the tool or without); or module:Class for one of your own."""
     set: tuple[str, ...] = ()
     """Settings of the algorithm or its loss: --set clip_high=0.28 nll=0.01 scale_by_std=false."""
     model: str = "smollm2"
     """`smollm2` (embedded default), a folder, or a hub id."""
-    problems: str = "procedural:easy:L2-3"
-    """Training problems: see `torl data list`."""
-    heldout: str = ""
+    env: EnvConfig = field(default_factory=default_env)
+    """The environment. Each of its options may be written short where nothing else has its name:
+    --problems, --tool-budget, --reward, --tools, --stateful, --sandbox, --system, ..."""
+    heldout: str | ProblemSource = ""
     """Problems to evaluate on; empty: the held-out split of --problems."""
     allow_overlap: str = ""
     """Train although problems of this held-out source are among the training problems."""
     prompt: str = "chat"
     """Prompt style: chat, chat-text, or torl (base models)."""
-    reward: str = "torl"
-    """Reward preset: torl, torl_penalty, thor, limr."""
-    tool_budget: int = 1
-    """C: tool calls per episode; 0 trains on text alone."""
-    warm_start: int = 96
-    """Traces of the SFT stage before RL; 0 leaves the stage out."""
+    warm_start: int | None = None
+    """Traces of the SFT stage before RL; 0 leaves the stage out. By default 96 where the problems
+    are procedural and Python is the tool, since those come with programs to imitate; else none."""
     warm_start_code: float = 0.4
     """Share of these traces that call the tool."""
     traces: Path | None = None
@@ -94,10 +102,25 @@ class TrainOptions:
     vllm_url: str = "http://localhost:8000/v1"
     """Of the vLLM server."""
 
+    def __post_init__(self) -> None:
+        if self.warm_start is None:
+            env = self.env
+            worked = is_generated(env.problems) and env.tools in (None, ("python",))
+            object.__setattr__(self, "warm_start", 96 if worked else 0)
+
+
+def is_generated(problems: object) -> bool:
+    """Whether these problems are procedural: their splits share no question, by construction."""
+    return isinstance(problems, str) and problems.startswith("procedural")
+
 
 def resolved(options: TrainOptions) -> TrainOptions:
     """The options with what the algorithm implies: without a tool none is paid for or shown."""
-    return dataclasses.replace(options, **implied(options.algorithm, options.prompt))
+    name = options.algorithm if isinstance(options.algorithm, str) else ""
+    told = implied(name, options.prompt)
+    if "tool_budget" in told:
+        told["env"] = environment(options.env, tool_budget=told.pop("tool_budget"))
+    return dataclasses.replace(options, **told)
 
 
 def algorithm_of(options: TrainOptions) -> Algorithm:
@@ -114,15 +137,71 @@ def algorithm_of(options: TrainOptions) -> Algorithm:
     return make_algorithm(options.algorithm, options.set, sizes)
 
 
+_PATHS = ("out", "traces", "warm_start_from")
+OBJECT = "object"
+"""Key under which a record keeps the repr of an object that was given in Python."""
+
+
+def to_json(options: TrainOptions) -> dict[str, Any]:
+    """The options as a run keeps them."""
+    told: dict[str, Any] = {item.name: getattr(options, item.name) for item in fields(options)}
+    for name in _PATHS:
+        told[name] = None if told[name] is None else str(told[name])
+    if not isinstance(options.algorithm, str):
+        told["algorithm"] = {OBJECT: algorithm_name(options.algorithm)}
+    if not isinstance(options.heldout, str):
+        told["heldout"] = {OBJECT: options.heldout.name}
+    return told | {"env": stored(options.env)}
+
+
+def from_json(told: Mapping[str, Any], given: Mapping[str, Any]) -> TrainOptions:
+    """The options that a run has kept.
+
+    Args:
+        told: What `to_json` gave.
+        given: Objects, which a file cannot hold: `algorithm`, `heldout`, and fields of the
+            environment. All else stays as the run was started.
+
+    Raises:
+        CommandError: The run was started with an object, and it is not given.
+        ConfigError: So for an object of the environment.
+    """
+    values = dict(told)
+    for name in ("algorithm", "heldout"):
+        if isinstance(values[name], Mapping):
+            if isinstance(given.get(name, ""), str):
+                raise CommandError(
+                    f"this run was started from Python with an object as {name} "
+                    f"({values[name][OBJECT]}): go on there, torl.train(out=..., resume=True, "
+                    f"{name}=...)"
+                )
+            values[name] = given[name]
+    objects = given.get("env") or {}
+    values["env"] = EnvConfig.from_json(json.dumps(values["env"]), **objects)
+    for name in _PATHS:
+        values[name] = None if values[name] is None else Path(values[name])
+    for name in ("set", "report_to"):
+        values[name] = tuple(values[name])
+    known = {item.name for item in fields(TrainOptions)}
+    return TrainOptions(**{name: value for name, value in values.items() if name in known})
+
+
 def training_of(options: TrainOptions, processes: int = 1) -> Training:
-    """Sizes and rates; no micro-batch is larger than what one process has to learn from."""
-    own = options.prompts * options.group // processes
+    """Sizes and rates.
+
+    A micro-batch divides what one process has to learn from in one update; where the option does
+    not, the largest size below it that does is taken.
+    """
+    # Groups that cannot be shared evenly are refused by `Training.passes`.
+    shared = processes if options.prompts % processes == 0 else 1
+    rows = options.prompts * options.group // shared // max(1, options.updates)
+    fitting = [n for n in range(1, options.micro_batch + 1) if rows % n == 0] if rows else []
     return Training(
         steps=options.steps,
         prompts_per_step=options.prompts,
         group_size=options.group,
         learning_rate=options.learning_rate,
-        micro_batch=min(options.micro_batch, own),
+        micro_batch=max(fitting, default=options.micro_batch),
         updates=options.updates,
         epochs=options.epochs,
         temperature=options.temperature,

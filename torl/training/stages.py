@@ -14,9 +14,14 @@ from agents.core.trainer.options import TrainingError
 from agents.core.types import Sampling
 from benchmarks.heldout import summary_path
 from torl.console import CommandError, progress
+from torl.evaluation.options import EvalOptions
+from torl.evaluation.run import measure
+from torl.training.datasets import heldout_of, source_name
 from torl.training.interrupt import Bar, stopping
 from torl.training.options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
-from torl.wiring import collector, env_options, make_rollout, rollout_over
+from torl.wiring import BatchEnvs, make_rollout, prompt_of, rollout_over
+from torl_env import EnvConfig
+from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
 
 if TYPE_CHECKING:
@@ -27,9 +32,9 @@ if TYPE_CHECKING:
 class Job:
     """The stages of one run."""
 
-    def __init__(self, options: TrainOptions, run: Run, sandbox: Any) -> None:
-        self.options, self.run, self.sandbox = options, run, sandbox
-        self.env_options = env_options(options.tool_budget, options.reward)
+    def __init__(self, options: TrainOptions, run: Run) -> None:
+        self.options, self.run = options, run
+        self.envs = BatchEnvs(options.env)
 
     def warm_start(self, problems: Sequence[Problem]) -> str:
         """The SFT stage; returns where the weights are that RL starts from."""
@@ -52,13 +57,12 @@ class Job:
                 raise CommandError("the warm start failed; its own message stands above")
             return
         from agents.core.models import loading
-        from agents.core.rollout.prompts import make_prompt
         from agents.sft import SFT, save, train_sft
 
         options = self.options
         model, tokenizer = loading.load(options.model)
         model.train()
-        prompt = make_prompt(options.prompt, tokenizer)
+        prompt = prompt_of(options.prompt, tokenizer, options.env)
         traces = self._traces(problems, prompt, tokenizer)
         sft = SFT(seed=options.seed)
         self.run.rewind("sft", -1)
@@ -72,7 +76,6 @@ class Job:
         """What to imitate: from a file, or played with real executions."""
         from agents.sft import TraceError, TraceWriter, read_traces, warm_start_traces
         from torl_env import ToRLMathEnv
-        from torl_env.problems.source import Listed
 
         options = self.options
         if options.traces is not None:
@@ -80,7 +83,8 @@ class Job:
                 return read_traces(options.traces, prompt, tokenizer)
             except TraceError as error:
                 raise CommandError(f"--traces: {error}") from error
-        env = ToRLMathEnv(problems=Listed("warm start", problems), sandbox=self.sandbox)
+        # The programs of these traces run whatever the budget of the run is (`cot` shows none).
+        env = ToRLMathEnv(problems=Listed("warm start", problems), sandbox=options.env.sandbox)
         writer = TraceWriter(env, prompt, tokenizer)
         with progress("warm start: traces", len(problems)) as move:
             return warm_start_traces(
@@ -103,7 +107,7 @@ class Job:
         distributed.run_on_main(lambda: self.run.rewind("rl", done))
         if done >= options.steps:
             return True
-        model, tokenizer, sampler = self._players(start, algorithm.branches)
+        model, tokenizer, sampler = self._model_and_sampler(start, algorithm.branches)
         name = type(algorithm).__name__
         with _shown(name, options.steps, done, unit="step") as move, stopping() as stop:
             try:
@@ -122,7 +126,7 @@ class Job:
                 raise CommandError(str(error)) from error
         return int(trainer.state.global_step) >= options.steps * per_step
 
-    def _players(self, start: str, branches: bool) -> tuple[Any, Any, Any]:
+    def _model_and_sampler(self, start: str, branches: bool) -> tuple[Any, Any, Any]:
         """The model in training, its tokenizer, and what samples with its weights."""
         from agents.core.models import loading
         from agents.core.models.lora import Lora, with_lora
@@ -152,30 +156,24 @@ class Job:
             distributed.run_on_main(lambda: self._evaluate(name, model, problems))
 
     def _evaluate(self, name: str, model: str, problems: Sequence[Problem]) -> None:
-        from agents.core.models import loading
-        from torl.commands.eval import EvalOptions, measure
-
         options = self.options
-        told = EvalOptions(
-            model=model,
-            problems=options.heldout or options.problems,
-            temperature=options.eval_temperature,
-            max_tokens=options.max_tokens,
-            tool_budget=options.tool_budget,
-            prompt=options.prompt,
-            rows=options.prompts * options.group,
-        )
+        heldout = heldout_of(options)
         out = self.run.path / "eval" / f"{name}.jsonl"
         if summary_path(out).is_file():
             return
-        loaded, tokenizer = loading.load(model, dtype="bfloat16")
-        sampling = Sampling(told.temperature or 0.0, max_tokens=told.max_tokens)
-        rollout = make_rollout(loaded, tokenizer, *self._where(sampling))
-        measure(told, problems, out, collector(rollout, told.rows))
+        told = EvalOptions(
+            model=model,
+            env=EnvConfig.of(options.env, problems=heldout, split=None),
+            temperature=options.eval_temperature,
+            max_tokens=options.max_tokens,
+            prompt=options.prompt,
+            rows=options.prompts * options.group,
+        )
+        measure(told, problems, out, source_name(heldout))
 
-    def _where(self, sampling: Sampling) -> tuple[Any, Any, Sampling, str]:
+    def _where(self, sampling: Sampling) -> tuple[BatchEnvs, Sampling, str]:
         """What every rollout engine of a run is made with."""
-        return self.sandbox, self.env_options, sampling, self.options.prompt
+        return self.envs, sampling, self.options.prompt
 
 
 @contextmanager

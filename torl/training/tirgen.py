@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,22 @@ from benchmarks.heldout.contamination import contamination
 from benchmarks.report.tables import Table
 from torl.commands.data import BENCHMARKS, open_suites
 from torl.console import CommandError, print_table, progress, say
-from torl_env.problems import Listed, load
+from torl.environment import environment, stored
+from torl.training.datasets import source_name
+from torl.training.options import default_env
+from torl.wiring import prompt_of
+from torl_env import EnvConfig
+from torl_env.problem_sampling import open_problems
+from torl_env.problems import Listed
 from torl_env.problems.types import Problem
+from torl_env.sandbox import open_sandbox
 
 if TYPE_CHECKING:
     from agents.core.rollout.prompts import Prompt
+
+
+def _default_env() -> EnvConfig:
+    return environment(default_env(), tool_budget=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +64,10 @@ class TIRGenOptions:
     """The refiner: likewise, or the name that --refiner-url knows it by; empty: the generator."""
     refiner_url: str = ""
     """URL of an OpenAI-compatible server that refines, up to and with /v1."""
-    problems: str = "procedural:easy:L2-3"
-    """A source of `torl data list` or a file; its training split."""
-    split: str | None = None
-    """Another split."""
+    env: EnvConfig = field(default_factory=_default_env)
+    """The environment. Each of its options may be written short: --problems (a source of
+    `torl data list` or a file; its training split), --tool-budget (programs that may run in one
+    answer), ..."""
     count: int = 32
     """Problems, the first ones of the source in a random order."""
     tries: int = 1
@@ -67,8 +78,6 @@ class TIRGenOptions:
     """L_step: most tokens of a step; it ends earlier at an empty line (THOR: 512, long: 4096)."""
     refined_tokens: int = 256
     """Most tokens of what the refiner writes."""
-    calls: int = 4
-    """Programs that may run in one answer."""
     temperature: float = 0.6
     """Of both (THOR: 0.6)."""
     top_p: float = 1.0
@@ -97,7 +106,7 @@ def run(options: TIRGenOptions) -> int:
         CommandError: Options that do not fit, or no sample passes.
     """
     _check(options)
-    problems = problems_of(options.problems, options.split, options.seed, options.count)
+    problems = problems_of(options.env, options.seed, options.count)
     stages = _stages(options, problems)
     samples = _samples(options, problems)
     kept, yields = sift(samples, stages)
@@ -124,22 +133,23 @@ def check_out(out: Path) -> None:
         raise CommandError(f"--out: expected a file name that ends in .jsonl, got {out}")
 
 
-def problems_of(name: str, split: str | None, seed: int, count: int) -> list[Problem]:
+def problems_of(env: EnvConfig, seed: int, count: int) -> list[Problem]:
     """The problems to answer: the first ones of the source in a random order.
 
     Raises:
         CommandError: They are held-out ones.
     """
+    name, split = source_name(env.problems), env.split
     if name in BENCHMARKS or split == "heldout":
         raise CommandError(
             f"--problems {name}{f' --split {split}' if split else ''} is what models are evaluated "
             "on: traces of it would be training on it. Take another source (`torl data list`)"
         )
-    return list(load(name, split).shuffle(seed).head(count))
+    return list(open_problems(env.problems, split).shuffle(seed).head(count))
 
 
 def _check(options: TIRGenOptions) -> None:
-    for name in ("count", "tries", "step_tokens", "refined_tokens", "calls", "per_problem", "rows"):
+    for name in ("count", "tries", "step_tokens", "refined_tokens", "per_problem", "rows"):
         if getattr(options, name) < 1:
             flag = name.replace("_", "-")
             raise CommandError(f"--{flag}: expected at least 1, got {getattr(options, name)}")
@@ -212,7 +222,8 @@ def _samples(options: TIRGenOptions, problems: Sequence[Problem]) -> list[Sample
 def _settings(options: TIRGenOptions) -> dict[str, Any]:
     """What changes a sample, as it stands in the header of their file."""
     after = ("out", "solved", "suites", "data", "per_problem", "device")
-    told = {name: value for name, value in asdict(options).items() if name not in after}
+    told = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in after}
+    told["env"] = stored(options.env)
     return json.loads(json.dumps(told, default=str))  # type: ignore[no-any-return]
 
 
@@ -243,14 +254,12 @@ class _Writers:
     def __init__(self, options: TIRGenOptions, stack: ExitStack) -> None:
         from agents.core.models import loading
         from agents.core.policies.transformers import TransformersPolicy
-        from agents.core.rollout.prompts import make_prompt
-        from torl_env.sandbox import open_sandbox
 
         self._options = options
         self._how = TIRGen(fragments=options.fragments)
-        self._sandbox = stack.enter_context(open_sandbox("local"))
+        self._sandbox = stack.enter_context(open_sandbox(options.env.sandbox))
         model, tokenizer = loading.load(options.model, dtype="bfloat16", device=options.device)
-        self._prompt: Prompt = make_prompt(options.prompt, tokenizer)
+        self._prompt: Prompt = prompt_of(options.prompt, tokenizer, options.env)
         self._steps = TransformersPolicy(model, tokenizer, _ends_step, marker="\n")
         self._round = 0
         self._name = ""
@@ -264,10 +273,12 @@ class _Writers:
         options = self._options
         envs = [
             ToRLMathEnv(
-                problems=Listed("one", [problem]),
-                sandbox=self._sandbox,
-                tool_budget=options.calls,
-                max_turns=options.calls + 16,
+                config=EnvConfig.of(
+                    options.env,
+                    problems=Listed("one", [problem]),
+                    split=None,
+                    sandbox=self._sandbox,
+                )
             )
             for problem in problems
         ]

@@ -2,9 +2,10 @@ import json
 
 import pytest
 
-from torl.commands.train import TrainOptions
 from torl.console import CommandError
-from torl.training.datasets import gather
+from torl.environment import made
+from torl.training.datasets import open_datasets
+from torl.training.options import TrainOptions
 
 
 def problem_file(path, questions):
@@ -26,22 +27,26 @@ def options(tmp_path):
     return {"problems": train, "heldout": heldout, "warm_start": 0, "steps": 3, "prompts": 8}
 
 
+def opened(options):
+    return open_datasets(made(TrainOptions, options))
+
+
 def test_training_on_held_out_problems_is_refused(options):
     with pytest.raises(CommandError, match="5 of 25 held-out problems"):
-        gather(TrainOptions(**options))
+        opened(options)
 
 
 def test_it_can_be_allowed_by_name_only(options):
     with pytest.raises(CommandError):
-        gather(TrainOptions(**options, allow_overlap="another.jsonl"))
-    found = gather(TrainOptions(**options, allow_overlap=options["heldout"]))
+        opened({**options, "allow_overlap": "another.jsonl"})
+    found = opened({**options, "allow_overlap": options["heldout"]})
     assert len(found.schedule) == 24
     assert len({problem.id for problem in found.schedule[:20]}) == 20
     assert found.schedule[20:] == found.schedule[:4], "from the start again"
 
 
 def test_a_small_held_out_set_is_taken_once(options):
-    found = gather(TrainOptions(**options, allow_overlap=options["heldout"]))
+    found = opened({**options, "allow_overlap": options["heldout"]})
     ids = [problem.id for problem in found.heldout]
     assert len(ids) == len(set(ids)) == 25
 
@@ -59,11 +64,11 @@ def test_a_part_of_a_held_out_set_is_the_same_random_part_for_every_seed(options
 
 def test_a_file_has_no_held_out_split(options):
     with pytest.raises(CommandError, match="name one with --heldout"):
-        gather(TrainOptions(**{**options, "heldout": ""}))
+        opened({**options, "heldout": ""})
 
 
 def test_generated_splits_are_disjoint():
-    found = gather(TrainOptions(eval_problems=64))
+    found = open_datasets(TrainOptions(eval_problems=64))
     trained = {p.question for p in (*found.warm_start, *found.schedule)}
     assert len(found.heldout) == 64
     assert not trained & {p.question for p in found.heldout}

@@ -1,0 +1,238 @@
+"""One training from beginning to end; for `torl train` and `torl.train`."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agents.core.run.folder import Run, RunError
+from agents.core.trainer import distributed
+from benchmarks.report.plots import figure5, write_csv
+from benchmarks.report.runs import open_run
+from benchmarks.report.tables import results
+from torl.console import CommandError, clock, explain, is_out_of_reach, print_table, say
+from torl.environment import made
+from torl.evaluation.options import EvalOptions
+from torl.evaluation.run import Evaluation
+from torl.evaluation.run import evaluate as evaluate_model
+from torl.training.checks import check_disk, check_prompts, check_settings, check_vllm
+from torl.training.datasets import Datasets, heldout_of, open_datasets
+from torl.training.options import (
+    TrainOptions,
+    algorithm_of,
+    from_json,
+    resolved,
+    to_json,
+    training_of,
+)
+from torl.training.stages import Job
+from torl_env import EnvConfig
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRun:
+    """A run: its folder, and how it was made."""
+
+    path: Path
+    options: TrainOptions
+    finished: bool
+    """False where Ctrl-C stopped it; `torl.train(out=..., resume=True)` goes on."""
+
+    @property
+    def env(self) -> EnvConfig:
+        """The environment, with the very objects that it was made of."""
+        return self.options.env
+
+    def eval_defaults(self) -> EvalOptions:
+        """What counts in an evaluation where nothing else is said."""
+        env = EnvConfig.of(self.env, problems=heldout_of(self.options), split=None)
+        told = self.options
+        return EvalOptions(
+            model=str(self.path), env=env, prompt=told.prompt, max_tokens=told.max_tokens
+        )
+
+    def evaluate(self, problems: Any = None, **options: Any) -> Evaluation:
+        """Evaluate the newest checkpoint in the environment of the run.
+
+        Args:
+            problems: As for `torl.evaluate`; by default those that the run held out.
+            **options: As for `torl.evaluate`, in place of the settings of the run.
+        """
+        return evaluate_model(self, problems, **options)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def train(model: str | None = None, **options: Any) -> TrainedRun:
+    """Train a language model with RL: the same as `torl train`.
+
+    Args:
+        model: A folder, a hub id, or `smollm2`, the embedded default.
+        **options: Fields of `TrainOptions` (`torl train --help`): `algorithm`, `steps`, `out`,
+            `heldout`, ...; and of the environment, one by one (`problems=`, `tool_budget=`, ...) or
+            together, `env=dict(tools=[sql], parser="hermes")`. Where the command line takes
+            `module:object`, the object itself may stand.
+
+    Returns:
+        The run; its folder holds metrics, transcripts, checkpoints and evaluations.
+
+    Raises:
+        CommandError: No such option, or options contradict each other; nothing is written then.
+        ConfigError: An option of the environment is out of range.
+
+    Example:
+        ```python
+        run = torl.train(problems="emp.csv", env=dict(tools=[sql], grader=right), steps=200)
+        run.evaluate("test.parquet", k=4).table()
+        ```
+    """
+    given = dict(options) | ({} if model is None else {"model": model})
+    if given.get("resume"):
+        env = given.get("env")
+        objects = env if isinstance(env, Mapping) else {}
+        return run(TrainOptions(out=Path(given["out"]), resume=True), {**given, "env": objects})
+    return run(made(TrainOptions, given))
+
+
+def run(options: TrainOptions, given: Mapping[str, Any] | None = None) -> TrainedRun:
+    """Run all stages; with `resume`, those that are left.
+
+    Args:
+        options: Of the run; of one to resume only its folder matters.
+        given: Objects for a run to resume, see `from_json`.
+    """
+    if options.dry_run:
+        show_plan(options)
+        return TrainedRun(options.out, options, finished=False)
+    distributed.join()
+    options, found = distributed.run_on_main(lambda: _opened(options, given or {}))
+    started = time.perf_counter()
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    use_threads(options.threads)
+    job = Job(options, Run(options.out))
+    start = job.warm_start(found.warm_start)
+    job.evaluate("before", start, found.heldout)
+    finished = job.reinforce(start, found.schedule)
+    if finished:
+        job.evaluate("after", str(job.run.checkpoint() or start), found.heldout)
+    distributed.leave()
+    if distributed.is_main():
+        if finished:
+            job.run.add_timing(options.steps, "run", {"total": time.perf_counter() - started})
+            _finish(job.run, time.perf_counter() - started)
+        else:
+            say(f"stopped; `torl train --out {options.out} --resume` goes on from here")
+    return TrainedRun(options.out, options, finished)
+
+
+def _opened(options: TrainOptions, given: Mapping[str, Any]) -> tuple[TrainOptions, Datasets]:
+    """Check everything; read the options of the run to resume, or write those of a new one."""
+    if options.resume:
+        options = stored_options(options.out, given)
+        return options, open_datasets(options)
+    options = resolved(options)
+    found = _checked(options)
+    Run(options.out).write_config({"options": to_json(options)})
+    return options, found
+
+
+def _checked(options: TrainOptions, *, planning: bool = False) -> Datasets:
+    """All that a run can refuse before it writes or loads anything large.
+
+    Args:
+        options: Resolved.
+        planning: Tell of what only another machine can check, and go on.
+    """
+    from agents.core.models import loading
+
+    found = Datasets((), (), ())
+
+    def open_all() -> None:
+        nonlocal found
+        found = open_datasets(options)
+
+    if options.out.exists() and any(options.out.iterdir()):
+        raise CommandError(
+            f"{options.out} is not empty: choose a new --out, or add --resume to go on with the "
+            "run in it"
+        )
+    check_settings(options)
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: loading.check(options.model),
+        lambda: check_vllm(options),
+        open_all,
+        lambda: check_prompts(options, found.schedule),
+        lambda: check_disk(options.out),
+    )
+    for check in checks:
+        try:
+            check()
+        except Exception as error:
+            if not (planning and is_out_of_reach(error)):
+                raise
+            print(f"not checked  {explain(error)}")
+    return found
+
+
+def show_plan(options: TrainOptions) -> None:
+    """Make every check of the run, and print what it would do and need."""
+    from torl.training.plan import Plan, parameters
+
+    options = resolved(options)
+    algorithm = algorithm_of(options)
+    count = distributed.world_size()
+    _checked(options, planning=True)
+    plan = Plan(
+        *(parameters(options.model), options.warm_start or 0, training_of(options, count)),
+        *(count, distributed.sharded(), options.policy),
+    )
+    print(f"algorithm    {type(algorithm).__name__}, {algorithm.loss}")
+    print("\n".join(plan.lines()))
+
+
+def stored_options(out: Path, given: Mapping[str, Any] | None = None) -> TrainOptions:
+    """The options that a run was started with.
+
+    Args:
+        out: Its folder.
+        given: Objects that a file cannot hold, see `from_json`.
+
+    Raises:
+        CommandError: There is no run in the folder.
+    """
+    try:
+        kept = Run(out).read_config()["options"]
+    except RunError as error:
+        raise CommandError(f"--resume: {error}") from error
+    return replace(from_json(kept, given or {}), out=out, resume=True)
+
+
+def use_threads(threads: int) -> None:
+    """Hold torch to so many threads; 0 leaves the choice to it."""
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def _finish(run: Run, seconds: float) -> None:
+    """Print before and after, draw the plot, say where everything is."""
+    record = open_run(run.path)
+    if record.evaluations:
+        print_table(results(record.evaluations))
+    if record.stage("rl"):
+        figure5(record, run.path / "figure5.png")
+        write_csv(record, run.path / "figure5.csv")
+        print(f"plot        {run.path / 'figure5.png'}")
+    say(f"done in {clock(seconds)}; everything is in {run.path}")
+    print(
+        f"metrics     {run.path / 'metrics.jsonl'}\n"
+        f"transcripts {run.path / 'transcripts'}\n"
+        f"checkpoint  {run.checkpoint() or run.warm_start}\n"
+        f"next        torl report {run.path}, torl eval --model {run.path} ..."
+    )
