@@ -8,7 +8,7 @@ from benchmarks.heldout.cases import Case
 from benchmarks.heldout.compare import Comparison, Line
 from benchmarks.heldout.statistics import Difference, Estimate
 from torl.commands import analyse, compare, leaderboard, regrade
-from torl.commands import eval as evaluation
+from torl.evaluation import options as evaluation
 from torl.console import guarded
 
 AGENT = """
