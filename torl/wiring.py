@@ -45,25 +45,6 @@ def envs_over(config: EnvConfig | None = None, **options: Any) -> BatchEnvs:
     return BatchEnvs(environment(config, **options))
 
 
-def prompt_of(style: str, tokenizer: Any, env: EnvConfig) -> Any:
-    """The prompt of this style, with the environment's system text where it has one.
-
-    Raises:
-        ValueError: No style has this name, or it has no place for a system text.
-    """
-    from agents.core.rollout.prompts import ChatPrompt, make_prompt
-
-    made = make_prompt(style, tokenizer)
-    if env.system is None:
-        return made
-    if not isinstance(made, ChatPrompt):
-        raise ValueError(
-            f"--prompt {style} has no system message for the system text: take --prompt chat, or "
-            "write it into the prompt of the environment"
-        )
-    return ChatPrompt(tokenizer, system=env.system)
-
-
 def rollout_over(
     policy: Any,
     make_envs: BatchEnvs,
@@ -75,8 +56,9 @@ def rollout_over(
 ) -> Any:
     """A rollout engine over a policy; with its states kept it can be branched."""
     from agents.core.rollout.engine import Rollout
+    from agents.core.rollout.prompts import make_prompt
 
-    made = prompt_of(prompt, policy.tokenizer, make_envs.config)
+    made = make_prompt(prompt, policy.tokenizer, make_envs.config)
     how = {"keep_states": keep_states, "overlap": overlap}
     return Rollout(policy, made, make_envs, sampling, **how)
 

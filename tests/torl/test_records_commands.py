@@ -8,8 +8,8 @@ from benchmarks.heldout.cases import Case
 from benchmarks.heldout.compare import Comparison, Line
 from benchmarks.heldout.statistics import Difference, Estimate
 from torl.commands import analyse, compare, leaderboard, regrade
-from torl.evaluation import options as evaluation
 from torl.console import guarded
+from torl.evaluation import options as evaluation
 
 AGENT = """
 from agents.core.types import Trajectory, Turn

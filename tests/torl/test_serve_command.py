@@ -8,7 +8,7 @@ import sys
 from torl_env.adapters.openenv_client import OpenEnvClient
 
 START = (
-    "from torl.commands.serve import *; raise SystemExit(main(ServeOptions(port=0, tool_budget=2)))"
+    "from torl.commands.serve import *; raise SystemExit(main(ServeOptions(port=0, env=EnvConfig(tool_budget=2))))"
 )
 
 

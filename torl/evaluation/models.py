@@ -11,7 +11,8 @@ from agents.core.types import Sampling
 from benchmarks.heldout.evaluate import Collect
 from torl.console import CommandError
 from torl.evaluation.options import EvalOptions
-from torl.wiring import BatchEnvs, Collecting, make_collector, prompt_of
+from torl.wiring import BatchEnvs, Collecting, make_collector
+from torl_env import EnvConfig, system_text
 from torl_env.errors import ConfigError
 from torl_env.loading import is_reference, load_object
 
@@ -90,12 +91,12 @@ def _played(
 ) -> Collect:
     """A policy in the environment; its tokenizer makes the ids of the prompt."""
     from agents.core.rollout.engine import Rollout
-    from agents.core.rollout.prompts import PlainPrompt
+    from agents.core.rollout.prompts import PlainPrompt, make_prompt
 
     prompt = (
         PlainPrompt(policy.tokenizer, template)
         if template
-        else prompt_of(options.prompt, policy.tokenizer, options.env)
+        else make_prompt(options.prompt, policy.tokenizer, options.env)
     )
     rollout = Rollout(policy, prompt, BatchEnvs(options.env), sampling, overlap=overlap)
     return Collecting(rollout, options.rows)
@@ -105,7 +106,7 @@ def _served(options: EvalOptions, sampling: Sampling) -> Collect:
     """Answers by a server with OpenAI's interface."""
     from agents.core.policies.openai_client import Server
     from agents.core.policies.server import ServerPolicy
-    from agents.core.rollout.prompts import PROMPTS, TEXT_SYSTEM, TOOL_SYSTEM, TORL_TEMPLATE
+    from agents.core.rollout.prompts import PROMPTS, PlainPrompt, make_prompt
 
     if options.prompt not in PROMPTS:
         raise CommandError(
@@ -121,15 +122,20 @@ def _served(options: EvalOptions, sampling: Sampling) -> Collect:
         patience=options.patience,
         extra_body=_extra_body(options.extra_body),
     )
-    told = TOOL_SYSTEM if options.prompt == "chat" and options.env.tool_budget else TEXT_SYSTEM
+    env = options.env
+    if options.prompt == "chat-text":
+        env = EnvConfig.of(env, tool_budget=0)
     policy = ServerPolicy(
         server,
         tokenizer=_tokenizer(options.tokenizer),
         chat=chat,
-        system=told if options.env.system is None else options.env.system,
+        system=system_text(env) if chat else "",
         rows=options.rows,
     )
-    template = "{question}" if chat else TORL_TEMPLATE
+    plain = make_prompt("torl", policy.tokenizer, env)
+    assert isinstance(plain, PlainPrompt)
+    # The server applies the chat template; to a base model the whole prompt is text.
+    template = "{question}" if chat else plain.template
     return _played(policy, options, sampling, template, overlap=True)
 
 

@@ -21,8 +21,6 @@ def check_settings(options: TrainOptions) -> None:
         CommandError: One does not.
         ValueError: So do those that say themselves what they expect.
     """
-    from agents.core.rollout.prompts import PROMPTS
-
     for name in ("warm_start", "eval_problems", "lora_rank", "threads"):
         if getattr(options, name) < 0:
             word = name.replace("_", "-")
@@ -30,10 +28,6 @@ def check_settings(options: TrainOptions) -> None:
     algorithm_of(options), sampling_of(options)
     training_of(options, distributed.world_size()).passes(distributed.world_size())
     _check_trackers(options.report_to)
-    if options.prompt not in PROMPTS:
-        raise CommandError(
-            f"unknown --prompt {options.prompt!r}: choose one of {', '.join(PROMPTS)}"
-        )
     if options.traces is not None and options.warm_start_from is not None:
         raise CommandError(
             "--traces and --warm-start-from both say where RL starts from: give one of them"
@@ -86,7 +80,7 @@ def check_prompts(options: TrainOptions, problems: Sequence[Problem]) -> None:
     from transformers import AutoConfig, AutoTokenizer
 
     from agents.core.models import loading
-    from torl.wiring import prompt_of
+    from agents.core.rollout.prompts import make_prompt
 
     source = loading.resolve(options.model)
     tokenizer = AutoTokenizer.from_pretrained(source)
@@ -95,7 +89,7 @@ def check_prompts(options: TrainOptions, problems: Sequence[Problem]) -> None:
             f"the tokenizer of {options.model} has no end-of-sequence token, so no answer could "
             "ever end: set eos_token in its tokenizer_config.json"
         )
-    prompt = prompt_of(options.prompt, tokenizer, options.env)
+    prompt = make_prompt(options.prompt, tokenizer, options.env)
     observe = options.env.components.prompt
     asked = {p.id: p for p in problems} or {"": Problem("", "1 + 1?", "2")}
     # Characters tell which can be the longest; only those are tokenised.

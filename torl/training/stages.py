@@ -19,7 +19,7 @@ from torl.evaluation.run import measure
 from torl.training.datasets import heldout_of, source_name
 from torl.training.interrupt import Bar, stopping
 from torl.training.options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
-from torl.wiring import BatchEnvs, make_rollout, prompt_of, rollout_over
+from torl.wiring import BatchEnvs, make_rollout, rollout_over
 from torl_env import EnvConfig
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
@@ -57,12 +57,13 @@ class Job:
                 raise CommandError("the warm start failed; its own message stands above")
             return
         from agents.core.models import loading
+        from agents.core.rollout.prompts import make_prompt
         from agents.sft import SFT, save, train_sft
 
         options = self.options
         model, tokenizer = loading.load(options.model)
         model.train()
-        prompt = prompt_of(options.prompt, tokenizer, options.env)
+        prompt = make_prompt(options.prompt, tokenizer, options.env)
         traces = self._traces(problems, prompt, tokenizer)
         sft = SFT(seed=options.seed)
         self.run.rewind("sft", -1)

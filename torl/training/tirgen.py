@@ -29,7 +29,6 @@ from torl.console import CommandError, print_table, progress, say
 from torl.environment import environment, stored
 from torl.training.datasets import source_name
 from torl.training.options import default_env
-from torl.wiring import prompt_of
 from torl_env import EnvConfig
 from torl_env.problem_sampling import open_problems
 from torl_env.problems import Listed
@@ -254,12 +253,13 @@ class _Writers:
     def __init__(self, options: TIRGenOptions, stack: ExitStack) -> None:
         from agents.core.models import loading
         from agents.core.policies.transformers import TransformersPolicy
+        from agents.core.rollout.prompts import make_prompt
 
         self._options = options
         self._how = TIRGen(fragments=options.fragments)
         self._sandbox = stack.enter_context(open_sandbox(options.env.sandbox))
         model, tokenizer = loading.load(options.model, dtype="bfloat16", device=options.device)
-        self._prompt: Prompt = prompt_of(options.prompt, tokenizer, options.env)
+        self._prompt: Prompt = make_prompt(options.prompt, tokenizer, options.env)
         self._steps = TransformersPolicy(model, tokenizer, _ends_step, marker="\n")
         self._round = 0
         self._name = ""
