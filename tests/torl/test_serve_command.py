@@ -8,7 +8,8 @@ import sys
 from torl_env.adapters.openenv_client import OpenEnvClient
 
 START = (
-    "from torl.commands.serve import *; raise SystemExit(main(ServeOptions(port=0, env=EnvConfig(tool_budget=2))))"
+    "from torl.commands.serve import *\n"
+    "raise SystemExit(main(ServeOptions(port=0, env=EnvConfig(tool_budget=2))))"
 )
 
 
