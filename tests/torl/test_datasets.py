@@ -53,8 +53,8 @@ def test_a_small_held_out_set_is_taken_once(options):
 
 def test_a_part_of_a_held_out_set_is_the_same_random_part_for_every_seed(options):
     parts = [
-        gather(
-            TrainOptions(**options, eval_problems=5, seed=seed, allow_overlap=options["heldout"])
+        opened(
+            options | {"eval_problems": 5, "seed": seed, "allow_overlap": options["heldout"]}
         ).heldout
         for seed in (0, 1)
     ]
