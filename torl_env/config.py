@@ -144,6 +144,11 @@ after its last call: got max_turns=4, tool_budget=4
         object.__setattr__(self, "limits", _limits(self.limits))
         if not isinstance(self.stateful, bool):
             raise ConfigError(f"stateful must be True or False, got {self.stateful!r}")
+        if not isinstance(self.problems, str | list | tuple | type | ProblemSource):
+            raise ConfigError(
+                "problems must be a name, a path, module:object, a source or a list of Problem, "
+                f"got {self.problems!r}"
+            )
         for name in ("split", "system"):
             if not isinstance(getattr(self, name), str | None):
                 raise ConfigError(f"{name} must be text or None, got {getattr(self, name)!r}")

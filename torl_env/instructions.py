@@ -3,6 +3,8 @@ r"""What a model is told before the question: the task, the tools, how to give t
 Chat models read it as their system message, base models above the question.
 """
 
+import re
+
 from torl_env.config import EnvConfig
 from torl_env.parsing.tags import HermesParser, describe_functions
 from torl_env.problems.hub_table import HUB
@@ -68,5 +70,7 @@ def takes_tools(config: EnvConfig) -> bool:
 
 
 def _are_mathematical(problems: object) -> bool:
-    name = problems if isinstance(problems, str) else getattr(problems, "name", "")
-    return str(name).startswith("procedural") or name in HUB
+    name = str(problems if isinstance(problems, str) else getattr(problems, "name", ""))
+    # Views add to the name: `math500[:64]`, `math500 shuffled by 0`.
+    first = re.split(r"[\[ ]", name, maxsplit=1)[0]
+    return first.startswith("procedural") or first in HUB

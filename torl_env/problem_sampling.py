@@ -77,6 +77,11 @@ class ResetOptions:
                     f"reset_mask must have shape ({num_envs},) and one True at least, got {mask}"
                 )
             places = int(mask.sum())
+        if not isinstance(size, int | np.integer):
+            raise ValueError(f"group_size must be an integer, got {size!r}")
+        # A string would be read as ids of one letter.
+        if isinstance(given.get("problem_ids"), str):
+            raise ValueError(f"problem_ids must be a list of ids, got {given['problem_ids']!r}")
         if size < 1 or (places % size and given.get("problem_ids") is None):
             raise ValueError(f"group_size must divide the {places} envs to reset, got {size}")
         if given.get("problem_ids") is not None:
@@ -86,7 +91,7 @@ class ResetOptions:
                     f"problem_ids x group_size must be 1 to {places} envs, "
                     f"got {len(ids)} x {size} = {len(ids) * size}"
                 )
-        return cls(ids, size, mask)
+        return cls(ids, int(size), mask)
 
     def sample_one(self, problems: ProblemSource, random: np.random.Generator) -> Problem:
         """The problem of a single env."""

@@ -12,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from torl_env.config import EnvConfig
 from torl_env.episode_runner import EpisodeEnd, EpisodeRunner, StepResult
+from torl_env.errors import ConfigError
 from torl_env.parsing.types import Parser
 from torl_env.pending_steps import PendingSteps
 from torl_env.problem_sampling import ResetOptions, open_problems, sample_problem
@@ -50,8 +51,8 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         **options: Any,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        if not isinstance(num_envs, int | np.integer) or num_envs < 1:
+            raise ConfigError(f"num_envs must be an integer of at least 1, got {num_envs!r}")
         if problems is not None:
             options["problems"] = problems
         self.config = EnvConfig.of(config, **options)

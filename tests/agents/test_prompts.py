@@ -7,6 +7,7 @@ import pytest
 from agents.core.rollout.prompts import TEXT_SYSTEM, TOOL_SYSTEM, TORL_TEMPLATE, make_prompt
 from torl_env import ConfigError, EnvConfig, system_text
 from torl_env.parsing import named_parser
+from torl_env.problems import Listed, Problem, load
 from torl_env.tools import PythonTool, ToolContext, tool
 from torl_env.tools.toolbox import Toolbox, ToolResult
 
@@ -54,6 +55,15 @@ def test_the_default_is_as_it_was():
 @pytest.mark.parametrize("problems", ["procedural:easy", "procedural", "math500"])
 def test_mathematics_is_named_where_it_is_known(problems):
     assert "math" in system_text(EnvConfig(problems=problems))
+
+
+def test_a_view_of_problems_is_asked_as_they_are():
+    easy = load("procedural:easy")
+    listed = Listed("math500", [Problem("a", "1+1?", "2")])
+    for source in (easy.head(3), easy.shuffle(1), listed.head(1), listed.shuffle(0)):
+        assert system_text(EnvConfig(problems=source)) == TOOL_SYSTEM
+    other = Listed("emp", [Problem("a", "Who?", "2")])
+    assert "math" not in system_text(EnvConfig(problems=other))
 
 
 @pytest.mark.parametrize("parser", ["fenced", "xml", "hermes"])

@@ -169,6 +169,7 @@ class Unnamed:
         ({"limits": {"cpu_seconds": -1}}, "cpu_seconds must be positive"),
         ({"limits": 3}, "limits must be a Limits or a mapping"),
         ({"split": 3}, "split must be text or None"),
+        ({"problems": 3}, "problems must be a name, a path, module:object, a source"),
         ({"system": 3}, "system must be text or None"),
         ({"sandbox": 3}, "sandbox must be a name"),
         ({"tools": ()}, "tools need at least one tool"),

@@ -224,7 +224,8 @@ def test_a_sandbox_that_does_not_open_voids_the_episode(monkeypatch: pytest.Monk
         raise SandboxError("no kernel")
 
     monkeypatch.setattr("torl_env.sandbox.shared.sandbox_factory", lambda spec: broken)
-    env = ToRLMathEnv(problems=PROBLEMS, sandbox="local")
+    # A description of its own: what another test has opened under "local" would be shared.
+    env = ToRLMathEnv(problems=PROBLEMS, sandbox="local:concurrency=3")
     env.reset()
     assert env.step(CALL)[4]["infra_error"] == "SandboxError: no kernel"
     env.close()

@@ -162,6 +162,23 @@ def test_a_variant_of_ones_own_is_registered(box: Sandbox) -> None:
         del gym.registry["Gcd-v0"]
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"group_size": 1.5}, "group_size must be an integer, got 1.5"),
+        ({"problem_ids": "list-0"}, "problem_ids must be a list of ids, got 'list-0'"),
+        ({"problem_id": "list-0"}, "options of reset are problem_ids, group_size, reset_mask"),
+    ],
+)
+def test_options_of_a_reset_are_checked(options: dict[str, object], said: str) -> None:
+    envs = ToRLMathVectorEnv(2, PROBLEMS)
+    with pytest.raises(ValueError, match=said):
+        envs.reset(options=options)
+    with pytest.raises(ConfigError, match=r"num_envs must be an integer of at least 1, got 1.5"):
+        ToRLMathVectorEnv(1.5, PROBLEMS)  # type: ignore[arg-type]
+    envs.close()
+
+
 def test_registering_again_changes_nothing() -> None:
     before = gym.registry[torl_env.ENV_ID]
     torl_env.register()
