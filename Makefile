@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q -c constraints.txt
 OUT ?= out/demo
 
-.PHONY: demo test check lint types imports doctest examples bench clean
+.PHONY: demo test check lint types imports doctest examples bench wheels stacks clean
 
 demo: $(VENV)/.train
 	$(BIN)/torl train --out $(OUT)
@@ -35,6 +35,14 @@ examples: $(VENV)/.dev
 STORED := $(wildcard runs/records/performance.json)
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.performance.record --out out/bench $(STORED:%=--against %) $(BENCH)
+
+# Two wheels: torl-env for other stacks, torl-gym for the rest.
+wheels: $(VENV)/.dev
+	$(BIN)/python .ci/wheels.py out/wheels
+
+# STACKS names some: make stacks STACKS='verl skyrl'
+stacks: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.stacks $(STACKS)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is %s: name one with make PYTHON=python3.12 ..." % sys.version.split()[0])'

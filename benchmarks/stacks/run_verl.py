@@ -18,8 +18,11 @@ from benchmarks.stacks.apprentice import MAX_TOKENS, PROBLEMS, SYSTEM, TOOL_BUDG
 from benchmarks.stacks.result import Result, report
 from torl_env.adapters import verl as adapter
 from torl_env.adapters.rows import write_rows
+from torl_env.adapters.token_episode import make_env
+from torl_env.problems import Problem
 
 GROUP = 2
+RECIPE = Path(__file__).resolve().parents[2] / "runs" / "configs" / "verl"
 
 
 class Server:
@@ -79,6 +82,22 @@ def config(folder: Path) -> Any:
                 "algorithm.adv_estimator=grpo",
             ],
         )
+
+
+def check_recipe() -> None:
+    """The whole configuration of ToRL 1.5B, by verl's loader and its own checks."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+    from verl.utils.config import omega_conf_to_dataclass, validate_config
+
+    with initialize_config_dir(str(RECIPE), version_base=None):
+        whole = compose("torl_1_5b")
+    validate_config(whole, use_reference_policy=False, use_critic=False)
+    rollout = omega_conf_to_dataclass(whole.actor_rollout_ref.rollout)
+    assert (rollout.n, rollout.response_length) == (16, 3072)
+    assert rollout.agent.default_agent_loop == "torl"
+    (loop,) = OmegaConf.load(RECIPE / "loops.yaml")
+    make_env(Problem("p", "?", "1"), OmegaConf.to_container(loop.env)).close()
 
 
 def batch_of(settings: Any, tokenizer: Any) -> Any:
@@ -166,6 +185,7 @@ def main() -> None:
     import verl
     from verl.experimental.agent_loop.agent_loop import AgentLoopWorker
 
+    check_recipe()
     pupil = apprentice()
     policy = TransformersPolicy(pupil.model, pupil.tokenizer)
     ours = pupil.rollout(policy)
@@ -190,7 +210,7 @@ def main() -> None:
         Result(
             stack="verl",
             version=verl.__version__,
-            ran="AgentLoopWorker, RLHFDataset, hydra configuration, GRPO advantage, loss",
+            ran="AgentLoopWorker, RLHFDataset, GRPO advantage and loss; the recipe by its loader",
             episodes=len(output),
             tokens=int(mask.sum()),
             steps=1,

@@ -101,7 +101,7 @@ class TokenEpisode:
 
 
 @cache
-def _kept_open(spec: str) -> SharedSandbox:
+def kept_open(spec: str) -> SharedSandbox:
     """A handle that this process keeps, so that no episode waits for a sandbox to start."""
     handle = SharedSandbox(spec)
     handle.get()
@@ -121,7 +121,7 @@ def make_env(problem: Problem, options: Mapping[str, Any]) -> ToRLMathEnv:
     """
     config = EnvConfig.of(None, **{**options, "problems": Listed("row", [problem])})
     if isinstance(config.sandbox, str) and config.tool_budget:
-        _kept_open(config.sandbox)
+        kept_open(config.sandbox)
     return ToRLMathEnv(config=config)
 
 

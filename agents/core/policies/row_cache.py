@@ -152,6 +152,10 @@ class _RowLayer(CacheLayerMixin):  # type: ignore[misc]
     def get_max_length(self) -> int:
         return -1
 
+    def get_max_cache_shape(self) -> int:
+        # Its name before transformers 5.11, which verl needs; abstract there.
+        return -1
+
 
 def visible(places_RQ: Tensor, columns: int, window: int | None = None) -> Tensor:
     """Which columns each query may look at, (R, 1, Q, columns): its own and those before it.

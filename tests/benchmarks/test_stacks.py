@@ -1,0 +1,116 @@
+"""The environment in other stacks: the two wheels, the record and the page that shows it."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from benchmarks.stacks.__main__ import RECORD, ROOT, STACKS, run, table
+from benchmarks.stacks.result import MARK, Result, read
+
+ENVIRONMENTS = Path(os.environ.get("TORL_STACKS", ROOT / "out" / "stacks"))
+"""Where `python -m benchmarks.stacks` has installed them."""
+
+
+@pytest.fixture(scope="module")
+def wheels():
+    spec = importlib.util.spec_from_file_location("wheels", ROOT / ".ci" / "wheels.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["wheels"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def built(wheels, tmp_path_factory):
+    return {path.name.split("-")[0]: path for path in wheels.build(tmp_path_factory.mktemp("a"))}
+
+
+def folders(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    return {name.split("/")[0] for name in names if ".dist-info" not in name}, names
+
+
+@pytest.mark.slow
+def test_the_environment_s_wheel_holds_no_agents(built):
+    environment, names = folders(built["torl_env"])
+    assert environment == {"torl_env", "rewards"}
+    assert {"torl_env/py.typed", "rewards/py.typed"} <= set(names)
+    rest, names = folders(built["torl_gym"])
+    assert rest == {"agents", "benchmarks", "torl"}
+    assert {f"{one}/py.typed" for one in rest} <= set(names)
+    assert "benchmarks/report/assets/page.css" in names
+
+
+@pytest.mark.slow
+def test_every_folder_of_the_tree_is_in_one_of_them(built, wheels):
+    held = folders(built["torl_env"])[0] | folders(built["torl_gym"])[0]
+    text = (ROOT / "pyproject.toml").read_text()
+    include = wheels.tomllib.loads(text)["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert held == {one.removesuffix("*") for one in include}
+
+
+@pytest.mark.slow
+def test_their_metadata(built):
+    def metadata(wheel):
+        archive = zipfile.ZipFile(wheel)
+        (name,) = [n for n in archive.namelist() if n.endswith("/METADATA")]
+        return archive.read(name).decode()
+
+    light, whole = metadata(built["torl_env"]), metadata(built["torl_gym"])
+    needs = [line for line in light.splitlines() if line.startswith("Requires-Dist: ")]
+    plain = {line.split()[1].split("<")[0].split(">")[0] for line in needs if "extra" not in line}
+    assert plain == {"gymnasium", "numpy", "sympy", "cloudpickle"}
+    assert "Requires-Dist: torl-env==" in whole
+    for text in (light, whole):
+        assert "Project-URL: " in text
+        assert "Classifier: Typing :: Typed" in text
+        assert "License-Expression: Apache-2.0" in text
+
+
+@pytest.mark.slow
+def test_the_same_tree_gives_the_same_bytes(built, wheels, tmp_path):
+    for path in wheels.build(tmp_path):
+        assert path.read_bytes() == built[path.name.split("-")[0]].read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STACKS)
+def test_a_stack_that_is_installed(name):
+    python = ENVIRONMENTS / name / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"{name} is not installed: python -m benchmarks.stacks {name}")
+    result = run(STACKS[name], ENVIRONMENTS, keep=True)
+    assert result.episodes > 0
+    assert result.ids_equal is not False
+
+
+def test_a_result_is_read_from_among_other_output():
+    one = Result("a", "1", "all", 2, None, 0, None, "nothing")
+    assert read(f"noise\n{MARK}{json.dumps(one.__dict__)}\nmore") == one
+    with pytest.raises(ValueError, match="begins with"):
+        read("noise")
+
+
+def test_the_page_shows_the_record():
+    kept = [Result(**row) for row in json.loads(RECORD.read_text())]
+    shown = table(kept).markdown()
+    assert RECORD.with_suffix(".md").read_text() == shown
+    assert shown in (ROOT / "docs" / "stacks.md").read_text()
+
+
+def test_a_stack_that_fails_ends_with_its_reason(tmp_path):
+    told = subprocess.run(
+        [sys.executable, "-m", "benchmarks.stacks", "nonsense"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 2
+    assert "'nonsense' is no stack" in told.stderr
