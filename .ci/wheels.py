@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[1]
 HERE = "rewards", "torl_env"
 """Folders of torl-env; torl-gym has the others."""
 SHARED_EXTRAS = "hub", "ray", "serve", "mcp", "reasoning", "bench", "sandbox"
-NEEDS_OF_ENV = "gymnasium", "numpy", "sympy", "cloudpickle"
+NEEDS_OF_REST = "tyro", "rich"
+"""Dependencies that the environment does without."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,8 @@ class Distribution:
 
 def distributions(project: Mapping[str, Any], folders: list[str]) -> list[Distribution]:
     """The two halves of the tree's project table."""
-    light = [need for need in project["dependencies"] if need.startswith(NEEDS_OF_ENV)]
-    if len(light) != len(NEEDS_OF_ENV):
-        raise SystemExit(f"expected {NEEDS_OF_ENV} among the dependencies, found {light}")
-    rest = [need for need in project["dependencies"] if need not in light]
+    rest = [need for need in project["dependencies"] if need.startswith(NEEDS_OF_REST)]
+    light = [need for need in project["dependencies"] if need not in rest]
     extras = project["optional-dependencies"]
     points = {f'entry-points."{k}"': v for k, v in project["entry-points"].items()}
     return [

@@ -65,7 +65,7 @@ def test_their_metadata(built):
     light, whole = metadata(built["torl_env"]), metadata(built["torl_gym"])
     needs = [line for line in light.splitlines() if line.startswith("Requires-Dist: ")]
     plain = {line.split()[1].split("<")[0].split(">")[0] for line in needs if "extra" not in line}
-    assert plain == {"gymnasium", "numpy", "sympy", "cloudpickle"}
+    assert plain == {"gymnasium", "numpy", "sympy", "cloudpickle", "jsonschema"}
     assert "Requires-Dist: torl-env==" in whole
     for text in (light, whole):
         assert "Project-URL: " in text
