@@ -5,7 +5,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.stacks.result import Result, report
-from torl_env.adapters.inspect import torl
 
 PROBLEM = '{"id": "p%d", "question": "What is 6*7?", "answer": "%s"}\n'
 
@@ -15,6 +14,8 @@ def main() -> None:
     from inspect_ai import eval as evaluate
     from inspect_ai.log import read_eval_log
     from inspect_ai.model import ModelOutput, ModelUsage, get_model
+
+    from torl_env.adapters.inspect import torl
 
     def call(code: str) -> ModelOutput:
         return ModelOutput.for_tool_call("mockllm/model", "python", {"code": code})
