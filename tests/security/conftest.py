@@ -6,6 +6,15 @@ from pathlib import Path
 
 import pytest
 
+LAYER_SETS = {
+    "everything": (),
+    "unprivileged": ("unprivileged",),
+    "no-namespaces": ("namespaces",),
+    "no-namespaces-unprivileged": ("namespaces", "unprivileged"),
+    "no-landlock": ("landlock",),
+    "no-seccomp": ("seccomp",),
+    "no-landlock-no-namespaces": ("landlock", "namespaces"),
+}
 PROGRAMS = Path(__file__).parent / "programs"
 
 
@@ -48,3 +57,16 @@ def _attack(category: str, part: str) -> Attack:
 @pytest.fixture(scope="session")
 def categories() -> dict[str, list[Attack]]:
     return {path.stem: read_attacks(path.stem) for path in sorted(PROGRAMS.glob("*.txt"))}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(off, id=name, marks=() if not off else pytest.mark.slow)
+        for name, off in LAYER_SETS.items()
+    ],
+)
+def layers_off(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Layers to leave out: one set after the other."""
+    off: tuple[str, ...] = request.param
+    return off

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox import output, results
+from torl_env.sandbox import results
 from torl_env.sandbox.base import CallableSandbox, conclude
 from torl_env.sandbox.run_queue import is_runnable, waited_seconds
 from torl_env.sandbox.types import Execution, Limits
@@ -191,21 +191,17 @@ def _result(
     limits: Limits,
     wall: float,
 ) -> Execution:
-    out, out_cut, out_size = output.shorten_file(files[0].fileno(), limits.output_bytes)
-    err, err_cut, err_size = output.shorten_file(files[1].fileno(), limits.output_bytes)
     phase, memory, error = _read_report(files[2])
     if code < 0 and results.signal_name(-code) in _TIME_SIGNALS:
         timed_out = "cpu"
-    full = max(out_size, err_size) >= limits.output_bytes * output.HARD_LIMIT_FACTOR
     ended = results.Ended(
         exit_code=code,
         timed_out=timed_out,
         compiled=phase != "syntax",
         memory_error=memory,
         error=error,
-        output_full=full,
     )
-    streams = results.Streams(out, err, out_cut or err_cut)
+    streams = results.Streams.of_files(files[0].fileno(), files[1].fileno(), limits)
     return results.execution(ended, streams, limits, _cpu(timed_out, limits), wall)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox import output, results
+from torl_env.sandbox import results
 from torl_env.sandbox.base import CallableSandbox
 from torl_env.sandbox.run_queue import is_runnable, waited_seconds
 from torl_env.sandbox.types import Execution, Limits, Session
@@ -57,7 +57,7 @@ class _Program:
         self._code = code
         self._namespace = namespace
         self._limits = limits
-        hard = limits.output_bytes * output.HARD_LIMIT_FACTOR
+        hard = limits.output_bytes * results.HARD_LIMIT_FACTOR
         self._out, self._err = _Writer(hard), _Writer(hard)
         self._compiled = True
         self._exit_code = 0
@@ -77,22 +77,18 @@ class _Program:
         ):
             thread.start()
             self._wait(thread, began)
-        streams = self._streams()
+        streams = results.Streams.of_bytes(
+            bytes(self._out.data), bytes(self._err.data), self._limits
+        )
         ended = results.Ended(
             exit_code=self._exit_code,
             timed_out=self._timed_out,
             compiled=self._compiled,
             memory_error=self._memory,
             error=self._error,
-            output_full=self._out.full or self._err.full,
         )
         wall = time.monotonic() - began
         return results.execution(ended, streams, self._limits, self._cpu, wall)
-
-    def _streams(self) -> results.Streams:
-        out, out_cut = output.shorten_bytes(bytes(self._out.data), self._limits.output_bytes)
-        err, err_cut = output.shorten_bytes(bytes(self._err.data), self._limits.output_bytes)
-        return results.Streams(out, err, out_cut or err_cut)
 
     def _wait(self, thread: threading.Thread, began: float) -> None:
         thread.join(_POLL_SECONDS)

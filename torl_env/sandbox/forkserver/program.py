@@ -20,6 +20,7 @@ import sys
 import threading
 import traceback
 import types
+from contextlib import suppress
 from resource import (
     RLIMIT_AS,
     RLIMIT_CPU,
@@ -31,10 +32,10 @@ from resource import (
 )
 from typing import Any, Final, NoReturn
 
-from torl_env.sandbox.forkserver import kernel, warm
+from torl_env.sandbox.forkserver import kernel, pictures, warm
 from torl_env.sandbox.forkserver.config import ServerConfig
 from torl_env.sandbox.forkserver.isolation import Isolation
-from torl_env.sandbox.forkserver.wire import REPORT, Job
+from torl_env.sandbox.forkserver.wire import Job, record
 
 _exit: Final = os._exit
 """A program may replace the name in its own copy of the module."""
@@ -117,6 +118,7 @@ def _lower(what: int, limits: tuple[int, int]) -> None:
 
 def take_source(length: int) -> str:
     """Read the program from standard input's memory file and leave what follows it."""
+    _left[0] = 0
     source = os.pread(0, length, 0)
     os.lseek(0, length, os.SEEK_SET)
     return source.decode("utf-8", "surrogatepass")
@@ -125,11 +127,32 @@ def take_source(length: int) -> str:
 def report(text: str, *, memory: bool = False) -> None:
     """Leave the last line of the traceback where the client finds it."""
     line = " ".join(text.split())[:_REPORT_CHARS].encode("utf-8", "backslashreplace")
-    try:
+    with suppress(OSError):
         os.ftruncate(0, 0)
-        os.pwrite(0, REPORT + (b"M" if memory else b"E") + line, 0)
-    except OSError:
+        _left[0] = os.pwrite(0, record(b"M" if memory else b"E", line), 0)
+
+
+def leave_pictures() -> None:
+    """Leave what was drawn behind the report, as far as a file may be long."""
+    try:
+        pictures.take()
+        if not pictures.taken:
+            return
+        if _left[0] == 0:
+            os.ftruncate(0, 0)
+        room = getrlimit(RLIMIT_FSIZE)[0]
+        for picture in pictures.taken:
+            data = record(b"P", picture)
+            if room < 0 or _left[0] + len(data) < room:
+                _left[0] += os.pwrite(0, data, _left[0])
+    except BaseException:  # noqa: BLE001 - the program may have broken its matplotlib
         return
+    finally:
+        pictures.taken.clear()
+
+
+_left: Final = [0]
+"""Bytes of records in standard input's file."""
 
 
 def describe(error: BaseException) -> str:
@@ -230,6 +253,8 @@ def finish(code: int) -> NoReturn:
     try:
         if _thread._count() > 0:
             threading._shutdown()  # type: ignore[attr-defined]
+        # matplotlib closes all figures at the exit.
+        leave_pictures()
         atexit._run_exitfuncs()
         flush_streams()
     except BaseException:  # noqa: BLE001 - exit functions are the program's

@@ -38,9 +38,10 @@ def package_paths(names: Iterable[str], search: Iterable[str]) -> list[str]:
         if spec is None:
             continue
         places = list(spec.submodule_search_locations or ([spec.origin] if spec.origin else []))
-        places += [str(Path(place).with_name(f"{name}.libs")) for place in places]
+        # Named after the distribution, as `pillow.libs` for PIL, and so not after the package.
+        places += [str(libs) for place in places for libs in Path(place).parent.glob("*.libs")]
         found += [os.path.realpath(place) for place in places if Path(place).exists()]
-    return found
+    return list(dict.fromkeys(found))
 
 
 def python_libraries() -> list[str]:

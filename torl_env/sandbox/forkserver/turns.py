@@ -28,6 +28,7 @@ from torl_env.sandbox.forkserver.program import (
     Child,
     fail,
     flush_streams,
+    leave_pictures,
     new_main,
     prepare_source,
     report,
@@ -175,6 +176,7 @@ class Interpreter:
             # What earlier turns left leaves no room to start.
             fail(error, room)
             return 1
+        leave_pictures()
         try:
             flush_streams()
         except BaseException:  # noqa: BLE001 - the program may have replaced its streams

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from torl_env.sandbox.forkserver import rootfs
+from torl_env.sandbox.forkserver import pictures, rootfs
 from torl_env.sandbox.forkserver.kernel import libc
 
 PLAIN: Final = """
@@ -34,6 +34,10 @@ TIERS: Final[dict[str, tuple[str, ...]]] = {
         "numpy", "numpy.linalg", "numpy.random", "numpy.polynomial", "numpy.fft",
     ),
     "sympy": ("sympy", "mpmath", "sympy.abc"),
+    "plots": (
+        "numpy", "numpy.linalg", "numpy.random", "numpy.polynomial", "numpy.fft",
+        "matplotlib", "matplotlib.pyplot",
+    ),
     "all": (
         "numpy", "numpy.linalg", "numpy.random", "numpy.polynomial", "numpy.fft",
         "sympy", "mpmath", "sympy.abc",
@@ -44,7 +48,7 @@ TIERS: Final[dict[str, tuple[str, ...]]] = {
 """Libraries by the name of the server that has them loaded."""
 PACKAGES: Final = ("numpy", "sympy", "mpmath", "scipy")
 """Third-party packages that every program may import."""
-ARENA_MB: Final = {"bare": 0, "numpy": 16, "sympy": 64, "all": 100}
+ARENA_MB: Final = {"bare": 0, "numpy": 16, "sympy": 64, "plots": 48, "all": 100}
 
 _FIRST_CALLS_SYMPY: Final = """
 from sympy import *
@@ -137,10 +141,14 @@ def load(tier: str, packages: Sequence[str]) -> Loaded:
     versions: dict[str, str] = {}
     missing: list[str] = []
     chosen = (*TIERS[tier], *packages) if tier == "all" else TIERS[tier]
+    if "matplotlib" in packages and tier == "all":
+        chosen = (*chosen, "matplotlib.pyplot")
     for name in chosen:
         if name.partition(".")[0] in missing:
             continue
         try:
+            if name == "matplotlib":
+                pictures.import_matplotlib()
             module = importlib.import_module(name)
         except ImportError:
             missing.append(name)
@@ -149,6 +157,8 @@ def load(tier: str, packages: Sequence[str]) -> Loaded:
             versions[name] = str(getattr(module, "__version__", ""))
     if "sympy" in versions:
         exec(_FIRST_CALLS_SYMPY, {"__name__": "warm"})
+    if "matplotlib.pyplot" in sys.modules:
+        pictures.warm_up()
     _first_calls_plain()
     return Loaded(versions, tuple(missing))
 

@@ -63,9 +63,34 @@ READY: Final = b"ready "
 
 PACKET_BYTES: Final = 65_536
 
-REPORT: Final = b"\0torl "
-"""Starts the line about its error that a program's interpreter leaves in its input file; an `M` for
-a memory error or an `E` follows, then the text."""
+_RECORD: Final = b"\0torl "
+_RECORD_LENGTH: Final = struct.Struct("<Q")
+
+
+def record(kind: bytes, data: bytes) -> bytes:
+    """What a program's interpreter leaves in its input file.
+
+    Args:
+        kind: `E` for the last line of a traceback, `M` for that of a memory error, `P` for a PNG.
+        data: Of that kind.
+    """
+    return b"".join((_RECORD, kind, _RECORD_LENGTH.pack(len(data)), data))
+
+
+def read_records(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Kinds and contents of the records at the start of `data`, which a program may have forged.
+
+    >>> read_records(record(b"E", b"words") + record(b"P", b"png") + b"else")
+    [(b'E', b'words'), (b'P', b'png')]
+    """
+    found: list[tuple[bytes, bytes]] = []
+    head, at = len(_RECORD) + 1 + _RECORD_LENGTH.size, 0
+    while data.startswith(_RECORD, at) and at + head <= len(data):
+        kind = data[at + len(_RECORD) : at + len(_RECORD) + 1]
+        (length,) = _RECORD_LENGTH.unpack_from(data, at + len(_RECORD) + 1)
+        found.append((kind, data[at + head : at + head + length]))
+        at += head + length
+    return found
 
 
 class Job(NamedTuple):

@@ -7,14 +7,24 @@ from concurrent.futures import Future
 from typing import Final, Protocol
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox import output, results
+from torl_env.sandbox import results
 from torl_env.sandbox.base import conclude
-from torl_env.sandbox.forkserver.wire import REPORT, Ending, Job, Mark, Op, Reply, Request
+from torl_env.sandbox.forkserver.wire import (
+    Ending,
+    Job,
+    Mark,
+    Op,
+    Reply,
+    Request,
+    read_records,
+)
 from torl_env.sandbox.local.oom_monitor import OUT_OF_MEMORY_KILLS
 from torl_env.sandbox.types import Execution, Limits
 
 _MOST: Final = 2**31 - 1
 """Of any limit on the wire."""
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_MOST_IMAGES: Final = 16
 
 
 class Exchange(Protocol):
@@ -51,7 +61,7 @@ def job_of(limits: Limits, source_bytes: int) -> Job:
         cpu_ms=_bounded(limits.cpu_seconds * 1000),
         wall_ms=_bounded(limits.wall_seconds * 1000),
         memory_mb=_bounded(limits.memory_mb),
-        output_bytes=_bounded(limits.output_bytes * output.HARD_LIMIT_FACTOR),
+        output_bytes=_bounded(limits.output_bytes * results.HARD_LIMIT_FACTOR),
         processes=_bounded(limits.processes),
         open_files=_bounded(limits.open_files),
         source_bytes=source_bytes,
@@ -78,20 +88,20 @@ class Files:
         while view:
             view = view[os.write(self.descriptors[0], view) :]
 
-    def report(self) -> tuple[str, bool]:
-        """The error line the program left, and whether it was a memory error."""
-        data = os.pread(self.descriptors[0], 16_384, 0)
-        if not data.startswith(REPORT):
-            return "", False
-        text = data[len(REPORT) :]
-        return text[1:].decode("utf-8", "replace"), text[:1] == b"M"
+    def report(self, limits: Limits) -> tuple[str, bool, tuple[bytes, ...]]:
+        """What the program's interpreter left.
 
-    def streams(self, limits: Limits) -> tuple[results.Streams, bool]:
-        """Both outputs, and whether one is at its hard limit."""
-        out, out_cut, out_size = output.shorten_file(self.descriptors[1], limits.output_bytes)
-        err, err_cut, err_size = output.shorten_file(self.descriptors[2], limits.output_bytes)
-        full = max(out_size, err_size) >= limits.output_bytes * output.HARD_LIMIT_FACTOR
-        return results.Streams(out, err, out_cut or err_cut), full
+        Returns:
+            The last line of its traceback, whether that is a memory error, and what it drew.
+        """
+        hard = limits.output_bytes * results.HARD_LIMIT_FACTOR
+        error, memory, images = "", False, list[bytes]()
+        for kind, data in read_records(os.pread(self.descriptors[0], hard + 16_384, 0)):
+            if kind in (b"E", b"M"):
+                error, memory = data[:16_384].decode("utf-8", "replace"), kind == b"M"
+            elif kind == b"P" and data.startswith(_PNG) and len(images) < _MOST_IMAGES:
+                images.append(data)
+        return error, memory, tuple(images)
 
     def close(self) -> None:
         """Give the memory back."""
@@ -160,7 +170,9 @@ class ProgramCall(Future[Execution]):
     def _outcome(self, reply: Reply) -> Execution | SandboxError:
         if self._files is None:
             raise AssertionError("a reply came before its request was sent")
-        streams, full = self._files.streams(self.limits)
+        error, memory, images = self._files.report(self.limits)
+        _, stdout, stderr = self._files.descriptors
+        streams = results.Streams.of_files(stdout, stderr, self.limits, images)
         if reply.ending is Ending.FAILED:
             return SandboxError(
                 f"the sandbox server could not start a program (error {reply.code}): "
@@ -174,7 +186,6 @@ class ProgramCall(Future[Execution]):
                 "the kernel ended a program within its limits because memory ran out: lower "
                 "`concurrency` or `Limits.memory_mb`, or raise `total_memory_mb`"
             )
-        line, memory = self._files.report()
         timed_out = {Ending.CPU: "cpu", Ending.WALL: "wall"}.get(reply.ending, "")
         ended = results.Ended(
             exit_code=reply.code,
@@ -182,8 +193,7 @@ class ProgramCall(Future[Execution]):
             compiled=bool(reply.mark & Mark.COMPILED),
             interpreter_ended=bool(reply.mark & Mark.INTERPRETER_ENDED),
             memory_error=memory,
-            error=line,
-            output_full=full,
+            error=error,
             rss_mb=reply.rss_kb / 1024,
         )
         return results.execution(

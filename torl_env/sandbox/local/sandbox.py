@@ -17,7 +17,12 @@ from torl_env.sandbox.base import CallableSandbox
 from torl_env.sandbox.forkserver.config import Layer, ServerConfig, ServerReport
 from torl_env.sandbox.local import cgroup
 from torl_env.sandbox.local.pool import HUNG_SECONDS, ServerPool
-from torl_env.sandbox.local.preload import ALL, TIERS, tier_of
+from torl_env.sandbox.local.preload import (
+    ALL,
+    preload_set_of,
+    preload_sets,
+    with_dependencies,
+)
 from torl_env.sandbox.local.request import ProgramCall
 from torl_env.sandbox.local.server_process import search_path
 from torl_env.sandbox.local.session import LocalSession, SessionBook
@@ -35,7 +40,9 @@ class LocalSandbox(CallableSandbox):
         concurrency: Programs running at once; the rest waits, at no cost to its limits.
         servers: At most this many servers for each set of libraries; default one for 8 processors.
         idle: Children that each server forks ahead of need.
-        packages: What programs may import beyond numpy, sympy, mpmath and scipy (top-level names).
+        packages: What programs may import beyond numpy, sympy, mpmath and scipy (top-level names);
+            what they depend on comes with them. With `matplotlib`, what a program draws is in
+            `Execution.images`.
         tiered: Keep servers without libraries for programs that import none (faster).
         strict: Raise `SandboxError` where not all of these layers hold; `True` for all that matter.
         off: Layers to leave out, and `unprivileged` to act as an ordinary user would.
@@ -180,10 +187,10 @@ class LocalSandbox(CallableSandbox):
         return call
 
     def _tiers(self) -> tuple[str, ...]:
-        return TIERS if self._config["tiered"] else (ALL,)
+        return preload_sets(self._config["packages"]) if self._config["tiered"] else (ALL,)
 
     def _tier_of(self, code: str) -> str:
-        return tier_of(code) if self._config["tiered"] else ALL
+        return preload_set_of(code, self._config["packages"]) if self._config["tiered"] else ALL
 
     def _started(self) -> ServerPool:
         with self._lock:
@@ -199,7 +206,7 @@ class LocalSandbox(CallableSandbox):
         common = ServerConfig(
             cgroup=directories,
             cgroup_detail=detail,
-            packages=config["packages"],
+            packages=self._packages(),
             search=search_path(config["python"]),
             idle=config["idle"],
             slots=config["concurrency"],
@@ -217,6 +224,11 @@ class LocalSandbox(CallableSandbox):
             self._check_layers,
             config["hung_after"],
         )
+
+    def _packages(self) -> tuple[str, ...]:
+        packages: tuple[str, ...] = self._config["packages"]
+        # What is installed for another interpreter is not known here.
+        return with_dependencies(packages) if self._config["python"] == sys.executable else packages
 
     def _control_group(self) -> tuple[tuple[str, ...], str]:
         """Make one; its directories, and what it bounds or why there is none."""

@@ -1,0 +1,69 @@
+"""What a program draws with matplotlib, as PNG files: what is open at `show` and at the end.
+
+The backend is Agg, which draws to memory and needs no display.
+"""
+
+import atexit
+import io
+import os
+import shutil
+import sys
+import tempfile
+from typing import Any
+
+from torl_env.sandbox.forkserver import rootfs
+
+MOST = 16
+taken: list[bytes] = []
+"""Of this process, in the order in which they were shown."""
+
+
+def import_matplotlib() -> None:
+    """Import it where it can write nothing: it insists on a directory for its caches."""
+    make = tempfile.mkdtemp
+    namespace: Any = tempfile
+    os.environ["MPLCONFIGDIR"] = "/dev/null/matplotlib"
+    namespace.mkdtemp = lambda *words, **more: rootfs.HOME
+    try:
+        import matplotlib
+    finally:
+        namespace.mkdtemp = make
+        del os.environ["MPLCONFIGDIR"]
+    # It would remove that directory when a program ends.
+    atexit.unregister(shutil.rmtree)
+    module: Any = matplotlib
+    module.get_cachedir = module.get_configdir = lambda: rootfs.HOME
+    module.use("Agg")
+
+
+def warm_up() -> None:
+    """Load fonts and draw once, and let `show` take pictures."""
+    import matplotlib.pyplot as plt
+
+    module: Any = plt
+    _, axes = module.subplots()
+    axes.plot([1, 2], [1, 2], label="$x^2$")
+    axes.set_title("warm")
+    axes.legend()
+    take()
+    taken.clear()
+    module.show = lambda *words, **more: take()
+    # What is cached has font files open, and a program finds all descriptors closed.
+    fonts: Any = sys.modules["matplotlib.font_manager"]
+    mathematics: Any = sys.modules["matplotlib.mathtext"]
+    fonts._get_font.cache_clear()
+    mathematics.MathTextParser._parse_cached.cache_clear()
+
+
+def take() -> None:
+    """Draw every open figure and close it."""
+    helpers: Any = sys.modules.get("matplotlib._pylab_helpers")
+    if helpers is None:
+        return
+    for manager in helpers.Gcf.get_all_fig_managers():
+        figure = manager.canvas.figure
+        if figure.get_axes() and len(taken) < MOST:
+            file = io.BytesIO()
+            figure.savefig(file, format="png", dpi=100, bbox_inches="tight")
+            taken.append(file.getvalue())
+    helpers.Gcf.destroy_all()
