@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from torl_env.sandbox.backends import fusion_wire as wire
-from torl_env.sandbox.output import shorten_bytes
+from torl_env.sandbox.results import shorten_bytes
 from torl_env.sandbox.types import Execution, Limits
 
 MOST_BYTES: Final = 4 << 20

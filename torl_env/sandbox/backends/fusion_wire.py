@@ -14,8 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox.results import shorten_bytes
-from torl_env.sandbox.results import signal_name
+from torl_env.sandbox.results import shorten_bytes, signal_name
 from torl_env.sandbox.types import Execution, Limits, Status
 
 EXTENSION: Final = "torl"
