@@ -11,6 +11,10 @@ programs solves everything, which no SFT on the papers' data does, and leaves RL
 
 from dataclasses import dataclass
 
+from agents.core.trainer.options import Training
+
+TRAINING = Training(steps=6, prompts_per_step=6, learning_rate=1.5e-5)
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -23,12 +27,8 @@ class Scale:
     levels: str = "L1-4"
     traces: int = 64
     """Of each SFT stage."""
-    steps: int = 6
-    prompts: int = 6
-    group: int = 8
-    micro_batch: int = 16
-    learning_rate: float = 1.5e-5
-    max_tokens: int = 110
+    training: Training = TRAINING
+    """Of each RL stage."""
     heldout: int = 128
     """Held-out problems, the same for all runs and seeds."""
     temperature: float = 0.6

@@ -22,7 +22,6 @@ from agents.core.rollout.prompts import make_prompt
 from agents.core.run.folder import Run
 from agents.core.run.provenance import commit, versions
 from agents.core.run.storage import dump_line, write_json
-from agents.core.trainer.options import Training
 from agents.core.trainer.weight_sync import CopySampler
 from agents.core.types import Sampling, Trajectory
 from agents.sft import SFT, TraceWriter, save, train_sft, warm_start_traces
@@ -181,19 +180,21 @@ class _Work:
         from agents.core.trainer.trainer import RLTrainer
 
         spec, scale = self.spec, self.scale
-        steps, enough = scale.steps, float("inf")
+        training, enough = scale.training, float("inf")
         if spec.tokens_of:
             other = finished(self.out, spec.tokens_of, self.seed)
             if other is None:
                 raise FileNotFoundError(f"{spec.name} needs the run {spec.tokens_of} first")
-            steps, enough = steps + EXTRA_STEPS, other["tokens"]
-        sizes = {"group_size": scale.group, "prompts_per_step": scale.prompts}
+            enough = other["tokens"]
+            training = dataclasses.replace(training, steps=training.steps + EXTRA_STEPS)
+        per_step = training.prompts_per_step
+        sizes = {"group_size": training.group_size, "prompts_per_step": per_step}
         algorithm = make_algorithm(spec.algorithm, spec.settings, sizes)
         model, tokenizer = loading.load(self.start)
         copy, _ = loading.load(self.start, dtype="bfloat16")
         rollout = make_rollout(
             *(copy, tokenizer, self._envs(spec.tool_budget, spec.reward)),
-            *(Sampling(1.0, max_tokens=scale.max_tokens), "chat"),
+            *(Sampling(1.0, max_tokens=training.max_tokens), "chat"),
             keep_states=algorithm.branches,
         )
         sampler = _Counting(rollout, copy)
@@ -201,17 +202,8 @@ class _Work:
             model=model,
             tokenizer=tokenizer,
             algorithm=algorithm,
-            training=Training(
-                steps=steps,
-                prompts_per_step=scale.prompts,
-                group_size=scale.group,
-                learning_rate=scale.learning_rate,
-                micro_batch=scale.micro_batch,
-                max_tokens=scale.max_tokens,
-                save_every=2 * steps,
-                seed=self.seed,
-            ),
-            problems=list(self.train.shuffle(self.seed + 11).head(steps * scale.prompts)),
+            training=dataclasses.replace(training, save_every=2 * training.steps, seed=self.seed),
+            problems=list(self.train.shuffle(self.seed + 11).head(training.steps * per_step)),
             sampler=sampler,
             run=self.run,
             progress=_Meter(self.run.path / "cost.jsonl", sampler, enough),
@@ -231,9 +223,10 @@ class _Work:
             wide = name == "candidates"
             problems = self.heldout[: self.scale.candidate_problems] if wide else self.heldout
             k = self.scale.candidates if wide else 1
+            most = self.scale.training.max_tokens
             rollout = make_rollout(
                 *(model, tokenizer, self._envs(budget)),
-                *(Sampling(self.scale.temperature, max_tokens=self.scale.max_tokens), "chat"),
+                *(Sampling(self.scale.temperature, max_tokens=most), "chat"),
                 keep_states=name == "correction",
             )
             if name == "correction":
@@ -256,7 +249,7 @@ class _Work:
             grader=grader_name(),
             settings={
                 "temperature": self.scale.temperature,
-                "max_tokens": self.scale.max_tokens,
+                "max_tokens": self.scale.training.max_tokens,
                 "tool_budget": budget,
                 "prompt": "chat",
                 "rows": ROWS,

@@ -22,6 +22,7 @@ from study_plots import draw
 from study_run import finished, folder
 
 from agents.core.run.storage import replacing, write_json, write_text
+from agents.core.trainer.options import Training
 from agents.core.types import Trajectory
 from benchmarks.heldout.statistics import UNKNOWN, Difference, Estimate, holm, paired
 from benchmarks.heldout.summary import per_problem
@@ -205,7 +206,8 @@ def _markdown(
     made: Mapping[str, Any],
     complete: str,
 ) -> str:
-    scale = Scale(**made["scale"])
+    training = Training(**made["scale"]["training"])
+    scale = Scale(**(made["scale"] | {"training": training}))
     parts = [
         f"# Study {study.letter}: {study.title}\n",
         f"Complete seeds: {complete}. The papers: {study.paper}\n",
@@ -216,10 +218,11 @@ def _markdown(
         *(["![Value of the tool](study_b_value.png)\n"] if study.letter == "b" else []),
         f"`python runs/studies.py {study.letter} OUT`, commit {', '.join(made['commits'])}: "
         f"SmolLM2-135M-Instruct, {scale.problems}, SFT on {scale.traces} traces, RL of "
-        f"{scale.steps} steps of {scale.prompts} problems x {scale.group} samples (at most "
-        f"{EXTRA_STEPS} more to reach equal tokens), learning rate {scale.learning_rate:g}, at "
-        f"most {scale.max_tokens} tokens; {scale.heldout} held-out problems at temperature "
-        f"{scale.temperature}, 95 % intervals over problems, seeds pooled. {made['runs']} runs, "
+        f"{training.steps} steps of {training.prompts_per_step} problems x {training.group_size} "
+        f"samples (at most {EXTRA_STEPS} more to reach equal tokens), learning rate "
+        f"{training.learning_rate:g}, at most {training.max_tokens} tokens; {scale.heldout} "
+        f"held-out problems at temperature {scale.temperature}, 95 % intervals over problems, "
+        f"seeds pooled. {made['runs']} runs, "
         f"{made['cpu_seconds'] / 3600:.1f} CPU hours in {made['wall_seconds'] / 3600:.1f} hours on "
         "shared cores, so wall seconds say little; CPU seconds are the training process's, "
         "without those of its programs.\n",

@@ -173,7 +173,7 @@ def test_a_run_with_other_settings_is_not_taken_for_finished(study, copy, monkey
     out = copy
     place = study["run"].folder(out, "base", 0) / study["run"].RECORD
     record = json.loads(place.read_text())
-    record["scale"] = asdict(study["plan"].Scale(steps=99))
+    record["scale"] = asdict(study["plan"].Scale(traces=99))
     place.write_text(json.dumps(record))
     monkeypatch.setattr(sys, "argv", ["studies.py", "b", str(out), "--seeds", "0"])
     with pytest.raises(SystemExit, match="made with another scale"):
