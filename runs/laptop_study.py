@@ -9,6 +9,7 @@ cores.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from agents.core.run.storage import read_json, write_json, write_text
+from agents.core.run.storage import finite, read_json, write_text
 from benchmarks.heldout.summary import Summary
 from benchmarks.report.tables import Table, percent
 
@@ -64,7 +65,7 @@ def _write(out: Path, rows: list[dict[str, Any]]) -> None:
         row | {t: {name: asdict(e) for name, e in row[t].items()} for t in ("before", "after")}
         for row in rows
     ]
-    write_json(out / "study.json", stored)
+    write_text(out / "study.json", json.dumps(finite(stored), indent=2))
     columns = ("C", "seed", "accuracy before", "after", "code ratio before", "after", "pass ratio")
     shown = (
         ("before", "accuracy"), ("after", "accuracy"), ("before", "code_ratio"),
