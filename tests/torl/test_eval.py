@@ -28,9 +28,10 @@ from torl_env.problems import load
 
 
 def collect(problems, k, seed):
-    for problem in problems:
+    for number, problem in enumerate(problems):
         for sample in range(k):
-            time.sleep(PAUSE)
+            # The sixth answer waits for the signal, however slow the machine is.
+            time.sleep(PAUSE if k * number + sample == 5 else 0)
             print("answer", flush=True)
             turn = Turn("\\\\boxed{0}", "", 0, 2, "final", "", "", 0.0)
             yield Trajectory(problem.id, (1,), (2, 3), (1, 1), (0.0, 0.0), (turn,), 1.0,
@@ -66,14 +67,14 @@ def start(problems, out, pause):
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
 def test_what_was_answered_survives_a_stop(problems, tmp_path, signal_number):
     out, whole = tmp_path / "a.jsonl", tmp_path / "whole.jsonl"
-    with start(problems, out, 0.1) as process:
+    with start(problems, out, 60) as process:
         for _ in range(5):
             process.stdout.readline()
         process.send_signal(signal_number)
         _, err = process.communicate(timeout=30)
     assert process.returncode == (130 if signal_number == signal.SIGINT else -9)
     assert "Traceback" not in err
-    assert 4 <= len(records.read(out).trajectories) < 12
+    assert 4 <= len(records.read(out).trajectories) <= 5
     for path in (out, whole):
         with start(problems, path, 0) as process:
             process.communicate(timeout=30)
