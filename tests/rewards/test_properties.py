@@ -106,7 +106,10 @@ def test_sums_and_products_commute(first: str, second: str) -> None:
         (f"({first}) + ({second})", f"({second}) + ({first})"),
         (f"({first}) \\cdot ({second})", f"({second})({first})"),
     ):
-        assert grade_answer(theirs, ours, OURS_ALONE).verdict is not Verdict.WRONG, (ours, theirs)
+        found = grade_answer(theirs, ours, OURS_ALONE)
+        # What divides by zero equals nothing, not even itself.
+        undefined = found.rule == "undefined"
+        assert undefined or found.verdict is not Verdict.WRONG, (ours, theirs)
 
 
 @settings(max_examples=150, deadline=None)
