@@ -294,18 +294,19 @@ class _Guard:
 
     async def _send(self, connection: "_Connection", send: Send, message: Message) -> None:
         body = message.get("body", b"")
-        if len(body) <= _CHUNK:
-            await send(message)
-            return
-        self._unread[connection] = len(body)
+        parts = iter([message])
+        if len(body) > _CHUNK:
+            parts = (
+                {**message, "body": body[at : at + _CHUNK], "more_body": at + _CHUNK < len(body)}
+                for at in range(0, len(body), _CHUNK)
+            )
+            self._unread[connection] = len(body)
         while sum(self._unread.values()) > self._options.unread_bytes and len(self._unread) > 1:
             oldest = next(iter(self._unread))
             del self._unread[oldest]
             oldest.abort()
         try:
-            for start in range(0, len(body), _CHUNK):
-                part = {**message, "body": body[start : start + _CHUNK]}
-                part["more_body"] = start + _CHUNK < len(body)
+            for part in parts:
                 async with asyncio.timeout(self._options.write_seconds):
                     await send(part)
         except TimeoutError:
@@ -318,10 +319,7 @@ class _Guard:
 async def _refuse(scope: Scope, send: Send, status: int, words: str) -> None:
     kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
     body = json.dumps({"detail": words}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if any(name == b"expect" for name, _ in scope["headers"]):
         # Whether the body still comes is the client's choice (RFC 9110, 10.1.1).
         headers.append((b"connection", b"close"))

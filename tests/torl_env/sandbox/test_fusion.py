@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -280,3 +281,30 @@ def test_a_foreign_server_has_sessions_by_replay(server: Recorded, client: Fusio
     assert set(server.requests[0]) == {"torl"}
     assert "x = 1" in server.requests[-1]["code"]
     session.close()
+
+
+def test_an_answer_that_came_before_the_body_was_sent_is_read() -> None:
+    calls: list[bytes] = []
+
+    def refuse(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                calls.append(connection.recv(100))
+                connection.sendall(b"HTTP/1.1 413 Too Long\r\nContent-Length: 4\r\n\r\nlong")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=refuse, args=(listener,), daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with (
+            FusionSandbox(url, backoff=0.01) as client,
+            pytest.raises(SandboxError, match="413: long"),
+        ):
+            client.run("#" * 20_000_000)
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+    assert len(calls) == 1
