@@ -4,9 +4,10 @@ Whatever an option cannot be is said here, before an episode begins.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 import rewards
@@ -74,7 +75,7 @@ def _each_tool(given: object) -> Iterable[Tool]:
     elif isinstance(given, list | tuple):
         for one in given:
             yield from _each_tool(one)
-    elif isinstance(given, FunctionType):
+    elif isinstance(given, FunctionType | MethodType):
         yield tool(given)
     elif isinstance(given, type):
         yield _checked(_made(given, "tools"))
@@ -86,7 +87,7 @@ def _checked(given: object) -> Tool:
     what = f"tools: {given!r}"
     if isinstance(given, FunctionTool):
         return given
-    if inspect.ismethod(given) or not callable(getattr(given, "run", None)):
+    if not callable(getattr(given, "run", None)):
         raise ConfigError(
             f"{what} is no tool: expected a function with typed arguments, or an object with "
             f"name, description, parameters and run(arguments, context), got "
@@ -147,8 +148,9 @@ def read_reward(reward: object) -> Reward:
             except ValueError as error:
                 raise ConfigError(f"reward: {error}, or module:object") from None
         reward = load_object(reward, "reward")
-    if isinstance(reward, FunctionType):
-        reward = Reward(reward.__name__, {reward.__name__: reward})
+    if callable(reward) and not isinstance(reward, type):
+        name = getattr(reward, "__name__", type(reward).__name__)
+        reward = Reward(name, {name: reward})
     if not isinstance(reward, Reward):
         raise ConfigError(
             f"reward: expected a preset ({', '.join(rewards.presets())}), module:object, a "
@@ -158,11 +160,17 @@ def read_reward(reward: object) -> Reward:
     # Terms are pure functions of an attempt, so that trying them costs nothing and tells all.
     for verdict in (Verdict.CORRECT, Verdict.WRONG, Verdict.NO_ANSWER):
         for name, term in reward.terms.items():
-            said = term(Attempt(verdict))
-            if not isinstance(said, int | float) and not hasattr(said, "__float__"):
+            what = f"reward {reward.name!r}: the term {name!r}"
+            try:
+                said: Any = term(Attempt(verdict))
+            except Exception as error:
                 raise ConfigError(
-                    f"reward {reward.name!r}: the term {name!r} must return a number, got {said!r} "
-                    f"for a {verdict} attempt"
+                    f"{what} fails for a {verdict} attempt ({type(error).__name__}: {error}); it "
+                    "is called with one rewards.Attempt"
+                ) from error
+            if not hasattr(said, "__float__") or not math.isfinite(said):
+                raise ConfigError(
+                    f"{what} must return a number, got {said!r} for a {verdict} attempt"
                 )
     return reward
 

@@ -187,6 +187,9 @@ class Unnamed:
         ({"reward": 3}, "expected a preset"),
         ({"reward": lambda attempt: "good"}, "must return a number, got 'good'"),
         ({"reward": lambda attempt: None}, "must return a number, got None"),
+        ({"reward": lambda attempt: float("nan")}, "must return a number, got nan"),
+        ({"reward": lambda response, answer: 1.0}, "is called with one rewards.Attempt"),
+        ({"reward": lambda attempt: attempt.score}, "'Attempt' object has no attribute 'score'"),
         ({"grader": 3}, "expected a function grader(response, reference)"),
         ({"grader": lambda response: True}, "it is called as <lambda>(response, reference)"),
         ({"grader": forgets}, "expected it to return a rewards.Grade or a bool, but it returns no"),
@@ -210,6 +213,18 @@ def test_what_can_be_is_taken() -> None:
     assert [t.name for t in EnvConfig(tools=only).components.tools] == ["only"]
     assert EnvConfig(tools=tool(only)).tools == (tool(only),)
     assert [t.name for t in EnvConfig(tools=PythonTool).components.tools] == ["python"]
+
+    class Library:
+        def find(self, words: str) -> str:
+            """Finds an article."""
+            return words
+
+        def __call__(self, attempt: Attempt) -> float:
+            return 0.5
+
+    method = EnvConfig(tools=Library().find).components.tools[0]
+    assert (method.name, list(method.parameters["properties"])) == ("find", ["words"])
+    assert EnvConfig(reward=Library()).components.reward.name == "Library"
     assert EnvConfig(limits={"cpu_seconds": 1}).limits == Limits(cpu_seconds=1)
     assert EnvConfig(tool_budget=np.int64(3)).tool_budget == 3
     assert EnvConfig(over_budget="end").over_budget is OverBudget.END
