@@ -92,7 +92,7 @@ def snapshot(calls: int, took: float, chunk: int) -> dict[str, float]:
 
 def use_session(sandbox: LocalSandbox) -> None:
     """Open, use, branch and drop a session."""
-    session = sandbox.open_session(tier="bare")
+    session = sandbox.open_session(preload="bare")
     session.run("x = [1, 2]")
     twin = session.branch()
     twin.run("x.append(3)")

@@ -84,8 +84,8 @@ class Arena:
         """Processes below the servers that do not wait for a job, or are too many to do so."""
         assert self.sandbox._pool is not None
         strangers = []
-        for tier in self.sandbox._pool._tiers.values():
-            for server in tier.servers:
+        for preload in self.sandbox._pool._preload_sets.values():
+            for server in preload.servers:
                 pid = inner_pid(server._process.pid, "namespaces" in self.held)
                 children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
                 strangers += [child for child in children if not waits(child)]

@@ -31,7 +31,7 @@ def sandbox(layers_off: tuple[str, ...]) -> Iterator[LocalSandbox]:
 
 def in_a_session(sandbox: LocalSandbox, code: str, in_place: bool) -> Execution:
     """The program as a turn between honest ones, and as a branch; only a fault raises."""
-    with sandbox.open_session(tier="bare", in_place=in_place) as session:
+    with sandbox.open_session(preload="bare", in_place=in_place) as session:
         session.run("x = 41")
         result = session.run(code)
         after = session.run("print(x + 1)")
@@ -62,7 +62,7 @@ def test_hostile_programs_as_turns(
 
 
 def test_a_turn_that_ends_its_interpreter_is_no_success(sandbox: LocalSandbox) -> None:
-    with sandbox.open_session(tier="bare") as session:
+    with sandbox.open_session(preload="bare") as session:
         session.run("x = 1")
         ended = session.run("x = 2; import os; os._exit(0)")
         assert (ended.status, ended.exit_code) == (Status.ERROR, 0)
@@ -76,7 +76,9 @@ def test_the_limits_of_a_turn_are_its_own(sandbox: LocalSandbox, in_place: bool)
     half = (
         "import time\nbegan = time.process_time()\nwhile time.process_time() - began < 0.25: pass"
     )
-    with sandbox.open_session(Limits(cpu_seconds=0.5), tier="bare", in_place=in_place) as session:
+    with sandbox.open_session(
+        Limits(cpu_seconds=0.5), preload="bare", in_place=in_place
+    ) as session:
         assert [session.run(half).status for _ in range(4)] == [Status.OK] * 4
 
 
@@ -85,7 +87,7 @@ def test_files_left_open_do_not_keep_the_next_turn_from_running(sandbox: LocalSa
         "import os; held = []\n"
         "try:\n  while True: held.append(os.open('/dev/null', 0))\nexcept OSError: pass"
     )
-    with sandbox.open_session(Limits(open_files=32), tier="bare") as session:
+    with sandbox.open_session(Limits(open_files=32), preload="bare") as session:
         assert session.run(fill).ok
         assert session.run("print(len(held) > 20)").stdout == "True\n"
         assert session.run("open('/dev/null')").error_type == "OSError"

@@ -44,8 +44,10 @@ def status_of(ended: Ended, streams: "Streams", limits: Limits) -> Status:
         return Status.MEMORY
     if ended.exit_code < 0:
         # Without our doing, SIGKILL on a full process is the kernel out of memory.
-        starved = ended.exit_code == -signal.SIGKILL and ended.rss_mb >= 0.9 * limits.memory_mb
-        return Status.MEMORY if starved else Status.KILLED
+        out_of_memory = (
+            ended.exit_code == -signal.SIGKILL and ended.rss_mb >= 0.9 * limits.memory_mb
+        )
+        return Status.MEMORY if out_of_memory else Status.KILLED
     return Status.ERROR if ended.compiled else Status.SYNTAX_ERROR
 
 

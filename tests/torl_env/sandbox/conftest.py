@@ -39,7 +39,9 @@ def server_pids() -> Callable[[LocalSandbox], list[int]]:
     def look(sandbox: LocalSandbox) -> list[int]:
         assert sandbox._pool is not None
         return [
-            server._process.pid for tier in sandbox._pool._tiers.values() for server in tier.servers
+            server._process.pid
+            for preload in sandbox._pool._preload_sets.values()
+            for server in preload.servers
         ]
 
     return look

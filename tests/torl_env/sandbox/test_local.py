@@ -45,9 +45,9 @@ def test_nothing_starts_before_the_first_call() -> None:
 def test_a_call_starts_only_the_server_it_needs() -> None:
     with LocalSandbox() as sandbox:
         sandbox.run("print(1)")
-        assert [report.tier for report in sandbox.reports()] == ["bare"]
+        assert [report.preload for report in sandbox.reports()] == ["bare"]
         sandbox.run("import numpy")
-        assert sorted(report.tier for report in sandbox.reports()) == ["bare", "numpy"]
+        assert sorted(report.preload for report in sandbox.reports()) == ["bare", "numpy"]
 
 
 def test_many_threads_get_their_own_results(sandbox: LocalSandbox) -> None:
@@ -71,7 +71,7 @@ def test_a_dead_server_is_an_error_and_is_replaced(server_pids: ServerPids) -> N
     with LocalSandbox(Limits(cpu_seconds=30, wall_seconds=30)) as sandbox:
         sandbox.run("")
         flying = sandbox.submit("while True: pass")
-        session = sandbox.open_session(tier="bare")
+        session = sandbox.open_session(preload="bare")
         time.sleep(0.2)
         (pid,) = server_pids(sandbox)
         os.kill(pid, signal.SIGKILL)
@@ -115,7 +115,7 @@ def test_a_hung_server_is_an_error_and_is_replaced(
 ) -> None:
     limits = Limits(cpu_seconds=60, wall_seconds=60)
     with LocalSandbox(limits, hung_after=4.0, off=off) as sandbox:
-        session = sandbox.open_session(tier="bare")
+        session = sandbox.open_session(preload="bare")
         (pid,) = server_pids(sandbox)
         flying = sandbox.submit("while True: pass")
         stop(pid)
@@ -155,7 +155,8 @@ def test_the_server_dies_with_its_client() -> None:
     code = (
         "import os, time; from torl_env.sandbox import LocalSandbox\n"
         "s = LocalSandbox(); s.run('')\n"
-        "print(*[v._process.pid for t in s._pool._tiers.values() for v in t.servers], flush=True)\n"
+        "servers = [v for t in s._pool._preload_sets.values() for v in t.servers]\n"
+        "print(*[server._process.pid for server in servers], flush=True)\n"
         "s.submit('while True: pass'); time.sleep(60)"
     )
     client = subprocess.Popen(
@@ -281,15 +282,15 @@ DETERMINED = {
 
 
 @pytest.mark.parametrize(
-    "tier", ["bare", "numpy", pytest.param("sympy", marks=pytest.mark.slow), "all"]
+    "preload", ["bare", "numpy", pytest.param("sympy", marks=pytest.mark.slow), "all"]
 )
-def test_the_same_program_prints_the_same(sandbox: LocalSandbox, tier: str) -> None:
-    code, spoil = DETERMINED.get(tier) or map("\n".join, zip(*DETERMINED.values(), strict=True))
+def test_the_same_program_prints_the_same(sandbox: LocalSandbox, preload: str) -> None:
+    code, spoil = DETERMINED.get(preload) or map("\n".join, zip(*DETERMINED.values(), strict=True))
     first = sandbox.run(code)
     assert first.ok, first.stderr
     sandbox.run(spoil)
     assert sandbox.run(code).stdout == first.stdout
-    if tier == "all":
+    if preload == "all":
         return
     with LocalSandbox() as other:
         assert other.run(code).stdout == first.stdout

@@ -17,9 +17,9 @@ WaitUntil = Callable[[Callable[[], bool]], None]
 
 def test_sessions_are_bounded_with_a_clear_error() -> None:
     with LocalSandbox(sessions=2) as sandbox:
-        one, two = (sandbox.open_session(tier="bare") for _ in range(2))
+        one, two = (sandbox.open_session(preload="bare") for _ in range(2))
         with pytest.raises(SandboxError, match="at most 2"):
-            sandbox.open_session(tier="bare")
+            sandbox.open_session(preload="bare")
         with pytest.raises(SandboxError, match="at most 2"):
             one.branch()
         two.close()
@@ -29,14 +29,14 @@ def test_sessions_are_bounded_with_a_clear_error() -> None:
 
 def test_a_forgotten_session_is_closed() -> None:
     with LocalSandbox(sessions=1) as sandbox:
-        sandbox.open_session(tier="bare").run("x = 1")
+        sandbox.open_session(preload="bare").run("x = 1")
         gc.collect()
-        sandbox.open_session(tier="bare").close()
+        sandbox.open_session(preload="bare").close()
 
 
 def test_a_killed_turn_in_place_restarts_the_session() -> None:
     with LocalSandbox(Limits(cpu_seconds=0.3)) as sandbox:
-        session = sandbox.open_session(tier="bare", in_place=True)
+        session = sandbox.open_session(preload="bare", in_place=True)
         session.run("x = 1")
         assert session.run("while True: pass").status is Status.TIMEOUT
         assert session.restarted
@@ -49,7 +49,7 @@ def test_a_killed_turn_in_place_restarts_the_session() -> None:
 def test_closing_a_session_kills_its_running_turn(in_place: bool, wait_until: WaitUntil) -> None:
     limits = Limits(cpu_seconds=60, wall_seconds=60)
     with LocalSandbox(limits, concurrency=1) as sandbox:
-        session = sandbox.open_session(tier="bare", in_place=in_place)
+        session = sandbox.open_session(preload="bare", in_place=in_place)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             turn = pool.submit(session.run, "while True: pass")
             wait_until(lambda: sandbox._pool is not None and sandbox._pool.running == 1)
@@ -65,7 +65,7 @@ def test_closing_a_session_kills_its_running_turn(in_place: bool, wait_until: Wa
 
 def test_cancelling_a_turn_in_a_queue_of_one(wait_until: WaitUntil) -> None:
     with LocalSandbox(Limits(cpu_seconds=60, wall_seconds=60), concurrency=1) as sandbox:
-        session = sandbox.open_session(tier="bare")
+        session = sandbox.open_session(preload="bare")
         endless = sandbox.submit("while True: pass")
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             turn = pool.submit(session.run, "x = 1")
@@ -79,7 +79,7 @@ def test_cancelling_a_turn_in_a_queue_of_one(wait_until: WaitUntil) -> None:
 
 def test_a_hundred_branches_of_one_session() -> None:
     with LocalSandbox(Limits(processes=8)) as sandbox:
-        trunk = sandbox.open_session(tier="bare")
+        trunk = sandbox.open_session(preload="bare")
         trunk.run("x = 1")
         twigs = [trunk.branch() for _ in range(100)]
         assert {twig.run("x += 1; print(x)").stdout for twig in twigs} == {"2\n"}
@@ -101,7 +101,7 @@ threading.Thread(target=spam, daemon=True).start()
 
 
 def test_a_lying_session_hurts_only_itself(sandbox: LocalSandbox, server_pids: ServerPids) -> None:
-    liar, honest = sandbox.open_session(tier="bare"), sandbox.open_session(tier="bare")
+    liar, honest = sandbox.open_session(preload="bare"), sandbox.open_session(preload="bare")
     honest.run("x = 1")
     pids = server_pids(sandbox)
     try:

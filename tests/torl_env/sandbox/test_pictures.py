@@ -40,7 +40,7 @@ def test_shown_and_open_figures_come_back_in_their_order(artist: LocalSandbox) -
     (wide, high), (narrow, tall) = map(size, result.images)
     assert wide > high
     assert narrow < tall
-    assert [report.tier for report in artist.reports()] == ["plots"]
+    assert [report.preload for report in artist.reports()] == ["plots"]
 
 
 def test_what_was_drawn_before_an_error_is_kept(artist: LocalSandbox) -> None:

@@ -126,7 +126,7 @@ class SubprocessSandbox(CallableSandbox):
             outcome: Execution | Exception = self._execute(call, code, limits)
         except OSError as error:
             outcome = SandboxError(f"a program cannot be started: {error}")
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it
+        except Exception as error:  # noqa: BLE001 - whatever it is, a caller waits for it
             outcome = error
         conclude(call, outcome)
 

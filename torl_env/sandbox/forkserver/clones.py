@@ -2,7 +2,7 @@
 
 The kernel counts threads for a user id, which the processes of a session share, and without root
 all programs. The server counts them for each program, and lets nobody fork but a session's
-processes when it has told them to (seccomp_unotify(2)).
+processes at its request (seccomp_unotify(2)).
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from torl_env.sandbox.forkserver.reactor import Reactor
 _FREE_STARTS: Final = 256
 """Threads that a program starts without being slowed down."""
 _PAUSE: Final = 0.001
-"""Seconds that later ones wait, so that nobody keeps the server busy by starting threads."""
+"""Seconds that later ones wait, so that no program keeps the server busy by starting threads."""
 _REFUSAL_PAUSE: Final = 0.005
 _TRIES: Final = 10
 

@@ -1,4 +1,4 @@
-"""What a fork server is told when it starts, and what it says about itself when it is ready."""
+"""What a fork server gets when it starts, and what it says about itself when it is ready."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any, Self
 
 
 class Layer(StrEnum):
-    """One independent wall between a program and the machine."""
+    """One independent layer between a program and the machine."""
 
     NAMESPACES = "namespaces"
     """Own process ids, network, mounts, System V objects and host name."""
@@ -32,8 +32,8 @@ class Layer(StrEnum):
 class ServerConfig:
     """Everything a server needs; it travels as JSON on the command line and holds no secret."""
 
-    tier: str = "all"
-    """Which libraries are imported before the first fork; see `warm.TIERS`."""
+    preload: str = "all"
+    """Which libraries are imported before the first fork; see `warm.PRELOAD_SETS`."""
     packages: tuple[str, ...] = ()
     """Further top-level packages that programs may import."""
     search: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class Held:
 class ServerReport:
     """A server's first message."""
 
-    tier: str
+    preload: str
     pid: int
     """As the host sees it; 0 where the server cannot know."""
     layers: Mapping[Layer, Held] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class ServerReport:
     modules: Mapping[str, str] = field(default_factory=dict)
     """Versions of the libraries that are loaded."""
     missing: tuple[str, ...] = ()
-    """Libraries of the tier that are not installed."""
+    """Libraries of the preload set that are not installed."""
     warm_seconds: float = 0.0
     huge_pages: int = 0
     """Of 2 MB, under the heap and the loaded libraries."""

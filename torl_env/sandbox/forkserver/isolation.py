@@ -1,4 +1,4 @@
-"""The walls that a server builds once, for itself and all programs it will fork.
+"""The layers that a server builds once, for itself and all programs it will fork.
 
 Every layer stands alone: where the kernel refuses one, the others are still built, and the report
 says what is missing and why.
@@ -273,7 +273,7 @@ def _public(places: list[str]) -> bool:
 
 
 def _first_uid() -> int:
-    """A range of ids that nobody uses and that this user namespace maps."""
+    """A range of ids that are not used and that this user namespace maps."""
     lines = Path("/proc/self/uid_map").read_text(encoding="ascii").split("\n")
     spans = [tuple(map(int, line.split())) for line in lines if line.strip()]
     # Process counts are kept for each id of the machine, so servers must not share a range.

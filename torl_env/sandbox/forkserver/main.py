@@ -1,4 +1,4 @@
-"""Start of a fork server: warm up, build the walls, serve until the client is gone."""
+"""Start of a fork server: warm up, build the isolation, serve until the client is gone."""
 
 import fcntl
 import gc
@@ -12,7 +12,7 @@ import types
 from typing import NoReturn
 
 from torl_env.sandbox.forkserver import gather, kernel, rootfs, warm
-from torl_env.sandbox.forkserver import isolation as walls
+from torl_env.sandbox.forkserver import isolation as layers
 from torl_env.sandbox.forkserver.clones import CloneGate
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.program import Child, open_streams
@@ -99,8 +99,8 @@ def _prepare_signals() -> None:
 
 def _warm(config: ServerConfig, names: tuple[str, ...], search: list[str]) -> warm.Loaded:
     warm.limit_imports(names, search)
-    warm.reserve_heap(warm.ARENA_MB[config.tier])
-    loaded = warm.load(config.tier, config.packages)
+    warm.reserve_heap(warm.ARENA_MB[config.preload])
+    loaded = warm.load(config.preload, config.packages)
     warm.seed_generators(config.seed)
     open_streams()
     warm.hide_places()
@@ -155,18 +155,18 @@ def main(control: int, text: str) -> NoReturn:
     places = rootfs.package_paths(names, search)
     _prepare_environment()
     _prepare_signals()
-    isolation = walls.Isolation()
-    walls.enter_cgroup(config, isolation)
-    walls.enter_namespaces(config, isolation, control)
-    walls.offer_to_die_first(isolation)
+    isolation = layers.Isolation()
+    layers.enter_cgroup(config, isolation)
+    layers.enter_namespaces(config, isolation, control)
+    layers.offer_to_die_first(isolation)
     lifeline = None if isolation.private_pids else os.pidfd_open(os.getppid())
     maps = os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC)
     stat = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
     null = _high(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
-    walls.enter_root(config, isolation, places)
+    layers.enter_root(config, isolation, places)
     loaded = _warm(config, names, search)
     ends = kernel.signal_descriptor(signal.SIGCHLD)
-    walls.seal(config, isolation, places)
+    layers.seal(config, isolation, places)
     reactor = Reactor(ends)
     child = Child(isolation, new_phases(config.slots + config.idle), null, config)
     own_modules = _forget_own_modules()
@@ -179,7 +179,7 @@ def main(control: int, text: str) -> NoReturn:
     if lifeline is not None:
         reactor.watch(lifeline, lambda: leave(reactor))
     report = ServerReport(
-        tier=config.tier,
+        preload=config.preload,
         pid=0 if isolation.private_pids else os.getpid(),
         layers=isolation.layers,
         python=sys.version.split()[0],

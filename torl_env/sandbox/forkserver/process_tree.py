@@ -36,7 +36,7 @@ class Turn:
     continuation: int = 0
     compiled: bool = True
     closed: bool = False
-    """Nobody holds the other end of the channel any more."""
+    """No process holds the other end of the channel any more."""
     ended: tuple[int, resource.struct_rusage] | None = None
     """How the runner ended, once it has."""
     over: bool = False
@@ -66,7 +66,7 @@ def read_word(channel: socket.socket) -> tuple[bytes | None, int]:
         return b"", 0
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            # Descriptors that nobody asked for.
+            # Descriptors that were not asked for.
             for start in range(0, len(content) // 4 * 4, 4):
                 os.close(int.from_bytes(content[start : start + 4], "little"))
     return data, vouched_pid(ancillary)

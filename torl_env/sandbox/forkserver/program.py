@@ -1,4 +1,4 @@
-"""The child's side: finish the walls, take one program, run it, say how it ended.
+"""The child's side: finish the isolation, take one program, run it, say how it ended.
 
 Nothing here trusts what happens after the program has started: the server reads the end of the
 process from the kernel, and the report that this code leaves in standard input's memory file only

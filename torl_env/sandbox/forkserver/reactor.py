@@ -31,7 +31,7 @@ class Reactor:
         self._readable: dict[int, Callable[[], None]] = {}
         self._children: dict[int, Reaped] = {}
         self._unknown: dict[int, tuple[int, resource.struct_rusage | None, float]] = {}
-        """How children ended that nobody has adopted yet, and when."""
+        """How children ended that are not adopted yet, and when."""
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.spare_time: Callable[[], bool] = lambda: False

@@ -179,7 +179,7 @@ def _child_program(*, session: bool) -> list[Instruction]:
     if session:
         clone += [_argument(0), (_EQUAL, 0, 1, kernel.SIBLING_FLAGS), _ALLOW]
     clone += [_DENY]
-    # A session outlives the pid it was filtered with, which the kernel may hand to somebody else.
+    # A session outlives the pid it was filtered with, which the kernel may give to another process.
     signals = [_DENY] if session else [_argument(0), (_EQUAL, 0, 1, _PID), _ALLOW, _DENY]
     bodies = {
         "kill": signals,

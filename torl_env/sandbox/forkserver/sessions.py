@@ -369,7 +369,7 @@ class Sessions:
 
     def _kill(self, pid: int) -> None:
         self._gate.forget(pid)
-        # The number of one that is gone may be somebody else's by now.
+        # The number of one that is gone may be another process's by now.
         if self._reactor.disown(pid):
             os.kill(pid, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""System call numbers of the two supported architectures, as far as anybody here uses them."""
+"""System call numbers of the two supported architectures, as far as they are used here."""
 
 from typing import Final
 

@@ -28,7 +28,7 @@ math fractions decimal itertools collections functools heapq bisect re json stat
 datetime copy operator cmath random typing dataclasses time io sys os threading traceback abc
 enum numbers textwrap contextlib calendar hashlib array struct inspect ast
 """
-TIERS: Final[dict[str, tuple[str, ...]]] = {
+PRELOAD_SETS: Final[dict[str, tuple[str, ...]]] = {
     "bare": (),
     "numpy": (
         "numpy", "numpy.linalg", "numpy.random", "numpy.polynomial", "numpy.fft",
@@ -134,14 +134,14 @@ class Loaded:
     """Names that are not installed."""
 
 
-def load(tier: str, packages: Sequence[str]) -> Loaded:
-    """Import the tier's libraries and run what they do only once."""
+def load(preload: str, packages: Sequence[str]) -> Loaded:
+    """Import the libraries of a preload set and run what they do only once."""
     for name in PLAIN.split():
         importlib.import_module(name)
     versions: dict[str, str] = {}
     missing: list[str] = []
-    chosen = (*TIERS[tier], *packages) if tier == "all" else TIERS[tier]
-    if "matplotlib" in packages and tier == "all":
+    chosen = (*PRELOAD_SETS[preload], *packages) if preload == "all" else PRELOAD_SETS[preload]
+    if "matplotlib" in packages and preload == "all":
         chosen = (*chosen, "matplotlib.pyplot")
     for name in chosen:
         if name.partition(".")[0] in missing:
@@ -266,13 +266,13 @@ def fill_holes() -> int:
 
 def _heap_report() -> str:
     """What CPython writes to standard error about its size classes, a few kilobytes."""
-    told, tell = os.pipe()
+    read_end, write_end = os.pipe()
     saved = os.dup(2)
-    os.dup2(tell, 2)
+    os.dup2(write_end, 2)
     sys._debugmallocstats()
     os.dup2(saved, 2)
-    os.close(tell)
-    with open(told, encoding="ascii") as file:
+    os.close(write_end)
+    with open(read_end, encoding="ascii") as file:
         report = file.read()
     os.close(saved)
     return report

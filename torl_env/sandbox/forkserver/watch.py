@@ -78,7 +78,7 @@ class Watch:
         self.started = time.monotonic()
         self._cpu_before = kernel.cpu_seconds(pid)
         self.verdict: Ending | None = None
-        """Why it was killed; `None` while nobody killed it."""
+        """Why it was killed; `None` while it was not killed."""
         self.over = False
         self._schedule(min(job.cpu_ms / 1000 / _PROCESSORS, job.wall_ms / 1000))
 

@@ -4,7 +4,7 @@ import os
 import time
 from typing import Final
 
-from torl_env.sandbox.local.request import Exchange
+from torl_env.sandbox.local.request import PendingRequest
 
 _PER_PROCESSOR: Final = 4
 """Young programs at once: more of them only get in each other's way."""
@@ -23,7 +23,7 @@ class Admission:
         self.running = 0
         self._concurrency = concurrency
         self._most_young = _PER_PROCESSOR * (os.cpu_count() or 1)
-        self._young: dict[Exchange, float] = {}
+        self._young: dict[PendingRequest, float] = {}
         """When each of them started, oldest first."""
 
     @property
@@ -33,8 +33,8 @@ class Admission:
             return False
         if len(self._young) >= self._most_young:
             born = time.monotonic() - _YOUTH_SECONDS
-            for exchange in [item for item, started in self._young.items() if started <= born]:
-                del self._young[exchange]
+            for pending in [item for item, started in self._young.items() if started <= born]:
+                del self._young[pending]
         return len(self._young) < self._most_young
 
     def opens_in(self) -> float | None:
@@ -47,12 +47,12 @@ class Admission:
         oldest = next(iter(self._young.values()))
         return max(oldest + _YOUTH_SECONDS - time.monotonic(), 0.0)
 
-    def enter(self, exchange: Exchange) -> None:
+    def enter(self, pending: PendingRequest) -> None:
         """It starts."""
         self.running += 1
-        self._young[exchange] = time.monotonic()
+        self._young[pending] = time.monotonic()
 
-    def leave(self, exchange: Exchange) -> None:
+    def leave(self, pending: PendingRequest) -> None:
         """It has ended."""
         self.running -= 1
-        self._young.pop(exchange, None)
+        self._young.pop(pending, None)

@@ -1,4 +1,4 @@
-"""Fork servers of every tier behind one queue: bounded concurrency, one reader thread, restarts."""
+"""Fork servers of every preload set behind one queue: bounds, one reader thread, restarts."""
 
 import collections
 import contextlib
@@ -16,12 +16,12 @@ from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.wire import Op, Reply, Request
 from torl_env.sandbox.local.admission import Admission
 from torl_env.sandbox.local.oom_monitor import OUT_OF_MEMORY_KILLS
-from torl_env.sandbox.local.request import Exchange
+from torl_env.sandbox.local.request import PendingRequest
 from torl_env.sandbox.local.server_process import ServerProcess
 
 _START_ATTEMPTS: Final = 2
 _BUSY: Final = 8
-"""Programs in flight on every server of a tier before a further server is started."""
+"""Programs in flight on every server of a preload set before a further server is started."""
 _TICK_SECONDS: Final = 5.0
 HUNG_SECONDS: Final = 30.0
 """A live server answers within milliseconds; one that waits for memory or a processor, seconds."""
@@ -32,15 +32,15 @@ Completion = Callable[[], None]
 
 @dataclass(slots=True)
 class Waiting:
-    """A queued exchange; `server` is set where only that one can answer."""
+    """A queued pending; `server` is set where only that one can answer."""
 
     order: int
-    exchange: Exchange
+    pending: PendingRequest
     server: ServerProcess | None = None
 
 
 @dataclass(slots=True)
-class Tier:
+class PreloadSet:
     """The servers that have the same libraries loaded."""
 
     config: ServerConfig
@@ -56,13 +56,13 @@ class Tier:
 
 
 class ServerPool:
-    """Sends exchanges to servers, oldest first, at most `concurrency` at a time.
+    """Sends requests to servers, oldest first, at most `concurrency` at a time.
 
     Args:
-        configs: One for each tier, by name.
+        configs: One for each preload set, by name.
         python: Interpreter of the servers.
-        concurrency: Programs running at once, over all tiers.
-        servers: At most this many servers for a tier; they are started as load asks for them.
+        concurrency: Programs running at once, over all preload sets.
+        servers: At most this many for a preload set; they are started as load asks for them.
         on_ready: Called with the report of every server that becomes ready; may raise
             `SandboxError` to refuse it.
         hung_after: Seconds without a sign of life from a server that owes a reply.
@@ -78,9 +78,9 @@ class ServerPool:
         hung_after: float = HUNG_SECONDS,
     ) -> None:
         OUT_OF_MEMORY_KILLS.forget()
-        self._tiers = {name: Tier(replace(config)) for name, config in configs.items()}
+        self._preload_sets = {name: PreloadSet(replace(config)) for name, config in configs.items()}
         self._python = python
-        self._per_tier = servers
+        self._per_preload_set = servers
         self._on_ready = on_ready
         self._hung_after = hung_after
         self._tick = min(_TICK_SECONDS, hung_after / 4)
@@ -98,15 +98,17 @@ class ServerPool:
         self._reader = threading.Thread(target=self._read, name="torl-sandbox", daemon=True)
         self._reader.start()
 
-    def submit(self, tier: str, exchange: Exchange, server: ServerProcess | None = None) -> None:
-        """Queue `exchange`; its `settle` or `fail` is called from the reader thread, once."""
+    def submit(
+        self, preload: str, pending: PendingRequest, server: ServerProcess | None = None
+    ) -> None:
+        """Queue `pending`; its `settle` or `fail` is called from the reader thread, once."""
         with self._lock:
             if self._closed:
                 raise SandboxError("the sandbox is closed")
-            if server is not None and server not in self._tiers[tier].servers:
+            if server is not None and server not in self._preload_sets[preload].servers:
                 raise SandboxError("the server of this session has died; open a new session")
-            waiting = Waiting(next(self._order), exchange, server)
-            self._tiers[tier].queue.append(waiting)
+            waiting = Waiting(next(self._order), pending, server)
+            self._preload_sets[preload].queue.append(waiting)
             completions = self._pump()
         _complete(completions)
 
@@ -123,25 +125,25 @@ class ServerPool:
     def _close_discarded(self) -> None:
         while self._discarded:
             session, server = self._discarded.popleft()
-            if any(server in tier.servers for tier in self._tiers.values()):
+            if any(server in preload.servers for preload in self._preload_sets.values()):
                 with contextlib.suppress(OSError):
                     server.post(Request(Op.CLOSE, 0, session))
 
-    def kill(self, exchange: Exchange) -> None:
+    def kill(self, pending: PendingRequest) -> None:
         """End it if it runs, drop it if it waits."""
         with self._lock:
             if self._closed:
                 return
-            for tier in self._tiers.values():
-                for waiting in tier.queue:
-                    if waiting.exchange is exchange:
-                        tier.queue.remove(waiting)
-                        exchange.fail(_CANCELLED)
+            for preload in self._preload_sets.values():
+                for waiting in preload.queue:
+                    if waiting.pending is pending:
+                        preload.queue.remove(waiting)
+                        pending.fail(_CANCELLED)
                         return
-                for server in tier.servers:
-                    if exchange in server.in_flight.values():
+                for server in preload.servers:
+                    if pending in server.in_flight.values():
                         try:
-                            server.kill(exchange)
+                            server.kill(pending)
                         except OSError:
                             return
                         return
@@ -149,19 +151,21 @@ class ServerPool:
     def reports(self) -> list[ServerReport]:
         """Of all servers that are ready."""
         with self._lock:
-            servers = [server for tier in self._tiers.values() for server in tier.servers]
+            servers = [
+                server for preload in self._preload_sets.values() for server in preload.servers
+            ]
             return [server.report for server in servers if server.report is not None]
 
     @property
     def running(self) -> int:
-        """Exchanges in flight."""
+        """Requests in flight."""
         return self._admission.running
 
     @property
     def waiting(self) -> int:
-        """Exchanges that wait for their turn."""
+        """Requests that wait for their turn."""
         with self._lock:
-            return sum(len(tier.queue) for tier in self._tiers.values())
+            return sum(len(preload.queue) for preload in self._preload_sets.values())
 
     def close(self) -> None:
         """Kill all servers; what was in flight or queued fails."""
@@ -172,20 +176,20 @@ class ServerPool:
             os.write(self._wake_write, b"x")
         for server in servers:
             server.end(grace=2.0)
-        for exchange in lost:
-            exchange.fail(SandboxError("the sandbox was closed while a program ran"))
+        for pending in lost:
+            pending.fail(SandboxError("the sandbox was closed while a program ran"))
         if threading.current_thread() is not self._reader:
             self._reader.join(5.0)
 
-    def _take_all(self) -> tuple[list[ServerProcess], list[Exchange]]:
-        """Close for new work; all servers, and all exchanges that still wait for something."""
+    def _take_all(self) -> tuple[list[ServerProcess], list[PendingRequest]]:
+        """Close for new work; all servers, and all requests that still wait for something."""
         self._closed = True
-        servers = [server for tier in self._tiers.values() for server in tier.servers]
-        lost = [exchange for server in servers for exchange in server.in_flight.values()]
-        lost += [item.exchange for tier in self._tiers.values() for item in tier.queue]
-        for tier in self._tiers.values():
-            tier.servers.clear()
-            tier.queue.clear()
+        servers = [server for preload in self._preload_sets.values() for server in preload.servers]
+        lost = [pending for server in servers for pending in server.in_flight.values()]
+        lost += [item.pending for preload in self._preload_sets.values() for item in preload.queue]
+        for preload in self._preload_sets.values():
+            preload.servers.clear()
+            preload.queue.clear()
         for server in servers:
             self._selector.unregister(server)
         return servers, lost
@@ -193,8 +197,8 @@ class ServerPool:
     def abandon(self) -> None:
         """In a forked child: forget the parent's servers."""
         self._closed = True
-        for tier in self._tiers.values():
-            for server in tier.servers:
+        for preload in self._preload_sets.values():
+            for server in preload.servers:
                 server.abandon()
         self._selector.close()
         os.close(self._wake_read)
@@ -205,19 +209,19 @@ class ServerPool:
         completions: list[Completion] = []
         self._close_discarded()
         while self._admission.open:
-            best: tuple[Tier, ServerProcess] | None = None
-            for tier in self._tiers.values():
-                server = self._server_for(tier, completions)
+            best: tuple[PreloadSet, ServerProcess] | None = None
+            for preload in self._preload_sets.values():
+                server = self._server_for(preload, completions)
                 if server is not None and (
-                    best is None or tier.queue[0].order < best[0].queue[0].order
+                    best is None or preload.queue[0].order < best[0].queue[0].order
                 ):
-                    best = (tier, server)
+                    best = (preload, server)
             if best is None:
                 break
-            tier, server = best
-            waiting = tier.queue.popleft()
-            if waiting.exchange.cancelled_early:
-                completions.append(_failure(waiting.exchange, _CANCELLED))
+            preload, server = best
+            waiting = preload.queue.popleft()
+            if waiting.pending.cancelled_early:
+                completions.append(_failure(waiting.pending, _CANCELLED))
             else:
                 completions += self._send(waiting, server)
         if not self._attentive and self._wait_for_admission() is not None:
@@ -226,54 +230,54 @@ class ServerPool:
         return completions
 
     def _wait_for_admission(self) -> float | None:
-        """Seconds until somebody who waits may start though nobody has ended; `None` for never."""
-        if not any(tier.queue for tier in self._tiers.values()):
+        """Seconds until a waiting request may start though none has ended; `None` for never."""
+        if not any(preload.queue for preload in self._preload_sets.values()):
             return None
         return self._admission.opens_in()
 
-    def _server_for(self, tier: Tier, completions: list[Completion]) -> ServerProcess | None:
+    def _server_for(
+        self, preload: PreloadSet, completions: list[Completion]
+    ) -> ServerProcess | None:
         """Who can take the first of the queue now; starts servers where that helps."""
-        if not tier.queue:
+        if not preload.queue:
             return None
-        bound = tier.queue[0].server
+        bound = preload.queue[0].server
         if bound is not None:
             return bound
-        best = tier.least_loaded()
-        starting = any(not server.ready for server in tier.servers)
+        best = preload.least_loaded()
+        starting = any(not server.ready for server in preload.servers)
         busy = best is None or len(best.in_flight) >= _BUSY
-        if busy and not starting and len(tier.servers) < self._per_tier:
-            completions += self._start(tier)
+        if busy and not starting and len(preload.servers) < self._per_preload_set:
+            completions += self._start(preload)
         return best
 
-    def _start(self, tier: Tier) -> list[Completion]:
+    def _start(self, preload: PreloadSet) -> list[Completion]:
         try:
-            server = ServerProcess(tier.config, self._python)
+            server = ServerProcess(preload.config, self._python)
         except SandboxError as error:
-            return self._give_up(tier, error)
-        tier.servers.append(server)
-        self._selector.register(server, selectors.EVENT_READ, (tier, server))
+            return self._give_up(preload, error)
+        preload.servers.append(server)
+        self._selector.register(server, selectors.EVENT_READ, (preload, server))
         # A thread that waits in select does not notice a new registration with every selector.
         os.write(self._wake_write, b"x")
         return []
 
-    def _give_up(self, tier: Tier, error: SandboxError) -> list[Completion]:
-        lost = list(tier.queue)
-        tier.queue.clear()
-        return [_failure(item.exchange, error) for item in lost]
+    def _give_up(self, preload: PreloadSet, error: SandboxError) -> list[Completion]:
+        lost = list(preload.queue)
+        preload.queue.clear()
+        return [_failure(item.pending, error) for item in lost]
 
     def _send(self, waiting: Waiting, server: ServerProcess) -> list[Completion]:
-        self._admission.enter(waiting.exchange)
-        waiting.exchange.server = server
+        self._admission.enter(waiting.pending)
+        waiting.pending.server = server
         try:
-            server.send(waiting.exchange)
+            server.send(waiting.pending)
         except Exception as error:  # noqa: BLE001 - only this one program can suffer from it
-            self._admission.leave(waiting.exchange)
-            for call, exchange in list(server.in_flight.items()):
-                if exchange is waiting.exchange:
+            self._admission.leave(waiting.pending)
+            for call, pending in list(server.in_flight.items()):
+                if pending is waiting.pending:
                     del server.in_flight[call]
-            return [
-                _failure(waiting.exchange, SandboxError(f"a program cannot be sent: {error!r}"))
-            ]
+            return [_failure(waiting.pending, SandboxError(f"a program cannot be sent: {error!r}"))]
         return []
 
     def _read(self) -> None:
@@ -312,50 +316,51 @@ class ServerPool:
             servers, lost = self._take_all()
         for server in servers:
             server.end()
-        for exchange in lost:
-            exchange.fail(error)
+        for pending in lost:
+            pending.fail(error)
 
-    def _serve(self, tier: Tier, server: ServerProcess) -> list[Completion]:
+    def _serve(self, preload: PreloadSet, server: ServerProcess) -> list[Completion]:
         was_ready = server.ready
         arrived = server.receive()
         if arrived is None:
-            return self._bury(tier, server, "died")
-        for exchange, _ in arrived:
-            self._admission.leave(exchange)
+            return self._reap_server(preload, server, "died")
+        for pending, _ in arrived:
+            self._admission.leave(pending)
         if server.report is not None and not was_ready:
-            tier.failures = 0
+            preload.failures = 0
             try:
                 self._on_ready(server.report)
             except SandboxError as error:
-                self._bury(tier, server, "was refused")
-                return self._give_up(tier, error)
-        return [_success(exchange, reply) for exchange, reply in arrived]
+                self._reap_server(preload, server, "was refused")
+                return self._give_up(preload, error)
+        return [_success(pending, reply) for pending, reply in arrived]
 
-    def _bury(
-        self, tier: Tier, server: ServerProcess, how: str, grace: float = 1.0
+    def _reap_server(
+        self, preload: PreloadSet, server: ServerProcess, how: str, grace: float = 1.0
     ) -> list[Completion]:
         """A server is gone: what it was running fails, what waits gets a new one."""
         self._selector.unregister(server)
-        tier.servers.remove(server)
+        preload.servers.remove(server)
         words = server.end(grace)
         if OUT_OF_MEMORY_KILLS.explain_one():
             words = f"{words}; the kernel ended a process because memory ran out"
         lost = list(server.in_flight.values())
-        lost += [item.exchange for item in tier.queue if item.server is server]
-        for exchange in server.in_flight.values():
-            self._admission.leave(exchange)
+        lost += [item.pending for item in preload.queue if item.server is server]
+        for pending in server.in_flight.values():
+            self._admission.leave(pending)
         server.in_flight.clear()
-        kept = [item for item in tier.queue if item.server is not server]
-        tier.queue = collections.deque(kept)
+        kept = [item for item in preload.queue if item.server is not server]
+        preload.queue = collections.deque(kept)
         error = SandboxError(
-            f"the {tier.config.tier} sandbox server {how} ({words}); calls in flight have no result"
+            f"the {preload.config.preload} sandbox server {how} ({words}); "
+            "calls in flight have no result"
         )
-        completions = [_failure(exchange, error) for exchange in lost]
+        completions = [_failure(pending, error) for pending in lost]
         if not server.ready:
-            tier.failures += 1
-            if tier.failures >= _START_ATTEMPTS:
-                tier.failures = 0
-                completions += self._give_up(tier, error)
+            preload.failures += 1
+            if preload.failures >= _START_ATTEMPTS:
+                preload.failures = 0
+                completions += self._give_up(preload, error)
         return completions
 
     def _end_bad_servers(self) -> list[Completion]:
@@ -364,12 +369,12 @@ class ServerPool:
             return []
         self._look_at = now + self._tick
         completions: list[Completion] = []
-        for tier in self._tiers.values():
-            for server in list(tier.servers):
+        for preload in self._preload_sets.values():
+            for server in list(preload.servers):
                 if server.late:
-                    completions += self._bury(tier, server, "did not become ready")
+                    completions += self._reap_server(preload, server, "did not become ready")
                 elif server.hung(self._hung_after):
-                    completions += self._bury(tier, server, "hung", grace=0.0)
+                    completions += self._reap_server(preload, server, "hung", grace=0.0)
         return completions
 
 
@@ -385,9 +390,9 @@ def _complete(completions: list[Completion]) -> None:
         completion()
 
 
-def _success(exchange: Exchange, reply: Reply) -> Completion:
-    return lambda: exchange.settle(reply)
+def _success(pending: PendingRequest, reply: Reply) -> Completion:
+    return lambda: pending.settle(reply)
 
 
-def _failure(exchange: Exchange, error: SandboxError) -> Completion:
-    return lambda: exchange.fail(error)
+def _failure(pending: PendingRequest, error: SandboxError) -> Completion:
+    return lambda: pending.fail(error)

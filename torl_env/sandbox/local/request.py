@@ -27,7 +27,7 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _MOST_IMAGES: Final = 16
 
 
-class Exchange(Protocol):
+class PendingRequest(Protocol):
     """A request that waits for its reply."""
 
     server: object
@@ -213,7 +213,7 @@ class ControlCall(Future[Reply]):
 
     @property
     def cancelled_early(self) -> bool:
-        """Never: nobody cancels these."""
+        """Never: these are not cancelled."""
         return False
 
     def begin(self, call: int) -> tuple[Request, list[int]]:

@@ -117,7 +117,7 @@ class LocalSandbox(CallableSandbox):
         call = ProgramCall(code, self.limits if limits is None else limits, stdin=stdin)
         pool = self._started()
         call.on_cancel = pool.kill
-        pool.submit(self._tier_of(code), call)
+        pool.submit(self._preload_set_of(code), call)
         return call
 
     def session(self, limits: Limits | None = None) -> Session:
@@ -127,30 +127,32 @@ class LocalSandbox(CallableSandbox):
         return self.open_session(limits)
 
     def open_session(
-        self, limits: Limits | None = None, *, tier: str = ALL, in_place: bool = False
+        self, limits: Limits | None = None, *, preload: str = ALL, in_place: bool = False
     ) -> LocalSession:
         """`session` with choices.
 
         Args:
             limits: For turns that give none.
-            tier: Libraries that are loaded already; the others are imported when a turn asks.
+            preload: Libraries that are loaded already; the others are imported when a turn asks.
             in_place: Turns run in the session itself: ten times faster, but a failed turn is not
                 rolled back, and a killed one ends the session.
 
         Raises:
             SandboxError: When `sessions` are open already.
         """
-        return LocalSession(self._book, self.limits if limits is None else limits, tier, in_place)
+        return LocalSession(
+            self._book, self.limits if limits is None else limits, preload, in_place
+        )
 
     def reports(self) -> list[ServerReport]:
         """What the servers started so far say of themselves."""
         return [] if self._pool is None else self._pool.reports()
 
     def warm(self) -> list[ServerReport]:
-        """Start the servers of every tier and wait until they are ready."""
+        """Start the servers of every preload and wait until they are ready."""
         if self._plain is not None:
             return []
-        calls = [self._call_in(tier) for tier in self._tiers()]
+        calls = [self._call_in(preload) for preload in self._preload_sets()]
         for call in calls:
             call.result()
         return self.reports()
@@ -181,15 +183,15 @@ class LocalSandbox(CallableSandbox):
         self._begin()
         _instances.add(self)
 
-    def _call_in(self, tier: str) -> ProgramCall:
+    def _call_in(self, preload: str) -> ProgramCall:
         call = ProgramCall("", self.limits)
-        self._started().submit(tier, call)
+        self._started().submit(preload, call)
         return call
 
-    def _tiers(self) -> tuple[str, ...]:
+    def _preload_sets(self) -> tuple[str, ...]:
         return preload_sets(self._config["packages"]) if self._config["tiered"] else (ALL,)
 
-    def _tier_of(self, code: str) -> str:
+    def _preload_set_of(self, code: str) -> str:
         return preload_set_of(code, self._config["packages"]) if self._config["tiered"] else ALL
 
     def _started(self) -> ServerPool:
@@ -214,7 +216,7 @@ class LocalSandbox(CallableSandbox):
             nice=config["nice"],
             off=config["off"],
         )
-        configs = {tier: replace(common, tier=tier) for tier in self._tiers()}
+        configs = {preload: replace(common, preload=preload) for preload in self._preload_sets()}
         servers = config["servers"] or max(1, processors // 8)
         return ServerPool(
             configs,

@@ -14,7 +14,7 @@ from typing import Final
 from torl_env.errors import SandboxError
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.wire import PACKET_BYTES, READY, Op, Reply, Request
-from torl_env.sandbox.local.request import Exchange
+from torl_env.sandbox.local.request import PendingRequest
 
 START_SECONDS: Final = 120.0
 """A server that is not ready by then is given up."""
@@ -45,7 +45,7 @@ class ServerProcess:
     def __init__(self, config: ServerConfig, python: str) -> None:
         self.config = config
         self.report: ServerReport | None = None
-        self.in_flight: dict[int, Exchange] = {}
+        self.in_flight: dict[int, PendingRequest] = {}
         self._numbers = itertools.count(1)
         self._log = os.memfd_create("torl-sandbox-log")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -104,29 +104,29 @@ class ServerProcess:
         """To be waited on."""
         return self.socket.fileno()
 
-    def send(self, exchange: Exchange) -> int:
+    def send(self, pending: PendingRequest) -> int:
         """Send a request and remember whose it is; returns its number.
 
         Raises:
             OSError: When the server is gone or memory files cannot be made.
         """
         call = next(self._numbers)
-        request, files = exchange.begin(call)
-        self.in_flight[call] = exchange
+        request, files = pending.begin(call)
+        self.in_flight[call] = pending
         self.post(request, files)
         return call
 
-    def kill(self, exchange: Exchange) -> None:
+    def kill(self, pending: PendingRequest) -> None:
         """Ask for the end of a request in flight."""
         for call, other in self.in_flight.items():
-            if other is exchange:
+            if other is pending:
                 self.post(Request(Op.KILL, call))
                 return
 
     def post(
         self, request: Request, files: Sequence[int] = (), wait: float = _SEND_SECONDS
     ) -> None:
-        """Send a request that nobody waits for; `OSError` after `wait` seconds in vain."""
+        """Send a request without an answer; `OSError` after `wait` seconds in vain."""
         data = request.pack()
         deadline = time.monotonic() + wait
         while True:
@@ -140,9 +140,9 @@ class ServerProcess:
             else:
                 return
 
-    def receive(self) -> list[tuple[Exchange, Reply]] | None:
+    def receive(self) -> list[tuple[PendingRequest, Reply]] | None:
         """Everything that has arrived; `None` when the server is gone."""
-        arrived: list[tuple[Exchange, Reply]] = []
+        arrived: list[tuple[PendingRequest, Reply]] = []
         for _ in range(64):
             try:
                 data = self.socket.recv(PACKET_BYTES)
@@ -157,9 +157,9 @@ class ServerProcess:
                 self.report = ServerReport.from_json(data[len(READY) :].decode())
                 continue
             reply = Reply.unpack(data)
-            exchange = self.in_flight.pop(reply.call, None)
-            if exchange is not None:
-                arrived.append((exchange, reply))
+            pending = self.in_flight.pop(reply.call, None)
+            if pending is not None:
+                arrived.append((pending, reply))
         return arrived
 
     def end(self, grace: float = 0.0) -> str:

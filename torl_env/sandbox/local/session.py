@@ -53,14 +53,14 @@ class LocalSession:
     Args:
         book: Of the sandbox.
         limits: For turns that give none.
-        tier: Libraries that are loaded from the start.
+        preload: Libraries that are loaded from the start.
         in_place: Do not fork for a turn; see `LocalSandbox.open_session`.
     """
 
-    def __init__(self, book: SessionBook, limits: Limits, tier: str, in_place: bool) -> None:
+    def __init__(self, book: SessionBook, limits: Limits, preload: str, in_place: bool) -> None:
         self._book = book
         self._limits = limits
-        self._tier = tier
+        self._preload = preload
         self._in_place = in_place
         self._lock = threading.Lock()
         self._restarted = False
@@ -76,7 +76,11 @@ class LocalSession:
     @classmethod
     def _from_branch(cls, parent: "LocalSession", number: int) -> "LocalSession":
         branch = cls.__new__(cls)
-        branch._book, branch._limits, branch._tier = parent._book, parent._limits, parent._tier
+        branch._book, branch._limits, branch._preload = (
+            parent._book,
+            parent._limits,
+            parent._preload,
+        )
         branch._in_place, branch._pool = parent._in_place, parent._pool
         branch._server, branch._number = parent._server, number
         branch._lock, branch._restarted, branch._closed = threading.Lock(), False, False
@@ -87,7 +91,7 @@ class LocalSession:
         number = self._book.enter()
         call = ControlCall(Op.OPEN, number)
         try:
-            self._pool.submit(self._tier, call)
+            self._pool.submit(self._preload, call)
             reply = call.result()
             if reply.ending is not Ending.DONE:
                 raise SandboxError(f"a session could not be opened (error {reply.code})")
@@ -116,7 +120,7 @@ class LocalSession:
             call.on_cancel = self._pool.kill
             self._turn = call
             try:
-                self._pool.submit(self._tier, call, self._server)
+                self._pool.submit(self._preload, call, self._server)
                 if self._closed:
                     call.cancel()
                 return call.result()
@@ -138,11 +142,11 @@ class LocalSession:
             if self._closed:
                 raise SandboxError("the session is closed")
             if self._server is None:
-                return LocalSession(self._book, self._limits, self._tier, self._in_place)
+                return LocalSession(self._book, self._limits, self._preload, self._in_place)
             number = self._book.enter()
             call = ControlCall(Op.BRANCH, self._number, number)
             try:
-                self._pool.submit(self._tier, call, self._server)
+                self._pool.submit(self._preload, call, self._server)
                 reply = call.result()
                 if reply.ending is not Ending.DONE:
                     raise SandboxError(f"a session could not be branched (error {reply.code})")
