@@ -117,27 +117,20 @@ class Excerpt:
     title: str
     protocol: str
     source: str
-    text: str
-    """A line of columns, then the rows, with bars between the cells."""
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The first line's cells."""
-        return self._cells()[0]
 
-    @property
-    def rows(self) -> tuple[tuple[str, ...], ...]:
-        """The cells of the other lines."""
-        return self._cells()[1:]
-
-    def _cells(self) -> tuple[tuple[str, ...], ...]:
-        lines = self.text.strip("\n").splitlines()
-        return tuple(tuple(cell.strip() for cell in line.split("|")) for line in lines)
+def _excerpt(title: str, protocol: str, source: str, text: str) -> Excerpt:
+    """From a line of columns and lines of rows, with bars between the cells."""
+    lines = text.strip("\n").splitlines()
+    columns, *rows = (tuple(cell.strip() for cell in line.split("|")) for line in lines)
+    return Excerpt(title, protocol, source, columns, tuple(rows))
 
 
 _SIX = "avg@4 over six benchmarks, T = 0.6, judge model"
 EXCERPTS = (
-    Excerpt(
+    _excerpt(
         "ToRL, figure 4",
         "Qwen2.5-Math-7B, mean of five benchmarks, read off the curves at step 0 and 560",
         "arXiv 2503.23383, figure 4",
@@ -147,7 +140,7 @@ ToRL | 42.8 | 53.7
 RL without the tool | 35.8 | 44.3
 """,
     ),
-    Excerpt(
+    _excerpt(
         "ToRL, table 4 and figure 6",
         "Qwen2.5-Math-1.5B, greedy; accuracy read off the curve; 8 x A800",
         "arXiv 2503.23383, table 4 and figure 6a",
@@ -158,7 +151,7 @@ C | seconds a step | accuracy after about 215 steps
 2 | 288 | 42.9
 """,
     ),
-    Excerpt(
+    _excerpt(
         "ToRL, figure 6: penalty of -0.5 for code that fails",
         "Qwen2.5-Math-1.5B, greedy, read off the curve; the release averages penalised scores",
         "arXiv 2503.23383, figure 6c",
@@ -168,7 +161,7 @@ without | 40.9
 with | 40.7
 """,
     ),
-    Excerpt(
+    _excerpt(
         "THOR, table 3: ablation",
         _SIX,
         "arXiv 2509.13761v3, table 3",
@@ -182,7 +175,7 @@ T5 + step-level RL | 59.7 | 78.5
 T6 + self-correction | 61.2 | 79.8
 """,
     ),
-    Excerpt(
+    _excerpt(
         "THOR, table 2: best of 8",
         _SIX,
         "arXiv 2509.13761v3, table 2",
@@ -196,7 +189,7 @@ self-rewarded (execution) | 63.3 | 83.2
 hybrid | 64.4 | 84.3
 """,
     ),
-    Excerpt(
+    _excerpt(
         "THOR, table 5: what is written again after a failure",
         _SIX,
         "arXiv 2509.13761v3, table 5",
@@ -208,7 +201,7 @@ a suffix of the step | 61.2 | 79.8
 the whole plan | 60.4 | 79.2
 """,
     ),
-    Excerpt(
+    _excerpt(
         "THOR, table 6: calls",
         _SIX,
         "arXiv 2509.13761v3, table 6",

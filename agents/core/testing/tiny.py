@@ -111,22 +111,16 @@ class ScriptedPolicy:
         self._room: dict[int, int] = {}
         self._ready: list[int] = []
 
-    def open(
-        self,
-        prompts: Sequence[Sequence[int]],
-        seeds: Sequence[int],
-        how: Sampling,
-        *,
-        prefix_lengths: Sequence[int] | None = None,
-        remaining_tokens: Sequence[int] | None = None,
-    ) -> None:
+    def open(self, prompts: Any, seeds: Any, how: Sampling, **limits: Any) -> None:
         """Start one row per prompt."""
+        lengths = limits.get("prefix_lengths") or [0] * len(prompts)
         self.prefixes = [
             self.tokenizer.decode(list(prompt[len(prompt) - prefix :]))
-            for prompt, prefix in zip(prompts, prefix_lengths or [0] * len(prompts), strict=True)
+            for prompt, prefix in zip(prompts, lengths, strict=True)
         ]
         self._turns = dict.fromkeys(range(len(prompts)), 0)
-        self._room = dict(enumerate(remaining_tokens or [how.max_tokens] * len(prompts)))
+        remaining = limits.get("remaining_tokens") or [how.max_tokens] * len(prompts)
+        self._room = dict(enumerate(remaining))
         self._ready = list(self._turns)
 
     def advance(self) -> list[Completion]:
