@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
+import gymnasium as gym
+
 from agents.core.run.folder import Run
 from torl.console import CommandError
 from torl_env import EnvConfig
@@ -63,7 +65,9 @@ def made(kind: type[Options], given: Mapping[str, Any], default: Options | None 
         (mine if name in own else env)[name] = value
     start = _values(kind) if default is None else _values(default)
     base, described = start.get("env"), mine.pop("env", None)
-    if isinstance(described, EnvConfig):
+    if isinstance(described, gym.Env):
+        mine["text_env"] = described
+    elif isinstance(described, EnvConfig):
         base = described
     elif isinstance(described, Mapping):
         env = {**described, **env}
@@ -160,13 +164,15 @@ class RunSettings:
     """Problems that the run evaluates on; `""` for the held-out split of its own."""
     prompt: str
     max_tokens: int
+    text_env: Any
 
 
-def run_settings(model: str | Path, **given: Any) -> RunSettings | None:
+def run_settings(model: str | Path, text_env: Any = None, **given: Any) -> RunSettings | None:
     """How the run was made that this model is of; `None` for a model that is of no run.
 
     Args:
         model: A run folder, or a checkpoint in one.
+        text_env: In place of the environment of the user's own that the run was made in.
         **given: Fields of the environment in place of those of the run, among them each that held
             an object without a name.
 
@@ -179,6 +185,17 @@ def run_settings(model: str | Path, **given: Any) -> RunSettings | None:
             options = Run(folder).read_config().get("options")
             if isinstance(options, dict) and "env" in options:
                 env = EnvConfig.from_json(json.dumps(options["env"]), **given)
-                told = (options["heldout"], options["prompt"], options["max_tokens"])
+                names = ("heldout", "prompt", "max_tokens", "text_env")
+                told: list[Any] = [options.get(name) for name in names]
+                if isinstance(told[-1], dict):
+                    if text_env is None:
+                        raise CommandError(
+                            f"{folder} was trained in an environment that has no module:object "
+                            f"name ({told[-1]}): give it again, env=..."
+                        )
+                    told[-1] = text_env
+                # Problems that were an object are not on file either; others are asked for.
+                if isinstance(told[0], dict):
+                    told[0] = ""
                 return RunSettings(env, *told)
     return None

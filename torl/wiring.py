@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from gymnasium import registry
+
 from agents.core.types import Sampling, Trajectory
 from torl.environment import environment
-from torl_env import EnvConfig, ToRLMathVectorEnv
+from torl_env import EnvConfig, RolloutEnvs, TextEnv, ToRLMathVectorEnv
+from torl_env.loading import is_reference, load_object
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
 from torl_env.sandbox.shared import SharedSandbox
@@ -19,15 +22,21 @@ class BatchEnvs:
 
     Args:
         config: All but the problems, which are those of the batch.
+        text_env: An environment of the user's own in place of ours, see `text_env_of`.
     """
 
-    def __init__(self, config: EnvConfig) -> None:
-        self.config = config
+    def __init__(self, config: EnvConfig, text_env: TextEnv | None = None) -> None:
+        # Of a strange environment nobody knows tools or task: what it observes says all.
+        strange = {"tool_budget": 0, "system": config.system or ""}
+        self.config = config if text_env is None else EnvConfig.of(config, **strange)
+        self.text_env = text_env
         # Held here, so that the sandbox outlives the environments of single batches.
         self._sandbox = SharedSandbox(config.sandbox)
 
-    def __call__(self, problems: Sequence[Problem], group_size: int) -> ToRLMathVectorEnv:
+    def __call__(self, problems: Sequence[Problem], group_size: int) -> RolloutEnvs:
         """An environment with one slot for each row of the batch."""
+        if self.text_env is not None:
+            return self.text_env.make_envs(problems, group_size)
         from gymnasium.vector import AutoresetMode
 
         batch = Listed("batch", list({p.id: p for p in problems}.values()))
@@ -38,6 +47,33 @@ class BatchEnvs:
             ),
             autoreset_mode=AutoresetMode.DISABLED,
         )
+
+
+def text_env_of(given: Any) -> TextEnv | None:
+    """An environment of the user's own, whose spaces are text.
+
+    Args:
+        given: A Gymnasium environment, an id, what makes one, `module:object` for one of these, or
+            `None`.
+
+    Raises:
+        ConfigError: It is none, or its spaces are not text.
+    """
+    if given is None or isinstance(given, TextEnv):
+        return given
+    if isinstance(given, str) and is_reference(given) and given not in registry:
+        given = load_object(given, "text_env")
+    return TextEnv(given)
+
+
+HELDOUT_SEEDS = 990_000
+"""The first of the seeds of an environment of the user's own that are held out."""
+
+
+def heldout_seeds(own: TextEnv, count: int) -> Listed:
+    """Seeds that nobody trains on, as problems."""
+    found = [own.problems[HELDOUT_SEEDS + i] for i in range(count)]
+    return Listed(own.problems.name, found)
 
 
 def envs_over(config: EnvConfig | None = None, **options: Any) -> BatchEnvs:
@@ -105,7 +141,7 @@ class Collecting:
 def make_collector(
     model: str,
     *,
-    env: EnvConfig,
+    envs: BatchEnvs,
     sampling: Sampling,
     prompt: str = "chat",
     seed: int = 0,
@@ -117,7 +153,7 @@ def make_collector(
 
     Args:
         model: `smollm2`, a folder (a model, a checkpoint or a run) or a hub id.
-        env: The environment; its problems do not matter.
+        envs: Makes the environments.
         sampling: How to sample.
         prompt: Prompt style, see `agents.core.rollout.prompts.PROMPTS`.
         seed: Unused by sampling itself, which is seeded per call; fixes torch's generator.
@@ -134,14 +170,13 @@ def make_collector(
     from agents.core.models import loading
 
     torch.manual_seed(seed)
-    make_envs = BatchEnvs(env)
     if policy == "vllm":
         sampler = vllm_policy(model, rows, device)
-        return Collecting(rollout_over(sampler, make_envs, sampling, prompt, overlap=True), rows)
+        return Collecting(rollout_over(sampler, envs, sampling, prompt, overlap=True), rows)
     if policy != "transformers":
         raise ValueError(f"unknown policy {policy!r}: expected transformers or vllm")
     loaded, tokenizer = loading.load(model, dtype="bfloat16", device=device)
-    return Collecting(make_rollout(loaded, tokenizer, make_envs, sampling, prompt), rows)
+    return Collecting(make_rollout(loaded, tokenizer, envs, sampling, prompt), rows)
 
 
 def vllm_policy(model: str, rows: int, device: str | None = None) -> Any:

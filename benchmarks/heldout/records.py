@@ -192,6 +192,42 @@ def read(path: Path) -> Records:
     return Records(header, tuple(found.values()))
 
 
+def find(paths: Iterable[Path]) -> list[Path]:
+    """Files of records that these are, or that lie anywhere under them.
+
+    Raises:
+        RecordError: There is none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        files = [path]
+        if path.is_dir():
+            files = [file for file in sorted(path.rglob("*.jsonl")) if _has_header(file)]
+        elif path.name.endswith(".summary.json"):
+            files = [path.with_name(path.name.removesuffix(".summary.json") + ".jsonl")]
+        if not files:
+            raise RecordError(f"expected records of torl eval (NAME.jsonl) in {path}, found none")
+        found += [file for file in files if file not in found]
+    return found
+
+
+def _has_header(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(11).startswith(b'{"header":')
+
+
+def half(path: Path) -> str:
+    """What there is of an evaluation that was cut off, `""` where it is whole."""
+    found = read(path)
+    wanted = found.header.count * found.header.k
+    if found.complete:
+        return ""
+    return (
+        f"{path} is half an evaluation, {len(found.trajectories)} of {wanted} answers: the same "
+        "torl eval goes on from there"
+    )
+
+
 def write(path: Path, header: Header, trajectories: Sequence[Trajectory]) -> None:
     """Write complete records or nothing."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:

@@ -188,13 +188,28 @@ def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Differen
     return Difference(
         a=float(first.mean()),
         b=float(second.mean()),
-        difference=_interval(
-            float(gaps.mean()), _resample(gaps[None], seed)[0] / len(gaps), len(gaps), LEVEL, False
+        difference=_within_reach(
+            _interval(
+                float(gaps.mean()),
+                _resample(gaps[None], seed)[0] / len(gaps),
+                len(gaps),
+                LEVEL,
+                False,
+            ),
+            float(-first.mean()),
+            float(1 - first.mean()),
         ),
         p_value=_sign_flip(gaps, seed),
         wins=int((gaps > 0).sum()),
         losses=int((gaps < 0).sum()),
     )
+
+
+def _within_reach(gap: Estimate, least: float, most: float) -> Estimate:
+    """The interval of a difference of shares without what no B could reach from A's value."""
+    if isnan(gap.low) or not least <= gap.value <= most:
+        return gap
+    return Estimate(gap.value, max(gap.low, least), min(gap.high, most), gap.count)
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:

@@ -34,7 +34,10 @@ def find_summaries(paths: Iterable[Path]) -> list[Summary]:
             try:
                 found.append(Summary.from_json(read_json(file)))
             except (KeyError, TypeError) as error:
-                raise RecordError(f"{file} is not a summary of an evaluation ({error})") from None
+                raise RecordError(
+                    f"{file} is no summary of an evaluation, or one of another version ({error}): "
+                    "torl regrade on its records writes a new one"
+                ) from None
     return found
 
 
@@ -42,9 +45,11 @@ def leaderboard(summaries: Sequence[Summary]) -> Leaderboard:
     """Accuracy of each model and protocol on each suite, best average first.
 
     The average is over suites, each weighing the same, and is given only where a row has all of
-    them: averages over different suites are not comparable.
+    them, wholly: averages over different suites are not comparable. A suite of which only the first
+    problems were evaluated is marked, 5/500.
     """
     rows: dict[tuple[str, str], dict[str, Estimate]] = {}
+    parts: dict[tuple[str, str, str], str] = {}
     doubled = []
     for summary in summaries:
         key = (summary.header.model, protocol(summary))
@@ -52,8 +57,14 @@ def leaderboard(summaries: Sequence[Summary]) -> Leaderboard:
         if summary.header.problems in row:
             doubled.append(f"{key[0]} on {summary.header.problems}")
         row[summary.header.problems] = summary.accuracy
+        parts[(*key, summary.header.problems)] = part_of(summary)
     suites = list(dict.fromkeys(summary.header.problems for summary in summaries))
-    averages = {key: macro_average(row, suites) for key, row in rows.items()}
+    # The first five problems of a suite are no measurement of the suite.
+    whole = {
+        key: {suite: value for suite, value in row.items() if not parts[(*key, suite)]}
+        for key, row in rows.items()
+    }
+    averages = {key: macro_average(row, suites) for key, row in whole.items()}
     order = sorted(rows, key=lambda key: (-_rank(averages[key]), key))
     table = Table(
         "Accuracy %, 95 % intervals",
@@ -61,13 +72,22 @@ def leaderboard(summaries: Sequence[Summary]) -> Leaderboard:
         tuple(
             (
                 *key,
-                *(percent(rows[key].get(suite, UNKNOWN)) for suite in suites),
+                *(
+                    percent(rows[key].get(suite, UNKNOWN)) + parts.get((*key, suite), "")
+                    for suite in suites
+                ),
                 percent(averages[key]),
             )
             for key in order
         ),
     )
     return Leaderboard(table, tuple(_warnings(summaries, doubled)))
+
+
+def part_of(summary: Summary) -> str:
+    """` (5/500)` where the evaluation took only so many problems of its suite, else `""`."""
+    made = summary.header
+    return f" ({made.count}/{made.of})" if made.cut else ""
 
 
 def protocol(summary: Summary) -> str:
@@ -114,5 +134,8 @@ def _warnings(summaries: Sequence[Summary], doubled: Sequence[str]) -> Iterable[
     for suite, found in prints.items():
         if len(found) > 1:
             yield f"{suite}: rows were not measured on the same problems ({len(found)} sets)"
+    cut = [f"{s.header.model} on {s.header.problems}{part_of(s)}" for s in summaries if part_of(s)]
+    if cut:
+        yield f"only a part of the problems, and so in no average: {', '.join(cut)}"
     for name in doubled:
         yield f"{name}: measured more than once, the last file counts"

@@ -51,7 +51,7 @@ def results(evaluations: Mapping[str, Summary]) -> Table:
         (
             name,
             summary.header.problems,
-            f"{summary.header.count} x {summary.header.k}",
+            _size(summary),
             percent(summary.accuracy),
             percent(summary.code_ratio),
             percent(summary.pass_ratio),
@@ -66,6 +66,11 @@ def results(evaluations: Mapping[str, Summary]) -> Table:
         "tool calls", "tokens", "lost",
     )  # fmt: skip
     return Table("Held-out results, 95 % intervals", columns, tuple(rows))
+
+
+def _size(summary: Summary) -> str:
+    made = summary.header
+    return f"{made.count}{f'/{made.of}' if made.cut else ''} x {made.k}"
 
 
 def samples(summary: Summary) -> Table:

@@ -202,3 +202,28 @@ def test_progress_moves_with_each_answer_and_not_for_those_on_record():
     next(answers)
     assert moved == [1, 1]
     assert not _tell(lambda problems, k, seed: [], set(), moved.append)
+
+
+class Silent(Handler):
+    """Gives no text, as some servers do with a reasoning model."""
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.seen.append((self.path, body))
+        self.answer({"choices": [{"message": {"content": None}, "finish_reason": "stop"}]})
+
+
+def test_a_silent_server_is_no_accuracy_of_zero(refused, server, problems, tmp_path):
+    server.RequestHandlerClass = Silent
+    words = ("--model", server.url, "--problems", problems, "--out", tmp_path / "a.jsonl")
+    words += ("--max-tokens", 77, "--extra-body", '{"temperature": null, "top_k": 5}')
+    assert "4 of 4 answers were empty" in refused("eval", *words)
+    _, body = server.seen[0]
+    assert body["max_tokens"] == 77
+    assert body["top_k"] == 5
+    assert "temperature" not in body
+
+
+def test_extra_fields_are_a_json_object(refused, server, problems, tmp_path):
+    words = ("--model", server.url, "--problems", problems, "--out", tmp_path / "a.jsonl")
+    assert "expected a JSON object" in refused("eval", *words, "--extra-body", "[1]")

@@ -195,3 +195,44 @@ def test_the_value_of_the_tool_needs_levels_and_budgets(evaluate, tmp_path, caps
     assert code == 1
     assert "expected A without a tool" in captured.err
     assert "neither two levels nor two subjects" in captured.err
+
+
+def test_folders_and_files_are_both_taken(evaluate, torl, tmp_path):
+    (_, a), (_, b) = evaluate(1), evaluate(2)
+    by_folder = torl("compare", a, b)
+    assert by_folder.code == 0
+    by_file = torl("compare", a / "amc23.jsonl", b / "amc23.jsonl")
+    assert by_file.out in by_folder.out
+    assert by_folder.out.count("A %") == 2
+    by_file = torl("analyse", a / "aime24.jsonl", a / "amc23.jsonl")
+    assert torl("analyse", a).out == by_file.out
+    assert torl("regrade", a).code == 0
+    assert (a / "amc23.regraded.jsonl").is_file()
+    page = tmp_path / "page.html"
+    assert torl("report", b / "amc23.jsonl", "--out", page).code == 0
+    assert page.is_file()
+
+
+def test_half_an_evaluation_is_spoken_of(evaluate, torl):
+    _, out = evaluate(2)
+    file = out / "amc23.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:3]))
+    for words in (("analyse", file), ("leaderboard", out)):
+        assert "half an evaluation, 2 of 80 answers" in torl(*words).err
+
+
+def test_a_part_of_a_suite_is_marked_and_in_no_average(evaluate, torl):
+    ran, out = evaluate(2, "--count", "5")
+    assert "(5/30)" in ran.out
+    assert "5/40 x 2" in ran.out
+    board = torl("leaderboard", out)
+    row = next(line for line in board.out.splitlines() if line.startswith("| my_agent_2:make"))
+    assert row.endswith("| - |")
+    assert "only a part of the problems" in board.err
+
+
+def test_how_many_are_written_at_once_is_no_other_evaluation(evaluate):
+    evaluate(2)
+    ran, _ = evaluate(2, "--rows", "3")
+    assert ran.code == 0
+    assert "going on from there" in ran.err

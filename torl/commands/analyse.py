@@ -20,7 +20,7 @@ from benchmarks.heldout.cases import (
 )
 from benchmarks.heldout.selectors import Selector, best_of
 from benchmarks.report.tables import Table, percent
-from torl.console import CommandError, print_table
+from torl.console import CommandError, print_table, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class AnalyseOptions:
     """Look into the records of evaluations."""
 
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Records (.jsonl) of torl eval; of several, the calls are also shown side by side."""
+    """Records (.jsonl) of torl eval, or folders; of several, calls are also shown side by side."""
     examples: int = 3
     """Cases to name for each behaviour."""
     case: Case | None = None
@@ -43,7 +43,7 @@ def main(options: AnalyseOptions) -> int:
     """
     if not options.paths:
         raise CommandError("expected records of torl eval: torl analyse out/eval/NAME.jsonl")
-    every = {path: records.read(path) for path in options.paths}
+    every = {path: records.read(path) for path in records.find(options.paths)}
     if options.case:
         for path, found in every.items():
             for t in found.trajectories:
@@ -51,6 +51,8 @@ def main(options: AnalyseOptions) -> int:
                     print(f"{path}\t{t.problem_id} #{t.sample}\t{t.verdict}")
         return 0
     for path, found in every.items():
+        if told := records.half(path):
+            say(f"warning: {told}")
         if len(every) > 1:
             print(f"{path}: {found.header.model}\n")
         print_table(behaviour_table(found.trajectories, options.examples))
@@ -114,7 +116,10 @@ def execution_table(trajectories: Sequence[Trajectory]) -> Table:
             _share(found.right_if_failed),
         ),
     )
-    title = f"Execution against correctness: chi2 = {found.statistic:.1f}, p = {found.p_value:.2g}"
+    tested = f"chi2 = {found.statistic:.1f}, p = {found.p_value:.2g}"
+    if isnan(found.statistic):
+        tested = "no test, since a row or a column of the table is empty"
+    title = f"Execution against correctness: {tested}"
     return Table(title, ("answers with code", "right", "wrong", "right %"), rows)
 
 

@@ -13,7 +13,7 @@ from benchmarks.heldout.statistics import Estimate
 from benchmarks.report.plots import draw_differences
 from benchmarks.report.tables import Table
 from benchmarks.report.value import draw_value, write_value
-from torl.console import print_table, say
+from torl.console import CommandError, print_table, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class CompareOptions:
     """Compare B with A, problem by problem, with a paired test."""
 
     a: Annotated[Path, tyro.conf.Positional]
-    """Records (.jsonl) of one evaluation."""
+    """Records (.jsonl) of one evaluation, or a folder with those of several."""
     b: Annotated[Path, tyro.conf.Positional]
     """Records of the other."""
     plot: Path | None = None
@@ -35,18 +35,46 @@ class CompareOptions:
 
 def main(options: CompareOptions) -> int:
     """Print the comparison."""
-    first, second = records.read(options.a), records.read(options.b)
+    for a, b in _pairs(options.a, options.b):
+        _compare(options, a, b)
+    return 0
+
+
+def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
+    """Files to compare: of two folders those of one name, of a file and a folder that of its name.
+
+    Raises:
+        CommandError: No name is in both.
+    """
+    if not (a.is_dir() or b.is_dir()):
+        return list(zip(records.find([a]), records.find([b]), strict=True))
+    first = {file.name: file for file in records.find([a])}
+    second = {file.name: file for file in records.find([b])}
+    if len(first) == len(second) == 1:
+        return list(zip(first.values(), second.values(), strict=True))
+    common = [name for name in first if name in second]
+    if not common:
+        raise CommandError(
+            f"{a} and {b} have no records of one name: {', '.join(first)} against "
+            f"{', '.join(second)}; name two files"
+        )
+    for name in sorted(first.keys() ^ second.keys()):
+        say(f"warning: {name} is in one of the two only, and left out")
+    return [(first[name], second[name]) for name in common]
+
+
+def _compare(options: CompareOptions, a: Path, b: Path) -> None:
+    first, second = records.read(a), records.read(b)
     found = compare(first, second, options.seed)
     for warning in found.warnings:
         say(f"warning: {warning}")
-    print(f"A {options.a}: {first.header.model}\nB {options.b}: {second.header.model}")
+    print(f"A {a}: {first.header.model}\nB {b}: {second.header.model}")
     print_table(comparison_table(found))
     if options.plot:
         draw_differences(found, f"{second.header.model} - {first.header.model}", options.plot)
         print(f"figure {options.plot}")
     if options.value:
         _value(found, first, second, options.value)
-    return 0
 
 
 def _value(found: Comparison, without: Records, with_tool: Records, png: Path) -> None:

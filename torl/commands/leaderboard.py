@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from benchmarks.heldout import records
 from benchmarks.report.leaderboard import find_summaries, leaderboard
 from benchmarks.report.published import published
 from torl.console import print_table, say
@@ -24,6 +25,10 @@ class LeaderboardOptions:
 def main(options: LeaderboardOptions) -> int:
     """Print the table, and warn of what makes rows incomparable."""
     board = leaderboard(find_summaries(options.paths))
+    for path in filter(Path.is_dir, options.paths):
+        for file in records.find([path]):
+            if told := records.half(file):
+                say(f"warning: {told}; it is not in the table")
     for warning in board.warnings:
         say(f"warning: {warning}")
     print_table(board.table)

@@ -19,7 +19,7 @@ class RegradeOptions:
     """Grade records again with the grader of this version; writes NAME.regraded.jsonl."""
 
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Records of torl eval."""
+    """Records (.jsonl) of torl eval, or folders."""
     show: int = 20
     """Most changed verdicts to print."""
 
@@ -34,7 +34,8 @@ def main(options: RegradeOptions) -> int:
         raise CommandError("expected records: torl regrade out/eval/NAME.jsonl")
     import rewards
 
-    for path in options.paths:
+    files = [file for file in records.find(options.paths) if ".regraded." not in file.name]
+    for path in files:
         old = records.read(path)
         with progress("grading", len(old.trajectories), unit="answer") as advance:
 

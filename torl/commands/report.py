@@ -34,7 +34,9 @@ def main(options: ReportOptions) -> int:
         raise CommandError("expected at least one run directory: torl report out/demo")
     if options.limit < 0:
         raise CommandError(f"--limit: expected 0 or more, got {options.limit}")
-    runs = [open_run(path) for path in options.runs]
+    # A file stands for the folder that it lies in.
+    folders = dict.fromkeys(path.parent if path.is_file() else path for path in options.runs)
+    runs = [open_run(path) for path in folders]
     for run in runs:
         if run.evaluations:
             print_table(results(run.evaluations))

@@ -11,7 +11,7 @@ from agents.core.types import Sampling
 from benchmarks.heldout.evaluate import Collect
 from torl.console import CommandError
 from torl.evaluation.options import EvalOptions
-from torl.wiring import BatchEnvs, Collecting, make_collector
+from torl.wiring import BatchEnvs, Collecting, make_collector, text_env_of
 from torl_env import EnvConfig, system_text
 from torl_env.errors import ConfigError
 from torl_env.loading import is_reference, load_object
@@ -39,7 +39,7 @@ def answering(options: EvalOptions, sampling: Sampling) -> Collect:
         raise CommandError("--tokenizer is for a server's text; weights have one of their own")
     return make_collector(
         options.model,
-        env=options.env,
+        envs=BatchEnvs(options.env, text_env_of(options.text_env)),
         sampling=sampling,
         prompt=options.prompt,
         seed=options.seed,
@@ -98,7 +98,8 @@ def _played(
         if template
         else make_prompt(options.prompt, policy.tokenizer, options.env)
     )
-    rollout = Rollout(policy, prompt, BatchEnvs(options.env), sampling, overlap=overlap)
+    envs = BatchEnvs(options.env, text_env_of(options.text_env))
+    rollout = Rollout(policy, prompt, envs, sampling, overlap=overlap)
     return Collecting(rollout, options.rows)
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import gymnasium as gym
+
 from agents.core.models.loading import DEFAULT_MODEL
 from agents.core.types import Sampling
 from torl.console import CommandError
@@ -46,6 +48,9 @@ class EvalOptions:
     """The environment. Each of its options may be written short where nothing else has its name:
     --problems (a file, a hub set, procedural:...), --split, --tool-budget (0: without the tool),
     --tools, --stateful, --sandbox, --system, ..."""
+    text_env: str | gym.Env[Any, Any] | None = None
+    """A Gymnasium environment of your own in place of --env: `module:object`, or an id. Its spaces
+    are text; a problem is a seed. Branches (THOR) and live tools need ours."""
     suite: str | None = None
     """Benchmarks in place of --problems: aime24,aime25,amc23,math500,olympiadbench,minerva,gsm8k,
     procedural,humanevalplus,mbppplus, or all. Their counts are checked."""
@@ -78,13 +83,19 @@ def defaults_for(model: str, **given: Any) -> EvalOptions:
 
     Args:
         model: See `EvalOptions`.
-        **given: Fields of the environment in place of those of the run, see `run_settings`.
+        **given: `text_env`, or fields of the environment, in place of those of the run.
     """
     run = run_settings(model, **given) if model else None
     if run is None:
         return EvalOptions(model=model or DEFAULT_MODEL)
     env = EnvConfig.of(run.env, problems=run.heldout, split=None) if run.heldout else run.env
-    return EvalOptions(model=model, env=env, prompt=run.prompt, max_tokens=run.max_tokens)
+    return EvalOptions(
+        model=model,
+        env=env,
+        text_env=run.text_env,
+        prompt=run.prompt,
+        max_tokens=run.max_tokens,
+    )
 
 
 def sampling_of(options: EvalOptions) -> Sampling:

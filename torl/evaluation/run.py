@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+
 from agents.core.policies.openai_client import ServerError
 from agents.core.run.provenance import commit, versions
 from agents.core.types import Trajectory
@@ -21,7 +23,7 @@ from torl.console import CommandError, in_notebook, print_table, progress, say
 from torl.environment import made, stored
 from torl.evaluation.models import answering, is_address
 from torl.evaluation.options import EvalOptions, defaults_for, sampling_of
-from torl.wiring import Collecting
+from torl.wiring import Collecting, heldout_seeds, text_env_of
 from torl_env.problem_sampling import open_problems
 from torl_env.problems.types import Problem
 from torl_env.sandbox import open_sandbox
@@ -110,7 +112,8 @@ def options_for(model: Any, given: Mapping[str, Any]) -> EvalOptions:
         start: EvalOptions = model.eval_defaults()
     else:
         env = given.get("env")
-        start = defaults_for(name, **(dict(env) if isinstance(env, Mapping) else {}))
+        objects = dict(env) if isinstance(env, Mapping) else {}
+        start = defaults_for(name, text_env=env if isinstance(env, gym.Env) else None, **objects)
     return made(EvalOptions, {**given, "model": name}, start)
 
 
@@ -232,8 +235,15 @@ def _tell(collect: Collect, done: set[tuple[str, int]], advance: Callable[[int],
     return True
 
 
+SEEDS = 128
+"""Held-out seeds of an environment of the user's own, where no count is given."""
+
+
 def _single(options: EvalOptions) -> _Part:
+    own = text_env_of(options.text_env)
     problems, split = options.env.problems, options.env.split
+    if own is not None:
+        problems, split = heldout_seeds(own, options.count or SEEDS), None
     if isinstance(problems, str) and problems.startswith("procedural") and split is None:
         split = "heldout"
     source = open_problems(problems, split)
@@ -283,6 +293,13 @@ def _limit(count: int | None, size: int, name: str) -> int:
     return count
 
 
+def _grader(options: EvalOptions, env: Mapping[str, Any]) -> str:
+    own = text_env_of(options.text_env)
+    if own is not None:
+        return f"the environment {own.problems.name}"
+    return grader_name() if options.env.grader is None else str(env["grader"])
+
+
 def _header(options: EvalOptions, problems: Sequence[Problem], name: str, of: int) -> Header:
     sampling, env = sampling_of(options), stored(options.env)
     # The problems stand in fields of their own, by their content.
@@ -295,7 +312,7 @@ def _header(options: EvalOptions, problems: Sequence[Problem], name: str, of: in
         count=len(problems),
         k=options.k,
         seed=options.seed,
-        grader=grader_name() if options.env.grader is None else str(env["grader"]),
+        grader=_grader(options, env),
         of=of,
         settings={
             "temperature": sampling.temperature,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from benchmarks.heldout.contamination import LEAKS, contamination
 from torl.console import CommandError
 from torl.training.options import TrainOptions, is_generated
+from torl.wiring import HELDOUT_SEEDS, heldout_seeds, text_env_of
 from torl_env.problem_sampling import open_problems
 from torl_env.problems import Listed
 from torl_env.problems.types import Problem, ProblemSource
@@ -28,6 +29,8 @@ def open_datasets(options: TrainOptions) -> Datasets:
         ProblemError: A source cannot be opened.
         CommandError: There is nothing to evaluate on, or training would see held-out problems.
     """
+    if options.text_env is not None:
+        return _seeds(options)
     train = open_problems(options.env.problems, options.env.split)
     found = Datasets(
         _repeated(train.shuffle(options.seed + 7), options.warm_start or 0),
@@ -37,6 +40,14 @@ def open_datasets(options: TrainOptions) -> Datasets:
     if not (is_generated(options.env.problems) and is_generated(heldout_of(options))):
         _refuse_overlap(options, found)
     return found
+
+
+def _seeds(options: TrainOptions) -> Datasets:
+    own = text_env_of(options.text_env)
+    assert own is not None
+    train = own.problems.head(HELDOUT_SEEDS).shuffle(options.seed + 11)
+    schedule = _repeated(train, options.steps * options.prompts)
+    return Datasets((), schedule, list(heldout_seeds(own, options.eval_problems)))
 
 
 def heldout_of(options: TrainOptions) -> str | ProblemSource:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import gymnasium as gym
+
 from agents.core.algorithm import Algorithm
 from agents.core.trainer.options import Training
 from agents.core.types import Sampling
@@ -49,6 +51,9 @@ class TrainOptions:
     env: EnvConfig = field(default_factory=default_env)
     """The environment. Each of its options may be written short where nothing else has its name:
     --problems, --tool-budget, --reward, --tools, --stateful, --sandbox, --system, ..."""
+    text_env: str | gym.Env[Any, Any] | None = None
+    """A Gymnasium environment of your own in place of --env: `module:object`, or an id. Its spaces
+    are text; a problem is a seed. Branches (THOR) and live tools need ours."""
     heldout: str | ProblemSource = ""
     """Problems to evaluate on; empty: the held-out split of --problems."""
     allow_overlap: str = ""
@@ -106,6 +111,7 @@ class TrainOptions:
         if self.warm_start is None:
             env = self.env
             worked = is_generated(env.problems) and env.tools in (None, ("python",))
+            worked = worked and self.text_env is None
             object.__setattr__(self, "warm_start", 96 if worked else 0)
 
 
@@ -151,6 +157,8 @@ def to_json(options: TrainOptions) -> dict[str, Any]:
         told["algorithm"] = {OBJECT: algorithm_name(options.algorithm)}
     if not isinstance(options.heldout, str):
         told["heldout"] = {OBJECT: options.heldout.name}
+    if not isinstance(options.text_env, str | None):
+        told["text_env"] = {OBJECT: algorithm_name(options.text_env)}
     return told | {"env": stored(options.env)}
 
 
@@ -167,8 +175,8 @@ def from_json(told: Mapping[str, Any], given: Mapping[str, Any]) -> TrainOptions
         ConfigError: So for an object of the environment.
     """
     values = dict(told)
-    for name in ("algorithm", "heldout"):
-        if isinstance(values[name], Mapping):
+    for name in ("algorithm", "heldout", "text_env"):
+        if isinstance(values.get(name), Mapping):
             if isinstance(given.get(name, ""), str):
                 raise CommandError(
                     f"this run was started from Python with an object as {name} "

@@ -49,7 +49,11 @@ class TrainedRun:
         env = EnvConfig.of(self.env, problems=heldout_of(self.options), split=None)
         told = self.options
         return EvalOptions(
-            model=str(self.path), env=env, prompt=told.prompt, max_tokens=told.max_tokens
+            model=str(self.path),
+            env=env,
+            text_env=told.text_env,
+            prompt=told.prompt,
+            max_tokens=told.max_tokens,
         )
 
     def evaluate(self, problems: Any = None, **options: Any) -> Evaluation:
@@ -61,7 +65,7 @@ class TrainedRun:
         """
         return evaluate_model(self, problems, **options)
 
-    def __str__(self) -> str:
+    def __fspath__(self) -> str:
         return str(self.path)
 
 

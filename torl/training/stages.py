@@ -19,7 +19,7 @@ from torl.evaluation.run import measure
 from torl.training.datasets import heldout_of, source_name
 from torl.training.interrupt import Bar, stopping
 from torl.training.options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
-from torl.wiring import BatchEnvs, make_rollout, rollout_over
+from torl.wiring import BatchEnvs, make_rollout, rollout_over, text_env_of
 from torl_env import EnvConfig
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
@@ -34,7 +34,7 @@ class Job:
 
     def __init__(self, options: TrainOptions, run: Run) -> None:
         self.options, self.run = options, run
-        self.envs = BatchEnvs(options.env)
+        self.envs = BatchEnvs(options.env, text_env_of(options.text_env))
 
     def warm_start(self, problems: Sequence[Problem]) -> str:
         """The SFT stage; returns where the weights are that RL starts from."""
@@ -165,12 +165,15 @@ class Job:
         told = EvalOptions(
             model=model,
             env=EnvConfig.of(options.env, problems=heldout, split=None),
+            text_env=options.text_env,
             temperature=options.eval_temperature,
             max_tokens=options.max_tokens,
             prompt=options.prompt,
             rows=options.prompts * options.group,
         )
-        measure(told, problems, out, source_name(heldout))
+        own = self.envs.text_env
+        name_of = source_name(heldout if own is None else own.problems)
+        measure(told, problems, out, name_of)
 
     def _where(self, sampling: Sampling) -> tuple[BatchEnvs, Sampling, str]:
         """What every rollout engine of a run is made with."""
