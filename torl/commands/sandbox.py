@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from dataclasses import asdict, dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -166,6 +167,9 @@ def exit_code(result: Execution) -> int:
 
 def serve_forever(options: ServeCommand) -> int:
     """Serve until interrupted."""
+    if find_spec("uvicorn") is None:
+        print("serving needs more packages: pip install 'torl-gym[serve]'", file=sys.stderr)
+        return 2
     from torl_env.sandbox.backends.fusion_server import SandboxServer, ServeOptions
 
     # A stop by `kill` or a service manager is as orderly as one from the keyboard.

@@ -2,7 +2,9 @@
 
 import contextlib
 import signal
+import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 from torl_env import EnvConfig, ToRLMathEnv
 from torl_env.problem_sampling import open_problems
@@ -33,6 +35,9 @@ class ServeOptions:
 
 def main(options: ServeOptions) -> int:
     """Serve until interrupted."""
+    if find_spec("uvicorn") is None:
+        print("serving needs more packages: pip install 'torl-gym[serve]'", file=sys.stderr)
+        return 2
     from torl_env.adapters.openenv import OpenEnvServer, ServerOptions
 
     # A stop by `kill` or a service manager is as orderly as one from the keyboard.

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self
 
@@ -59,6 +60,8 @@ class OpenEnvClient:
     """
 
     def __init__(self, url: str, token: str | None = None, timeout: float = 60.0) -> None:
+        if find_spec("websockets") is None:
+            raise ModuleNotFoundError("this client needs: pip install 'torl-gym[serve]'")
         from websockets.exceptions import InvalidHandshake, InvalidStatus
         from websockets.sync.client import connect
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self, TextIO, TypeVar
 
 from torl_env.errors import SandboxError
@@ -33,6 +34,9 @@ class McpServer:
             runs already.
         start_seconds: Longest wait for the handshake and for the list of tools.
 
+    Raises:
+        ModuleNotFoundError: The protocol's package is not installed.
+
     Example:
         ```
         with McpServer(["uvx", "mcp-server-time"]) as server:
@@ -41,6 +45,8 @@ class McpServer:
     """
 
     def __init__(self, command: Sequence[str] | str, start_seconds: float = 30.0) -> None:
+        if find_spec("mcp") is None:
+            raise ModuleNotFoundError("MCP needs its package: pip install 'torl-gym[mcp]'")
         self._command = command if isinstance(command, str) else tuple(command)
         self._start_seconds = start_seconds
         self._lock = threading.Lock()
