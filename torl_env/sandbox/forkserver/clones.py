@@ -13,6 +13,7 @@ from typing import Final
 
 from torl_env.sandbox.forkserver import kernel, seccomp
 from torl_env.sandbox.forkserver.reactor import Reactor
+from torl_env.sandbox.forkserver.watch import WaitMeter
 
 _FREE_STARTS: Final = 256
 """Threads that a program starts without being slowed down."""
@@ -54,15 +55,19 @@ class CloneGate:
         reactor: Of the server.
         listener: Descriptor of the notifications; -1 where the kernel does not send any.
         proc: Directory of a /proc that shows the programs, or -1: then nothing is counted.
+        meter: Of this server's own waiting.
     """
 
-    def __init__(self, reactor: Reactor, listener: int, proc: int) -> None:
+    def __init__(self, reactor: Reactor, listener: int, proc: int, meter: WaitMeter) -> None:
         self._reactor = reactor
         self._listener = listener
         self._proc = proc
+        self._meter = meter
         self._forks: set[int] = set()
         self._limits: dict[int, int] = {}
         self._starts: dict[int, int] = {}
+        self._waited: dict[int, float] = {}
+        """For how long this server had waited for a processor when a program first asked it."""
         if listener >= 0:
             reactor.watch(listener, self._ask)
 
@@ -79,6 +84,15 @@ class CloneGate:
         self._forks.discard(pid)
         self._limits.pop(pid, None)
         self._starts.pop(pid, None)
+        self._waited.pop(pid, None)
+
+    def held(self, pid: int) -> float:
+        """Seconds for which a program's threads may have waited for this server's answer.
+
+        While the server waits for a processor, they wait too and look as if they slept.
+        """
+        before = self._waited.get(pid)
+        return 0.0 if before is None else self._meter.own() - before
 
     def _ask(self) -> None:
         notice = _Notice()
@@ -92,6 +106,8 @@ class CloneGate:
         pid = self._process_of(notice.thread)
         refused = pid > 0 and self._threads(pid) >= self._limits.get(pid, 0)
         starts = self._starts[pid] = self._starts.get(pid, 0) + 1
+        if pid not in self._waited:
+            self._waited[pid] = self._meter.own()
         pause = _REFUSAL_PAUSE if refused else _PAUSE if starts > _FREE_STARTS else 0.0
         code = errno.EAGAIN if refused else 0
         if not pause:

@@ -42,6 +42,8 @@ class ServerConfig:
     """Children forked ahead of need."""
     slots: int = 64
     """Programs at a time."""
+    processes: int = 256
+    """The most threads that a program may ask for: all slots together must fit."""
     sessions: int = 1024
     off: tuple[str, ...] = ()
     """Layers to leave out; `unprivileged` makes a server of root behave as an ordinary user's."""

@@ -5,6 +5,7 @@ says what is missing and why.
 """
 
 import os
+import resource
 import select
 import signal
 import sys
@@ -122,7 +123,10 @@ def enter_namespaces(config: ServerConfig, isolation: Isolation, keep: int) -> N
     isolation.private_pids = True
     if how == _BY_USER and os.geteuid() != 0:
         # A user namespace counts the processes in it by themselves (Linux 5.14 and later).
-        isolation.shared_processes = config.sessions + 1024
+        # No bomb may use up what its neighbours have been promised.
+        _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+        wanted = config.slots * config.processes + 2 * config.sessions + 64
+        isolation.shared_processes = wanted if most < 0 else min(wanted, most)
     kernel.libc.sethostname(b"sandbox", 7)
     isolation.note(Layer.NAMESPACES, True, how)
 

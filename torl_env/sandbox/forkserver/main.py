@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 import types
+from dataclasses import replace
 from typing import NoReturn
 
 from torl_env.sandbox.forkserver import gather, kernel, rootfs, warm
@@ -48,14 +49,23 @@ class Link:
         except OSError:
             leave(self._reactor)
 
-    def serve(self, runs: Runs, sessions: Sessions, report: ServerReport) -> None:
-        """Say that the server is ready and hand out requests for ever."""
+    def serve(self, runs: Runs, sessions: Sessions, report: ServerReport, processes: int) -> None:
+        """Say that the server is ready and hand out requests for ever.
+
+        Args:
+            runs: Of single programs.
+            sessions: Of programs that keep their variables.
+            report: The server's first message.
+            processes: The most threads of a program.
+        """
 
         def receive() -> None:
             data, files, _, _ = socket.recv_fds(self._control, PACKET_BYTES, 4)
             if not data:
                 leave(self._reactor)
             request = Request.unpack(data)
+            if request.job.processes > processes:
+                request = replace(request, job=request.job._replace(processes=processes))
             if request.op is Op.RUN:
                 runs.start(request, files)
             elif request.op is Op.KILL:
@@ -173,9 +183,10 @@ def main(control: int, text: str) -> NoReturn:
     pages = _compact(maps, _threads_and_bytes(stat)[0])
     _, child.baseline = _threads_and_bytes(stat)
     link = Link(socket.socket(fileno=control), reactor)
-    gate = CloneGate(reactor, isolation.listener, isolation.proc)
-    runs = Runs(reactor, child, link.send, gate, idle=config.idle)
-    runs.meter = WaitMeter(isolation.proc, lambda: runs.running)
+    meter = WaitMeter(isolation.proc, lambda: runs.running)
+    gate = CloneGate(reactor, isolation.listener, isolation.proc, meter)
+    meter.held = gate.held
+    runs = Runs(reactor, child, link.send, gate, meter, idle=config.idle)
     if lifeline is not None:
         reactor.watch(lifeline, lambda: leave(reactor))
     report = ServerReport(
@@ -187,7 +198,7 @@ def main(control: int, text: str) -> NoReturn:
         missing=loaded.missing,
         warm_seconds=time.perf_counter() - began,
         huge_pages=pages,
-        schedstat=runs.meter.exact,
+        schedstat=meter.exact,
     )
-    link.serve(runs, Sessions(reactor, child, link.send, runs.meter, gate), report)
+    link.serve(runs, Sessions(reactor, child, link.send, meter, gate), report, config.processes)
     raise AssertionError(f"unreachable: {own_modules}")

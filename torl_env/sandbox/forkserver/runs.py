@@ -77,7 +77,14 @@ class Runs:
     """Programs in flight, and children forked ahead of need."""
 
     def __init__(
-        self, reactor: Reactor, child: Child, send: Send, gate: CloneGate, *, idle: int
+        self,
+        reactor: Reactor,
+        child: Child,
+        send: Send,
+        gate: CloneGate,
+        meter: WaitMeter,
+        *,
+        idle: int,
     ) -> None:
         self._reactor = reactor
         self._child = child
@@ -87,7 +94,7 @@ class Runs:
         self._idle: list[Ready] = []
         self._free: Final = list(range(len(child.phases) - 1, 0, -1))
         self._running: dict[int, Watch] = {}
-        self.meter: WaitMeter
+        self.meter = meter
 
     @property
     def running(self) -> int:

@@ -27,6 +27,13 @@ class WaitMeter:
         self._proc = proc
         self._running = running
         self.exact = self._look(os.getpid()) is not None
+        self.held: Callable[[int], float] = lambda pid: 0.0
+        """Seconds for which a program waited for this server, see `clones.CloneGate.held`."""
+
+    def own(self) -> float:
+        """Seconds on the run queue of this process."""
+        seen = self._look(os.getpid())
+        return 0.0 if seen is None else seen[0]
 
     def _look(self, pid: int) -> tuple[float, bool] | None:
         """Seconds on the run queue, of the thread that waited most, and whether one waits now."""
@@ -54,6 +61,7 @@ class WaitMeter:
             crowd = max(self._running(), kernel.load_average()) / _PROCESSORS
             return limit - wall / max(1.0, crowd)
         waited, runnable = seen
+        waited += self.held(pid)
         # The kernel counts a wait when it ends, so one that goes on now is not in the sum yet; a
         # program that is always ready to run ends by its CPU limit.
         return max(limit - wall + waited, _AGAIN if runnable else 0.0)

@@ -213,6 +213,7 @@ class LocalSandbox(CallableSandbox):
             idle=config["idle"],
             slots=config["concurrency"],
             sessions=config["sessions"],
+            processes=self._most_processes,
             nice=config["nice"],
             off=config["off"],
         )
@@ -227,6 +228,11 @@ class LocalSandbox(CallableSandbox):
             config["hung_after"],
         )
 
+    @property
+    def _most_processes(self) -> int:
+        """Threads of one program, whatever a call's limits say: all programs must fit together."""
+        return max(self.limits.processes, 256)
+
     def _packages(self) -> tuple[str, ...]:
         packages: tuple[str, ...] = self._config["packages"]
         # What is installed for another interpreter is not known here.
@@ -237,7 +243,7 @@ class LocalSandbox(CallableSandbox):
         config = self._config
         if Layer.CGROUP in config["off"]:
             return (), "switched off"
-        threads = config["concurrency"] * self.limits.processes + 4 * config["sessions"] + 256
+        threads = config["concurrency"] * self._most_processes + 4 * config["sessions"] + 256
         try:
             self._group = cgroup.make(
                 config["total_memory_mb"] or cgroup.half_of_memory(), max(threads, 4096)
