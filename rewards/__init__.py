@@ -4,12 +4,13 @@ from rewards.batch import grade_batch
 from rewards.errors import ReferenceError
 from rewards.extraction import Extraction, Style, extract
 from rewards.grader import Reference, grade, grade_answer
-from rewards.grading_options import Bases, Boxes, Degrees, GradingOptions, Percent, Units
+from rewards.grading_options import TRAINING, Bases, Boxes, Degrees, GradingOptions, Percent, Units
 from rewards.presets import presets, register, reward
 from rewards.terms import Reward, Term
 from rewards.types import Attempt, Grade, Scored, Verdict
 
 __all__ = [
+    "TRAINING",
     "Attempt",
     "Bases",
     "Boxes",

@@ -3,15 +3,18 @@ r"""Find the final answer in a model's response: where it stands, and what it sa
 The answer is the last `\boxed{...}` or `\fbox{...}` outside code and tool output. Braces balance at
 any depth. The rules, all of them bounded and linear in the text:
 
-| response                                          | extracted                                 |
-| ------------------------------------------------- | ----------------------------------------- |
-| several boxes, a blank line before the last       | the last one                              |
-| several boxes in the paragraph of the last        | the last one, the others in `others`      |
-| the last box is unclosed or empty                 | nothing: an earlier box is never taken    |
-| a box inside a box                                | the outer one; its inner box is unwrapped |
-| a box in a fenced block of code or output         | not seen, closed or not                   |
-| a box in a block fenced as latex, math, text, ... | seen: that is a way to typeset, not code  |
-| `\boxed 57`, `\boxed x`                           | the number, the letter                    |
+| response                                             | extracted                              |
+| ---------------------------------------------------- | -------------------------------------- |
+| a blank line, heading, rule, `</think>` or displayed | the last one                           |
+| formula between the boxes, or *wait*, *so*, ...      |                                        |
+| `either \boxed{4} or \boxed{5}`, `\boxed{1}, \boxed{2}` | the last one, the others in `others`  |
+| parts (a), (b) with a box each                       | the last one, the others in `others`   |
+| the last box is unclosed                             | nothing: an earlier box is never taken |
+| `\boxed{}`, `\boxed{...}`, `\boxed{answer}`          | not seen: that is a template           |
+| a box inside a box                                   | the outer one; its inner is unwrapped  |
+| a box in a fenced block of a language, or of output  | not seen, closed or not                |
+| a box in a block without a language, or in latex     | seen: a way to typeset, and no code    |
+| `\boxed 57`, `\boxed x`, `\boxed\pi`, `\boxed\frac12` | what TeX would put in the box          |
 """
 
 import re
@@ -19,17 +22,38 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-WINDOW = 65_536
+WINDOW = 1 << 20
 """Characters from the end of a response in which an answer is looked for."""
 
-_TYPESET = frozenset({"latex", "tex", "math", "markdown", "md", "text", "txt", "plaintext"})
+_TYPESET = frozenset({"", "latex", "tex", "math", "markdown", "md", "text", "txt", "plaintext"})
 _FENCE = re.compile(
-    r"^[ \t]*(?:```+|~~~+)[ \t]*([\w+-]*)[^\n]*$|```(python|py|output)[ \t]*\r?$", re.MULTILINE
+    r"^[ \t]*(`{3,}+|~{3,}+)([^\n]*)$|(`{3})(?=(?:python|py|output)[ \t]*\r?$)([^\n]*)$",
+    re.MULTILINE,
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_BARE = re.compile(r"-?\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z])")
-_BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
+_GROUP = r"(?:\{[^{}]*\}|\s*[A-Za-z\d]|\s*\\[A-Za-z]+)"
+_BARE = re.compile(
+    r"-?\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z])"
+    rf"|-?\\[dt]?frac{_GROUP}{_GROUP}|-?\\sqrt(?:\[[^\]]*\])?{_GROUP}|-?\\(?!text)[A-Za-z]+"
+)
+_TEMPLATE = re.compile(
+    r"(?:\\text\s*\{)?\s*(?:\.{2,}|…|\?+|_+|\\[lc]?dots|<[^<>]*>|(?:the |your )?(?:final )?answer"
+    r"(?: here)?)?\s*\}?",
+    re.IGNORECASE,
+)
+_SEPARATOR = re.compile(
+    r"\n[ \t\r]*\n|</think>|^[ \t]*(?:\#{1,6}[ \t]|-{3,}|\*{3,}|_{3,})|\\\]|\$\$|"
+    r"\b(?:wait|actually|correction|scratch that|instead|final answer|finally|therefore|thus|"
+    r"hence|so|then|which gives|the answer is|let me re)\b",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""What stands between a step and the answer, and not between two members of one answer."""
+_HEDGE = re.compile(r"\b(?:or|either|maybe|perhaps|possibly|alternatively)\b", re.IGNORECASE)
+_PART = re.compile(
+    r"^[ \t*#]*(?:part[ \t]*)?\(?([a-h]|i{1,3}|iv|v)\)|^[ \t*#]*part[ \t]+([a-h])\b",
+    re.IGNORECASE | re.MULTILINE,
+)
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)(</answer>)?", re.DOTALL | re.IGNORECASE)
 _PHRASE = re.compile(
@@ -68,7 +92,7 @@ class Extraction:
     problem: str = ""
     """`no_box`, `unclosed_box` or `empty_box` (the same with another style's name), else `""`."""
     others: tuple[str, ...] = ()
-    """Boxes before it in the same paragraph: further answers, or a hedge."""
+    """Boxes beside it with nothing between that separates: members of a list, or a hedge."""
 
 
 def extract(response: str, styles: Sequence[Style | str] = (Style.BOX,)) -> Extraction:
@@ -113,21 +137,31 @@ def _mask_code(text: str) -> str:
 
 
 def _code_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Spans of fenced code. A fence in a block closes it; one with a label opens the next."""
-    opened: int | None = None
-    typeset = False
+    """Spans of fenced code. A fence as long closes the block; one with a language opens the next.
+
+    Text glued to a closing fence closes it and counts; a fence that ends on its own line is none.
+    """
+    opened, typeset, mark = -1, False, ""
     for match in _FENCE.finditer(text):
-        label = (match[1] or match[2] or "").lower()
+        fence = match[1] or match[3]
+        rest = (match[2] if match[1] else match[4]) or ""
+        words = rest.split(maxsplit=1)
+        label = words[0].lower() if words else ""
         start = match.start()
-        if opened is not None:
-            if not typeset:
-                yield opened, match.end()
-                start = match.end()
-            opened = None
-            if not label:
+        if opened >= 0:
+            if not (fence.startswith(mark) or (label and fence[0] == mark[0] and len(mark) == 3)):
                 continue
-        opened, typeset = start, label in _TYPESET
-    if opened is not None and not typeset:
+            language = bool(re.fullmatch(r"[\w+-]+", rest.strip()))
+            if not typeset:
+                yield opened, match.end() if language or not label else match.start() + len(fence)
+                start = match.end()
+            opened = -1
+            if not language:
+                continue
+        elif "`" in rest and fence[0] == "`":
+            continue
+        opened, typeset, mark = start, label in _TYPESET, fence
+    if opened >= 0 and not typeset:
         yield opened, len(text)
 
 
@@ -139,32 +173,68 @@ class _Box:
 
 
 def _find_box(prose: str, offset: int) -> Extraction | None:
-    last = max(prose.rfind("\\boxed"), prose.rfind("\\fbox"))
-    if last < 0:
+    every = _boxes(prose, 0)
+    if not every:
         return None
-    paragraph = 0
-    for blank in _BLANK_LINE.finditer(prose, 0, last):
-        paragraph = blank.end()
-    boxes = _boxes(prose, paragraph)
-    if boxes and boxes[0].end < 0 and paragraph:
-        boxes = _boxes(prose, last)
+    if every[-1].end < 0:  # what follows an unclosed box may still be a whole one
+        last = _boxes(prose, max(prose.rfind("\\boxed"), prose.rfind("\\fbox")))
+        every = every[:-1] + last if last and last[-1].start > every[-1].start else every
+    boxes = [b for b in every if b.end < 0 or not _is_template(prose[b.start : b.end])]
     if not boxes:
-        return None
+        where = (every[-1].start + offset, every[-1].end + offset)
+        return Extraction(None, Style.BOX, *where, problem="empty_box")
     final = boxes[-1]
     if final.end < 0:
         return Extraction(None, Style.BOX, final.start + offset, -1, problem="unclosed_box")
-    answer = prose[final.start : final.end].strip()
-    if not answer:
-        where = (final.start + offset, final.end + offset)
-        return Extraction(None, Style.BOX, *where, problem="empty_box")
-    others = tuple(
-        inner
-        for box in boxes[:-1]
-        if box.end >= 0 and (inner := prose[box.start : box.end].strip())
-    )
+    beside = _parts(prose, boxes) or _beside(prose, boxes)
     return Extraction(
-        answer, Style.BOX, final.start + offset, final.end + offset, boxed=True, others=others
+        prose[final.start : final.end].strip(),
+        Style.BOX,
+        final.start + offset,
+        final.end + offset,
+        boxed=True,
+        others=tuple(prose[box.start : box.end].strip() for box in beside),
     )
+
+
+def _is_template(inner: str) -> bool:
+    r"""`\boxed{}` of the instructions, `\boxed{...}`, `\boxed{answer}`."""
+    return _TEMPLATE.fullmatch(inner.strip()) is not None
+
+
+def _beside(prose: str, boxes: list[_Box]) -> list[_Box]:
+    """Boxes before the last with nothing between that makes them steps to it."""
+    first = len(boxes) - 1
+    while first and boxes[first - 1].end >= 0:
+        between = prose[boxes[first - 1].end : boxes[first].start]
+        if _SEPARATOR.search(between) and not _HEDGE.search(between.rpartition("\n\n")[2]):
+            break
+        if "\n\n" in between.replace("\r", "").replace(" ", ""):
+            break
+        first -= 1
+    return boxes[first:-1]
+
+
+def _parts(prose: str, boxes: list[_Box]) -> list[_Box]:
+    """Boxes of the parts (a), (b), ... of one question, up to the last; each part has its last."""
+    labels = dict[str, _Box]()
+    start = 0
+    for box in boxes:
+        found = next(reversed([*_PART.finditer(prose, start, box.start)]), None)
+        if found is not None:
+            label = (found[1] or found[2]).lower()
+            labels.pop(label, None)
+            labels[label] = box
+        elif labels:
+            labels[next(reversed(labels))] = box
+        start = max(box.end, box.start)
+    names = list(labels)
+    sequence = names in (
+        list("abcdefgh")[: len(names)],
+        ["i", "ii", "iii", "iv", "v"][: len(names)],
+    )
+    whole = len(names) > 1 and sequence and list(labels.values())[-1] is boxes[-1]
+    return list(labels.values())[:-1] if whole else []
 
 
 def _boxes(prose: str, start: int) -> list[_Box]:

@@ -23,12 +23,6 @@ _CACHED_VERDICTS = 16_384
 _CACHED_LENGTH = 256
 """Longer answers are not remembered: they rarely come twice, and would fill the memory."""
 
-_VERDICTS = {
-    "equal": Verdict.CORRECT,
-    "different": Verdict.WRONG,
-    "undecided": Verdict.UNGRADABLE,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -174,7 +168,7 @@ def _quick(answer: str, reference: str) -> Grade | None:
 
 
 def _decide(answer: str, text: str, options: GradingOptions) -> Grade:
-    from rewards.equality import Outcome, compare, read
+    from rewards.equality import Outcome, compare, is_plain_number, leaves_work, read
 
     try:
         reference = _compile(text, options)
@@ -183,39 +177,52 @@ def _decide(answer: str, text: str, options: GradingOptions) -> Grade:
     if not answer.strip():
         return Grade(Verdict.NO_ANSWER, answer, "empty")
     try:
-        found = compare(reference.parsed, read(answer, options), options)
+        parsed = read(answer, options)
+        if options.closed_form and is_plain_number(reference.parsed) and leaves_work(parsed):
+            return Grade(Verdict.WRONG, answer, "not_worked_out", "it copies the question")
+        found = compare(reference.parsed, parsed, options)
     except UnreadableError as error:
         return Grade(Verdict.WRONG, answer, error.code, str(error))
-    except LimitHitError as error:
-        verdict = Verdict.WRONG if options.over_limit_is_wrong else Verdict.UNGRADABLE
-        return Grade(verdict, answer, error.code, str(error))
+    except LimitHitError as error:  # the reference was read, so the answer is what is too much
+        return Grade(Verdict.WRONG, answer, error.code, str(error))
     if found.outcome is Outcome.UNDECIDED and options.sympy_fallback:
         found = _ask_sympy(reference, answer, options, found)
-    return _verdict(answer, found)
+    return _verdict(answer, found, reference)
 
 
 def _ask_sympy(
     reference: Reference, answer: str, options: GradingOptions, found: Comparison
 ) -> Comparison:
     """Two single quantities that our rules left open, put to sympy."""
-    from rewards.equality import Outcome, read, sole_expression
-    from rewards.equality.comparison import Comparison as Found
+    from rewards.equality import needs_calculus, read, sole_expression
+    from rewards.equality.comparison import different, equal, undecided
     from rewards.workers import sympy_fallback
+    from rewards.workers.process import WorkerError
 
     ours = sole_expression(reference.parsed.value, options)
     theirs = sole_expression(read(answer, options).value, options)
     if ours is None or theirs is None:
         return found
-    same = sympy_fallback.ask(ours, theirs)
+    if not (needs_calculus(ours) or needs_calculus(theirs)):
+        return found
+    try:
+        same = sympy_fallback.ask(ours, theirs)
+    except WorkerError as error:
+        return undecided("worker_killed", str(error))
     if same is None:
         return found
-    outcome = Outcome.EQUAL if same else Outcome.DIFFERENT
-    return Found(outcome, "sympy_fallback", "decided by computer algebra")
+    return equal("sympy_fallback") if same else different("sympy_fallback", "by computer algebra")
 
 
-def _verdict(answer: str, found: Comparison) -> Grade:
-    verdict = _VERDICTS[found.outcome.value]
-    return Grade(verdict, answer, found.rule, found.detail)
+def _verdict(answer: str, found: Comparison, reference: Reference) -> Grade:
+    """What cannot be decided is WRONG; an unreadable reference is nobody's answer's fault."""
+    if found.equal:
+        return Grade(Verdict.CORRECT, answer, found.rule, found.detail)
+    if found.decided:
+        return Grade(Verdict.WRONG, answer, found.rule, found.detail)
+    if found.rule == "worker_killed" or not reference.readable:
+        return Grade(Verdict.UNGRADABLE, answer, found.rule, found.detail)
+    return Grade(Verdict.WRONG, answer, "undecided", f"{found.rule}: {found.detail}".rstrip(": "))
 
 
 _graded = lru_cache(maxsize=_CACHED_VERDICTS)(_decide)

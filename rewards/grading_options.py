@@ -82,10 +82,11 @@ class GradingOptions:
     control_characters: bool = False
     """Control characters and lone surrogates are tolerated inside an answer."""
     boxes: Boxes = Boxes.PARAGRAPH
-    over_limit_is_wrong: bool = False
-    """An answer beyond the limits is WRONG instead of UNGRADABLE."""
+    closed_form: bool = False
+    """A sum, product, integral, limit, remainder or gcd that is left to work out does not answer
+    a plain number: it copies the question. On in training (`TRAINING`), off in evaluation."""
     sympy_fallback: bool = True
-    """Ask the sympy worker where our own rules cannot decide; else that is UNGRADABLE."""
+    """Ask the sympy workers where our own rules cannot decide; else that is WRONG, `undecided`."""
 
     def __post_init__(self) -> None:
         for name, kind in (
@@ -99,3 +100,6 @@ class GradingOptions:
 
 
 DEFAULT = GradingOptions()
+
+TRAINING = GradingOptions(closed_form=True)
+"""What a reward should use: the default, but an answer must be worked out."""

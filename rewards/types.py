@@ -13,7 +13,8 @@ class Verdict(StrEnum):
     NO_ANSWER = "no_answer"
     """The response holds no final answer, or an empty or unclosed one."""
     UNGRADABLE = "ungradable"
-    """The grader could not decide (a limit was hit, the reference is unreadable): no reward."""
+    """The reference is unreadable, or the machine killed a worker: no reward. Never the answer's
+    doing; what is over a limit or cannot be decided is `WRONG`."""
 
 
 @dataclass(frozen=True, slots=True)

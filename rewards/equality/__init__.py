@@ -1,6 +1,26 @@
 """Whether two answers say the same: one bounded grammar, exact values first, typed comparison."""
 
 from rewards.equality.comparison import Comparison, Outcome
-from rewards.equality.decide import Parsed, compare, is_readable, read, sole_expression
+from rewards.equality.decide import (
+    Parsed,
+    compare,
+    is_plain_number,
+    is_readable,
+    leaves_work,
+    needs_calculus,
+    read,
+    sole_expression,
+)
 
-__all__ = ["Comparison", "Outcome", "Parsed", "compare", "is_readable", "read", "sole_expression"]
+__all__ = [
+    "Comparison",
+    "Outcome",
+    "Parsed",
+    "compare",
+    "is_plain_number",
+    "is_readable",
+    "leaves_work",
+    "needs_calculus",
+    "read",
+    "sole_expression",
+]

@@ -3,13 +3,19 @@
 from dataclasses import dataclass
 
 from rewards.equality.answers.collections import equal_groups, equal_rows, expand, flatten
+from rewards.equality.answers.families import compare_families
 from rewards.equality.answers.intervals import (
     equal_regions,
     inequality_as_row,
+    membership,
     ordering_variable,
     region,
+    statement_of,
 )
-from rewards.equality.answers.relations import answer_of, equal_equations, is_contradiction
+from rewards.equality.answers.matrices import compare_matrices
+from rewards.equality.answers.piecewise import compare_piecewise
+from rewards.equality.answers.relations import answer_of, equal_equations, flipped, is_contradiction
+from rewards.equality.answers.residues import compare_residues
 from rewards.equality.answers.units import Unit
 from rewards.equality.answers.words import equal_texts, phrase
 from rewards.equality.comparison import (
@@ -20,27 +26,33 @@ from rewards.equality.comparison import (
     equal,
     undecided,
 )
+from rewards.equality.numbers.sampling import Statement, named_numbers, same_statement
 from rewards.equality.numbers.scalars import equal_scalars
 from rewards.equality.syntax.token_spans import ORDERINGS
-from rewards.equality.values.expressions import Apply, Expression, quotient, symbols
+from rewards.equality.values.expressions import Apply, Expression, Symbol, quotient, symbols
 from rewards.equality.values.kinds import (
     Chain,
     Group,
     Labelled,
     Matrix,
     Opaque,
+    Permutation,
+    Piecewise,
     Quantity,
     Ratio,
     Reals,
+    Residue,
     Row,
     SetOperation,
     Text,
     Value,
+    is_ordering,
 )
 from rewards.errors import LimitHitError
 from rewards.grading_options import GradingOptions, Units
 
 _MAX_COMPARISONS = 3_000
+_TEMPERATURE = (("temperature", 1),)
 
 
 @dataclass(slots=True)
@@ -50,7 +62,9 @@ class Comparer:
     options: GradingOptions
     budget: int = _MAX_COMPARISONS
 
-    def compare(self, reference: Value, answer: Value) -> Comparison:
+    def compare(  # noqa: C901, PLR0912 - one branch a type of answer
+        self, reference: Value, answer: Value
+    ) -> Comparison:
         """Whether the answer says what the reference says."""
         self.budget -= 1
         if self.budget < 0:
@@ -69,6 +83,16 @@ class Comparer:
             return undecided("reference_opaque", reference.reason)
         if isinstance(answer, Opaque):
             return different("parse_error", answer.reason)
+        if isinstance(reference, Residue) or isinstance(answer, Residue):
+            return compare_residues(reference, answer)
+        if isinstance(reference, Piecewise) and isinstance(answer, Piecewise):
+            return compare_piecewise(reference, answer, self.compare)
+        if isinstance(reference, Permutation) or isinstance(answer, Permutation):
+            return different("permutation_differs")
+        ours, theirs = expand(reference), expand(answer)
+        ordered = is_ordering(reference) or is_ordering(answer)
+        if not ordered and (len(ours) > 1 or len(theirs) > 1):  # y = \\pm x against y = x, y = -x
+            return equal_groups(self, _members(reference, ours), _members(answer, theirs))
         if isinstance(reference, Chain) or isinstance(answer, Chain):
             return self.chains(reference, answer)
         return self.structures(reference, answer)
@@ -91,8 +115,6 @@ class Comparer:
                 return different("text_differs", "words must be spelled alike")
             return equal_texts(reference, answer)
         for ours, theirs in ((reference, answer), (answer, reference)):
-            if isinstance(ours, Text) and ours.words[:3] == ("all", "real", "numbers"):
-                return self.compare(Reals(), theirs)
             if isinstance(ours, Text) and theirs == Group((), braces=True):
                 said_none = phrase(ours) in ("none", "empty set")
                 return equal("text") if said_none else different("type_differs")
@@ -108,28 +130,40 @@ class Comparer:
         if len(ours) > 1 or len(theirs) > 1:
             return equal_groups(self, tuple(ours), tuple(theirs))
         a, b = reference.expression, answer.expression
-        if reference.unit is None and self.options.units is not Units.REQUIRED:
+        family = compare_families(a, b)
+        if family is not None:
+            return family
+        if reference.unit is None and answer.unit is None:
             return equal_scalars(a, b, self.options)
         return self.measured(a, b, reference.unit, answer.unit)
 
     def measured(
         self, a: Expression, b: Expression, ours: Unit | None, theirs: Unit | None
     ) -> Comparison:
-        """Two amounts with their units, if they have any."""
-        known = ours is not None and ours.dimension is not None
-        if theirs is None or theirs.dimension is None or not known:
-            if known and self.options.units is Units.REQUIRED:
+        """Two amounts with their units: one dimension converts, another differs."""
+        if ours is not None and theirs is not None and ours.noun != theirs.noun:
+            if ours.noun and theirs.noun:
+                return different("noun_differs", f"{theirs.noun} against {ours.noun}")
+            if ours.dimension or theirs.dimension:
+                return different("unit_differs", "an amount against a count")
+        if theirs is None or theirs.dimension is None or ours is None or ours.dimension is None:
+            if ours is not None and ours.dimension and self.options.units is Units.REQUIRED:
                 return different("unit_missing")
+            if theirs is not None and theirs.dimension == _TEMPERATURE and not theirs.offset:
+                return different("unit_differs", "5K may say five thousand")
             return equal_scalars(a, b, self.options)
-        assert ours is not None
         if ours.dimension != theirs.dimension:
             return different("unit_differs", "the two measure different things")
-        if ours.factor == theirs.factor:
+        if ours == theirs:
             return equal_scalars(a, b, self.options)
         return equal_scalars(a, ours.convert(b, theirs), self.options)
 
     def chains(self, reference: Value, answer: Value) -> Comparison:
         """Equations and named values."""
+        if any(isinstance(v, Chain) and "∈" in v.operators for v in (reference, answer)):
+            if not (isinstance(reference, Chain) and isinstance(answer, Chain)):
+                return different("type_differs", "a statement about another quantity")
+            return self.same_chains(reference, answer)
         ordered = any(
             isinstance(value, Chain) and (set(value.operators) & (ORDERINGS | {"!="}))
             for value in (reference, answer)
@@ -163,23 +197,67 @@ class Comparer:
         if ours is not None and theirs is not None:
             return equal_regions(ours, theirs, self.options)
         if isinstance(reference, Chain) and isinstance(answer, Chain):
-            if reference.operators == answer.operators:
-                parts = zip(reference.parts, answer.parts, strict=True)
+            found = self.same_chains(reference, answer)
+            if found.outcome is Outcome.EQUAL or len(reference.parts) == len(answer.parts) == 2:
+                smooth = found.outcome is Outcome.EQUAL and found.rule != "proportional"
+                if smooth:
+                    return found
+        agreed = self.statements(reference, answer)
+        if agreed is not None and agreed.outcome is not Outcome.UNDECIDED:
+            return agreed
+        first, second = inequality_as_row(reference), inequality_as_row(answer)
+        if isinstance(first, Row) and isinstance(second, Row) and _same_middle(reference, answer):
+            return equal_rows(self, first, second)
+        if isinstance(reference, Chain) and isinstance(answer, Chain):
+            return self.same_chains(reference, answer)
+        return different("type_differs", "an inequality against something else")
+
+    def same_chains(self, reference: Chain, answer: Chain) -> Comparison:
+        """Two chains link by link, in either direction; two inequalities by their ratio."""
+        for theirs in (answer, flipped(answer)):
+            if theirs is not None and reference.operators == theirs.operators:
+                parts = zip(reference.parts, theirs.parts, strict=True)
                 same = all_of((self.compare(a, b) for a, b in parts), "same_relations")
                 if same.outcome is Outcome.EQUAL:
                     return same
-            found = equal_equations(reference, answer, self.options)
-            if found.outcome is Outcome.EQUAL or len(reference.parts) == 2:
-                return found
-        first, second = inequality_as_row(reference), inequality_as_row(answer)
-        if isinstance(first, Row) and isinstance(second, Row):
-            return equal_rows(self, first, second)
-        return different("type_differs", "an inequality against something else")
+        return equal_equations(reference, answer, self.options)
+
+    def statements(self, reference: Value, answer: Value) -> Comparison | None:
+        """Where both hold, point by point; an interval is about the one variable there is."""
+        ours, theirs = statement_of(reference), statement_of(answer)
+        known = ours or theirs
+        if known is None or len(known[1]) > 3:
+            return None
+        closed = [
+            {o[-1] == "=" for o in value.operators} if isinstance(value, Chain) else None
+            for value in (reference, answer)
+        ]
+        if len(known[1]) > 1 and closed[0] != closed[1]:
+            return different("open_closed_differs", "the border belongs to one of them only")
+        sides = list[Statement]()
+        nodes = list[Expression]()
+        for found, value in ((ours, reference), (theirs, answer)):
+            if found is not None:
+                if found[1] != known[1]:
+                    return different("name_differs", "the relations speak of different variables")
+                sides.append(found[0])
+                nodes += found[2]
+                continue
+            spans = region(value)
+            if spans is None or len(known[1]) != 1:
+                return None
+            sides.append(membership(spans, next(iter(known[1]))))
+            nodes += [node for span in spans for node in (span.low, span.high)]
+        return same_statement(sides[0], sides[1], known[1], named_numbers(*nodes))
 
     def structures(self, reference: Value, answer: Value) -> Comparison:
         """Everything that has members."""
         if isinstance(reference, Matrix) or isinstance(answer, Matrix):
-            return self.matrices(reference, answer)
+            return compare_matrices(reference, answer, self.compare)
+        if isinstance(reference, Row | Quantity) and isinstance(answer, Row | Quantity):
+            as_vectors = compare_matrices(reference, answer, self.compare)  # 3i + 4j, <3, 4>
+            if type(reference) is not type(answer) and as_vectors.rule != "type_differs":
+                return as_vectors
         if isinstance(reference, Ratio) or isinstance(answer, Ratio):
             return self.ratios(reference, answer)
         if isinstance(reference, SetOperation | Reals) or isinstance(answer, SetOperation | Reals):
@@ -215,23 +293,6 @@ class Comparer:
         pairs = zip(reference.items, answer.items, strict=True)
         return all_of((self.compare(a, b) for a, b in pairs), "tuple")
 
-    def matrices(self, reference: Value, answer: Value) -> Comparison:
-        """Matrices cell by cell; a single row or column is also a vector."""
-        if isinstance(reference, Matrix) and isinstance(answer, Matrix):
-            ours, theirs = reference.rows, answer.rows
-            if (len(ours), len(ours[0])) != (len(theirs), len(theirs[0])):
-                return different("shape_differs")
-            cells = [
-                (a, b)
-                for row, other in zip(ours, theirs, strict=True)
-                for a, b in zip(row, other, strict=True)
-            ]
-            return all_of((self.compare(a, b) for a, b in cells), "matrix")
-        first, second = _vector(reference), _vector(answer)
-        if first is None or second is None or len(first) != len(second):
-            return different("type_differs", "a matrix against something else")
-        return all_of((self.compare(a, b) for a, b in zip(first, second, strict=True)), "vector")
-
     def ratios(self, reference: Value, answer: Value) -> Comparison:
         """Ratios by their quotients."""
         if isinstance(reference, Ratio) and isinstance(answer, Ratio):
@@ -256,18 +317,28 @@ class Comparer:
         ours, theirs = region(reference), region(answer)
         if ours is not None and theirs is not None:
             return equal_regions(ours, theirs, self.options)
+        agreed = self.statements(reference, answer)
+        if agreed is not None:
+            return agreed
         first, second = _union_parts(reference), _union_parts(answer)
         if first and second:
             return equal_groups(self, first, second)
         return different("set_differs")
 
 
-def _vector(value: Value) -> tuple[Value, ...] | None:
-    if isinstance(value, Matrix):
-        if len(value.rows[0]) == 1:
-            return tuple(row[0] for row in value.rows)
-        return value.rows[0] if len(value.rows) == 1 else None
-    return value.items if isinstance(value, Row) else None
+def _members(value: Value, expanded: list[Value]) -> tuple[Value, ...]:
+    """What a list in square brackets, a set or an answer with a sign pair stands for."""
+    if isinstance(value, Row) and value.opening == "[" and value.closing == "]":
+        return value.items
+    return flatten(value) if isinstance(value, Group) else tuple(expanded)
+
+
+def _same_middle(reference: Value, answer: Value) -> bool:
+    """Whether what two inequalities bound is one variable, so that their ends can be compared."""
+    middles = [ordering_variable(value) for value in (reference, answer)]
+    plain = [m for m in middles if m is not None]
+    chains = sum(isinstance(value, Chain) for value in (reference, answer))
+    return len(plain) == chains and all(isinstance(m, Symbol) for m in plain)
 
 
 def _product(a: Expression, b: Expression) -> Expression:

@@ -22,6 +22,11 @@ class Comparison:
     detail: str = ""
 
     @property
+    def decided(self) -> bool:
+        """Whether a rule could tell."""
+        return self.outcome is not Outcome.UNDECIDED
+
+    @property
     def equal(self) -> bool:
         """Whether the answers are equal."""
         return self.outcome is Outcome.EQUAL

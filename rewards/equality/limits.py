@@ -25,3 +25,5 @@ MAGNITUDE = 100_000.0
 """Natural logarithm of the largest number that is evaluated."""
 STEPS = 6_000
 """Node evaluations and comparisons for one pair."""
+FAMILY_POINTS = 14
+"""Points at which families with arbitrary constants are compared."""

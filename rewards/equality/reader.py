@@ -4,22 +4,25 @@ Separators bind in this order, weakest first: `;`, "and" and "or", commas, relat
 A structure is only split where no bracket is open.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from functools import partial
 
 from rewards.equality import limits
+from rewards.equality.answers.matrices import read_combination
+from rewards.equality.answers.permutations import read_permutation
+from rewards.equality.answers.phrases import all_but, announced, hyphened, maps_to
+from rewards.equality.answers.piecewise import read_pieces
+from rewards.equality.answers.python_forms import PYTHON_FORMS, python_form
 from rewards.equality.answers.quantities import quantity, ratio, words
-from rewards.equality.syntax.python_forms import PYTHON_FORMS, python_form
+from rewards.equality.answers.residues import read_residue
+from rewards.equality.answers.sets import INTEGERS, Reading, braces, grouped, special
 from rewards.equality.syntax.token_spans import (
     RELATIONS,
     Tokens,
-    builder_bar,
     closes,
     looks_like_union,
     opening_of_last,
     relates,
     resumed,
-    says_mathematics,
     split,
     split_relations,
     step,
@@ -28,14 +31,12 @@ from rewards.equality.syntax.token_spans import (
 from rewards.equality.syntax.tokens import (
     COMMAND,
     NAME,
-    NUMBER,
-    OPERATOR,
     WORD,
 )
+from rewards.equality.values.expressions import Symbol
 from rewards.equality.values.kinds import (
     Chain,
     Group,
-    Labelled,
     Matrix,
     Opaque,
     Quantity,
@@ -58,19 +59,8 @@ _QUALIFIERS = frozenset({"for", "where", "with", "when", "whenever", "forall"})
 _CONJUNCTIONS = frozenset({"and", "or", "And", "Or", "AND", "OR"})
 _STRUCTURAL = RELATIONS | _QUALIFIERS | _CONJUNCTIONS | _OTHER_MARKS
 """Without any of these an answer is one quantity, or words."""
-_INTEGERS = frozenset({"mathbbZ", "mathbbN", "Z", "integer", "integers"})
 _MATRICES = frozenset(["pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array"])
 _LINES = frozenset(["cases", "aligned", "align", "gathered", "split"])
-_COPULAS = frozenset({"is", "are", "equals", "was"})
-
-
-@dataclass(slots=True)
-class Reading:
-    """What was read besides the value."""
-
-    parameters: set[str] = field(default_factory=set)
-    """Names declared to be any integer: `k \\in \\mathbb{Z}`."""
-    depth: int = 0
 
 
 def read_value(tokens: Tokens, reading: Reading) -> Value:
@@ -80,12 +70,14 @@ def read_value(tokens: Tokens, reading: Reading) -> Value:
         depth += step(token)
         if depth > limits.DEPTH:
             raise LimitHitError("limit_depth", f"nested more than {limits.DEPTH} deep")
-    return _Structure(reading).statement(tokens)
+    return _Reader(reading).statement(tokens)
 
 
-class _Structure:
+class _Reader:
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
+        self.behind = False
+        """Whether something stands before, which a declaration may belong to."""
 
     def statement(self, tokens: Tokens) -> Value:
         self.reading.depth += 1
@@ -93,6 +85,17 @@ class _Structure:
             raise LimitHitError("limit_depth", f"nested more than {limits.DEPTH} deep")
         try:
             tokens = _without_open_brace(trim(tokens))
+            if any(token.text in ("pmod", "mod") for token in tokens):
+                residue = read_residue(tokens, self.statement)
+                if residue is not None:
+                    return residue
+            printed = self.python(tokens) if tokens else None
+            if printed is not None:
+                return printed
+            if tokens and tokens[0].text == "(":
+                permutation = read_permutation(tokens)
+                if permutation is not None:
+                    return permutation
             if _is_plain(tokens):
                 return quantity(tokens)
             return self.vector(tokens) or self.split(self.without_qualifiers(tokens))
@@ -108,8 +111,8 @@ class _Structure:
             if depth == 0 and word in _QUALIFIERS and index > 0:
                 end = resumed(tokens, index) if word in ("for", "forall") else len(tokens)
                 tail = tokens[index:end]
-                if any(part.text in _INTEGERS for part in tail):
-                    self.reading.parameters |= {t.text for t in tail if t.kind == NAME} - _INTEGERS
+                if any(part.text in INTEGERS for part in tail):
+                    self.reading.parameters |= {t.text for t in tail if t.kind == NAME} - INTEGERS
                 kept = trim([*trim(tokens[:index]), *tokens[end:]])
                 return self.without_qualifiers(kept) if end < len(tokens) else kept
         return tokens
@@ -135,7 +138,7 @@ class _Structure:
             return Group(
                 tuple(Row(tuple(self.statement(part) for part in parts)) for parts in inner)
             )
-        return _group(self.statement(group) for group in groups)
+        return grouped(self.statement(group) for group in groups)
 
     def conjunction(self, tokens: Tokens, groups: list[Tokens]) -> Value:
         parts = [self.statement(trim(group)) for group in groups if trim(group)]
@@ -148,24 +151,36 @@ class _Structure:
             return SetOperation("∪" if either else "∩", tuple(parts))
         if all(is_region(part) for part in parts) and not all(is_open_pair(p) for p in parts):
             return SetOperation("∪", tuple(parts))
-        return _group(parts)
+        return grouped(parts)
 
     def commas(self, groups: list[Tokens]) -> Value:
         parts = list[Value]()
-        for group in map(trim, groups):
-            if not group or self.declares(group):
+        for index, group in enumerate(map(trim, groups)):
+            self.behind = index > 0
+            if not group or self.declares(group) or self.ranges_over_reals(group):
                 continue
             parts.append(self.statement(group))
+        if len(parts) == 2 and isinstance(parts[0], Chain) and _bounds_index(parts[1]):
+            parts = parts[:1]  # a_n = 2n - 1, n >= 1
         if len(parts) == 1:
             return parts[0]
-        return _group(parts) if parts else words(groups[0])
+        if parts and parts[0] == Reals() and any(token.text == "∈" for token in groups[0]):
+            conditions = tuple(parts[1:])  # x in R, x != 1
+            if all(is_ordering(part) for part in conditions):
+                return SetOperation("∩", conditions) if len(conditions) > 1 else conditions[0]
+        return grouped(parts) if parts else words(groups[0])
+
+    def ranges_over_reals(self, tokens: Tokens) -> bool:
+        r"""Whether this is `t \in \mathbb{R}` behind a value: any real parameter."""
+        texts = [token.text for token in tokens]
+        return self.behind and texts[1:] == ["∈", "mathbbR"] and tokens[0].kind == NAME
 
     def declares(self, tokens: Tokens) -> bool:
         r"""Whether this is `k \in \mathbb{Z}` and no part of the answer."""
         if tokens[0].text == "(" and closes(tokens):
             tokens = tokens[1:-1]
         index = next((i for i, token in enumerate(tokens) if token.text == "∈"), -1)
-        if index < 1 or not any(token.text in _INTEGERS for token in tokens[index:]):
+        if index < 1 or not any(token.text in INTEGERS for token in tokens[index:]):
             return False
         names = {token.text for token in tokens[:index] if token.kind == NAME}
         self.reading.parameters |= names
@@ -180,14 +195,17 @@ class _Structure:
             if start > 0 and self.declares(tokens[start:]):
                 tokens = trim(tokens[:start])
         for rule in (
-            self.announced,
+            partial(announced, self),
+            partial(maps_to, self),
+            partial(all_but, self),
             self.relation,
             self.set_operation,
+            self.combination,
             self.environment,
-            self.python,
             self.enclosed,
             self.side_by_side,
-            self.special,
+            partial(special, self),
+            partial(hyphened, self),
             ratio,
         ):
             value = rule(tokens)
@@ -195,24 +213,8 @@ class _Structure:
                 return value
         return quantity(tokens)
 
-    def announced(self, tokens: Tokens) -> Value | None:
-        """`Minimum: 1`, `Answer = 5`, `Paolo: 18`: words, a colon, a value."""
-        for index, token in enumerate(tokens[:8]):
-            if index and token.kind == OPERATOR and token.text in (":", "="):
-                rest = tokens[index + 1 :]
-                if rest and any(t.kind == WORD for t in tokens[:index]):
-                    label = " ".join(t.text.lower() for t in tokens[:index])
-                    return Labelled(label, self.statement(rest))
-                return None
-            if (
-                token.kind == WORD
-                and token.text in _COPULAS
-                and says_mathematics(tokens[index + 1 :])
-            ):
-                return Labelled("", self.statement(tokens[index + 1 :]))
-            if token.kind not in (WORD, NAME, NUMBER):
-                return None
-        return None
+    def combination(self, tokens: Tokens) -> Value | None:
+        return read_combination(tokens, self.statement)
 
     def vector(self, tokens: Tokens) -> Value | None:
         """`<1, 2, 3>`."""
@@ -228,7 +230,10 @@ class _Structure:
             return Chain(tuple(self.statement(part) for part in parts), tuple(operators))
         parts, operators = split_relations(tokens, {"∈"})
         if len(operators) == 1 and all(parts):
-            return self.statement(parts[1])
+            inside, left = self.statement(parts[1]), self.statement(parts[0])
+            if isinstance(left, Quantity) and not isinstance(left.expression, Symbol):
+                return Chain((left, inside), ("∈",))  # 2x in (1,4) does not bound x by 1 and 4
+            return inside
         return None
 
     def set_operation(self, tokens: Tokens) -> Value | None:
@@ -240,7 +245,7 @@ class _Structure:
                 return SetOperation(operator, tuple(self.statement(part) for part in parts))
         for operator, sign in (("∪", "|"), ("∩", "&")):
             parts = split(tokens, {sign})
-            if len(parts) > 1 and all(closes(part) and relates(part) for part in parts):
+            if len(parts) > 1 and all(_bracketed(part) for part in parts):
                 return SetOperation(operator, tuple(self.statement(part) for part in parts))
         parts = split(tokens, {"-"})
         if len(parts) == 2 and all(closes(part) and part[0].text == "\\{" for part in parts):
@@ -262,17 +267,21 @@ class _Structure:
         if first[6:] in _MATRICES and rows:
             cells = tuple(tuple(self.statement(cell) for cell in split(row, {"&"})) for row in rows)
             if all(len(row) == 1 and isinstance(row[0], Chain) for row in cells):
-                return _group(row[0] for row in cells)
+                return grouped(row[0] for row in cells)
             if all(len(row) == len(cells[0]) for row in cells):
                 return Matrix(cells)
         if first[6:] in _LINES:
-            return _group(
+            pieces = read_pieces(rows, self.statement) if first[6:] == "cases" else None
+            if pieces is not None:
+                return pieces
+            return grouped(
                 self.statement([token for token in row if token.text != "&"]) for row in rows
             )
         return None
 
     def python(self, tokens: Tokens) -> Value | None:
-        if tokens[0].kind == WORD and tokens[0].text in PYTHON_FORMS:
+        called = len(tokens) > 2 and tokens[1].text in ("(", ".")
+        if called and tokens[0].kind == WORD and tokens[0].text in PYTHON_FORMS:
             return python_form(tokens, self.statement)
         return None
 
@@ -281,8 +290,10 @@ class _Structure:
         if opening not in _PAIRS or closing not in _PAIRS[opening] or not closes(tokens):
             return None
         inner = trim(tokens[1:-1])
+        if opening == "[" and not inner:
+            return Group((), braces=True)
         if opening in ("\\{", "{"):
-            return self.braces(inner, opening == "\\{")
+            return braces(self, inner, opening == "\\{")
         separator = "," if len(split(inner, {","})) > 1 else ";"
         parts = split(inner, {separator})
         if len(parts) == 1:
@@ -311,37 +322,24 @@ class _Structure:
                 start = index + 1
         if len(pieces) < 2 or not all(closes(p) and len(split(p[1:-1], {","})) > 1 for p in pieces):
             return None
-        return _group(self.statement(piece) for piece in pieces)
+        return grouped(self.statement(piece) for piece in pieces)
 
-    def braces(self, inner: Tokens, is_set: bool) -> Value | None:
-        if not inner:
-            return Group((), braces=True)
-        bar = builder_bar(inner)
-        if bar > 0:
-            return self.statement(inner[bar + 1 :])
-        parts = split(inner, {",", ";"})
-        if not is_set and len(parts) == 1:
-            value = self.statement(inner)
-            return None if isinstance(value, Quantity | Opaque) else value
-        mapped = [split(part, {":"}) for part in parts]
-        if not is_set and all(len(pair) == 2 and all(pair) for pair in mapped):
-            chains = [
-                Chain((self.statement(name), self.statement(value)), ("=",))
-                for name, value in mapped
-            ]
-            return _group(chains)
-        value = _group(self.statement(part) for part in parts if trim(part))
-        items = value.items if isinstance(value, Group) else (value,)
-        return Group(items, braces=True)
 
-    def special(self, tokens: Tokens) -> Value | None:
-        if len(tokens) == 1:
-            text = tokens[0].text
-            if text in ("mathbbR", "Reals"):
-                return Reals()
-            if text in ("emptyset", "EmptySet"):
-                return Group((), braces=True)
-        return None
+def _bounds_index(value: Value) -> bool:
+    r"""`n \ge 1`: which terms of a sequence are meant."""
+    if (
+        not isinstance(value, Chain)
+        or len(value.parts) != 2
+        or value.operators[0] not in (">=", ">")
+    ):
+        return False
+    name = value.parts[0]
+    return isinstance(name, Quantity) and name.expression in (Symbol("n"), Symbol("k"), Symbol("m"))
+
+
+def _bracketed(tokens: Tokens) -> bool:
+    """`(x < 0)`, `(-1 < x) & (x < 0)`: what Python joins by signs of its own."""
+    return bool(tokens) and tokens[0].text == "(" and tokens[-1].text == ")" and relates(tokens)
 
 
 def _without_open_brace(tokens: Tokens) -> Tokens:
@@ -359,18 +357,6 @@ def _is_plain(tokens: Tokens) -> bool:
         if token.text in _STRUCTURAL or token.text.startswith("begin "):
             return False
     return True
-
-
-def _group(values: Iterable[Value]) -> Value:
-    items = list[Value]()
-    for value in values:
-        if isinstance(value, Group) and not value.braces:
-            items.extend(value.items)
-        else:
-            items.append(value)
-    if len(items) > limits.ITEMS:
-        raise LimitHitError("limit_items", f"more than {limits.ITEMS} members")
-    return Group(tuple(items))
 
 
 def _closing(text: str) -> str:

@@ -23,17 +23,21 @@ _HEADER = struct.Struct("!Q")
 class WorkerError(Exception):
     """The child died or did not answer in time; it is gone, start another."""
 
+    def __init__(self, message: str, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
+
 
 class Worker:
     """A child that runs one task.
 
     Args:
-        task: `grade` or `sympy_fallback`.
-        cpu_seconds: What one request may use; 0 for no limit. Beyond it the child is dead.
+        task: `grade` or `sympy`.
+        cpu_seconds: What one request may use; 0 for no limit. Beyond it the answer is `null`.
         memory_mb: Address space of the child; 0 for no limit.
     """
 
-    def __init__(self, task: str, cpu_seconds: int = 0, memory_mb: int = 0) -> None:
+    def __init__(self, task: str, cpu_seconds: float = 0, memory_mb: int = 0) -> None:
         self.owner = os.getpid()
         limits = json.dumps({"task": task, "cpu_seconds": cpu_seconds, "memory_mb": memory_mb})
         self._process = subprocess.Popen(
@@ -58,7 +62,13 @@ class Worker:
             return json.loads(self._read(size, deadline))
         except (OSError, ValueError) as error:
             self.close()
-            raise WorkerError(f"the worker broke off: {error}") from None
+            late = isinstance(error, TimeoutError)
+            raise WorkerError(f"the worker broke off: {error}", timed_out=late) from None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        return self._process.pid
 
     def _write(self, body: bytes) -> None:
         assert self._process.stdin is not None
@@ -75,7 +85,7 @@ class Worker:
         while size:
             left = deadline - time.monotonic()
             if left <= 0 or not waiter.poll(left * 1000):
-                raise OSError("no answer in time")
+                raise TimeoutError("no answer in time")
             piece = os.read(descriptor, min(size, 1 << 20))
             if not piece:
                 raise OSError("it is dead")

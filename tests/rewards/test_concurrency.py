@@ -2,9 +2,9 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -58,16 +58,18 @@ def test_the_residue_is_decided_by_computer_algebra() -> None:
     )
 
 
-def test_a_killed_worker_is_replaced() -> None:
+def test_a_killed_worker_is_the_machines_fault_and_is_replaced() -> None:
     forget()
     assert grade_answer("1/2", INTEGRAL).verdict is Verdict.CORRECT
-    assert sympy_fallback._desk.worker is not None
-    sympy_fallback._desk.worker._process.kill()
+    for pid in sympy_fallback.pids():
+        os.kill(pid, signal.SIGKILL)
     forget()
-    assert grade_answer("1/2", INTEGRAL).verdict is Verdict.UNGRADABLE
-    forget()
-    assert grade_answer("1/2", INTEGRAL).verdict is Verdict.CORRECT
-    sympy_fallback._desk.strikes.clear()
+    verdicts = []
+    for _ in range(3):
+        forget()
+        verdicts.append(grade_answer("1/2", INTEGRAL).verdict)
+    assert verdicts[-1] is Verdict.CORRECT
+    assert set(verdicts) <= {Verdict.UNGRADABLE, Verdict.CORRECT}
 
 
 def test_a_worker_beyond_its_time_is_dead() -> None:
@@ -77,26 +79,27 @@ def test_a_worker_beyond_its_time_is_dead() -> None:
     assert worker._process.poll() is not None
 
 
-@pytest.mark.slow
-def test_a_question_beyond_its_cpu_limit_is_ungradable() -> None:
-    endless = r"\int_0^{10} \frac{x^{100}\sin(x)^{50}}{\ln(1+x+x^7)}\,dx"
+HARD = r"\int_0^{10} \frac{x^{100}\sin(x)^{50}}{\ln(1+x+x^7)}\,dx"
+
+
+def test_what_the_bounded_work_leaves_open_is_wrong() -> None:
     forget()
-    assert grade_answer("43", endless).verdict is Verdict.UNGRADABLE
-    assert grade_answer("1/2", INTEGRAL).verdict is Verdict.CORRECT
+    for answer in ("43", "44", "45"):
+        found = grade_answer(answer, HARD)
+        assert (found.verdict, found.rule) == (Verdict.WRONG, "undecided")
+    assert grade_answer("1/2", INTEGRAL).verdict is Verdict.CORRECT, "a verdict has no memory"
 
 
-def test_a_forked_process_has_a_worker_of_its_own() -> None:
+def test_a_forked_process_has_workers_of_its_own() -> None:
     forget()
     grade_answer("1/2", INTEGRAL)
-    assert sympy_fallback._desk.worker is not None
-    parents = sympy_fallback._desk.worker._process.pid
+    parents = sympy_fallback.pids()
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         forget()
         verdict = grade_answer("1/2", INTEGRAL).verdict
-        own = sympy_fallback._desk.worker
-        fine = verdict is Verdict.CORRECT and own is not None and own._process.pid != parents
+        fine = verdict is Verdict.CORRECT and not set(sympy_fallback.pids()) & set(parents)
         sympy_fallback.close()
         os.write(writer, b"yes" if fine else b"no")
         os._exit(0)
@@ -106,19 +109,6 @@ def test_a_forked_process_has_a_worker_of_its_own() -> None:
     os.close(writer)
     forget()
     assert grade_answer("1/2", INTEGRAL).verdict is Verdict.CORRECT
-
-
-def test_a_fork_while_a_thread_asks_does_not_hang() -> None:
-    busy = threading.Thread(target=lambda: sympy_fallback._desk.lock.acquire(timeout=1))
-    busy.start()
-    busy.join()
-    child = os.fork()
-    if child == 0:
-        forget()
-        os._exit(0 if grade_answer("1/2", INTEGRAL).verdict is Verdict.CORRECT else 1)
-    sympy_fallback._desk.lock.release()
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def run(code: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from rewards import GradingOptions, Verdict, grade, grade_answer
 
-RIGHT, WRONG, UNGRADABLE = Verdict.CORRECT, Verdict.WRONG, Verdict.UNGRADABLE
+RIGHT, WRONG = Verdict.CORRECT, Verdict.WRONG
 
 SWITCHES = [
     ("percent, number", r"28\%", "28", {"percent": "fraction"}, RIGHT, WRONG),
@@ -24,8 +24,8 @@ SWITCHES = [
     ("odd roots", r"\sqrt[3]{-8}", "-2", {"real_odd_roots": False}, RIGHT, WRONG),
     ("control characters", "42", "42\x00", {"control_characters": True}, WRONG, RIGHT),
     ("words", r"\text{Even}", "even.", {"words": False}, RIGHT, WRONG),
-    ("limits", "42", "1" * 5000 + "x", {"over_limit_is_wrong": True}, UNGRADABLE, WRONG),
-    ("sympy_fallback", r"\int_0^1 x\,dx", r"\frac12", {"sympy_fallback": False}, RIGHT, UNGRADABLE),
+    ("closed form", "55", r"\sum_{k=1}^{10} k", {"closed_form": True}, RIGHT, WRONG),
+    ("sympy_fallback", r"\int_0^1 x\,dx", r"\frac12", {"sympy_fallback": False}, RIGHT, WRONG),
 ]
 
 

@@ -60,8 +60,9 @@ def test_gradings_afterwards_are_unaffected(tmp_path: Path) -> None:
     assert [grade_answer(answer, reference) for reference, answer in pairs] == expected
 
 
-def test_limits_are_no_verdict_on_the_answer() -> None:
-    assert grade_answer("(" * 1000 + "42" + ")" * 1000, "42").verdict is Verdict.UNGRADABLE
+def test_no_answer_leaves_the_count_by_being_too_much() -> None:
+    for answer in ("(" * 1000 + "42" + ")" * 1000, r"\infty-\infty", r"\log 0", "1," * 201 + "1"):
+        assert grade_answer(answer, "42").verdict is Verdict.WRONG
     assert grade_answer("x" * 5000, "42").rule == "limit_length"
 
 

@@ -43,7 +43,8 @@ def expand(value: Value) -> list[Value]:
 def flatten(value: Value) -> tuple[Value, ...]:
     r"""Members of a list with every `\pm` written out; a set inside a list of one is opened."""
     items = value.items if isinstance(value, Group) else (value,)
-    if len(items) == 1 and isinstance(items[0], Group):
+    nested = isinstance(value, Group) and value.braces
+    if len(items) == 1 and isinstance(items[0], Group) and not (nested and items[0].braces):
         return flatten(items[0])
     if len(items) == 1 and isinstance(items[0], Chain) and isinstance(items[0].parts[-1], Group):
         return flatten(items[0].parts[-1])
@@ -72,10 +73,16 @@ def equal_groups(
     """Lists and sets: a one-to-one matching of members, in any order; repetitions count."""
     if len(reference) != len(answer):
         return different("count_differs", f"{len(answer)} members for {len(reference)}")
+    if _sets_among(reference) != _sets_among(answer):
+        return different("nesting_differs", "a set against its member")
     if by.options.ordered_lists or _named_apart(reference) != _named_apart(answer):
         pairs = zip(reference, answer, strict=True)
         return all_of((by.compare(a, b) for a, b in pairs), "list")
     return _match(by, list(reference), list(answer))
+
+
+def _sets_among(items: Sequence[Value]) -> int:
+    return sum(isinstance(item, Group) and item.braces for item in items)
 
 
 def _match(by: Compares, reference: list[Value], answer: list[Value]) -> Comparison:

@@ -1,17 +1,22 @@
 """Sets of real numbers: intervals, inequalities, unions, differences, in one normal form."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from rewards.equality import limits
 from rewards.equality.answers.collections import expand
 from rewards.equality.comparison import Comparison, all_of, different
+from rewards.equality.numbers.sampling import Statement, ordering_holds
 from rewards.equality.numbers.scalars import equal_scalars, number
 from rewards.equality.syntax.token_spans import ORDERINGS
 from rewards.equality.values.expressions import (
     INFINITY,
     MINUS_INFINITY,
+    Apply,
     Expression,
+    Number,
     Symbol,
     symbols,
 )
@@ -22,6 +27,7 @@ from rewards.equality.values.kinds import (
     Reals,
     Row,
     SetOperation,
+    Text,
     Value,
     as_interval,
 )
@@ -78,6 +84,68 @@ def ordering_variable(value: Value) -> Expression | None:
         if isinstance(part, Quantity) and symbols(part.expression)
     ]
     return free[0] if len(free) == 1 else None
+
+
+def statement_of(value: Value) -> tuple[Statement, frozenset[str], list[Expression]] | None:
+    """A relation, or several joined, as something that holds at a point or does not."""
+    if isinstance(value, Chain) and set(value.operators) <= {*ORDERINGS, "!=", "="}:
+        nodes = [p.expression for p in value.parts if isinstance(p, Quantity) and p.unit is None]
+        if len(nodes) < len(value.parts):
+            return None
+        links = [
+            ordering_holds(a, b, operator)
+            for a, b, operator in zip(nodes, nodes[1:], value.operators, strict=False)
+        ]
+        return _joined(links, all), frozenset().union(*map(symbols, nodes)), nodes
+    if isinstance(value, SetOperation) and value.operator in "∪∩":
+        parts = [statement_of(part) for part in value.parts]
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
+            return None
+        names = frozenset().union(*(part[1] for part in known))
+        how = any if value.operator == "∪" else all
+        return _joined([part[0] for part in known], how), names, [n for p in known for n in p[2]]
+    return None
+
+
+def _joined(statements: list[Statement], how: Callable[[list[bool]], bool]) -> Statement:
+    def holds(point: Mapping[str, Fraction]) -> bool | None:
+        found = [statement(point) for statement in statements]
+        return None if None in found else how([bool(truth) for truth in found])
+
+    return holds
+
+
+def membership(spans: Region, name: str) -> Statement:
+    """The statement that a variable lies in a set."""
+
+    def holds(point: Mapping[str, Fraction]) -> bool | None:
+        x = point[name]
+        for span in spans:
+            gap = Fraction(1, 10**12) * (1 + abs(x))
+            low = x > span.bottom + gap or (span.closed_low and x >= span.bottom - gap)
+            high = x < span.top - gap or (span.closed_high and x <= span.top + gap)
+            if low and high:
+                return True
+        return False
+
+    return holds
+
+
+def integers_in(value: Value) -> Value | None:
+    r"""The whole numbers of a set of reals: `\\{x \\in \\mathbb{Z} : 0<x<5\\}` is 1, 2, 3, 4."""
+    spans = region(value)
+    if spans is None:
+        return None
+    members = list[Value]()
+    for span in spans:
+        if math.isinf(span.bottom) or math.isinf(span.top) or span.top - span.bottom > limits.ITEMS:
+            return SetOperation("∩", (Text(("integers",)), value))
+        low, high = math.ceil(span.bottom), math.floor(span.top)
+        low += low == span.bottom and not span.closed_low
+        high -= high == span.top and not span.closed_high
+        members += [Quantity(Number(Fraction(n))) for n in range(low, high + 1)]
+    return Group(tuple(members), braces=True)
 
 
 def inequality_as_row(value: Value) -> Value:
@@ -150,8 +218,9 @@ def _interval(value: Row) -> list[Span] | None:
 
 def _inequality(value: Chain) -> list[Span] | None:
     variable = ordering_variable(value)
-    if variable is None:
-        return None
+    named = isinstance(variable, Apply) and variable.operation == "call"
+    if variable is None or not (isinstance(variable, Symbol) or named):
+        return None  # 1 < x^2 < 4 does not bound x by 1 and 4
     if value.operators == ("!=",):
         bound = value.parts[1 if value.parts[0] == Quantity(variable) else 0]
         point = _spans(Group(tuple(expand(bound)), braces=True))

@@ -13,6 +13,8 @@ r"""Equations, assignments, chains of equalities, inequalities in several variab
 from dataclasses import dataclass
 from typing import Any
 
+from rewards.equality.answers.families import compare_families
+from rewards.equality.answers.words import denies
 from rewards.equality.comparison import Comparison, Outcome, different, equal, undecided
 from rewards.equality.numbers.arithmetic import (
     ImpreciseError,
@@ -22,10 +24,12 @@ from rewards.equality.numbers.arithmetic import (
 from rewards.equality.numbers.identity import AGREEMENTS, same
 from rewards.equality.numbers.numeric import (
     POINTS,
+    STEPPED_POINTS,
     Evaluator,
-    points,
+    has_kinks,
     probe,
 )
+from rewards.equality.numbers.sampling import named_numbers, same_zeros
 from rewards.equality.numbers.scalars import equal_scalars, number
 from rewards.equality.values.expressions import (
     Apply,
@@ -62,7 +66,7 @@ def is_name(value: Value) -> bool:
         return all(is_name(item) for item in value.items)
     if isinstance(value, Ratio):
         return all(_is_name(part) for part in value.parts)
-    return isinstance(value, Text)
+    return isinstance(value, Text) and not denies(value.words)
 
 
 def _is_name(node: Expression) -> bool:
@@ -73,7 +77,10 @@ def _is_name(node: Expression) -> bool:
     if node.operation == "call":
         return True
     if node.operation in _OF_NAMES:
-        return _is_name(node.arguments[0])
+        inner = node.arguments[0]
+        if node.operation == "abs" and isinstance(inner, Symbol) and len(inner.name) == 1:
+            return inner.name.isupper() or inner.name in "zw"  # |x| = 5 does not name 5
+        return _is_name(inner)
     if node.operation == "mul":
         if len(node.arguments) == 2 and node.arguments[0] in _CHANGES:
             return isinstance(node.arguments[1], Symbol)
@@ -173,6 +180,15 @@ def _as_quotient(value: Value) -> Value:
     return value
 
 
+def flipped(chain: Chain) -> Chain | None:
+    """The chain read from its other end: `4 > x` for `x < 4`."""
+    turned = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+    if not set(chain.operators) <= {*turned, "=", "!="}:
+        return None
+    operators = tuple(turned.get(o, o) for o in reversed(chain.operators))
+    return Chain(tuple(reversed(chain.parts)), operators)
+
+
 def equal_equations(ours: Chain, theirs: Chain, options: GradingOptions) -> Comparison:
     """Whether two equations, or two inequalities, say the same."""
     if len(ours.parts) == 2 == len(theirs.parts) and _quantities(ours) and _quantities(theirs):
@@ -181,6 +197,8 @@ def equal_equations(ours: Chain, theirs: Chain, options: GradingOptions) -> Comp
         if kinds[0] != kinds[1]:
             return different("relation_differs")
         found = _proportional(a, b, positive=kinds[0] in ("<", "<="))
+        if found.outcome is Outcome.DIFFERENT and kinds[0] == "=" and has_kinks(a, b):
+            found = same_zeros(a, b, symbols(a) | symbols(b), named_numbers(a, b))
         if found.outcome is not Outcome.DIFFERENT:
             return found
     first, second = answer_of(ours, options), answer_of(theirs, options)
@@ -201,7 +219,7 @@ def equal_answers(ours: Answer, theirs: Answer, options: GradingOptions) -> Comp
         if names is None or any(new in free and new not in names for new in names.values()):
             return different("name_differs", "the two sides name different quantities")
         b = rename(b, names)
-    return equal_scalars(a, b, options)
+    return compare_families(a, b) or equal_scalars(a, b, options)
 
 
 def _renaming(left: Expression, right: Expression) -> dict[str, str] | None:
@@ -247,13 +265,14 @@ def _proportional(a: Expression, b: Expression, positive: bool) -> Comparison:
     names = symbols(a)
     if not names or names != symbols(b):
         return different("symbols_differ")
+    centres = tuple(named_numbers(a, b)) if has_kinks(a, b) else ()
     ratios = list[Any]()
-    stepped = points(a, b) > POINTS
+    stepped = bool(centres)
     field = long_arithmetic(is_complex=False)
     tiny = field.module.mpf(10) ** -20
     try:
-        for index in range(points(a, b)):
-            point = probe(names, index)
+        for index in range(STEPPED_POINTS if stepped else POINTS):
+            point = probe(names, index, centres)
             try:
                 x, y = (Evaluator(point, field).value(node) for node in (a, b))
             except (NoValueError, ImpreciseError):

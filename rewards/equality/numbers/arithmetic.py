@@ -242,6 +242,15 @@ def _divisor(name: str) -> Callable[[Arithmetic, list[Any]], Any]:
     return rule
 
 
+def _double_factorial(field: Arithmetic, value: Any) -> Fraction:
+    whole = round(float(field.real(value)))
+    if whole != value or whole < -1:
+        raise NoValueError
+    if whole > 160:
+        raise LimitHitError("limit_factorial", "a double factorial beyond 160!!")
+    return Fraction(math.prod(range(whole, 0, -2)))
+
+
 def _modulo(field: Arithmetic, values: list[Any]) -> Any:
     top, bottom = (field.real(value) for value in values)
     return top - bottom * field.round_down(top / bottom)
@@ -288,6 +297,8 @@ _FUNCTIONS: dict[str, Callable[[Arithmetic, list[Any]], Any]] = {
     "gcd": _divisor("gcd"),
     "lcm": _divisor("lcm"),
     "factorial": lambda field, values: field.factorial(values[0]),
+    "double_factorial": lambda field, values: field.number(_double_factorial(field, values[0])),
+    "gamma_function": lambda field, values: field.factorial(values[0] - 1),
     "binomial": lambda field, values: field.binomial(*values),
 }
 

@@ -137,6 +137,16 @@ def _factorial(values: list[Fraction]) -> Fraction | None:
     return Fraction(math.factorial(value.numerator))
 
 
+def _double_factorial(values: list[Fraction]) -> Fraction | None:
+    """9!! is 9*7*5*3*1."""
+    value = values[0]
+    if value.denominator != 1 or value < -1:
+        return None
+    if value > limits.FACTORIAL:
+        raise LimitHitError("limit_factorial", f"a double factorial beyond {limits.FACTORIAL}!!")
+    return Fraction(math.prod(range(value.numerator, 0, -2)))
+
+
 def _binomial(values: list[Fraction]) -> Fraction | None:
     if len(values) != 2 or any(value.denominator != 1 or value < 0 for value in values):
         return None
@@ -188,6 +198,8 @@ _RULES: dict[str, Callable[[list[Fraction]], Fraction | None]] = {
     "min": min,
     "sgn": lambda values: Fraction((values[0] > 0) - (values[0] < 0)),
     "factorial": _factorial,
+    "double_factorial": _double_factorial,
+    "gamma_function": lambda values: _factorial([values[0] - 1]),
     "binomial": _binomial,
     "mod": _modulo,
     "gcd": _gcd,

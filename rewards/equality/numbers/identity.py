@@ -15,14 +15,16 @@ from rewards.equality.numbers.arithmetic import (
 )
 from rewards.equality.numbers.canonical import NoFormError, canonical, is_pure
 from rewards.equality.numbers.exact import UndefinedError, exact
-from rewards.equality.numbers.magnitude import surely_differ
+from rewards.equality.numbers.magnitude import prime_powers, surely_differ
 from rewards.equality.numbers.numeric import (
     POINTS,
+    STEPPED_POINTS,
     Evaluator,
+    has_kinks,
     is_complex,
-    points,
     probe,
 )
+from rewards.equality.numbers.sampling import named_numbers
 from rewards.equality.values.expressions import (
     INFINITY,
     MINUS_INFINITY,
@@ -39,6 +41,7 @@ AGREEMENTS = 4
 """Probe points at which two functions must agree to sixty digits."""
 _LONG_BUDGET = 1_500
 _AGREED = 1e-40
+_WHOLE = frozenset({"n", "m", "k"})
 
 
 def same(ours: Expression, theirs: Expression, real_odd_roots: bool = True) -> Comparison:
@@ -68,6 +71,10 @@ def _same(
         try:
             return _same_value(ours, theirs, real_odd_roots)
         except LimitHitError:
+            powers = prime_powers(ours), prime_powers(theirs)
+            if powers[0] is not None and powers[1] is not None:
+                same_powers = powers[0] == powers[1]
+                return equal("prime_powers") if same_powers else different("value_differs")
             if surely_differ(ours, theirs):
                 return different("magnitude_differs", "the logarithms differ")
             raise
@@ -105,6 +112,25 @@ class _NumericTest:
     theirs: Expression
     names: frozenset[str]
     real_odd_roots: bool
+    centres: tuple[Fraction, ...] = ()
+    count: int = POINTS
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if self.names and has_kinks(self.ours, self.theirs):
+            self.centres = tuple(named_numbers(self.ours, self.theirs))
+            self.count = STEPPED_POINTS
+            steps = any(
+                type(p) is Apply and p.operation in ("floor", "ceil")
+                for node in (self.ours, self.theirs)
+                for p in walk(node)
+            )
+            self.whole = steps and self.names <= _WHOLE
+
+    def point(self, index: int) -> dict[str, Fraction]:
+        if self.whole:  # in floor(n/2), n is a whole number
+            return {name: Fraction(2 + index + 7 * i) for i, name in enumerate(sorted(self.names))}
+        return probe(self.names, index, self.centres)
 
     def decide(self) -> Comparison:
         agreed = self.doubles(0)
@@ -114,7 +140,7 @@ class _NumericTest:
         if form is not None:
             return form
         if self.names:
-            for index in range(1, points(self.ours, self.theirs)):
+            for index in range(1, self.count):
                 if self.doubles(index) is False:
                     return different("value_differs")
         return self.long()
@@ -136,7 +162,7 @@ class _NumericTest:
 
     def doubles(self, index: int) -> bool | None:
         """Whether doubles agree at one point; `None` where they cannot say."""
-        point = probe(self.names, index)
+        point = self.point(index)
         for field in self.fields():
             try:
                 left, right = (Evaluator(point, field, self.real_odd_roots) for _ in range(2))
@@ -162,7 +188,8 @@ class _NumericTest:
         """Agreement to many digits at several points."""
         agreements = 0
         limit: LimitHitError | None = None
-        for index in range(POINTS if self.names else 1):
+        wanted = 1 if not self.names else self.count // 2 if self.centres else AGREEMENTS
+        for index in range(self.count if self.names else 1):
             try:
                 agreed = self.long_at(index)
             except UnreadableError as error:
@@ -173,15 +200,17 @@ class _NumericTest:
             if agreed is False:
                 return different("value_differs")
             agreements += agreed is True
-            if agreements >= (AGREEMENTS if self.names else 1):
+            if agreements >= wanted and not self.centres:
                 return equal("value_numeric")
+        if agreements >= wanted:  # where there are kinks, every point was looked at
+            return equal("value_numeric")
         if limit is not None:
             raise limit
         return undecided("no_value", "no value could be computed on both sides")
 
     def long_at(self, index: int) -> bool | None:
         """Whether both agree at one point, as far as the digits go that are right."""
-        point = probe(self.names, index)
+        point = self.point(index)
         for field in self.fields():
             gaps = list[Any]()
             values = list[Any]()

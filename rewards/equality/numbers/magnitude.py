@@ -1,10 +1,12 @@
 """Tell numbers apart that are too large to write down, by their logarithms."""
 
 import math
+from fractions import Fraction
 
 from rewards.equality.values.expressions import Apply, Constant, Expression, Number
 
 _TOLERANCE = 1e-9
+_MAX_FACTORED = 10**8
 
 
 def surely_differ(ours: Expression, theirs: Expression) -> bool:
@@ -21,6 +23,47 @@ def surely_differ(ours: Expression, theirs: Expression) -> bool:
     if math.isinf(a) or math.isinf(b):
         return True
     return abs(a - b) > max(1.0, _TOLERANCE * max(abs(a), abs(b)))
+
+
+def prime_powers(node: Expression) -> dict[int, Fraction] | None:
+    """Exponents by prime of a product of powers, `None` for anything else: 2^1000000, 4^500000."""
+    if isinstance(node, Number):
+        if node.value <= 0 or max(node.value.numerator, node.value.denominator) > _MAX_FACTORED:
+            return None
+        return _factors(node.value)
+    if not isinstance(node, Apply) or node.operation not in ("mul", "inv", "pow"):
+        return None
+    parts = [
+        prime_powers(part) for part in node.arguments[: 1 if node.operation == "pow" else None]
+    ]
+    scale = Fraction(-1 if node.operation == "inv" else 1)
+    if node.operation == "pow":
+        exponent = node.arguments[1]
+        if not isinstance(exponent, Number):
+            return None
+        scale = exponent.value
+    total: dict[int, Fraction] = {}
+    for part in parts:
+        if part is None:
+            return None
+        for prime, power in part.items():
+            total[prime] = total.get(prime, Fraction(0)) + power * scale
+    return {prime: power for prime, power in total.items() if power}
+
+
+def _factors(value: Fraction) -> dict[int, Fraction]:
+    out: dict[int, Fraction] = {}
+    for start, sign in ((value.numerator, 1), (value.denominator, -1)):
+        number, divisor = start, 2
+        while number > 1:
+            if divisor * divisor > number:
+                divisor = number
+            if number % divisor:
+                divisor += 1
+                continue
+            out[divisor] = out.get(divisor, Fraction(0)) + sign
+            number //= divisor
+    return out
 
 
 def logarithm(node: Expression) -> float | None:

@@ -6,7 +6,7 @@ same in every process.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import reduce
 from operator import mul
@@ -27,7 +27,7 @@ from rewards.errors import LimitHitError, UnreadableError
 
 POINTS = 12
 STEPPED_POINTS = 30
-_STEPS = frozenset({"floor", "ceil", "mod", "gcd", "lcm", "sgn", "max", "min"})
+_STEPS = frozenset({"floor", "ceil", "mod", "gcd", "lcm", "sgn", "max", "min", "abs"})
 _INTEGER_POINTS = 8
 """From this point on every variable is a whole number."""
 
@@ -36,17 +36,25 @@ _PERIODIC = ("sin", "cos", "tan", "sec", "csc", "cot")
 _LOSS = 1e-6
 
 
-def probe(names: frozenset[str], index: int) -> dict[str, Fraction]:
+def probe(
+    names: frozenset[str], index: int, centres: Sequence[Fraction] = ()
+) -> dict[str, Fraction]:
     """Values of the variables at one probe point.
 
-    Points 0 to 3 are positive, 4 to 7 of mixed sign, the others whole numbers.
+    Points 0 to 3 are positive, 4 to 7 of mixed sign, the others whole numbers. Where functions
+    have kinks, points lie to both sides of the numbers that are named too.
     """
     out = dict[str, Fraction]()
     taken = set[Fraction]()
     for name in sorted(names):
         mix = zlib.crc32(f"{name}/{index}".encode("utf-8", "replace"))
-        if index >= _INTEGER_POINTS:
+        if centres and index % 3:
+            side = Fraction(1 + mix % 1000, 300) * (1 if mix >> 11 & 1 else -1)
+            value = centres[(mix >> 12) % len(centres)] + side
+        elif index >= _INTEGER_POINTS:
             value = Fraction(2 + mix % (11 if index < POINTS else 60))
+            if centres and mix >> 16 & 1:
+                value = -value
             while value in taken:
                 value += 1
         else:
@@ -63,12 +71,11 @@ def is_complex(node: Expression) -> bool:
     return any(type(part) is Constant and part.name == "i" for part in walk(node))
 
 
-def points(*nodes: Expression) -> int:
-    """How many points must agree: more where a function jumps and is constant in between."""
-    stepped = any(
+def has_kinks(*nodes: Expression) -> bool:
+    """Whether a function jumps or turns: what agrees on one side need not on the other."""
+    return any(
         type(part) is Apply and part.operation in _STEPS for node in nodes for part in walk(node)
     )
-    return STEPPED_POINTS if stepped else POINTS
 
 
 class Evaluator:

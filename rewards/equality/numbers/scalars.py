@@ -35,6 +35,7 @@ from rewards.equality.values.expressions import (
     Apply,
     Expression,
     Number,
+    Symbol,
     decimals,
     has_decimal,
     is_decimal,
@@ -50,6 +51,8 @@ _SAFE_INTEGER = Fraction(1, 10**6)
 
 def equal_scalars(reference: Expression, answer: Expression, options: GradingOptions) -> Comparison:
     """Whether an answer is the quantity asked for."""
+    if not (_based(reference) and _based(answer)):  # 0x400 is 1024, 0b1001 is 1001_2
+        reference, answer = _printed(reference) or reference, _printed(answer) or answer
     if _based(reference) or _based(answer):
         if options.bases is Bases.REQUIRED or (_based(reference) and _based(answer)):
             return _equal_based(reference, answer)
@@ -68,6 +71,13 @@ def equal_scalars(reference: Expression, answer: Expression, options: GradingOpt
     return verdict
 
 
+def _printed(node: Expression) -> Expression | None:
+    """The plain number that Python writes as `0x400`."""
+    if type(node) is Apply and node.operation == "base" and len(node.arguments) == 3:
+        return node.arguments[2]
+    return None
+
+
 def _based(node: Expression) -> bool:
     while type(node) is Apply and node.operation == "neg":
         node = node.arguments[0]
@@ -81,9 +91,33 @@ def _without_base(node: Expression) -> Expression:
 
 
 def _equal_based(reference: Expression, answer: Expression) -> Comparison:
-    if reference == answer:
-        return equal("same_expression")
+    values = [_based_value(node) for node in (reference, answer)]
+    if reference == answer or (None not in values and values[0] == values[1]):
+        return equal("base")
     return different("base_differs", "digits and base must both be the same")
+
+
+def _based_value(node: Expression) -> tuple[Fraction, Fraction] | None:
+    """The value and base of `1001_2`, and of Python's `0b1001`."""
+    sign = 1
+    while type(node) is Apply and node.operation == "neg":
+        sign, node = -sign, node.arguments[0]
+    if type(node) is not Apply or node.operation != "base" or type(node.arguments[1]) is not Number:
+        return None
+    digits, base = node.arguments[0], node.arguments[1].value
+    if type(digits) is Number and digits.value.denominator != 1:
+        return None
+    spelled = (
+        digits.name
+        if type(digits) is Symbol
+        else str(digits.value)
+        if type(digits) is Number
+        else ""
+    )
+    try:
+        return Fraction(sign * int(spelled, int(base))), base
+    except ValueError:
+        return None
 
 
 def _marked(
@@ -97,8 +131,15 @@ def _marked(
     ):
         ours, theirs = _strip(reference, mark), _strip(answer, mark)
         if wanted and (ours is None) != (theirs is None):
+            if mark == "percent" and ours is None and not _at_least_one(reference):
+                continue  # 50% answers 50, but 0.5% does not answer 0.5
             out.append((ours or reference, theirs or answer))
     return out
+
+
+def _at_least_one(node: Expression) -> bool:
+    value = None if symbols(node) else number(node)
+    return value is not None and abs(value) >= 1
 
 
 def _strip(node: Expression, mark: str) -> Expression | None:
@@ -147,8 +188,9 @@ def _rounds_to(value: Fraction, target: Fraction, written: Expression) -> bool:
     step = Fraction(1, 10 ** decimals(written))
     if type(written) is Apply and _strip(written, "percent") is not None:
         step /= 100
-    if abs(value - target) > step / 2 * Fraction(1_000_001, 1_000_000):
-        return False
+    gap = abs(value - target)
+    if gap > step / 2 or (gap == step / 2 and abs(target) < abs(value)):
+        return False  # ties round away from zero, and never both ways
     return abs(target) >= 10 * step or abs(value - target) <= abs(target) / 50
 
 

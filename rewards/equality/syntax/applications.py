@@ -44,6 +44,27 @@ def function(parser: Parser, name: str) -> Expression:
     return _applied(name, arguments, base, exponent)
 
 
+def python_number(parser: Parser, name: str) -> Expression:
+    """`Rational(3, 4)`, `np.int64(12)`, `mpf(2.0)`, `Poly(x**2 - 1, x, domain=ZZ)`."""
+    if name != "Poly":
+        arguments = parser.bracketed_arguments()
+        return arguments[0] if len(arguments) == 1 else quotient(*arguments[:2])
+    parser.next()
+    node, depth = parser.sum(), 1
+    while depth:  # what follows names the variables and the domain
+        text = parser.next().text
+        if not text:
+            raise UnreadableError("syntax", "a bracket never closes")
+        depth += (text == "(") - (text == ")")
+    return node
+
+
+def chooses(parser: Parser) -> bool:
+    """`C(10, 3)`: two whole numbers behind a C."""
+    kinds = tuple(parser.peek(ahead).kind for ahead in (1, 3))
+    return kinds == (NUMBER, NUMBER) and parser.peek(2).text == "," and parser.peek(4).text == ")"
+
+
 def _root(parser: Parser) -> Expression:
     """A root, with its index where there is one."""
     index: Expression = TWO
@@ -196,6 +217,9 @@ def derived(parser: Parser) -> str:
     if inverse == ("^", "{", "-", "1", "}", "("):
         parser.position += 5
         return "^-1"
+    if inverse[:4] == ("^", "{", "'", "}") and inverse[4] == "(":  # f^{\prime}(x)
+        parser.position += 4
+        return "'"
     primes = 0
     while parser.peek(primes).text == "'":
         primes += 1
@@ -239,7 +263,12 @@ def _applied(
     """The tree of a function with its subscript and exponent, where it has them."""
     first = arguments[0]
     node: Expression
-    if name == "exp":
+    if name == "cis":  # 2 cis(pi/3) is 1 + i sqrt 3
+        node = Apply("pow", (Constant("e"), Apply("mul", (Constant("i"), first))))
+    elif name == "pow" and len(arguments) in (2, 3):
+        node = Apply("pow", arguments[:2])
+        node = node if len(arguments) == 2 else Apply("mod", (node, arguments[2]))
+    elif name == "exp":
         node = Apply("pow", (Constant("e"), first))
     elif name == "cbrt":
         node = Apply("pow", (first, Number(Fraction(1, 3))))

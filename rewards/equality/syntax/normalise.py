@@ -6,6 +6,7 @@ spaces) is left to the tokenizer.
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 from rewards.equality import limits
 from rewards.equality.syntax.vocabulary import GREEK_LETTERS, NUMERALS, UNICODE
@@ -17,16 +18,45 @@ _TABLE = str.maketrans(
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _OVER_ESCAPED = re.compile(r"\\\\(?=[A-Za-z])")
-_ESCAPED_COMMAND = re.compile(r"\\\\(?=(?:frac|dfrac|sqrt|pi|text|left|right|begin|end|cdot)\b)")
+_SINGLE_COMMAND = re.compile(r"(?<!\\)\\(?=[A-Za-z{(\[])")
+_ROW_SPACING = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|ex|em|mm|cm|in)\s*\]")
 _DEGREE = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))")
 _SUPERSCRIPT = re.compile(r"<(sup|sub)>(.*?)</\1>", re.DOTALL)
 _GROUPED = re.compile(
     r"(?<![\w.,])([1-9]\d{0,2})"
-    r"((?:,\d{3})+|(?:(?:\{,\}|,\\!\s?|\\!|\\[,;: ]| |~)\d{3})+)(?![\d])(?!,\d)"
+    r"((?:,\d{3})+|(?:(?:\{(?:,|\\[,;: ])\}|\\text\{,\}|,\\!\s?|\\!|\\[,;: ]| |~)\d{3})+)"
+    r"(?![\d/])(?!,\d)"
 )
 _SPACES = re.compile(r" {2,}")
-_MODULE = re.compile(r"\b(?:np|numpy|math|sp|sympy|cmath)\.(?=[A-Za-z])|\b(?:np\.)?float64(?=\()")
-_BASE_WORD = re.compile(r"_\s*\{?\s*\\text\s*\{\s*(" + "|".join(NUMERALS) + r")\s*\}\s*\}?")
+_MODULE = re.compile(r"\b(?:np|numpy|math|sp|sympy|cmath|mpmath|fractions|decimal)\.(?=[A-Za-z])")
+_SYMPIFIED = re.compile(r"\bS\((\d+)\)(?=\s*/)")
+_SIZED = re.compile(r"\b(?:np\.)?(?:int|uint|float)(?:16|32|64)(?=\()")
+_UNDERSCORES = re.compile(r"(?<![\w.])\d{1,3}(?:_\d{3})+(?![\w])")
+_CALLED = re.compile(r"(?<=[A-Za-z])\{\\left\(((?:[^{}]|\{[^{}]*\})*?)\\right\)\s*\}")
+_QUOTED = re.compile(r"(?<![^\s\[({,:])(?:'([^'\"]*)'|\"([^\"]*)\"|``([^`']*)'')(?![^\s\])},:.])")
+_TIMES_TEN = re.compile(r"(?<=[\d.])\s*[xX]\s*(?=10\s*(?:\^|\*\*))")
+_BASE_SPELLED = re.compile(
+    r"(?<![\w.])([0-9A-F]+)(?:\s|\\ |~)*\(?\s*(?:\\(?:text|mathrm)\s*\{)?\s*\(?(?:in )?base[\s~-]*"
+    r"\}?\s*(\d{1,2}|" + "|".join(NUMERALS) + r")\s*\}?\s*\)?"
+)
+_BASE_WORD = re.compile(
+    r"_\s*\{?\s*(?:\\(?:text|mathrm|rm)\s*\{?)?\s*(" + "|".join(NUMERALS) + r")\s*\}?\s*\}?"
+)
+_OVERLINED_BASE = re.compile(
+    r"(?:\\(?:overline|text|mathrm)\s*\{([0-9A-F]+)\}|\(([0-9A-F]+)\))(?=\s*_)"
+)
+_CHOSEN = re.compile(
+    r"(?<![A-Za-z\\}])(?:\{\})?[_^]\{?(\d+|n)\}?\s*C\s*_\s*\{?(\d+|[kr])\}?"
+    r"|(?<![A-Za-z\\])C_(?:\{(\d+|n)\}|(\d|n))\^(?:\{(\d+|[km])\}|(\d|[km]))"
+)
+_SUBSCRIPT_DIGITS = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_FOLD_SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_OVERLINED_DIGITS = re.compile("((?:\\d[\u0304\u0305])+)")
+_DOTTED = re.compile(r"(?<=[\d.])\\dot\s*\{?(\d)\}?(?:(\d*)\\dot\s*\{?(\d)\}?)?")
+_BARRED = re.compile(r"(?<=\.)(\d*)(?:\\bar\s*\{?(\d+)\}?|\((\d+)\)(?![\d(^!]))")
+_ELLIPSIS = re.compile(r"(?<![\d.])(\d+\.)(\d{3,})\s*(?:\.\.\.|\\l?dots|\\cdots)(?:\s*\})?")
+_FRACTIONS = re.compile(r"\s*([\u00bc-\u00be\u2150-\u215e\u2189])")
+_CIRCLED = re.compile("[\u2460-\u2473](?:[\\s,]*[\u2460-\u2473])*")
 _WRAPPER = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MAX_WRAPPERS = 5
 _GROUP_MARK = re.compile(r"\D+")
@@ -53,25 +83,59 @@ def normalise(text: str, options: GradingOptions, join_commas: bool = True) -> s
     text = _unwrapped(text.strip())
     if len(text) > limits.LENGTH:
         raise LimitHitError("limit_length", f"longer than {limits.LENGTH} characters")
-    if "  " in text:
-        text = _SPACES.sub(" ", text)
-    if "_" in text:
-        text = _BASE_WORD.sub(lambda m: f"_{{{NUMERALS[m[1]]}}}", text)
-    if "." in text:
-        text = _MODULE.sub("", text)
     if not text.isascii() or not text.isprintable():
         text = _fold(text, options)
-    if "\\\\" in text:
-        pattern = _ESCAPED_COMMAND if "\\begin" in text else _OVER_ESCAPED
-        text = pattern.sub(r"\\", text)
-    if "^" in text:
-        text = _DEGREE.sub(r"\\degree ", text)
-    if "<su" in text:
-        text = _SUPERSCRIPT.sub(lambda m: f"{'^' if m[1] == 'sup' else '_'}{{{m[2]}}}", text)
+    for mark, respell in _RESPELLINGS:
+        if mark in text:
+            text = respell(text)
     if options.decimal_comma:
         text = _DECIMAL_COMMA.sub(".", text)
     text = _GROUPED.sub(lambda m: _join(m, join_commas), text)
     return _ORDINAL.sub("", text)
+
+
+def _unescaped(text: str) -> str:
+    r"""Undoes a round of escaping, `\\\\pi`; in `1\\\\\\frac12` the row of a matrix ends."""
+    if not _SINGLE_COMMAND.search(text):
+        return text.replace("\\\\", "\\") if "begin" in text else _OVER_ESCAPED.sub(r"\\", text)
+    if "begin" not in text:
+        return _OVER_ESCAPED.sub(r"\\", text)
+    return _ROW_SPACING.sub(r"\\\\ ", text)
+
+
+def _unquoted(text: str) -> str:
+    """Strings as Python prints them, `['70']`, and words in quotes; primes and minutes stay."""
+    text = text.strip()
+    for opening, closing in (("``", "''"), ("'", "'"), ('"', '"')):
+        inner = text[len(opening) : len(text) - len(closing)]
+        if text.startswith(opening) and text.endswith(closing) and inner and "'" not in inner:
+            return _as_said(inner) if '"' not in inner else text
+    return _QUOTED.sub(lambda m: _as_said("".join(m.groups(""))), text)
+
+
+def _as_said(inner: str) -> str:
+    """Letters in quotes are a word, and no product of symbols."""
+    return f"\\text{{{inner}}}" if inner.isalpha() and len(inner) > 1 else inner
+
+
+def _repeating(text: str) -> str:
+    r"""One spelling for a period: `0.(6)`, `0.\dot6`, `0.1\bar{6}`, `0.1212\ldots`, `0.666...`."""
+    text = _DOTTED.sub(lambda m: f"\\overline{{{m[1]}{m[2] or ''}{m[3] or ''}}}", text)
+    text = _BARRED.sub(lambda m: f"{m[1]}\\overline{{{m[2] or m[3]}}}", text)
+    return _ELLIPSIS.sub(_period, text)
+
+
+def _period(match: re.Match[str]) -> str:
+    """`0.333...` repeats 3 and `0.123123...` repeats 123; `3.14159...` repeats nothing."""
+    digits = match[2]
+    for size in range(1, len(digits) // 2 + 1):
+        block, times = digits[-size:], 1
+        while digits[: len(digits) - size * times].endswith(block):
+            times += 1
+        if times >= (3 if size == 1 else 2):
+            kept = digits[: len(digits) - size * times]
+            return f"{match[1]}{kept}\\overline{{{block}}}"
+    return match[0]
 
 
 def _fold(text: str, options: GradingOptions) -> str:
@@ -79,12 +143,29 @@ def _fold(text: str, options: GradingOptions) -> str:
         if not options.control_characters:
             raise UnreadableError("control_character", "holds a control character or a surrogate")
         text = _CONTROL.sub("", text)
+    text = _OVERLINED_DIGITS.sub(lambda m: f"\\overline{{{m[1][::2]}}}", text)
+    text = _SUBSCRIPT_DIGITS.sub(lambda m: f"_{{{m[0].translate(_FOLD_SUBSCRIPT)}}}", text)
+    text = _FRACTIONS.sub(_fraction, text)
+    text = _CIRCLED.sub(
+        lambda m: ",".join(str(ord(c) - 0x245F) for c in m[0] if c > "\u245f"), text
+    )
     text = _SUPERSCRIPT_DIGITS.sub(lambda m: f"^{{{m[0].translate(_FOLD_DIGITS)}}}", text)
     text = unicodedata.normalize("NFKC", text.translate(_TABLE))
     text = text.translate(_TABLE)
     if any(char.isdigit() and not char.isascii() for char in text):
         raise UnreadableError("foreign_digits", "holds digits of another script")
     return text
+
+
+def _circled(match: re.Match[str]) -> str:
+    """The labels ①③ are the list 1, 3 and not the number 13."""
+    return ",".join(str(ord(label) - 0x245F) for label in match[0] if label > "\u245f")
+
+
+def _fraction(match: re.Match[str]) -> str:
+    """`2⅓` is a mixed number, so the fraction must not be folded to `1/3` behind the digit."""
+    top, bottom = unicodedata.normalize("NFKC", match[1]).split("\u2044")
+    return f"\\frac{{{top}}}{{{bottom}}}"
 
 
 def _unwrapped(text: str) -> str:
@@ -115,3 +196,52 @@ def _join(match: re.Match[str], join_commas: bool) -> str:
     if plain and (not join_commas or _in_list(match.string[: match.start()])):
         return match[0]
     return match[1] + _GROUP_MARK.sub("", groups)
+
+
+def _module(text: str) -> str:
+    return _repeating(_MODULE.sub("", _SIZED.sub("", text)))
+
+
+def _underscores(text: str) -> str:
+    r"""`1001_{two}`, `\overline{1001}_2`, Python's `10_000`."""
+    text = _BASE_WORD.sub(lambda m: f"_{{{NUMERALS[m[1]]}}}", text)
+    text = _OVERLINED_BASE.sub(lambda m: m[1] or m[2], text)
+    text = _CHOSEN.sub(_chosen, text)
+    return _UNDERSCORES.sub(lambda m: m[0].replace("_", ""), text)
+
+
+def _chosen(match: re.Match[str]) -> str:
+    r"""`C_{10}^{3}` and `_{10}C_3` are binomials; `C_1^2` is the square of a constant."""
+    top, bottom = (part for part in match.groups() if part)
+    if top.isdigit() and bottom.isdigit() and not int(bottom) <= int(top) > 2:
+        return match[0]
+    return f"\\binom{{{top}}}{{{bottom}}}"
+
+
+def _superscripts(text: str) -> str:
+    return _SUPERSCRIPT.sub(lambda m: f"{'^' if m[1] == 'sup' else '_'}{{{m[2]}}}", text)
+
+
+def _base(text: str) -> str:
+    """`2516 (base 8)`, `1001 base two`."""
+    return _BASE_SPELLED.sub(lambda m: f"{m[1]}_{{{NUMERALS.get(m[2], m[2])}}}", text)
+
+
+_EMPTY = re.compile(r"(?<=[}\w)])\{\}(?!\{)")
+
+_RESPELLINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("{}", lambda text: _EMPTY.sub("", text)),
+    ("  ", lambda text: _SPACES.sub(" ", text)),
+    ("\\\\", _unescaped),
+    ("_", _underscores),
+    (".", _module),
+    ("base", _base),
+    ("'", _unquoted),
+    ('"', _unquoted),
+    ("S(", lambda text: _SYMPIFIED.sub(r"\1", text)),
+    ("10", lambda text: _TIMES_TEN.sub(r"\\times ", text)),
+    ("{\\left(", lambda text: _CALLED.sub(r"(\1)", text)),
+    ("^", lambda text: _DEGREE.sub(r"\\degree ", text)),
+    ("<su", _superscripts),
+)
+"""What is done to a text that holds the mark; most answers hold few."""

@@ -14,6 +14,7 @@ from rewards.equality import limits
 from rewards.equality.syntax.applications import (
     arc_minutes,
     big_operator,
+    chooses,
     derived,
     determinant,
     function,
@@ -21,8 +22,10 @@ from rewards.equality.syntax.applications import (
     limit,
     mixed_part,
     plain_call,
+    python_number,
 )
 from rewards.equality.syntax.tokens import (
+    BASED,
     COMMAND,
     CONSTANT,
     END,
@@ -49,11 +52,11 @@ _CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
 _SIGNS = ("+", "-", "±", "∓")
 _MARKS = {"bar", "vec", "hat", "tilde", "dot", "ddot", "overline", "mathbf", "underline", "widehat"}
 _BRACKET_COMMANDS = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
-_BINOMIALS = ("binom", "frac")
 _CALLABLE = frozenset("fghFGH") | {"phi", "Phi", "varphi", "psi", "Psi"}
 _CALLABLE_IF_PLAIN = frozenset("pqrstuvwyPQRSTUVWNAMI")
-PYTHON_NUMBERS = names("Rational Fraction Integer Float Decimal")
-_BIG_OPERATORS = {"sum": "sum", "prod": "product"}
+PYTHON_NUMBERS = names(
+    "Rational Fraction Integer Float Decimal mpf int float int64 int32 float64 float32 Poly"
+)
 
 
 def parse(tokens: Sequence[Token]) -> Expression:
@@ -184,7 +187,7 @@ class Parser:
     def starts_atom(self) -> bool:
         r"""Whether a factor may begin here without a sign before it: `x` in `2x`, `\frac` too."""
         token = self.peek()
-        if token.kind in (NUMBER, NAME, CONSTANT, FUNCTION):
+        if token.kind in (NUMBER, NAME, CONSTANT, FUNCTION, BASED):
             return True
         if token.kind == OPERATOR:
             if token.text in ("(", "[", "{"):
@@ -308,6 +311,12 @@ class Parser:
         token = self.next()
         if token.kind == NUMBER:
             return self.number(token)
+        if token.kind == BASED:
+            assert token.number is not None
+            digits, mark, _ = token.text.partition("_")
+            base = Number(Fraction(token.decimals))
+            spelled = (Symbol(digits if mark else digits[2:]), base)
+            return Apply("base", spelled if mark else (*spelled, Number(token.number)))
         if token.kind == NAME:
             return self.name(token)
         if token.kind == CONSTANT:
@@ -319,8 +328,7 @@ class Parser:
         if token.kind == COMMAND:
             return self.command(token.text)
         if token.kind == WORD and token.text in PYTHON_NUMBERS and self.at("("):
-            arguments = self.bracketed_arguments()
-            return arguments[0] if len(arguments) == 1 else quotient(*arguments[:2])
+            return python_number(self, token.text)
         raise UnreadableError("syntax", f"unexpected {token.text!r}")
 
     def number(self, token: Token) -> Expression:
@@ -343,6 +351,8 @@ class Parser:
                 return self.call(name + mark)
         if token.prose or not self.at("("):
             return Symbol(name)
+        if name == "C" and chooses(self):
+            return Apply("binomial", self.bracketed_arguments())
         if name in _CALLABLE or (name in _CALLABLE_IF_PLAIN and plain_call(self)):
             return self.call(name)
         return Symbol(name)
@@ -400,8 +410,8 @@ class Parser:
             return Apply(function, (node,))
         if name in _MARKS:
             return Symbol(f"{name} {self.raw()}")
-        if name in _BIG_OPERATORS:
-            return big_operator(self, _BIG_OPERATORS[name])
+        if name in ("sum", "prod"):
+            return big_operator(self, "sum" if name == "sum" else "product")
         if name == "int":
             return integral(self)
         if name == "lim":

@@ -11,7 +11,7 @@ RELATIONS = frozenset({"=", "≈", "!=", "<", ">", "<=", ">="})
 ORDERINGS = frozenset({"<", ">", "<=", ">="})
 OPENING = frozenset({"(", "[", "{", "\\{", "langle", "lfloor", "lceil"})
 CLOSING = frozenset({")", "]", "}", "\\}", "rangle", "rfloor", "rceil"})
-LEADING = frozenset({",", ".", '"', "=", "≈"})
+LEADING = frozenset({",", ".", '"', "=", "≈", "⇒"})
 
 
 def step(token: Token) -> int:
@@ -99,7 +99,7 @@ def builder_bar(tokens: Tokens) -> int:
         if depth == 0 and token.text in ("|", ":"):
             named = any(part.kind == NAME for part in tokens[:index])
             stated = any(part.text in RELATIONS or part.text == "∈" for part in tokens[index:])
-            return index if named and stated and index <= 8 else -1
+            return index if named and stated and index <= 16 else -1
     return -1
 
 

@@ -4,7 +4,6 @@ A token is a plain tuple, because most of the time of an easy comparison is spen
 """
 
 import re
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -12,18 +11,27 @@ from rewards.equality import limits
 from rewards.equality.syntax.vocabulary import (
     COMMANDS,
     CONSTANTS,
+    CURRENCY_CODES,
     FUNCTIONS,
     GREEK,
     IGNORED,
     LETTER_COMMANDS,
     OPERATORS,
+    PYTHON_CALLS,
     PYTHON_RELATIONS,
+    SHORT_PROSE,
+    SHORT_UNITS,
+    SHORT_WORDS,
     TEXT_COMMANDS,
+    UNIT_LETTERS,
+    function_and_letter,
     names,
 )
 from rewards.errors import LimitHitError, UnreadableError
 
 NUMBER = "number"
+BASED = "based"
+"""A number with letters among its digits, or as Python writes one: `AB_{16}`, `0x400`, `0b101`."""
 NAME = "name"
 """A symbol: one letter, a Greek name, or a decorated letter."""
 FUNCTION = "function"
@@ -55,9 +63,11 @@ END = Token("end", "")
 
 _TOKEN = re.compile(
     r"(?P<space>(?:[\s$~]|\\[,;:! ]|\\[()\[\]])+)"
+    r"|(?P<based>0[xX][0-9a-fA-F]+(?!\w)|0[bB][01]+(?!\w)|0[oO][0-7]+(?!\w)"
+    r"|(?=\d*[A-F])[\dA-F]+_(?:1[1-6]|\{1[1-6]\}))"
     r"|(?P<number>(?:\d+(?:\.\d+|\.(?=[-+*/),\]}]))?|\.\d+)(?:[eE][+-]?\d+(?![A-Za-z\d]))?)"
     r"|\\(?P<command>[A-Za-z]+)\*?"
-    r"|(?P<word>[A-Za-z]+)"
+    r"|(?P<word>[A-Za-z]+|[\u4e00-\u9fff]+)"
     r"|(?P<operator>\*\*|<=|>=|!=|==|=>|->|\.\.\.|\\[\\{}|%$\#&_]|.)",
     re.DOTALL,
 )
@@ -79,7 +89,16 @@ _OPERATOR_TEXT = {
 _ENVIRONMENT = re.compile(r"\s*\{([A-Za-z]+\*?)\}(?:\s*\{[lcr|\s]*\})?")
 _SPACE_COMMAND = re.compile(r"\s*\{[^{}]*\}")
 _REPEATING = re.compile(r"\s*\{?\s*(\d+)\s*\}?")
+_INDEX = re.compile(
+    r"_(?:\{\s*([A-Za-z\d,]+|\\[a-z]+)\s*\}"
+    r"|\{\s*\\(?:text|mathrm|textrm|mathit)\s*\{\s*([A-Za-z\d,]+)\s*\}\s*\}|\{\s*\\rm\s+([A-Za-z\d]+)\s*\}"
+    r"|\\(?:text|mathrm)\{([A-Za-z\d]+)\}|(\d+)|([A-Za-z]{3,}(?!_))|([A-Za-z]))"
+)
+r"""An index that is part of a name: `x_1`, `T_{\text{final}}`, `T_final`, `a_n`, `a_nb_n`."""
+_GLUED = re.compile(r"\d+(?![.\d])")
+"""Digits glued to a name: `x1` is the name x_1, and never x times 1."""
 _PYTHON_IMAGINARY = re.compile(r"[jJ](?![A-Za-z])")
+_CALL = re.compile(r"\s*(?:\\left)?\s*\(")
 _SHORT = 3
 """Letters of a run that may still be a product of symbols."""
 
@@ -122,7 +141,11 @@ class _Cutter:
             if group == "number":
                 position = self.number(text, piece, position, spaced)
             elif group == "word":
+                before = len(self.tokens)
                 self.word(piece, spaced, prose, text[position : position + 1])
+                position = self.index(text, position, before)
+            elif group == "based":
+                self.based(piece, spaced)
             elif group == "operator":
                 self.operator(piece, spaced, prose)
             else:
@@ -130,6 +153,7 @@ class _Cutter:
                 position = self.command(text, match["command"], position, spaced)
                 if len(self.tokens) == before:
                     continue
+                position = self.index(text, position, len(self.tokens))
             spaced = False
             if len(self.tokens) > limits.TOKENS:
                 raise LimitHitError("limit_tokens", f"more than {limits.TOKENS} tokens")
@@ -166,14 +190,52 @@ class _Cutter:
             return imaginary.end()
         return position
 
-    def word(self, word: str, spaced: bool, prose: bool, following: str = "") -> None:
+    def based(self, piece: str, spaced: bool) -> None:
+        """`0x400` is 1024 whatever its base; `AB_{16}` must keep it."""
+        digits, _, base = piece.partition("_")
+        size = int(base.strip("{}")) if base else {"x": 16, "b": 2, "o": 8}[piece[1].lower()]
+        if len(digits) > limits.DIGITS:
+            raise LimitHitError("limit_digits", f"a number of more than {limits.DIGITS} digits")
+        try:
+            value = int(digits, size if base else 0)
+        except ValueError:
+            raise UnreadableError("base_digits", f"{digits} has digits beyond {size}") from None
+        spelled = f"{digits}_{size}" if base else piece
+        self.tokens.append(Token(BASED, spelled, Fraction(value), size, spaced))
+
+    def index(self, text: str, position: int, before: int) -> int:
+        """Joins an index to the name that was just cut; the place behind it."""
+        following = text[position : position + 1]
+        if following != "_" and not (following.isdigit() and len(self.tokens) > before):
+            return position
+        last = self.tokens[-1] if self.tokens else END
+        if last.kind != NAME and not (last.kind == CONSTANT and last.text in "ei"):
+            return position
+        if following == "_":
+            match = _INDEX.match(text, position)
+            index = "" if match is None else next(part for part in match.groups() if part)
+        else:
+            command = self.tokens[-2].kind == COMMAND if len(self.tokens) > 1 else False
+            match = None if command else _GLUED.match(text, position)  # \frac x2 is x over 2
+            index = "" if match is None else match[0]
+        if match is None:
+            return position
+        self.tokens[-1] = last._replace(kind=NAME, text=f"{last.text}_{index.lstrip(chr(92))}")
+        return match.end()
+
+    def word(  # noqa: C901 - one branch a kind of word
+        self, word: str, spaced: bool, prose: bool, following: str = ""
+    ) -> None:
         kind, name = classify(word)
         if word in _TIMES and following not in ("(", "{", "\\") and self.after_number():
             kind, name = WORD, word
         if word in _ONLY_CALLED and following != "(":
             kind, name = WORD, word
-        if word in PYTHON_RELATIONS and following == "(":
+        if following == "(" and (word in PYTHON_RELATIONS or word in PYTHON_CALLS):
             self.tokens.append(Token(WORD, word, spaced=spaced))
+            return
+        if word in ("gamma", "Gamma") and following == "(":
+            self.tokens.append(Token(FUNCTION, "gamma_function", spaced=spaced))
             return
         if self.is_scale(word):
             return
@@ -181,7 +243,7 @@ class _Cutter:
             self.tokens.append(Token(NAME, word, spaced=spaced, prose=True))
         elif kind != WORD or prose or self.is_word(word):
             self.tokens.append(Token(kind, name, spaced=spaced, prose=prose))
-        elif (split := _function_and_letter(word)) is not None:
+        elif (split := function_and_letter(word)) is not None:
             for part in split:
                 self.word(part, spaced, prose)
                 spaced = False
@@ -200,11 +262,24 @@ class _Cutter:
 
     def is_word(self, word: str) -> bool:
         """Whether a run of letters is a word here and not a product of symbols."""
-        if len(word) > _SHORT or word.lower() in _WORDS or (self.speaks and len(word) == _SHORT):
+        if self.latex and word.isupper() and 1 < len(word) < _SHORT:
+            return False  # segments: \frac{NO}{BO}
+        if (
+            len(word) > _SHORT
+            or word.lower() in SHORT_WORDS
+            or (self.speaks and len(word) == _SHORT)
+        ):
             return True
-        if word.lower() in _PROSE:
+        if word.lower() in SHORT_PROSE:
             return self.speaks
-        return word in _UNITS and self.after_number()
+        return word in CURRENCY_CODES or (word in SHORT_UNITS and self.after_unit())
+
+    def after_unit(self) -> bool:
+        """Whether a unit may stand here: behind a number, or behind `N/` in `9.8 N/kg`."""
+        if self.after_number():
+            return True
+        before = self.tokens[-2:]
+        return len(before) == 2 and before[1].text in "/*" and before[0].text in UNIT_LETTERS
 
     def after_number(self) -> bool:
         """Whether the last token ends a number, so that a unit may follow."""
@@ -214,7 +289,7 @@ class _Cutter:
 
     def operator(self, piece: str, spaced: bool, prose: bool) -> None:
         text = _OPERATOR_TEXT.get(piece, piece)
-        if text == "dollar" or (len(text) > 3 and text in ("euro", "sterling", "yen")):
+        if (len(piece) == len("€") and text in ("euro", "sterling", "yen")) or text == "dollar":
             self.tokens.append(Token(WORD, text, spaced=True, prose=True))
         else:
             self.tokens.append(Token(OPERATOR, text, spaced=spaced, prose=prose))
@@ -242,7 +317,10 @@ class _Cutter:
                 raise UnreadableError("unbalanced", f"\\{name} without an environment")
             self.tokens.append(Token(OPERATOR, f"{name} {match[1].rstrip('*')}", spaced=spaced))
             return match.end()
-        self.tokens.append(_command_token(name, spaced))
+        token = _command_token(name, spaced)
+        if name == "Gamma" and _CALL.match(text, position):
+            token = Token(FUNCTION, "gamma_function", spaced=spaced)
+        self.tokens.append(token)
         return position
 
     def text(self, text: str, name: str, position: int, spaced: bool) -> int:
@@ -256,13 +334,20 @@ class _Cutter:
         if len(self.tokens) > limits.TOKENS:
             raise LimitHitError("limit_tokens", f"more than {limits.TOKENS} tokens")
         stripped = inner.strip()
+        if stripped in ("i", "j", "k") and name in ("mathbf", "textbf", "boldsymbol", "bm"):
+            self.tokens.append(Token(NAME, f"hat {stripped}", spaced=spaced))  # a unit vector
+            return end + 1
         kind, canonical = classify(stripped)
         if self.is_scale(stripped):
             return end + 1
         if stripped in _TIMES and self.after_number():
             self.tokens.append(Token(WORD, stripped, spaced=True, prose=True))
-        elif kind in (FUNCTION, CONSTANT) or (kind == NAME and len(stripped) == 1):
-            prose = kind == NAME and name not in ("mathrm", "mathbf", "mathit", "mathsf")
+        elif kind in (FUNCTION, CONSTANT) or (
+            kind == NAME and len(stripped) == 1 and stripped.isalpha()
+        ):
+            upright = name not in ("mathrm", "mathbf", "mathit", "mathsf")
+            unit = name == "mathrm" and spaced and stripped in UNIT_LETTERS and self.after_number()
+            prose = kind == NAME and (upright or unit)
             self.tokens.append(Token(kind, canonical, spaced=spaced, prose=prose))
         else:
             self.cut(inner, prose=name not in ("mathbf", "mathit") or len(stripped) > _SHORT)
@@ -306,17 +391,6 @@ def classify(word: str) -> tuple[str, str]:
     return WORD, word
 
 
-def _function_and_letter(word: str) -> tuple[str, ...] | None:
-    """`sinx` is sin x, `lnx` is ln x."""
-    for cut in (-1, 1):
-        head, tail = word[:cut], word[cut:]
-        if head in FUNCTIONS and len(head) > 1:
-            return head, tail
-        if tail in FUNCTIONS and len(tail) > 1:
-            return head, tail
-    return None
-
-
 def _command_token(name: str, spaced: bool) -> Token:
     if name in OPERATORS:
         text = OPERATORS[name]
@@ -329,28 +403,10 @@ def _command_token(name: str, spaced: bool) -> Token:
     return Token(kind, canonical, spaced=spaced)
 
 
-_WORDS = names("and or no yes odd any all the for are not one two six ten pct dne pts")
-"""Short runs of letters that are words and not products of symbols."""
-_PROSE = names("is to in of if at by am pm it as on be do so we he an its has was out per")
-"""The same, where a longer word stands beside them."""
-_UNITS = names(
-    "cm mm km dm nm kg mg ft mi yd yds hr hrs min sec mph kph deg lb lbs oz ml mL kmh mps"
-)
-"""The same, behind a number."""
 _DANGLING = frozenset({".", ",", "newline", "^", ";", "…"})
 """Marks that say nothing at the end of an answer; dots only behind a decimal."""
-_ONLY_CALLED = names("re im")
+_ONLY_CALLED = names("re im pow")
 _SCALES = {"C": "celsius", "F": "fahrenheit"}
 _TIMES = names("min sec")
 """Functions that behind a number are minutes and seconds."""
 _LONG_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
-
-
-def same_tokens(ours: Sequence[Token], theirs: Sequence[Token]) -> bool:
-    """Whether two answers differ in spelling only."""
-    if len(ours) != len(theirs):
-        return False
-    return all(
-        a.text == b.text and (a.kind == b.kind or not {a.kind, b.kind} <= {NAME, CONSTANT})
-        for a, b in zip(ours, theirs, strict=True)
-    )

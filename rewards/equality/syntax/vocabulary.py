@@ -12,7 +12,7 @@ FUNCTIONS: dict[str, str] = {
         for name in names(
             "sin cos tan sec csc cot sinh cosh tanh sech csch coth ln log exp sqrt abs floor ceil "
             "gcd lcm max min arcsin arccos arctan arccot arcsec arccsc arcsinh arccosh arctanh "
-            "cbrt factorial binomial lg mod sgn re im"
+            "cbrt factorial binomial lg mod sgn re im cis gamma_function"
         )
     },
     "asin": "arcsin",
@@ -40,6 +40,9 @@ FUNCTIONS: dict[str, str] = {
     "ncr": "binomial",
     "log2": "log2",
     "log10": "lg",
+    "gamma": "gamma_function",
+    "pow": "pow",
+    "Pow": "pow",
 }
 """Every spelling of a function, with the name it has in a tree."""
 
@@ -98,8 +101,14 @@ OPERATORS: dict[str, str] = {
     "lbrack": "[",
     "rbrack": "]",
     "bmod": "mod",
-    "pmod": "mod",
     "mod": "mod",
+    "pmod": "pmod",
+    "ni": "∋",
+    "implies": "⇒",
+    "Rightarrow": "⇒",
+    "Longrightarrow": "⇒",
+    "mapsto": "↦",
+    "coloneqq": "=",
     "ldots": "…",
     "cdots": "…",
     "dots": "…",
@@ -115,10 +124,14 @@ OPERATORS: dict[str, str] = {
 """LaTeX commands that are operators, with the one spelling used from here on."""
 
 COMMANDS: dict[str, str] = {
+    "imath": "i",
+    "jmath": "j",
     "dfrac": "frac",
     "tfrac": "frac",
     "cfrac": "frac",
     "sfrac": "frac",
+    "nicefrac": "frac",
+    "flatfrac": "frac",
     "dbinom": "binom",
     "tbinom": "binom",
     "emptyset": "emptyset",
@@ -131,14 +144,16 @@ COMMANDS: dict[str, str] = {
 IGNORED = names(
     "left right bigl bigr Bigl Bigr biggl biggr Biggl Biggr big Big bigg Bigg middle boxed "
     "fbox displaystyle textstyle scriptstyle limits nolimits rm bf it sf tt mathop mathord "
-    "strut operatorname boldsymbol bm nonumber quad qquad enspace thinspace angle "
-    "measuredangle triangle space hfill newline"
+    "strut operatorname nonumber quad qquad enspace thinspace angle "
+    "measuredangle triangle space hfill newline large Large LARGE huge Huge small normalsize "
+    "footnotesize scriptsize tiny underbrace overbrace therefore because checkmark square Box "
+    "blacksquare qed qedsymbol mathstrut smash displaylimits notag"
 )
 """LaTeX commands that change how an answer looks and not what it says."""
 
 TEXT_COMMANDS = names(
     "text mbox textrm textit textbf textsf texttt textnormal hbox mathrm mathbf mathit "
-    "mathsf emph mathtt underline textsc operatorname"
+    "mathsf emph mathtt underline textsc operatorname boldsymbol bm"
 )
 
 LETTER_COMMANDS = frozenset(["mathbb", "mathcal", "mathfrak", "mathscr"])
@@ -157,6 +172,25 @@ PYTHON_RELATIONS = {
     "GreaterThan": ">=",
 }
 """Names under which sympy prints relations."""
+
+PYTHON_CALLS = names("int Or And Not Tuple Poly Piecewise mpf mpc set")
+"""Names that Python prints before a bracket, too short for a word or followed by digits."""
+
+SHORT_UNITS = names(
+    "cm mm km dm nm kg mg ft mi yd yds hr hrs min sec mph kph deg lb lbs oz ml mL hl kmh mps gm "
+    "kW MW kHz Hz MHz GHz kPa Pa MPa kJ MJ mV kV mA kN ms ns eV USD EUR GBP JPY CNY RMB INR AUD CAD"
+)
+"""Runs of at most three letters that are units where they stand behind a number."""
+
+CURRENCY_CODES = names("USD EUR GBP JPY CNY RMB INR AUD CAD")
+
+SHORT_WORDS = names("and or no yes odd any all the for are not one two six ten pct dne pts men")
+"""Short runs of letters that are words and not products of symbols."""
+SHORT_PROSE = names("is to in of if at by am pm it as on be do so we he an its has was out per")
+"""The same, where a longer word stands beside them."""
+
+UNIT_LETTERS = names("m s g h N J W V L l A K C F T")
+"""Single letters that may be a unit behind a number and a space."""
 
 _NUMERALS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
@@ -206,6 +240,9 @@ UNICODE: dict[str, str] = {
     "′": "'",
     "ℝ": r"\mathbb{R}",
     "ℤ": r"\mathbb{Z}",
+    "ℕ": r"\mathbb{N}",
+    "ℚ": r"\mathbb{Q}",
+    "ℂ": r"\mathbb{C}",
     "…": r"\ldots ",
     "⋯": r"\cdots ",
     "∀": r"\forall ",
@@ -216,6 +253,14 @@ UNICODE: dict[str, str] = {
     "⟨": r"\langle ",
     "⟩": r"\rangle ",
     "✓": "",
+    "✔": "",
+    "∎": "",
+    "⇒": r"\Rightarrow ",
+    "∴": "",
+    "↦": r"\mapsto ",
+    "≡": r"\equiv ",
+    "Ω": r"\Omega ",
+    "µ": r"\mu ",
     "\u200b": "",
     "\u200c": "",
     "\u200d": "",
@@ -232,3 +277,14 @@ _GREEK_SPELLED = (
 _PIECES = iter(_GREEK_SPELLED.split())
 GREEK_LETTERS = dict(zip(_PIECES, _PIECES, strict=True))
 """Name of every Greek letter by its character."""
+
+
+def function_and_letter(word: str) -> tuple[str, ...] | None:
+    """`sinx` is sin x, `lnx` is ln x."""
+    for cut in (-1, 1):
+        head, tail = word[:cut], word[cut:]
+        if head in FUNCTIONS and len(head) > 1:
+            return head, tail
+        if tail in FUNCTIONS and len(tail) > 1:
+            return head, tail
+    return None

@@ -1,7 +1,7 @@
 """Trees of scalar expressions."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
@@ -110,6 +110,17 @@ def rename(node: Expression, names: dict[str, str]) -> Expression:
         return Symbol(names.get(node.name, node.name))
     if type(node) is Apply:
         return Apply(node.operation, tuple(rename(child, names) for child in node.arguments))
+    return node
+
+
+def replaced(node: Expression, values: Mapping[Expression, Expression]) -> Expression:
+    """The tree with symbols and constants replaced; the name of a called function stays."""
+    if node in values:
+        return values[node]
+    if type(node) is Apply:
+        head = node.arguments[:1] if node.operation == "call" else ()
+        rest = node.arguments[len(head) :]
+        return Apply(node.operation, (*head, *(replaced(part, values) for part in rest)))
     return node
 
 

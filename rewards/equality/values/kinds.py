@@ -63,6 +63,28 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True)
+class Residue:
+    r"""Classes of integers: `2 \pmod 7`, `n \equiv 1, 3 \pmod 8`."""
+
+    items: tuple["Value", ...]
+    modulus: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Permutation:
+    """Cycles, each from its least member on: `(1 2 3)(4 5)`."""
+
+    cycles: frozenset[tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Piecewise:
+    """Values with the conditions under which they hold; `None` is "otherwise"."""
+
+    pieces: tuple[tuple["Value", "Value | None"], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ratio:
     """`a:b`, `a:b:c`."""
 
@@ -101,6 +123,9 @@ Value: TypeAlias = (
     | Reals
     | Matrix
     | Ratio
+    | Residue
+    | Permutation
+    | Piecewise
     | Labelled
     | Text
     | Opaque
@@ -125,6 +150,10 @@ def children(value: Value) -> tuple[Value, ...]:
         return value.items
     if isinstance(value, Matrix):
         return tuple(cell for row in value.rows for cell in row)
+    if isinstance(value, Residue):
+        return value.items
+    if isinstance(value, Piecewise):
+        return tuple(part for piece in value.pieces for part in piece if part is not None)
     return (value.value,) if isinstance(value, Labelled) else ()
 
 
@@ -152,6 +181,14 @@ def mapped(value: Value, change: Callable[[Expression], Expression]) -> Value:
         return Group(tuple(mapped(item, change) for item in value.items), value.braces)
     if isinstance(value, Matrix):
         return Matrix(tuple(tuple(mapped(c, change) for c in row) for row in value.rows))
+    if isinstance(value, Residue):
+        return Residue(tuple(mapped(item, change) for item in value.items), value.modulus)
+    if isinstance(value, Labelled):
+        return Labelled(value.label, mapped(value.value, change))
+    if isinstance(value, Piecewise):
+        return Piecewise(
+            tuple((mapped(v, change), c and mapped(c, change)) for v, c in value.pieces)
+        )
     return value
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from rewards.equality.answers.piecewise import from_python
 from rewards.equality.syntax.tokens import OPERATOR, Token
 from rewards.equality.syntax.vocabulary import PYTHON_RELATIONS
 from rewards.equality.values.kinds import (
@@ -11,6 +12,7 @@ from rewards.equality.values.kinds import (
     Row,
     SetOperation,
     Value,
+    is_ordering,
 )
 
 Tokens = Sequence[Token]
@@ -18,7 +20,8 @@ _SETS = {"Union": "∪", "Intersection": "∩", "Complement": "setminus"}
 _BRACKETS = {"": "[]", "open": "()", "Lopen": "(]", "Ropen": "[)"}
 
 PYTHON_FORMS = frozenset(
-    {"Matrix", "ImmutableMatrix", "array", "Interval", "FiniteSet", "set", "tuple", "list"}
+    {"Matrix", "ImmutableMatrix", "MutableDenseMatrix", "array", "Interval", "FiniteSet"}
+    | {"set", "tuple", "list", "Tuple", "Or", "And", "Piecewise", "frozenset"}
     | set(PYTHON_RELATIONS)
     | set(_SETS)
 )
@@ -26,7 +29,9 @@ PYTHON_FORMS = frozenset(
 _INFINITY = ("oo", "inf", "\\infty")
 
 
-def python_form(tokens: Tokens, statement: Callable[[Tokens], Value]) -> Value | None:
+def python_form(  # noqa: C901 - one branch a printed name
+    tokens: Tokens, statement: Callable[[Tokens], Value]
+) -> Value | None:
     """The value of a printed call that is the whole answer, `None` if it is not ours to read."""
     name = tokens[0].text
     kind, start = "", 1
@@ -46,9 +51,17 @@ def python_form(tokens: Tokens, statement: Callable[[Tokens], Value]) -> Value |
         return _interval(values, kind, pieces)
     if name == "FiniteSet":
         return Group(values, braces=True)
+    if name in ("Or", "And"):  # Or(x < 0, x > 4)
+        orderings = all(is_ordering(value) for value in values)
+        sign = "∪" if name == "Or" else "∩"
+        return SetOperation(sign, values) if orderings and values else Group(values)
+    if name == "Tuple":
+        return Row(values)
+    if name == "Piecewise":
+        return from_python(values)
     if len(values) > 1:
         return None
-    if name in ("set", "tuple", "list"):
+    if name in ("set", "tuple", "list", "frozenset"):
         return values[0] if values else Group((), braces=True)
     return _matrix(values[0]) if values else None
 

@@ -1,0 +1,29 @@
+"""Permutations in cycles: `(1 2 3)(4 5)`, whose cycles may stand in any order."""
+
+from rewards.equality.syntax.token_spans import Tokens
+from rewards.equality.syntax.tokens import NUMBER
+from rewards.equality.values.kinds import Permutation
+
+
+def read_permutation(tokens: Tokens) -> Permutation | None:
+    """Cycles of numbers with spaces between them; `(1, 2)` is a point and `(12)` a number."""
+    if len(tokens) < 4 or tokens[0].text != "(" or tokens[-1].text != ")":
+        return None
+    cycles, cycle = set[tuple[int, ...]](), list[int]()
+    opened, seen = False, set[int]()
+    for token in tokens:
+        if token.text == "(" and not opened:
+            opened, cycle = True, []
+        elif token.text == ")" and opened and len(cycle) > 1:
+            least = cycle.index(min(cycle))
+            cycles.add((*cycle[least:], *cycle[:least]))
+            opened = False
+        elif opened and token.kind == NUMBER and token.number is not None and token.decimals < 0:
+            member = int(token.number)
+            if (cycle and not token.spaced) or member in seen:
+                return None
+            cycle.append(member)
+            seen.add(member)
+        else:
+            return None
+    return None if opened else Permutation(frozenset(cycles))
