@@ -45,6 +45,9 @@ STACKS = {
     for one in (
         Stack("verl", ("verl", "transformers>=5.5.3,<5.11"), TORCH),
         Stack("skyrl", ("skyrl-gym",), TORCH, agents=False),
+        Stack("trl", ("trl", "datasets"), TORCH),
+        Stack("verifiers", ("verifiers", "openai-agents"), agents=False),
+        Stack("openenv", ("openenv", "uvicorn", "starlette", "websockets"), agents=False),
         Stack("inspect", ("inspect-ai", "openai"), agents=False),
     )
 }

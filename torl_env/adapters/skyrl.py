@@ -101,7 +101,8 @@ def _env_class() -> Any:
             """
             self.turns += 1
             observation, reward, terminated, truncated, info = self._env.step(action)
-            if not is_scorable(info):
+            done = terminated or truncated
+            if done and not is_scorable(info):
                 why = info["infra_error"] or "the grader could not decide"
                 raise SandboxError(f"no reward for problem {info['problem_id']}: {why}")
             self._info = info
@@ -109,7 +110,6 @@ def _env_class() -> Any:
             if observation:
                 last = self._env.episode.state.segments[-1]
                 shown = [{"role": "user", "content": observation if self.inline else last.body}]
-            done = terminated or truncated
             return {"observations": shown, "reward": reward, "done": done, "metadata": info}
 
         def close(self) -> None:
