@@ -1,7 +1,7 @@
 """GRPO as ToRL trains with it: the reward relative to its group, for every sampled token."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Literal
 
 from agents.core.advantages import group_relative, leave_one_out
@@ -47,8 +47,12 @@ class GRPO(Algorithm):
     sampling of DAPO, arXiv 2503.14476, section 3.2); 0 keeps them, as ToRL does."""
     loss: Loss = field(default_factory=Loss)
     """Clip 0.2, no KL, token mean (ToRL)."""
+    clip_high: InitVar[float | None] = None
+    """Of the loss, since it is what recipes change most: `GRPO(clip_high=0.28)` is clip-higher."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, clip_high: float | None) -> None:
+        if clip_high is not None:
+            object.__setattr__(self, "loss", replace(self.loss, clip_high=clip_high))
         if self.group_size < 2:
             raise ValueError(
                 f"group_size must be at least 2, got {self.group_size}: "
