@@ -1,5 +1,7 @@
 """The memory that is planned against what autograd and the optimiser really hold."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config
@@ -86,7 +88,8 @@ def test_sharing_out_divides_state_and_gathers_a_block():
 
 
 def test_the_cache_is_as_large_as_the_library_makes_it():
-    config = CONFIGS["llama"]
+    # A copy, because `from_config` writes the type into its configuration.
+    config = deepcopy(CONFIGS["llama"])
     training = Training(prompts_per_step=2, group_size=2, micro_batch=4, max_tokens=20)
     plan = plan_memory(config, training, prompt_tokens=12)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
