@@ -72,7 +72,7 @@ def main() -> None:
             tokenizer=tokenizer,
             algorithm=Reinforce(),
             training=Training(
-                steps=10, prompts_per_step=4, group_size=4, learning_rate=0.02, bf16=False
+                steps=10, prompts_per_step=4, group_size=4, learning_rate=0.02, dtype="float32"
             ),
             problems=problems,
             sampler=CopySampler(rollout, copy),

@@ -164,7 +164,7 @@ class _Work:
         )
         train_sft(model, tokenizer, traces, SFT(seed=self.seed), self.run)
         save(model, tokenizer, self.run.path / "weights")
-        copy, _ = loading.load(str(self.run.path / "weights"), dtype="bfloat16")
+        copy, _ = loading.load(str(self.run.path / "weights"), dtype="auto")
         return {"traces": len(traces), **self._evaluate(copy, tokenizer)}
 
     def _imitated(self, order: int) -> list[Problem]:
@@ -191,7 +191,7 @@ class _Work:
         sizes = {"group_size": training.group_size, "prompts_per_step": per_step}
         algorithm = make_algorithm(spec.algorithm, spec.settings, sizes)
         model, tokenizer = loading.load(self.start)
-        copy, _ = loading.load(self.start, dtype="bfloat16")
+        copy, _ = loading.load(self.start, dtype="auto")
         rollout = make_rollout(
             *(copy, tokenizer, self._envs(spec.tool_budget, spec.reward)),
             *(Sampling(1.0, max_tokens=training.max_tokens), "chat"),

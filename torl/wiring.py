@@ -88,14 +88,14 @@ def rollout_over(
     prompt: str,
     *,
     keep_states: bool = False,
-    overlap: bool = False,
+    overlap: bool | None = None,
 ) -> Any:
     """A rollout engine over a policy; with its states kept it can be branched."""
     from agents.core.rollout.engine import Rollout
     from agents.core.rollout.prompts import make_prompt
 
     made = make_prompt(prompt, policy.tokenizer, make_envs.config)
-    how = {"keep_states": keep_states, "overlap": overlap}
+    how: dict[str, Any] = {"keep_states": keep_states, "overlap": overlap}
     return Rollout(policy, made, make_envs, sampling, **how)
 
 
@@ -175,7 +175,7 @@ def make_collector(
         return Collecting(rollout_over(sampler, envs, sampling, prompt, overlap=True), rows)
     if policy != "transformers":
         raise ValueError(f"unknown policy {policy!r}: expected transformers or vllm")
-    loaded, tokenizer = loading.load(model, dtype="bfloat16", device=device)
+    loaded, tokenizer = loading.load(model, dtype="auto", device=device)
     return Collecting(make_rollout(loaded, tokenizer, envs, sampling, prompt), rows)
 
 

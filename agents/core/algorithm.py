@@ -1,7 +1,7 @@
 """What an RL algorithm is here: how credit is assigned, and which loss turns it into a gradient."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -70,6 +70,11 @@ class Algorithm:
     def loss(self) -> Loss:
         """The clipped loss that the trainer computes from the advantages."""
         return Loss()
+
+    @property
+    def least_group_size(self) -> int:
+        """Samples of a problem that credit needs; 2 where they are compared with each other."""
+        return 1
 
     @property
     def resample(self) -> int:
@@ -146,6 +151,33 @@ class Algorithm:
                 depends on how a batch is cut into passes.
         """
         return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has to be in a checkpoint for a resumed run to go on as if it had not stopped.
+
+        A dataclass gets this for free: numbers, texts, tensors and containers of these in its
+        fields. Override both methods for anything else.
+        """
+        if not is_dataclass(self):
+            return {}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if _is_plain(value)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned; a frozen dataclass never changes and takes none."""
+        if not is_dataclass(self) or self.__dataclass_params__.frozen:
+            return
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a checkpoint can hold this without running code when it is read."""
+    if isinstance(value, Mapping):
+        return all(_is_plain(x) for pair in value.items() for x in pair)
+    if isinstance(value, list | tuple | set):
+        return all(map(_is_plain, value))
+    return value is None or type(value).__module__ in ("builtins", "torch")
 
 
 def load_algorithm(path: str) -> type[Algorithm]:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from agents.core.algorithm import Loss
+from agents.core.trainer.options import ImportanceMode
 
 
 def clipped(log_ratio_BT: Tensor, advantages_BT: Tensor, loss: Loss) -> Tensor:
@@ -32,6 +33,36 @@ def clipped(log_ratio_BT: Tensor, advantages_BT: Tensor, loss: Loss) -> Tensor:
     if loss.dual_clip is not None:
         ratio = ratio.clamp(max=loss.dual_clip)
     return -torch.min(ratio * advantages_BT, bounded * advantages_BT)
+
+
+def importance_ratio(
+    difference_BT: Tensor, mask_BT: Tensor, mode: ImportanceMode, cap: float
+) -> Tensor:
+    """What corrects for a sampler that is not quite the model in training.
+
+    Args:
+        difference_BT: The trainer's log-probability minus the sampler's.
+        mask_BT: 1 on sampled ids.
+        mode: A ratio for each token or for the whole response; truncated, or masked out.
+        cap: Largest ratio.
+
+    Returns:
+        Shape (B, T), or (B, 1) where the whole response has one ratio.
+
+    Example:
+        >>> gap, mask = torch.tensor([[0.0, 1.0]]), torch.ones(1, 2)
+        >>> [importance_ratio(gap, mask, m, 2.0).tolist() for m in ("token_truncate", "token_mask")]
+        [[[1.0, 2.0]], [[1.0, 0.0]]]
+        >>> importance_ratio(gap, mask, "sequence_truncate", 2.0).tolist()
+        [[2.0]]
+    """
+    gap = difference_BT * mask_BT
+    if mode.startswith("sequence"):
+        gap = gap.sum(1, keepdim=True)
+    ratio = gap.exp()
+    if mode.endswith("mask"):
+        return ratio.masked_fill(ratio > cap, 0.0)
+    return ratio.clamp(max=cap)
 
 
 def clipped_value_error(

@@ -10,33 +10,13 @@ from agents.core.algorithm import Algorithm, Group, Loss
 
 @dataclass(frozen=True, slots=True)
 class GRPO(Algorithm):
-    """Group-relative policy optimisation (arXiv 2402.03300) with ToRL's settings as defaults.
+    """Group-relative policy optimisation (arXiv 2402.03300), by default as ToRL has it.
 
     Sources: ToRL (arXiv 2503.23383, section 3.1) and its released 1.5B training script. Where the
     release deviates by mistake we keep the intent: its loss was scaled by 1/8 and depended on how
     sequences were packed; here the mean is over all sampled tokens of the batch.
-
-    Example:
-        >>> GRPO(group_size=1)
-        Traceback (most recent call last):
-        ...
-        ValueError: group_size must be at least 2, got 1: a group of one has no baseline
     """
 
-    group_size: int = 16
-    """Samples per problem (ToRL: 16)."""
-    prompts_per_step: int = 128
-    """Problems per step (ToRL: 128)."""
-    learning_rate: float = 1e-6
-    """Constant, no warm-up (ToRL: 1e-6)."""
-    temperature: float = 1.0
-    """Of sampling during training (ToRL: 1)."""
-    max_tokens: int = 3072
-    """Tokens of one response, tool output included (ToRL: 3,072)."""
-    tool_budget: int = 1
-    """C, tool calls per episode (ToRL: 1)."""
-    max_grad_norm: float = 1.0
-    """Gradient clipping (ToRL: 1)."""
     scale_by_std: bool = True
     """Divide by the group's standard deviation (ToRL: yes; Dr. GRPO, arXiv 2503.20783: no)."""
     baseline: Literal["group", "leave_one_out"] = "group"
@@ -53,15 +33,15 @@ class GRPO(Algorithm):
     def __post_init__(self, clip_high: float | None) -> None:
         if clip_high is not None:
             object.__setattr__(self, "loss", replace(self.loss, clip_high=clip_high))
-        if self.group_size < 2:
-            raise ValueError(
-                f"group_size must be at least 2, got {self.group_size}: "
-                "a group of one has no baseline"
-            )
         if self.baseline not in ("group", "leave_one_out"):
             raise ValueError(f"baseline must be group or leave_one_out, got {self.baseline!r}")
         if self.resample < 0:
             raise ValueError(f"resample must be >= 0, got {self.resample}")
+
+    @property
+    def least_group_size(self) -> int:
+        """A group of one has no baseline."""
+        return 2
 
     def assign_credit(self, groups: Sequence[Group]) -> list[list[float]]:
         """The group-relative reward of each trajectory, spread over its ids."""

@@ -77,7 +77,7 @@ class PPO(Algorithm):
         """Advantages, the critic's targets and its values before the first update."""
         import torch
 
-        from agents.ppo.gae import gae, lambdas, sampler_logprobs, step_rewards, whitened
+        from agents.ppo.gae import gae, lambdas, step_rewards, whitened
 
         critic, mask = cast("Critic", batch.auxiliary), batch.mask
         ids, attention, length = batch.input_ids, batch.attention, mask.shape[1]
@@ -85,9 +85,11 @@ class PPO(Algorithm):
         values = torch.cat([critic.values(batch.model, ids[c], attention[c], length) for c in cuts])
         rewards = step_rewards(batch.trajectories, values) * mask
         if self.kl_penalty:
-            near = critic.reference_logprobs(batch, length)
-            now = sampler_logprobs(batch.trajectories, near)
-            rewards = rewards - self.kl_penalty * (now - near) * mask
+            # Both by the trainer's own pass: the sampler's log-probabilities differ from them by
+            # rounding, or by another engine, and that difference is no distance from the start.
+            now = critic.logprobs(batch.model, batch, length)
+            start = critic.logprobs(critic.reference, batch, length)
+            rewards = rewards - self.kl_penalty * (now - start) * mask
         policy = lambdas(mask, self.policy_lambda, self.length_alpha)
         targets = lambdas(mask, self.critic_lambda, None)
         advantages = gae(rewards, values, mask, self.gamma, policy)

@@ -52,10 +52,15 @@ class Critic(nn.Module):
             values: Tensor = self.head(hidden.float()).squeeze(-1)
         return values
 
-    def reference_logprobs(self, batch: Batch, length: int) -> Tensor:
-        """Log-probabilities of the last `length` ids under the kept policy, (B, length)."""
+    @property
+    def reference(self) -> Any:
+        """The policy as it was at the start."""
+        return self._reference[0]
+
+    def logprobs(self, model: Any, batch: Batch, length: int) -> Tensor:
+        """Log-probabilities of the last `length` ids under a model, (B, length)."""
         logprobs, _ = response_logprobs(
-            self._reference[0],
+            model,
             batch.input_ids,
             batch.attention,
             length,

@@ -80,14 +80,6 @@ def step_rewards(trajectories: Sequence[Trajectory], like_BT: Tensor) -> Tensor:
     return rewards
 
 
-def sampler_logprobs(trajectories: Sequence[Trajectory], like_BT: Tensor) -> Tensor:
-    """The sampler's log-probability of each id, 0 on padding and on tool output."""
-    logprobs = torch.zeros_like(like_BT)
-    for row, trajectory in enumerate(trajectories):
-        logprobs[row, : len(trajectory.ids)] = torch.tensor(trajectory.logprobs)
-    return logprobs
-
-
 def whitened(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """Values with mean 0 and standard deviation 1 over all processes' ids where the mask is 1."""
     chosen = torch.cat(distributed.gather([values_BT[mask_BT > 0].cpu()]))

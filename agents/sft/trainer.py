@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.core.models.dtype import precision
 from agents.core.run.folder import Run
 from agents.core.run.progress import Progress, Silent
 from agents.core.trainer.logprobs import token_logprobs
-from agents.core.trainer.options import no_checkpointing
+from agents.core.trainer.options import checkpointing
 from agents.sft.traces import IGNORED, Trace
 
 
@@ -24,10 +25,15 @@ class SFT:
     micro_batch: int = 8
     """Traces per forward pass; must divide `batch`."""
     learning_rate: float = 1e-4
+    """Of the laptop's warm start; THOR fine-tunes at 2e-6 (appendix D.1)."""
+    schedule: str = "linear"
+    """Of the rate, a name that transformers knows: linear, cosine, constant, ..."""
     warmup_steps: int = 0
     """The linear schedule starts at zero when it warms up, which wastes a step of a short stage."""
     seed: int = 0
-    bf16: bool = True
+    dtype: str = "auto"
+    """What a pass is computed in, around float32 weights; see `agents.core.models.dtype`."""
+    activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         if self.batch % self.micro_batch:
@@ -88,13 +94,13 @@ def train_sft(
             per_device_train_batch_size=sft.micro_batch,
             gradient_accumulation_steps=sft.batch // sft.micro_batch,
             learning_rate=sft.learning_rate,
-            lr_scheduler_type="linear",
+            lr_scheduler_type=sft.schedule,
             warmup_steps=sft.warmup_steps,
             seed=sft.seed,
-            bf16=sft.bf16,
+            bf16=precision(sft.dtype).bf16,
             use_cpu=on_cpu,
             dataloader_pin_memory=not on_cpu,
-            **no_checkpointing(SFTConfig),
+            **checkpointing(SFTConfig, sft.activation_checkpointing),
             max_length=None,
             logging_steps=1,
             save_strategy="no",

@@ -27,10 +27,6 @@ class THOR(Algorithm):
     paper's formulas average over responses.
     """
 
-    group_size: int = 16
-    """Samples per problem (THOR: 16)."""
-    prompts_per_step: int = 128
-    """Problems per step (THOR: 128)."""
     scale_by_std: bool = True
     """Divide by the group's standard deviation (THOR: yes)."""
     drop_failed: bool = True
@@ -50,10 +46,10 @@ class THOR(Algorithm):
     loss: Loss = field(default_factory=thor_loss)
 
     def __post_init__(self) -> None:
-        if min(self.group_size, self.step_group_size) < 2:
+        if self.step_group_size < 2:
             raise ValueError(
-                "group_size and step_group_size must be at least 2, got "
-                f"{self.group_size} and {self.step_group_size}: a group of one has no baseline"
+                f"step_group_size must be at least 2, got {self.step_group_size}: a group of one "
+                "has no baseline"
             )
         if self.suffix_tokens < 0:
             raise ValueError(f"suffix_tokens must be >= 0, got {self.suffix_tokens}")
@@ -62,6 +58,11 @@ class THOR(Algorithm):
                 "step-level rows need loss.mean='token' and loss.kl=0, as in the paper, got "
                 f"mean={self.loss.mean!r} and kl={self.loss.kl}; or set step_level=False"
             )
+
+    @property
+    def least_group_size(self) -> int:
+        """A group of one has no baseline."""
+        return 2
 
     @property
     def branches(self) -> bool:

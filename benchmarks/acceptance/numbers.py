@@ -226,14 +226,14 @@ def _of_trainer(where: Where, tokenizer: Any, rows: Sequence[Trajectory], micro_
         micro_batch=micro_batch,
         max_tokens=where.tokens,
         max_grad_norm=1e9,
-        bf16=False,
+        dtype="float32",
         save_every=100,
     )
     with tempfile.TemporaryDirectory(dir=where.folder) as folder:
         trainer = RLTrainer(
             model=model,
             tokenizer=tokenizer,
-            algorithm=GRPO(group_size=GROUP),
+            algorithm=GRPO(),
             training=training,
             problems=_problems(),
             sampler=_Fixed(rows),

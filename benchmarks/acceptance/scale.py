@@ -121,7 +121,7 @@ def one_step(where: Where) -> list[Figure]:
         trainer = RLTrainer(
             model=_model(size, tokenizer, "float32", where.device),
             tokenizer=tokenizer,
-            algorithm=GRPO(group_size=size.group),
+            algorithm=GRPO(),
             training=Training(
                 steps=1,
                 prompts_per_step=size.prompts,

@@ -99,7 +99,7 @@ class Bench:
         from agents.grpo import GRPO
 
         model, tokenizer = self.load()
-        copy, _ = self.load("bfloat16")
+        copy, _ = self.load("auto")
         call = HERMES if hermes else FENCED
         written = scripts(tokenizer, self.size.rows, self.size.tokens, call)
         policy = ForcedPolicy(copy, tokenizer, written)
@@ -113,7 +113,7 @@ class Bench:
         trainer = RLTrainer(
             model=model,
             tokenizer=tokenizer,
-            algorithm=GRPO(group_size=self.size.group),
+            algorithm=GRPO(),
             training=self.size.training(),
             problems=self.size.problems,
             sampler=sampler,

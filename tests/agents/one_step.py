@@ -61,12 +61,12 @@ def trainer_of(
     model, tokenizer, path, rows=BATCH, algorithm=None, sampler=None, problems=PROBLEMS, **training
 ):
     """A trainer of `model` itself on given rows."""
-    options = {"steps": 1, "learning_rate": 1e-2, "micro_batch": 8, "bf16": False, **training}
+    options = {"steps": 1, "learning_rate": 1e-2, "micro_batch": 8, "dtype": "float32", **training}
     return RLTrainer(
         model=model,
         tokenizer=tokenizer,
-        algorithm=algorithm or GRPO(group_size=4),
-        training=Training(prompts_per_step=2, group_size=4, **options),
+        algorithm=algorithm or GRPO(),
+        training=Training(**{"prompts_per_step": 2, "group_size": 4, **options}),
         problems=problems,
         sampler=sampler or FixedSampler(rows),
         run=Run(path),

@@ -60,7 +60,7 @@ def main(out, seed=0, algorithm="grpo"):
         trainer = RLTrainer(
             model=model,
             tokenizer=tokenizer,
-            algorithm=PPO() if algorithm == "ppo" else GRPO(group_size=4),
+            algorithm=PPO() if algorithm == "ppo" else GRPO(),
             training=Training(
                 steps=STEPS,
                 prompts_per_step=2,
@@ -69,7 +69,7 @@ def main(out, seed=0, algorithm="grpo"):
                 micro_batch=4,
                 save_every=2,
                 seed=seed,
-                bf16=False,
+                dtype="float32",
             ),
             problems=problems,
             sampler=CopySampler(rollout, copy),

@@ -45,11 +45,19 @@ class Branching(GRPO):
         return [STEP] if any(t is BATCH[0] for group in groups for t in group) else []
 
 
+class Lopsided(GRPO):
+    """Has a term in one process alone; an exchange of it by itself would hang the others."""
+
+    def extra_loss(self, batch):
+        return {"odd": 0.0 * batch.mean(batch.logprobs)} if distributed.is_main() else {}
+
+
 CASES = {
-    "token": (GRPO(group_size=4), BATCH, {}),
-    "responses": (GRPO(group_size=4, loss=Loss(mean="sequence", nll=0.5)), BATCH, {}),
-    "lost": (GRPO(group_size=4), [*BATCH[:3], LOST, *BATCH[4:]], {}),
-    "branches": (Branching(group_size=4), BATCH, {"epochs": 2}),
+    "lopsided": (Lopsided(), BATCH, {}),
+    "token": (GRPO(), BATCH, {}),
+    "responses": (GRPO(loss=Loss(mean="sequence", nll=0.5)), BATCH, {}),
+    "lost": (GRPO(), [*BATCH[:3], LOST, *BATCH[4:]], {}),
+    "branches": (Branching(), BATCH, {"epochs": 2}),
     "critic": (PPO(), BATCH, {"epochs": 2}),
 }
 

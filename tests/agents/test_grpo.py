@@ -87,7 +87,6 @@ def test_presets_differ_from_plain_grpo_only_where_they_say():
 
 
 BAD = {
-    "group of one": (lambda: GRPO(group_size=1), "group of one has no baseline"),
     "baseline": (lambda: GRPO(baseline="mine"), "group or leave_one_out, got 'mine'"),
     "resample": (lambda: GRPO(resample=-1), "resample must be >= 0"),
     "kl": (lambda: Loss(kl=-1.0), "kl must be >= 0, got -1.0"),

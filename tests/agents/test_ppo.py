@@ -1,5 +1,6 @@
 """PPO: its advantages against a slow loop of their definition, its critic inside the trainer."""
 
+import copy
 import json
 
 import pytest
@@ -137,10 +138,14 @@ def test_a_policy_checkpoint_holds_no_critic(model, tokenizer, tmp_path):
 
 
 def test_the_penalty_is_paid_per_token_for_moving_away(model, tokenizer):
-    """The rows claim to be sampled with log-probability 0; the reference says what it says."""
+    """What the sampler claims, here log-probability 0, is no distance from the starting policy."""
     from agents.core.trainer.batch import Batch, joined, to_tensors
 
     critic = Critic(model, own_trunk=False, keep_reference=True)
+    start = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.05)
     rows = BATCH[:2]
     tensors = to_tensors(rows, [[0.0] * len(t.ids) for t in rows], tokenizer.pad_token_id)
     ids, attention = joined(tensors)
@@ -151,7 +156,9 @@ def test_the_penalty_is_paid_per_token_for_moving_away(model, tokenizer):
     with torch.no_grad():
         told = PPO(kl_penalty=0.5, whiten=False, policy_lambda=0.0).prepare(batch)["advantages"]
         for row, t in enumerate(rows):
-            expected = 0.5 * log_likelihood(model, t) * torch.tensor(t.loss_mask)
+            gap = log_likelihood(model, t) - log_likelihood(start, t)
+            assert gap.abs().max() > 0.1
+            expected = -0.5 * gap * torch.tensor(t.loss_mask)
             expected[-1] += t.reward
             assert told[row, : len(t.ids)].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
 

@@ -75,8 +75,8 @@ def test_groups_are_never_split():
     assert [sizes.passes(n) for n in (1, 2, 3)] == [6, 3, 2]
     with pytest.raises(ProcessesError, match="6 groups of 4 cannot be shared evenly by 4"):
         sizes.passes(4)
-    with pytest.raises(ProcessesError, match="the 12 rows of each of 2 processes cannot"):
-        Training(prompts_per_step=6, group_size=4, micro_batch=8).passes(2)
+    with pytest.raises(ProcessesError, match="the 12 rows of each of 2 processes cannot be"):
+        Training(prompts_per_step=6, group_size=4, micro_batch=4, updates=8).passes(2)
 
 
 def test_one_process_is_the_first_and_only(monkeypatch):

@@ -126,7 +126,7 @@ def test_the_failed_step_becomes_a_group_paid_for_running(sandbox, tokenizer):
     group = engine.collect([PROBLEM], 2, seed=0)
     fixes = [GOOD, BAD, "no program", GOOD]
     engine.policy = ScriptedPolicy(tokenizer, lambda r, t: fixes[r], closes_tool_call)
-    algorithm = THOR(group_size=2, step_group_size=4, suffix_tokens=0)
+    algorithm = THOR(step_group_size=4, suffix_tokens=0)
     (steps,) = algorithm.branch([group], CopySampler(engine, None), seed=0)
     assert [t.reward for t in steps] == [1.0, 0.0, 0.0, 1.0]
     credit = algorithm.assign_credit_to_branches([steps])
@@ -142,7 +142,7 @@ def failing(t):
 def test_failed_episodes_are_dropped_and_counted():
     right, wrong = BATCH[0], BATCH[1]
     group = [right, wrong, failing(right), wrong]
-    algorithm = THOR(group_size=4)
+    algorithm = THOR()
     credit = algorithm.assign_credit([group])
     tokens = [sum(t.loss_mask) for t in group]
     weight = sum(tokens) / (tokens[0] + tokens[1] + tokens[3])
@@ -151,7 +151,7 @@ def test_failed_episodes_are_dropped_and_counted():
     assert [row[0] for row in credit] == pytest.approx(expected, rel=1e-5)
     report = algorithm.report([group, [failing(right), wrong, failing(wrong), failing(wrong)]])
     assert report == {"dropped": 4, "dropped_correct": 2, "dropped_groups": 1}
-    kept = THOR(group_size=4, drop_failed=False)
+    kept = THOR(drop_failed=False)
     assert all(row[0] for row in kept.assign_credit([group]))
     assert kept.report([group])["dropped"] == 0
 
@@ -177,7 +177,7 @@ class StepsOnly(THOR):
 @pytest.mark.parametrize("micro_batch", [8, 2])
 def test_both_losses_are_the_hand_made_ones(model, tokenizer, tmp_path, nll, micro_batch):
     """L = L_episode + L_step, each a mean over its own ids; so is the likelihood term."""
-    algorithm = StepsOnly(group_size=4, loss=Loss(nll=nll))
+    algorithm = StepsOnly(loss=Loss(nll=nll))
     _, norm = one_step(
         *(model, tokenizer, tmp_path),
         algorithm=algorithm,
@@ -209,7 +209,7 @@ def test_both_losses_are_the_hand_made_ones(model, tokenizer, tmp_path, nll, mic
 
 
 BAD_OPTIONS = {
-    "group": ({"step_group_size": 1}, "must be at least 2, got 16 and 1"),
+    "group": ({"step_group_size": 1}, "step_group_size must be at least 2, got 1"),
     "suffix": ({"suffix_tokens": -1}, "suffix_tokens must be >= 0"),
     "mean": ({"loss": Loss(mean="sequence")}, "or set step_level=False"),
     "kl": ({"loss": Loss(kl=0.1)}, "loss.kl=0, as in the paper, got"),

@@ -72,7 +72,7 @@ def test_observation_tokens_get_no_gradient(model, tokenizer, tmp_path):
             return credit
 
     quiet, _ = one_step(model, tokenizer, tmp_path / "a")
-    loud, _ = one_step(model, tokenizer, tmp_path / "b", algorithm=Loud(group_size=4))
+    loud, _ = one_step(model, tokenizer, tmp_path / "b", algorithm=Loud())
     assert all(torch.equal(quiet[name], loud[name]) for name in quiet)
 
 
@@ -126,7 +126,7 @@ def mean_of_responses(model, rows, advantages):
 @pytest.mark.parametrize("micro_batch", [8, 2])
 def test_the_mean_over_responses_is_the_hand_made_one(model, tokenizer, tmp_path, micro_batch):
     """Rows without advantage are part of that mean, and so is a row of one id."""
-    algorithm = GRPO(group_size=4, loss=Loss(mean="sequence"))
+    algorithm = GRPO(loss=Loss(mean="sequence"))
     _, norm = one_step(model, tokenizer, tmp_path, micro_batch=micro_batch, algorithm=algorithm)
     advantages = [t.reward / (4 / 3) ** 0.5 for t in BATCH[:4]] + [0.0] * 4
     assert norm == pytest.approx(mean_of_responses(model, BATCH, advantages), rel=1e-3)
@@ -136,7 +136,7 @@ def test_the_mean_over_responses_is_the_hand_made_one(model, tokenizer, tmp_path
 def test_likelihood_of_positive_samples_is_the_hand_made_one(
     model, tokenizer, tmp_path, micro_batch
 ):
-    algorithm = GRPO(group_size=4, loss=Loss(nll=0.5))
+    algorithm = GRPO(loss=Loss(nll=0.5))
     _, norm = one_step(model, tokenizer, tmp_path, micro_batch=micro_batch, algorithm=algorithm)
     positive = [t for t in BATCH[:4] if t.reward > 0]
     count = sum(sum(t.loss_mask) for t in positive)
@@ -176,7 +176,7 @@ def test_groups_without_signal_are_replaced(model, tokenizer, tmp_path):
 
     sampler = Sampler(BATCH)
     problems = [*PROBLEMS, Problem("p2", "Q2", "2")]
-    algorithm = GRPO(group_size=4, resample=3)
+    algorithm = GRPO(resample=3)
     one_step(model, tokenizer, tmp_path, sampler=sampler, algorithm=algorithm, problems=problems)
     assert sampler.asked == (["p0", "p1"], ["p2"])
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
@@ -202,9 +202,7 @@ def test_extra_terms_add_up_over_micro_batches(model, tokenizer, tmp_path):
     norms = []
     for micro_batch in (8, 2):
         path = tmp_path / str(micro_batch)
-        _, norm = one_step(
-            model, tokenizer, path, micro_batch=micro_batch, algorithm=Mine(group_size=4)
-        )
+        _, norm = one_step(model, tokenizer, path, micro_batch=micro_batch, algorithm=Mine())
         norms.append((norm, json.loads((path / "metrics.jsonl").read_text())["loss_mine"]))
     assert norms[0] == pytest.approx(norms[1], rel=1e-4)
     tokens = sum(sum(t.loss_mask) for t in BATCH)
@@ -224,7 +222,7 @@ def test_a_loss_that_is_no_number_stops_the_run(model, tokenizer, tmp_path):
             return {"broken": batch.mean(batch.logprobs * float("nan"))}
 
     with pytest.raises(TrainingError, match="the loss of step 1 is nan: expected a finite number"):
-        one_step(model, tokenizer, tmp_path, algorithm=Broken(group_size=4))
+        one_step(model, tokenizer, tmp_path, algorithm=Broken())
 
 
 def test_a_gradient_that_is_no_number_leaves_no_checkpoint(model, tokenizer, tmp_path):
@@ -235,7 +233,7 @@ def test_a_gradient_that_is_no_number_leaves_no_checkpoint(model, tokenizer, tmp
             return {"steep": batch.mean((batch.logprobs * 0.0).sqrt() * 0.0)}
 
     with pytest.raises(TrainingError, match="the gradient's norm of step 1 is nan"):
-        one_step(model, tokenizer, tmp_path, algorithm=Steep(group_size=4))
+        one_step(model, tokenizer, tmp_path, algorithm=Steep())
     assert not list(tmp_path.glob("checkpoint-*"))
 
 
@@ -267,16 +265,33 @@ def test_too_little_memory_names_the_option(model, tokenizer, tmp_path):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(TrainingError, match="in step 1 with 8 rows a pass: lower --micro-batch"):
-        one_step(model, tokenizer, tmp_path, algorithm=Greedy(group_size=4))
+        one_step(model, tokenizer, tmp_path, algorithm=Greedy())
 
 
 def test_bad_settings_are_named():
-    with pytest.raises(ValueError, match="9 rows must be a multiple of micro_batch = 2"):
-        Training(prompts_per_step=3, group_size=3, micro_batch=2)
-    with pytest.raises(ValueError, match="divided among 2 updates of whole micro-batches of 16"):
-        Training(prompts_per_step=2, group_size=8, micro_batch=16, updates=2)
+    with pytest.raises(ValueError, match="16 rows cannot be divided among 3 updates"):
+        Training(prompts_per_step=2, group_size=8, updates=3)
     with pytest.raises(ValueError, match="updates and epochs must be at least 1"):
         Training(epochs=0)
+    with pytest.raises(ValueError, match="importance_mode is one of token_truncate, token_mask"):
+        Training(importance_mode="word")
+
+
+@pytest.mark.parametrize(
+    ("prompts", "group", "micro_batch", "updates", "rows"),
+    [(8, 8, 16, 1, 16), (3, 3, 2, 1, 1), (3, 8, 16, 1, 12), (2, 8, 16, 2, 8), (5, 7, 16, 1, 7)],
+)
+def test_a_pass_has_rows_that_divide_the_batch(prompts, group, micro_batch, updates, rows):
+    sizes = Training(
+        prompts_per_step=prompts, group_size=group, micro_batch=micro_batch, updates=updates
+    )
+    assert sizes.pass_rows() == rows
+    assert sizes.passes() * rows == prompts * group
+
+
+def test_a_group_of_one_is_refused_where_samples_are_compared(model, tokenizer, tmp_path):
+    with pytest.raises(ValueError, match="group_size of at least 2, got 1"):
+        trainer_of(model, tokenizer, tmp_path, group_size=1)
 
 
 def test_every_rollout_is_sampled_with_the_weights_of_the_moment(model, tokenizer, tmp_path):

@@ -23,15 +23,15 @@ spec.loader.exec_module(reinforce)
 torch.set_num_threads(1)
 
 MAKERS = {
-    "grpo": partial(GRPO, group_size=4),
-    "rloo": partial(GRPO, group_size=4, baseline="leave_one_out"),
-    "dapo": partial(GRPO, group_size=4, loss=DAPO, resample=1),
-    "gspo": partial(GRPO, group_size=4, loss=GSPO),
-    "dr-grpo, nll": partial(GRPO, group_size=4, scale_by_std=False, loss=Loss(nll=0.05)),
+    "grpo": partial(GRPO),
+    "rloo": partial(GRPO, baseline="leave_one_out"),
+    "dapo": partial(GRPO, loss=DAPO, resample=1),
+    "gspo": partial(GRPO, loss=GSPO),
+    "dr-grpo, nll": partial(GRPO, scale_by_std=False, loss=Loss(nll=0.05)),
     "ppo": PPO,
     "ppo, critic of its own": partial(PPO, critic="model", policy_lambda=0.95),
-    "thor": partial(THOR, group_size=4, step_group_size=4, suffix_tokens=2),
-    "thor, episodes": partial(THOR, group_size=4, step_level=False, drop_failed=False),
+    "thor": partial(THOR, step_group_size=4, suffix_tokens=2),
+    "thor, episodes": partial(THOR, step_level=False, drop_failed=False),
     "example": reinforce.Reinforce,
 }
 TRAINS = ("it_takes_a_step", "passes_change_nothing")

@@ -81,7 +81,7 @@ def train(algorithm, sandbox, folder, budget=1, sampler=CopySampler, seed=0, **o
             **{"steps": STEPS, "learning_rate": 0.02, "seed": seed, "save_every": STEPS, **options},
             prompts_per_step=PROMPTS,
             group_size=GROUP,
-            bf16=False,
+            dtype="float32",
         ),
         problems=PROBLEMS,
         sampler=sampler(engine, copy),
@@ -92,19 +92,19 @@ def train(algorithm, sandbox, folder, budget=1, sampler=CopySampler, seed=0, **o
 
 
 LEARNERS = {
-    "grpo": (GRPO(group_size=GROUP), {}),
+    "grpo": (GRPO(), {}),
     "grpo, clip-higher, leave one out, likelihood": (
-        GRPO(group_size=GROUP, baseline="leave_one_out", loss=replace(DAPO, nll=0.05), resample=1),
+        GRPO(baseline="leave_one_out", loss=replace(DAPO, nll=0.05), resample=1),
         {},
     ),
-    "rloo": (GRPO(group_size=GROUP, baseline="leave_one_out"), {}),
-    "cot": (GRPO(group_size=GROUP), {"budget": 0}),
+    "rloo": (GRPO(baseline="leave_one_out"), {}),
+    "cot": (GRPO(), {"budget": 0}),
     "ppo": (PPO(critic_learning_rate=0.02), {"updates": 2}),
     "ppo, critic of its own": (
         PPO(critic="model", critic_learning_rate=0.005, policy_lambda=0.95),
         {},
     ),
-    "thor": (THOR(group_size=GROUP, step_group_size=4, suffix_tokens=2), {}),
+    "thor": (THOR(step_group_size=4, suffix_tokens=2), {}),
 }
 
 
@@ -130,7 +130,7 @@ SHUFFLED_TOO = [
 @pytest.mark.parametrize("name", [*SHUFFLED, *SHUFFLED_TOO])
 def test_shuffled_rewards_teach_nothing(name, sandbox, tmp_path):
     """They lead a policy astray, up or down; on the whole it gains nothing from them."""
-    episodes_only = THOR(group_size=GROUP, step_level=False)
+    episodes_only = THOR(step_level=False)
     algorithm, options = LEARNERS.get(name, (episodes_only, {}))
     gains = []
     for seed in SEEDS:
@@ -154,7 +154,7 @@ def test_step_level_learning_makes_programs_run(sandbox, tmp_path):
         def states(self, trajectory):
             return super().states(self.real[id(trajectory)])
 
-    algorithm = THOR(group_size=GROUP, step_group_size=4, suffix_tokens=2)
+    algorithm = THOR(step_group_size=4, suffix_tokens=2)
     _, _, rows = train(algorithm, sandbox, tmp_path, sampler=Unpaid)
     assert rows[0]["pass_ratio"] < 0.7
     assert rows[-1]["pass_ratio"] > 0.85
@@ -170,7 +170,7 @@ def test_imitation_is_learned(sandbox, tmp_path):
     before = mean(t.correct for t in engine.collect(PROBLEMS[:4], 8, seed=1))
     # The program that works, its output (not to be learned), the right answer, the end.
     trace = Trace((1,), (3, 1, 5, 0), (1, 0, 1, 1), "")
-    sft = SFT(epochs=16, batch=8, micro_batch=8, learning_rate=0.02, bf16=False)
+    sft = SFT(epochs=16, batch=8, micro_batch=8, learning_rate=0.02, dtype="float32")
     train_sft(model, tokenizer, [trace] * 16, sft, Run(tmp_path))
     model.eval()
     done = engine.collect(PROBLEMS[:4], 8, seed=1)

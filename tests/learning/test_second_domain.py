@@ -112,7 +112,7 @@ def test_grpo_learns_to_search(tmp_path):
     RLTrainer(
         model=model,
         tokenizer=tokenizer,
-        algorithm=GRPO(group_size=GROUP),
+        algorithm=GRPO(),
         training=Training(
             steps=steps,
             prompts_per_step=len(problems),
@@ -121,7 +121,7 @@ def test_grpo_learns_to_search(tmp_path):
             micro_batch=64,
             max_tokens=TOKENS,
             save_every=100,
-            bf16=False,
+            dtype="float32",
         ),
         problems=problems * steps,
         sampler=sampler,

@@ -113,7 +113,7 @@ def _rollout(options: EvalOptions) -> Any:
     temperature = TEMPERATURE if options.temperature is None else options.temperature
     sampling = Sampling(temperature, options.top_p, options.max_tokens)
     torch.manual_seed(options.seed)
-    model, tokenizer = loading.load(options.model, dtype="bfloat16", device=options.device)
+    model, tokenizer = loading.load(options.model, dtype="auto", device=options.device)
     envs = BatchEnvs(options.env)
     return make_rollout(model, tokenizer, envs, sampling, options.prompt, keep_states=True)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.heldout.contamination import LEAKS, contamination
 from torl.console import CommandError
-from torl.training.options import TrainOptions, is_generated
+from torl.training.options import TrainOptions, algorithm_of, is_generated
 from torl.wiring import HELDOUT_SEEDS, heldout_seeds, text_env_of
 from torl_env.problem_sampling import open_problems
 from torl_env.problems import Listed
@@ -33,8 +33,13 @@ def open_datasets(options: TrainOptions) -> Datasets:
         return _seeds(options)
     train = open_problems(options.env.problems, options.env.split)
     found = Datasets(
-        _repeated(train.shuffle(options.seed + 7), options.warm_start or 0),
-        _repeated(train.shuffle(options.seed + 11), options.steps * options.prompts),
+        _scheduled(train, options.seed + 7, options.warm_start or 0),
+        # Behind the schedule stand the fresh problems of dynamic sampling.
+        _scheduled(
+            train,
+            options.seed + 11,
+            options.steps * options.prompts * (1 + algorithm_of(options).resample),
+        ),
         _heldout(options),
     )
     if not (is_generated(options.env.problems) and is_generated(heldout_of(options))):
@@ -73,10 +78,16 @@ def _heldout(options: TrainOptions) -> list[Problem]:
     return list(source.shuffle(0).head(options.eval_problems))
 
 
-def _repeated(source: ProblemSource, count: int) -> list[Problem]:
-    """`count` problems, from the start again where the source is shorter."""
-    have = list(source.head(count))
-    return [have[i % len(have)] for i in range(count)] if have else []
+def _scheduled(source: ProblemSource, seed: int, count: int) -> list[Problem]:
+    """`count` problems; each pass over a source that is shorter has an order of its own."""
+    found: list[Problem] = []
+    while len(found) < count:
+        order = source.shuffle(seed + 1_000_003 * (len(found) // max(1, len(source))))
+        more = list(order.head(count - len(found)))
+        if not more:
+            break
+        found += more
+    return found
 
 
 def _refuse_overlap(options: TrainOptions, found: Datasets) -> None:

@@ -134,6 +134,9 @@ class Job:
         from agents.core.trainer.weight_sync import CopySampler
 
         options = self.options
+        if options.lora_rank:
+            folder, name = self.run.path / "start", start
+            start = distributed.run_on_main(lambda: loading.merged_start(name, folder))
         model, tokenizer = loading.load(start)
         sampling, vllm = sampling_of(options), vllm_of(options)
         if vllm is not None:
@@ -144,7 +147,7 @@ class Job:
                 lambda policy: rollout_over(policy, *self._where(sampling), keep_states=branches),
             )
         else:
-            copy, _ = loading.load(start, dtype="bfloat16")
+            copy, _ = loading.load(start, dtype="auto")
             rollout = make_rollout(copy, tokenizer, *self._where(sampling), keep_states=branches)
             sampler = CopySampler(rollout, copy)
         if options.lora_rank:

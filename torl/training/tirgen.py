@@ -258,7 +258,7 @@ class _Writers:
         self._options = options
         self._how = TIRGen(fragments=options.fragments)
         self._sandbox = stack.enter_context(open_sandbox(options.env.sandbox))
-        model, tokenizer = loading.load(options.model, dtype="bfloat16", device=options.device)
+        model, tokenizer = loading.load(options.model, dtype="auto", device=options.device)
         self._prompt: Prompt = make_prompt(options.prompt, tokenizer, options.env)
         self._steps = TransformersPolicy(model, tokenizer, _ends_step, marker="\n")
         self._round = 0
@@ -323,9 +323,7 @@ class _Writers:
 
         options, model = self._options, self._steps.model
         if options.refiner:
-            model, tokenizer = loading.load(
-                options.refiner, dtype="bfloat16", device=options.device
-            )
+            model, tokenizer = loading.load(options.refiner, dtype="auto", device=options.device)
         policy = TransformersPolicy(model, tokenizer)
         prompt = ChatPrompt(tokenizer, system="")
         how = Sampling(options.temperature, options.top_p, options.refined_tokens)

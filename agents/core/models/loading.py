@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from agents.core.models.dtype import precision
 from agents.core.run.folder import latest_checkpoint
 
 DEFAULT_MODEL = "smollm2"
@@ -90,7 +91,7 @@ def load(name: str, dtype: str = "float32", device: str | None = None) -> tuple[
 
     Args:
         name: See `resolve`.
-        dtype: Name of a torch dtype.
+        dtype: Name of a torch dtype, or `auto`: what the device computes fast.
         device: `cpu`, `cuda`, ...; `None` takes an accelerator where there is one.
 
     Raises:
@@ -102,7 +103,8 @@ def load(name: str, dtype: str = "float32", device: str | None = None) -> tuple[
 
     from agents.core.models.lora import merged
 
-    source = resolve(name)
+    source, device = resolve(name), device or default_device()
+    dtype = precision(dtype, device).dtype if dtype == "auto" else dtype
     transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
@@ -113,7 +115,7 @@ def load(name: str, dtype: str = "float32", device: str | None = None) -> tuple[
             model = merged(load(base, "float32", "cpu")[0], source).to(getattr(torch, dtype))
     except (OSError, ValueError, ImportError) as error:
         raise _not_loaded(name, error) from error
-    model.to(device or default_device()).eval()
+    model.to(device).eval()
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
@@ -145,6 +147,28 @@ def adapted_by(source: str) -> str | None:
             "hub id"
         )
     return str(base)
+
+
+def merged_start(name: str, folder: Path) -> str:
+    """What to train new adapters on: the weights of this name, written out where they have some.
+
+    New adapters name what they adapt. On weights into which others were merged they would name the
+    bare base, and evaluation and resume would lose the first ones.
+
+    Args:
+        name: See `resolve`.
+        folder: Where merged weights are written, once.
+    """
+    if adapted_by(resolve(name)) is None:
+        return name
+    if not (folder / "config.json").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        model, tokenizer = load(name, "float32", "cpu")
+        scratch = Path(tempfile.mkdtemp(prefix="merge-", dir=folder.parent))
+        model.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        scratch.rename(folder)
+    return str(folder)
 
 
 def _not_loaded(name: str, error: Exception) -> ModelError:

@@ -78,15 +78,22 @@ def plain_weights(model: Any) -> Iterator[Tensor]:
     Nothing is merged into the model itself: merging and unmerging at every step would leave
     rounding errors in weights that are meant to be frozen.
     """
-    added = {
-        id(layer.base_layer.weight): layer.get_delta_weight(layer.active_adapters[0])
+    adapted = {
+        id(layer.base_layer.weight): layer
         for layer in model.modules()
         if hasattr(layer, "base_layer") and hasattr(layer, "get_delta_weight")
     }
     for name, weight in model.named_parameters():
         if "lora_" not in name:
+            # One layer's product at a time: those of all layers are as large as the model.
+            layer = adapted.get(id(weight))
             with _gathered(weight):
-                yield whole(weight + added[id(weight)] if id(weight) in added else weight)
+                yield whole(weight if layer is None else weight + _delta(layer))
+
+
+def _delta(layer: Any) -> Tensor:
+    delta: Tensor = layer.get_delta_weight(layer.active_adapters[0])
+    return delta
 
 
 def whole(weight: Tensor) -> Tensor:

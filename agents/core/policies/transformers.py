@@ -80,6 +80,11 @@ class TransformersPolicy(RowPolicy):
         self._states: dict[int, _State] = {}
         self._slots: list[int] = []
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether rollouts leave rows behind whose tool is slow, unless told otherwise."""
+        return bool(self.model.device.type != "cpu")
+
     def _mark(self, marker: str) -> None:
         """Note which ids hold one of these characters."""
         pieces = self.tokenizer.batch_decode([[i] for i in range(len(self.tokenizer))])

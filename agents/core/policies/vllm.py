@@ -108,6 +108,9 @@ class VLLMPolicy(RowPolicy):
         self._continued: dict[int, int] = {}
         """How many requests each row has made, so that each draws from a seed of its own."""
 
+    overlaps = True
+    """Rollouts leave rows behind whose tool is slow, unless told otherwise."""
+
     def _stop_at(self, parser: Parser) -> None:
         self._stop = ends_of_calls(parser)
 

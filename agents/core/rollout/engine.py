@@ -1,14 +1,17 @@
 """The rollout engine: many episodes at once, tools in flight, ids exactly as sampled.
 
-The engine only carries text and ids between a `Policy` and a vector environment. By default it is
-deterministic: what a tool returns is awaited after exactly one further forward pass, so that the
-order of events depends on no clock. With `overlap=True` a slow tool holds up nobody, at the price
-that batch composition, and with it the last bits of the logits, follows the clock.
+The engine only carries text and ids between a `Policy` and a vector environment. With
+`overlap=False` it is deterministic: what a tool returns is awaited after exactly one further
+forward pass, so that the order of events depends on no clock. With `overlap=True` one looping
+program does not hold up its whole batch, at the price that batch composition, and with it the last
+bits of the logits, follows the clock. The first is the default on a CPU, the second on GPUs and
+with vLLM, whose kernels do not give the same bits from run to run in any case.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents.core.policies.base import Policy
@@ -66,7 +69,7 @@ class Rollout:
         prompt: Makes ids of questions and tool outputs.
         make_envs: Builds the vector environment for a batch of problems.
         sampling: How to sample.
-        overlap: See the module's first lines.
+        overlap: See the module's first lines; by default what suits the policy.
         keep_states: Keep the environment before each turn, so that episodes can be left there.
     """
 
@@ -77,14 +80,14 @@ class Rollout:
         make_envs: MakeEnvs,
         sampling: Sampling,
         *,
-        overlap: bool = False,
+        overlap: bool | None = None,
         keep_states: bool = False,
     ) -> None:
         self.policy = policy
         self.prompt = prompt
         self.make_envs = make_envs
         self.sampling = sampling
-        self.overlap = overlap
+        self.overlap = getattr(policy, "overlaps", False) if overlap is None else overlap
         self.keep_states = keep_states
         self.parser: Parser = FencedParser()
         """How the environment of the last batch reads calls."""
@@ -123,7 +126,7 @@ class Rollout:
                 remaining = self.sampling.max_tokens
                 for sample in range(group_size):
                     episodes.append(_Episode(problem, sample, prompt_ids, remaining))
-            seeds = [row_seed(seed, e.problem.id, e.sample) for e in episodes]
+            seeds = _row_seeds(seed, problems, group_size)
             return self._run(envs, episodes, seeds, on_end or _ignore, until or _never)
         finally:
             envs.close()
@@ -209,6 +212,8 @@ class Rollout:
                     episode.add_forced(forced)
                     self.policy.resume(result.env_id, forced)
                 else:
+                    # The ids hold nothing of this output, so the record does not either.
+                    episode.turns[-1] = replace(episode.turns[-1], observation="")
                     self._keep_state(envs, episode, result.env_id)
                     envs.send([""], [result.env_id], cut=[True])
                     in_flight += 1
@@ -299,6 +304,17 @@ def row_seed(seed: int, problem_id: str, sample: int | str) -> int:
     """The seed of one row: the same whatever else is in the batch and in whatever process."""
     digest = hashlib.sha256(f"{seed}/{problem_id}/{sample}".encode()).digest()
     return int.from_bytes(digest[:16], "big")
+
+
+def _row_seeds(seed: int, problems: Sequence[Problem], group_size: int) -> list[int]:
+    """A seed for each row; a problem that comes again samples anew, not the same group twice."""
+    seen: Counter[str] = Counter()
+    seeds = []
+    for problem in problems:
+        again = f"{seen[problem.id]}/" if seen[problem.id] else ""
+        seen[problem.id] += 1
+        seeds += [row_seed(seed, problem.id, f"{again}{sample}") for sample in range(group_size)]
+    return seeds
 
 
 def _trajectory(episode: _Episode, result: StepResult) -> Trajectory:

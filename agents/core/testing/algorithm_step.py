@@ -56,7 +56,7 @@ def step(
         micro_batch=micro_batch,
         learning_rate=0.01,
         max_tokens=8,
-        bf16=False,
+        dtype="float32",
         seed=seed,
     )
     with tempfile.TemporaryDirectory() as folder:

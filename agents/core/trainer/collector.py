@@ -72,7 +72,7 @@ class Collector:
         everyone = distributed.gather(list(indices))
         self.first = min(everyone)
         rows = self._sampler.collect(problems, size, seed)
-        self.own = self._resampled(rows, everyone, seed)
+        self.own = self._resampled(rows, everyone, seed, step)
         self.all = distributed.gather(self.own)
         check_scorable(self.all, step)
         return self.own
@@ -89,17 +89,15 @@ class Collector:
         return [rows[i : i + size] for i in range(0, len(rows), size)]
 
     def _resampled(
-        self, rows: list[Trajectory], everyone: Sequence[int], seed: int
+        self, rows: list[Trajectory], everyone: Sequence[int], seed: int, step: int
     ) -> list[Trajectory]:
         """Dynamic sampling: groups of other problems in place of those that teach nothing.
 
-        Processes take turns in choosing from the problems that come next.
+        Processes take turns in choosing.
         """
         if not self._algorithm.resample:
             return rows
-        after, seen = max(everyone) + 1, {self._problems[i].id for i in everyone}
-        ahead = {p.id: p for p in (*self._problems[after:], *self._problems[:after])}
-        spare = [p for p in ahead.values() if p.id not in seen]
+        spare = self._spare(everyone, step)
         found = resampled(
             self.groups(rows),
             self._has_signal,
@@ -114,6 +112,24 @@ class Collector:
             }
         )
         return [t for group in found.groups for t in group]
+
+    def _spare(self, everyone: Sequence[int], step: int) -> list[Problem]:
+        """Problems to put in place of others, fresh ones first.
+
+        Fresh are those behind the schedule, of which each step has a stretch of its own. Those that
+        the schedule holds anyway, the next first, serve where there are no fresh ones left.
+        """
+        planned = self._training.steps * self._training.prompts_per_step
+        fresh = self._problems[planned:]
+        wanted = self._algorithm.resample * self._training.prompts_per_step
+        start = (step - 1) * wanted % max(1, len(fresh))
+        after, seen = max(everyone) + 1, {self._problems[i].id for i in everyone}
+        order = (
+            *fresh[start : start + wanted],
+            *self._problems[after:planned],
+            *self._problems[: min(everyone)],
+        )
+        return [p for p in {p.id: p for p in order}.values() if p.id not in seen]
 
     def _has_signal(self, group: Group) -> bool:
         return any(any(credit) for credit in self._algorithm.assign_credit([group]))

@@ -55,7 +55,11 @@ def sharded() -> bool:
 
 
 def join() -> None:
-    """Meet the other processes, before any library does so with less patience."""
+    """Meet the other processes, before any library does so with less patience.
+
+    A process by itself takes one GPU here, before CUDA has looked.
+    """
+    one_device()
     if world_size() > 1:
         import torch
         from accelerate import PartialState
@@ -129,18 +133,51 @@ def maximum(number: int) -> int:
     return max(gather([number]))
 
 
-def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment for a child process that works by itself.
+def mean_of_each(numbers: Mapping[str, float]) -> dict[str, float]:
+    """The mean of each number over all processes, those counted as 0 that do not have it.
+
+    One exchange, whatever the names are: no process waits for a name that it alone has.
 
     Example:
-        >>> without_launcher({"PATH": "/bin", "RANK": "0", "ACCELERATE_USE_FSDP": "true"})
-        {'PATH': '/bin'}
+        >>> mean_of_each({"loss": 2.0})
+        {'loss': 2.0}
     """
-    return {
+    total: dict[str, float] = {}
+    for part in gather([dict(numbers)]):
+        for name, value in part.items():
+            total[name] = total.get(name, 0.0) + value
+    return {name: value / world_size() for name, value in total.items()}
+
+
+def one_device() -> None:
+    """Show a process that trains alone one GPU.
+
+    With several in sight TRL refuses to start (`n_gpu > 1`), the SFT stage at once and RL after it;
+    transformers would take `DataParallel`. To use them all, start one process for each.
+    """
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if world_size() == 1 and seen != "":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "0" if seen is None else seen.split(",")[0]
+
+
+def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for a child process that works by itself, on this process's GPU.
+
+    Example:
+        >>> launched = {"PATH": "/bin", "LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "4,5"}
+        >>> without_launcher(launched)
+        {'PATH': '/bin', 'CUDA_VISIBLE_DEVICES': '5'}
+    """
+    kept = {
         name: value
         for name, value in environment.items()
         if name not in _LAUNCHER and not name.startswith(_LAUNCHERS)
     }
+    if "LOCAL_RANK" in environment and environment.get("CUDA_VISIBLE_DEVICES") != "":
+        rank = int(environment["LOCAL_RANK"])
+        seen = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        kept["CUDA_VISIBLE_DEVICES"] = seen[rank] if rank < len(seen) and seen[0] else str(rank)
+    return kept
 
 
 def rows_of_one(rows: int, group_size: int, processes: int) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from agents.core.models.dtype import precision
 from agents.core.trainer.options import Training
 
 _LOGIT_BYTES = 16
@@ -168,7 +169,8 @@ def plan_memory(
     count = float(sum(sizes))
     share = processes if sharded else 1
     length = prompt_tokens + training.max_tokens
-    found = measure(config, training.micro_batch, length, bf16=training.bf16)
+    batch = training.pass_rows(processes)
+    found = measure(config, batch, length, bf16=precision(training.dtype).bf16)
     rows = training.prompts_per_step * training.group_size // processes
     return MemoryPlan(
         weights=4 * count / share,
@@ -177,7 +179,7 @@ def plan_memory(
         optimizer=8 * count / share,
         gathered=2 * 4.0 * max(_blocks(model).values()) if sharded else 0.0,
         activations=found.checkpointed() if checkpointing else found.kept,
-        logits=float(_LOGIT_BYTES * training.micro_batch * training.max_tokens * config.vocab_size),
+        logits=float(_LOGIT_BYTES * batch * training.max_tokens * config.vocab_size),
         sampler=float(sampler_bytes * count) if engine is None else engine,
         cache=_cache(config, rows, length) if engine is None and sampler_bytes else 0.0,
     )

@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, isnan
+from typing import Literal, get_args
 
 from agents.core.trainer.distributed import ProcessesError, rows_of_one
 from agents.core.types import Trajectory
+
+ImportanceMode = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
+"""How an importance ratio is taken, and what becomes of one beyond its cap; TRL's names."""
 
 
 class TrainingError(Exception):
@@ -37,8 +41,18 @@ class Training:
     save_every: int = 4
     """Steps between checkpoints; the last step is always saved."""
     seed: int = 0
-    bf16: bool = True
-    """Autocast to bfloat16 around float32 weights."""
+    dtype: str = "auto"
+    """What the products of a pass are computed in, around float32 weights: `bfloat16`, `float32`,
+    or `auto`, whichever the hardware is fast at."""
+    activation_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: a third more work,
+    and memory that grows with the layers' inputs alone."""
+    importance_mode: ImportanceMode = "token_truncate"
+    """Where another engine samples: what corrects for its log-probabilities being a little other
+    than the trainer's. A ratio for each token or for the whole response; truncated at the cap, or
+    left out of the loss beyond it."""
+    importance_cap: float = 2.0
+    """Largest importance ratio."""
     report_to: tuple[str, ...] = ()
     """Trackers that transformers knows and that get the metrics of each batch: tensorboard, wandb,
     trackio, ..."""
@@ -62,21 +76,41 @@ class Training:
                 f"temperature must be positive to train, got {self.temperature}: greedy samples "
                 "of a group are all the same"
             )
-        if rows % self.micro_batch:
+        if rows % self.updates:
             raise ValueError(
-                f"prompts_per_step x group_size = {rows} rows must be a multiple of "
-                f"micro_batch = {self.micro_batch}"
+                f"prompts_per_step x group_size = {rows} rows cannot be divided among "
+                f"{self.updates} updates"
             )
-        if rows % (self.micro_batch * self.updates):
+        if self.importance_mode not in get_args(ImportanceMode) or self.importance_cap <= 0:
             raise ValueError(
-                f"{rows} rows cannot be divided among {self.updates} updates of whole "
-                f"micro-batches of {self.micro_batch}"
+                f"importance_mode is one of {', '.join(get_args(ImportanceMode))} and its cap is "
+                f"positive, got {self.importance_mode!r} and {self.importance_cap}"
             )
 
     @property
     def optimizer_steps(self) -> int:
         """Optimiser steps of one batch."""
         return self.updates * self.epochs
+
+    def pass_rows(self, processes: int = 1) -> int:
+        """Rows of a forward pass: as many as `micro_batch` allows and an update divides into.
+
+        Raises:
+            ProcessesError: A batch cannot be shared by so many processes.
+
+        Example:
+            >>> Training(prompts_per_step=3, group_size=8, micro_batch=16).pass_rows()
+            12
+        """
+        rows = self.prompts_per_step * self.group_size
+        own = rows_of_one(rows, self.group_size, processes)
+        if own % self.updates:
+            raise ProcessesError(
+                f"the {own} rows of each of {processes} processes cannot be divided among "
+                f"{self.updates} updates"
+            )
+        update = own // self.updates
+        return max(n for n in range(1, min(self.micro_batch, update) + 1) if update % n == 0)
 
     def passes(self, processes: int = 1) -> int:
         """Forward passes of each process over its share of a batch, which is whole groups.
@@ -89,24 +123,17 @@ class Training:
             2
         """
         rows = self.prompts_per_step * self.group_size
-        own = rows_of_one(rows, self.group_size, processes)
-        if own % (self.micro_batch * self.updates):
-            raise ProcessesError(
-                f"the {own} rows of each of {processes} processes cannot be divided among "
-                f"{self.updates} updates of whole micro-batches of {self.micro_batch}: lower "
-                "--micro-batch"
-            )
-        return own // self.micro_batch
+        return rows // processes // self.pass_rows(processes)
 
 
-def no_checkpointing(config: type) -> dict[str, bool]:
-    """The setting that keeps activations, under the name this version of transformers has for it.
+def checkpointing(config: type, on: bool) -> dict[str, bool]:
+    """The setting of activation checkpointing under the name this transformers has for it.
 
-    TRL turns the saving of memory on, which costs a second forward pass; 5.20 renamed it, and the
-    versions that vLLM allows are older.
+    TRL has it on by default, which costs a second forward pass; 5.20 renamed it, and the versions
+    that vLLM allows are older.
     """
     new, old = "activation_checkpointing", "gradient_checkpointing"
-    return {new if new in config.__dataclass_fields__ else old: False}  # type: ignore[attr-defined]
+    return {new if new in config.__dataclass_fields__ else old: on}  # type: ignore[attr-defined]
 
 
 def check_finite(number: float, step: int, what: str = "loss") -> None:

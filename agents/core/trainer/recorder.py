@@ -11,6 +11,7 @@ from agents.core.run.folder import Run
 from agents.core.trainer import distributed
 from agents.core.trainer.collector import Collector
 from agents.core.trainer.options import Training
+from agents.core.types import Trajectory
 from torl_env.problems.types import Problem
 
 _LOG = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ _SAMPLER = {
     "sampling/importance_sampling_ratio/min": "importance_ratio_min",
 }
 """How far a sampler other than the model itself is from it, where TRL measures that."""
-_KEPT = ("loss", "grad_norm", "entropy", "kl", "learning_rate", "num_tokens")
+_KEPT = ("loss", "grad_norm", "kl", "learning_rate", "num_tokens")
 
 
 class Recorder:
@@ -66,6 +67,7 @@ class Recorder:
         numbers = {
             **dataclasses.asdict(behaviour(rows)),
             "reward": _mean([t.reward for t in rows if t.scorable]),
+            "entropy": _entropy(rows),
             **{name: from_trl[name] for name in _KEPT if name in from_trl},
             "frac_reward_zero_std": from_trl.get("frac_reward_zero_std", float("nan")),
             "clip_ratio": from_trl.get("clip_ratio/region_mean", float("nan")),
@@ -84,6 +86,23 @@ class Recorder:
         if collected.branches:
             self._run.write_branches(step, collected.branches)
         self._run.add_solve_rates(step, self._problems[: collected.first], rows)
+
+
+def _entropy(rows: Sequence[Trajectory]) -> float:
+    """Nats a sampled id: the mean of -log p over all of them, an unbiased estimate.
+
+    TRL's own number covers the rows of its passes, and those that teach nothing are left out of
+    these: it would rise and fall with the share of such rows.
+    """
+    return _mean(
+        [
+            -p
+            for t in rows
+            if t.scorable
+            for p, sampled in zip(t.logprobs, t.loss_mask, strict=True)
+            if sampled
+        ]
+    )
 
 
 def _mean(values: Sequence[float]) -> float:

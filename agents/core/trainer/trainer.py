@@ -12,6 +12,7 @@ four of its methods are replaced, all in this file, written against trl 1.16:
 """
 
 import dataclasses
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from agents.core.algorithm import Algorithm
-from agents.core.losses import clipped
+from agents.core.losses import clipped, importance_ratio
 from agents.core.models.lora import trunk
 from agents.core.run.folder import Run
 from agents.core.run.progress import Progress, Silent
@@ -53,6 +54,11 @@ from agents.core.trainer.trl_config import trl_config
 from agents.core.trainer.vllm_generation import VLLMSampler
 from agents.core.trainer.weight_sync import BranchingSampler, Sampler
 from torl_env.problems.types import Problem
+
+_LOG = logging.getLogger(__name__)
+
+ALGORITHM_STATE = "algorithm.pt"
+"""In a checkpoint: what `Algorithm.state_dict` returned."""
 
 
 class RLTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -83,16 +89,29 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> None:
         from datasets import Dataset
 
+        if training.group_size < algorithm.least_group_size:
+            raise ValueError(
+                f"{type(algorithm).__name__} compares the samples of a problem: expected a "
+                f"group_size of at least {algorithm.least_group_size}, got {training.group_size}"
+            )
         self._algorithm = algorithm
         self._training = training
         self._sampler = sampler
         self._extra: dict[str, float] = {}
+        """Metrics of the batch beside TRL's, the same in all processes."""
+        self._means: dict[str, float] = {}
+        """Losses of this process's passes, which are averaged over processes when logged."""
         self._collector = Collector(algorithm, training, problems, sampler, self._add)
         self._recorder = Recorder(run, training, problems)
         self._seconds: dict[str, float] = {}
         self._parts: list[dict[str, Any]] = []
         self._hidden: torch.Tensor | None = None
         rows = [{"prompt": p.question, "index": i} for i, p in enumerate(problems)]
+        fitting = training.pass_rows(distributed.world_size())
+        if fitting < training.micro_batch:
+            _LOG.info(
+                "passes of %d rows: %d do not divide the batch", fitting, training.micro_batch
+            )
         super().__init__(
             model=model,
             args=trl_config(algorithm, training, run.path),
@@ -108,6 +127,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         )
         self.remove_callback(PrinterCallback)
         self.auxiliary = self._make_auxiliary()
+        for scored in (self.accelerator.unwrap_model(self.model), self.ref_model):
+            if scored is not None:
+                scored.register_forward_pre_hook(_with_positions, with_kwargs=True)
         if isinstance(sampler, VLLMSampler):
             self.vllm_generation = sampler.attach(self.model, self.accelerator, tokenizer)
             self.use_vllm, self._last_loaded_step = True, -1
@@ -144,11 +166,12 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def _sampled(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """A batch: sampled, credited, with branches and whatever the algorithm prepares."""
         self._rows = [row["index"] for row in inputs]
-        self._extra = {}
+        self._extra, self._means = {}, {}
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         rows = self._collector.own
         output["advantages"] = self._credit(output["completion_ids"].shape)
         self._add(self._algorithm.report(self._collector.groups(self._collector.all)))
+        self._row_scale = self._rows_that_count()
         if self._algorithm.branches:
             output = self._branch(output)
         with torch.no_grad(), self.accelerator.autocast():
@@ -227,10 +250,22 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
                     batch_size=self._training.micro_batch,
                 )
         if "importance_sampling_ratio" in batch:
-            ratio = (more["old_per_token_logps"].cpu() - more["sampling_per_token_logps"]).exp()
-            highest = self.vllm_importance_sampling_clip_max
-            more["importance_sampling_ratio"] = ratio.clamp(max=highest)
+            difference = more["old_per_token_logps"].cpu() - more["sampling_per_token_logps"]
+            how = (self._training.importance_mode, self._training.importance_cap)
+            more["importance_sampling_ratio"] = importance_ratio(
+                difference, more["completion_mask"] * more["tool_mask"], *how
+            )
         return append_rows(batch, more, pad)
+
+    def _rows_that_count(self) -> float:
+        """What a mean over responses has to be multiplied by for lost rows to leave it.
+
+        TRL divides by the rows of a batch; those lost to the machine are among them, with a mask of
+        zeros. A mean over tokens counts no token of theirs.
+        """
+        rows = self._collector.all
+        known = sum(t.scorable for t in rows)
+        return len(rows) / known if self._algorithm.loss.mean == "sequence" else 1.0
 
     def _view(self, batch: dict[str, Any], **more: Any) -> Batch:
         ids, attention = joined(batch)
@@ -258,7 +293,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         return 1 / (self._training.updates * processes)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        loss: torch.Tensor = super()._compute_loss(model, inputs) * self._row_scale
         for name, value in self._terms(inputs).items():
             loss = loss + value
             self._add_mean(f"loss_{name}", value)
@@ -292,8 +327,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         return part / float(inputs["num_items_in_batch"])
 
     def _add_mean(self, name: str, value: torch.Tensor) -> None:
-        mean = float(self.accelerator.reduce(value.detach(), "mean"))
-        self._extra[name] = self._extra.get(name, 0.0) + mean / self._training.optimizer_steps
+        # No exchange between processes here: a term that one of them alone has would hang it.
+        mean = float(value.detach()) / self._training.optimizer_steps
+        self._means[name] = self._means.get(name, 0.0) + mean
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, **options: Any
@@ -342,6 +378,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         return (
             self._own_logprobs()
             and self.auxiliary is None
+            # Checkpointing computes a layer again, and would write its keys twice.
+            and not self._training.activation_checkpointing
             and can_share(self.accelerator.unwrap_model(self.model))
         )
 
@@ -371,13 +409,19 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        if self.auxiliary is not None and self.args.should_save:
+        if self.args.should_save:
             folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            self.auxiliary.save(folder)
+            torch.save(self._algorithm.state_dict(), folder / ALGORITHM_STATE)
+            if self.auxiliary is not None:
+                self.auxiliary.save(folder)
 
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if self.auxiliary is not None and checkpoint is not None:
+        if checkpoint is None:
+            return
+        if (state := Path(checkpoint) / ALGORITHM_STATE).is_file():
+            self._algorithm.load_state_dict(torch.load(state, weights_only=True))
+        if self.auxiliary is not None:
             self.auxiliary.load(Path(checkpoint))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -389,11 +433,25 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         ended = (self.state.global_step - 1) // self._training.optimizer_steps + 1
         check_finite(logs.get("grad_norm", 0.0), ended, "gradient's norm")
         batch = "loss" in logs and bool(self._collector.all)
+        if batch:
+            self._extra |= distributed.mean_of_each(self._means)
         if batch and self._training.report_to:
             logs = {**self._recorder.for_trackers(self._collector, self._extra), **logs}
         super().log(logs, start_time)
         if batch:
             self._recorder.record(self.state, self._collector, self._extra, self._seconds)
+
+
+def _with_positions(module: Any, args: Any, inputs: dict[str, Any]) -> Any:
+    """Positions that padding on the left does not shift.
+
+    TRL passes none; a model with rotary positions does not mind, one with absolute positions, such
+    as GPT-2, then scores a prompt by how long others of its pass are.
+    """
+    mask = inputs.get("attention_mask")
+    if mask is not None and mask.dim() == 2 and inputs.get("position_ids") is None:
+        inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+    return args, inputs
 
 
 def _overrides(algorithm: Algorithm, method: str) -> bool:

@@ -6,8 +6,9 @@ import torch
 from trl import GRPOConfig
 
 from agents.core.algorithm import Algorithm
+from agents.core.models.dtype import precision
 from agents.core.trainer import distributed
-from agents.core.trainer.options import Training, no_checkpointing
+from agents.core.trainer.options import Training, checkpointing
 
 
 def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOConfig:
@@ -22,7 +23,7 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
     return GRPOConfig(
         output_dir=str(output),
         max_steps=training.steps * training.optimizer_steps,
-        per_device_train_batch_size=training.micro_batch,
+        per_device_train_batch_size=training.pass_rows(distributed.world_size()),
         gradient_accumulation_steps=passes // training.updates,
         steps_per_generation=passes,
         num_iterations=training.epochs,
@@ -37,21 +38,24 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
         epsilon_high=loss.clip_high,
         delta=loss.dual_clip,
         beta=loss.kl,
+        # Plain k3 (arXiv 2402.03300, eq. 4). TRL would weight it by the importance ratio, which is
+        # another estimator with another gradient.
+        use_bias_correction_kl=False,
         loss_type="dapo" if loss.mean == "token" else "grpo",
         importance_sampling_level=loss.ratio,
         seed=training.seed,
         shuffle_dataset=False,
-        bf16=training.bf16,
+        bf16=precision(training.dtype).bf16,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
-        **no_checkpointing(GRPOConfig),
+        **checkpointing(GRPOConfig, training.activation_checkpointing),
         logging_steps=1,
         save_steps=training.save_every * training.optimizer_steps,
         save_total_limit=2,
         disable_tqdm=True,
         report_to=list(training.report_to),
         ddp_find_unused_parameters=False,
-        # Truncated importance sampling in use where vLLM samples.
-        vllm_importance_sampling_mode="token_truncate",
-        vllm_importance_sampling_clip_max=2.0,
+        # In use where vLLM samples.
+        vllm_importance_sampling_mode=training.importance_mode,
+        vllm_importance_sampling_clip_max=training.importance_cap,
     )
