@@ -130,7 +130,7 @@ def test_a_problem_that_comes_twice_is_sampled_twice(tokenizer, sandbox):
     rollout = Rollout(
         policy,
         PlainPrompt(tokenizer, "{question}"),
-        envs_over(sandbox, {"tool_budget": 0, "max_turns": 2}),
+        envs_over(sandbox=sandbox, tool_budget=0, max_turns=2),
         Sampling(max_tokens=20),
     )
     one, two = Problem("one", "1?", "1"), Problem("two", "2?", "2")
@@ -148,7 +148,7 @@ def test_output_that_does_not_fit_is_in_no_record(tokenizer, sandbox):
     rollout = Rollout(
         policy,
         PlainPrompt(tokenizer, "{question}"),
-        envs_over(sandbox, {"tool_budget": 1, "max_turns": 2}),
+        envs_over(sandbox=sandbox, tool_budget=1, max_turns=2),
         Sampling(max_tokens=len(tokenizer.encode(call)) + 5),
     )
     (found,) = rollout.collect([Problem("p", "?", "7")], 1, seed=0)
