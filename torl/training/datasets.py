@@ -50,8 +50,8 @@ def open_datasets(options: TrainOptions) -> Datasets:
 def _seeds(options: TrainOptions) -> Datasets:
     own = text_env_of(options.text_env)
     assert own is not None
-    train = own.problems.head(HELDOUT_SEEDS).shuffle(options.seed + 11)
-    schedule = _repeated(train, options.steps * options.prompts)
+    train = own.problems.head(HELDOUT_SEEDS)
+    schedule = _scheduled(train, options.seed + 11, options.steps * options.prompts)
     return Datasets((), schedule, list(heldout_seeds(own, options.eval_problems)))
 
 
