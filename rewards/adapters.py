@@ -115,3 +115,24 @@ def said(completion: str | Sequence[Mapping[str, Any]]) -> str:
         return completion
     turns = [one.get("content") or "" for one in completion if one.get("role") == "assistant"]
     return "\n\n".join(turn for turn in turns if turn)
+
+
+def lm_eval_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    r"""`process_results` of a task of lm-evaluation-harness, with metrics `acc` and `ungradable`.
+
+    In the task's YAML: `process_results: !function utils.process_results`, beside a `utils.py` that
+    says `from rewards.adapters import lm_eval_results as process_results`. Where the grader cannot
+    decide there is no `acc`, so that the answer is in no mean.
+
+    Args:
+        doc: The problem; its `answer` is the reference.
+        results: What the model wrote.
+
+    Example:
+        >>> lm_eval_results({"answer": "0.5"}, ["\\boxed{1/2}"])
+        {'acc': 1.0, 'ungradable': 0.0}
+    """
+    found = grade(results[0], str(doc["answer"]))
+    if found.verdict is Verdict.UNGRADABLE:
+        return {"ungradable": 1.0}
+    return {"acc": float(found.verdict is Verdict.CORRECT), "ungradable": 0.0}

@@ -48,6 +48,7 @@ STACKS = {
         Stack("trl", ("trl", "datasets"), TORCH),
         Stack("verifiers", ("verifiers", "openai-agents"), agents=False),
         Stack("openenv", ("openenv", "uvicorn", "starlette", "websockets"), agents=False),
+        Stack("lm_eval", ("lm-eval", "transformers"), TORCH, agents=False),
         Stack("inspect", ("inspect-ai", "openai"), agents=False),
     )
 }

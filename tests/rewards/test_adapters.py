@@ -2,7 +2,7 @@
 
 import pytest
 
-from rewards.adapters import UngradableError, trl_reward, verl_reward
+from rewards.adapters import UngradableError, lm_eval_results, trl_reward, verl_reward
 
 UNREADABLE = "\\frac{"
 
@@ -33,3 +33,9 @@ def test_trl_takes_texts_and_conversations_under_both_names_of_the_column():
         trl_reward(["\\boxed{42}"])
     with pytest.raises(ValueError, match=r"longer|shorter"):
         trl_reward(["\\boxed{42}"], answer=["42", "42"])
+
+
+def test_what_the_harness_counts_leaves_out_what_is_undecided():
+    assert lm_eval_results({"answer": "1/2"}, ["\\boxed{0.5}"]) == {"acc": 1.0, "ungradable": 0.0}
+    assert lm_eval_results({"answer": "1/2"}, ["\\boxed{0.4}"])["acc"] == 0.0
+    assert lm_eval_results({"answer": UNREADABLE}, ["\\boxed{1}"]) == {"ungradable": 1.0}
