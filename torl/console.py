@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from agents.core.models.loading import ModelError
 from agents.core.run.storage import RecordError
 from benchmarks.report.tables import Table
 from torl_env.errors import TorlError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 Options = TypeVar("Options")
 Advance = Callable[[int], None]
@@ -98,7 +101,13 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int, done: int = 0, unit: str = "item") -> Iterator[Advance]:
+def progress(
+    what: str,
+    total: int,
+    done: int = 0,
+    unit: str = "item",
+    below: "Callable[[], RenderableType] | None" = None,
+) -> Iterator[Advance]:
     """A bar with count, rate and time left; yields the function that moves it.
 
     Without a terminal it prints a line at most every ten seconds instead, so that logs stay short.
@@ -108,8 +117,11 @@ def progress(what: str, total: int, done: int = 0, unit: str = "item") -> Iterat
         total: Units of the whole job.
         done: Units that an earlier run finished; they do not count for the rate.
         unit: Name of one unit, in the rate.
+        below: What a notebook shows beneath the line, such as curves.
     """
-    if sys.stderr.isatty():
+    if in_notebook():
+        yield _Inline(what, total, done, unit, below).advance
+    elif sys.stderr.isatty():
         with _bar(what, total, done, unit) as advance:
             yield advance
     else:
@@ -163,6 +175,45 @@ class _Meter:
             return "starting"
         speed = f"{rate:.1f} {unit}s/s" if rate >= 1 else f"{1 / rate:.1f} s/{unit}"
         return f"{speed}, {clock(max(self.total - self.done, 0) / rate)} left"
+
+
+class _Inline:
+    """Progress inside the output of a notebook's cell, which is replaced as it moves."""
+
+    every_seconds = 0.5
+
+    def __init__(
+        self,
+        what: str,
+        total: int,
+        done: int,
+        unit: str,
+        below: "Callable[[], RenderableType] | None",
+    ) -> None:
+        from IPython.display import HTML, display  # type: ignore[import-not-found]
+
+        self.what, self.unit, self.below, self.html = what, unit, below, HTML
+        self.meter = _Meter(total, done)
+        self.last = self.meter.start
+        self.shown = display(HTML(self._page()), display_id=True)
+
+    def advance(self, units: int = 1) -> None:
+        self.meter.move(units)
+        now = time.monotonic()
+        if now - self.last >= self.every_seconds or self.meter.done >= self.meter.total:
+            self.last = now
+            self.shown.update(self.html(self._page()))
+
+    def _page(self) -> str:
+        from rich.console import Console
+
+        console = Console(record=True, file=io.StringIO(), width=100, force_jupyter=False)
+        meter = self.meter
+        line = f"{self.what} {meter.done}/{meter.total}, {meter.text(self.unit)}"
+        console.print(line, highlight=False)
+        if self.below is not None:
+            console.print(self.below())
+        return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
 
 class _Log:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -188,3 +189,32 @@ def test_clock(seconds, text):
 def test_a_table_without_a_terminal_is_markdown(capsys):
     print_table(Table("Title", ("a", "b"), (("1", "2"),)))
     assert capsys.readouterr().out.startswith("**Title**\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n")
+
+
+def test_a_notebook_shows_progress_and_curves_inline(monkeypatch):
+    """With IPython's three names as it has them; the pages are what its front end would show."""
+    pages = []
+
+    class ZMQInteractiveShell:
+        pass
+
+    class Shown:
+        def update(self, page):
+            pages.append(page)
+
+    def display(page, display_id):
+        pages.append(page)
+        return Shown()
+
+    shell = ModuleType("IPython")
+    shell.get_ipython = ZMQInteractiveShell
+    shell.display = ModuleType("IPython.display")
+    shell.display.HTML, shell.display.display = str, display
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+    monkeypatch.setitem(sys.modules, "IPython.display", shell.display)
+    with progress("training", 2, unit="step", below=lambda: "accuracy ▁█") as advance:
+        advance(1)
+        advance(1)
+    assert "training 0/2" in pages[0]
+    assert "training 2/2" in pages[-1]
+    assert "accuracy ▁█" in pages[-1]

@@ -11,8 +11,9 @@ import urllib.request
 import pytest
 
 from torl.commands import watch
-from torl.commands.watch import WatchOptions, spark
+from torl.commands.watch import WatchOptions
 from torl.console import guarded
+from torl.curves import spark
 
 
 @pytest.fixture

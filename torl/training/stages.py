@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agents.core.policies.openai_client import ServerError
@@ -14,6 +15,7 @@ from agents.core.trainer.options import TrainingError
 from agents.core.types import Sampling
 from benchmarks.heldout import summary_path
 from torl.console import CommandError, progress
+from torl.curves import view
 from torl.evaluation.options import EvalOptions
 from torl.evaluation.run import measure
 from torl.training.datasets import heldout_of, source_name
@@ -110,7 +112,11 @@ class Job:
             return True
         model, tokenizer, sampler = self._model_and_sampler(start, algorithm.branches)
         name = type(algorithm).__name__
-        with _shown(name, options.steps, done, unit="step") as move, stopping() as stop:
+        curves = partial(view, self.run.path)
+        with (
+            _shown(name, options.steps, done, unit="step", below=curves) as move,
+            stopping() as stop,
+        ):
             try:
                 trainer = RLTrainer(
                     model=model,
