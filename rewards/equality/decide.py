@@ -32,6 +32,7 @@ from rewards.equality.values.kinds import (
     Chain,
     Opaque,
     Quantity,
+    Text,
     Value,
     children,
     expressions_of,
@@ -95,12 +96,23 @@ def read(text: str, options: GradingOptions, join_commas: bool = True) -> Parsed
     return Parsed(text, options, tokens, letter, size, joined)
 
 
+_DENIALS = frozenset({"not", "never", "wrong", "false", "incorrect", "isn't"})
+
+
 def compare(reference: Parsed, answer: Parsed, options: GradingOptions) -> Comparison:
-    """Whether the answer says what the reference says.
+    """Whether the answer says what the reference says, and denies nothing of it.
 
     Raises:
         LimitHitError: Deciding needs more work than is allowed.
     """
+    found = _compare(reference, answer, options)
+    if not found.equal or isinstance(reference.value, Text):
+        return found
+    said = [{t.text.lower() for t in parsed.tokens} & _DENIALS for parsed in (reference, answer)]
+    return different("denied", "it denies what it says") if said[0] != said[1] else found
+
+
+def _compare(reference: Parsed, answer: Parsed, options: GradingOptions) -> Comparison:
     if _same_tokens(reference.tokens, answer.tokens):
         return equal("normal_form")
     if _spelled(reference.tokens) == _spelled(answer.tokens) != "":

@@ -7,6 +7,17 @@ from rewards import GradingOptions, Verdict, grade_answer
 OURS_ALONE = GradingOptions(sympy_fallback=False)
 
 EQUAL = [
+    ("12000000", r"12\text{ million}"),
+    (r"2 \pmod 7", r"-5 \pmod 7"),
+    (r"\{x \in \mathbb{Z} : 0<x<5\}", r"\{1,2,3,4\}"),
+    (r"1 \pm \sqrt{19}", "[1 - sqrt(19), 1 + sqrt(19)]"),
+    (r"\frac{\sin^2 x}{2}+C", r"-\frac{\cos 2x}{4}+K"),
+    (r"3:45\text{ p.m.}", "15:45"),
+    (r"9.8\text{ m/s}^2", "9.8 N/kg"),
+    ("|x-1|<2", "(-1,3)"),
+    (r"\begin{pmatrix}2\\4\end{pmatrix}", r"2\begin{pmatrix}1\\2\end{pmatrix}"),
+    ("2/3", "0.(6)"),
+    ("45", "forty-five"),
     (r"\log_2 x", r"\frac{\ln x}{\ln 2}"),
     (r"\log 100", "2"),
     (r"\log(x)", r"\log_{10}(x)"),
@@ -390,6 +401,16 @@ EQUAL = [
 ]
 
 DIFFERENT = [
+    ("12", r"12\text{ million}"),
+    ("5", r"5\text{ is wrong}"),
+    (r"x \in [-2,7]", r"\text{not }x \in [-2,7]"),
+    ("|x-1|<2", "x<3"),
+    ("y=|x|", "y=x"),
+    (r"2 \pmod 7", r"2 \pmod 5"),
+    (r"\{2k\pi : k\in\mathbb{Z}\}", r"\{k\pi : k\in\mathbb{Z}\}"),
+    (r"\varnothing", r"\{\varnothing\}"),
+    (r"10:30\text{ AM}", r"10:30\text{ PM}"),
+    ("RC", "2RC"),
     ("42", "41 = 42"),
     ("42", r"42 \approx 41"),
     ("42", r"41 \text{ or } 42"),

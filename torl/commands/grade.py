@@ -72,16 +72,26 @@ def _explain(options: GradeOptions, reference: str, answer: str) -> int:
     else:
         found = rewards.grade_answer(answer, reference)
     facts = {**asdict(found), "verdict": found.verdict.value, "reference": reference}
+    facts["rule_file"] = _rule_file(found.rule)
     facts["reference_kind"] = _kind(reference)
     facts["answer_kind"] = _kind(found.answer or "")
     if options.json:
         print(json.dumps(facts))
         return 0
-    for name in ("verdict", "rule", "detail", "answer", "answer_kind"):
+    for name in ("verdict", "rule", "rule_file", "detail", "answer", "answer_kind"):
         if facts[name]:
             print(f"{name.replace('_', ' '):15} {facts[name]}")
     print(f"{'reference':15} {reference}\n{'reference kind':15} {facts['reference_kind']}")
     return 0
+
+
+def _rule_file(rule: str) -> str:
+    """The file of the package in which a rule is written down; `""` for a user's own grader."""
+    root = Path(rewards.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        if f'"{rule}"' in path.read_text(encoding="utf-8"):
+            return path.relative_to(root.parent).as_posix()
+    return ""
 
 
 def _kind(text: str) -> str:
