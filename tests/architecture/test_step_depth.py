@@ -12,7 +12,7 @@ import pytest
 import torl_env
 
 ROOT = Path(torl_env.__file__).parents[1]
-TOOL_STEP, GRADED_STEP = 16, 24
+TOOL_STEP, GRADED_STEP = 12, 27
 
 
 class FilesRun:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from torl_env.sandbox import Limits, LocalSandbox
-from torl_env.sandbox.local.admission import Admission
+from torl_env.sandbox.local.pool import Admission
 from torl_env.sandbox.local.request import ProgramCall
 
 YOUNG = 4 * (os.cpu_count() or 1)

@@ -10,8 +10,7 @@ from typing import Any, Final
 from torl_env.errors import SandboxError
 from torl_env.http_client import Answer, Drop, HttpClient, UnreachableError
 from torl_env.sandbox.backends import fusion_wire as wire
-from torl_env.sandbox.base import CallableSandbox, conclude
-from torl_env.sandbox.types import Execution, Limits, Session
+from torl_env.sandbox.types import CallableSandbox, Execution, Limits, Session, conclude
 
 _FORGET_SECONDS: Final = 5.0
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox.base import CallableSandbox, conclude
-from torl_env.sandbox.types import Execution, Limits, Session
+from torl_env.sandbox.types import CallableSandbox, Execution, Limits, Session, conclude
 
 T = TypeVar("T")
 _REFRESH: Final = "no node of the Ray cluster is alive"

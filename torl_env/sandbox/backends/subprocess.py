@@ -14,9 +14,8 @@ from typing import IO, Final
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import results
-from torl_env.sandbox.base import CallableSandbox, conclude
 from torl_env.sandbox.run_queue import is_runnable, waited_seconds
-from torl_env.sandbox.types import Execution, Limits
+from torl_env.sandbox.types import CallableSandbox, Execution, Limits, conclude
 
 # Runs in the child: sets the limits, takes the program from standard input, leaves a report.
 _RUNNER: Final = r"""

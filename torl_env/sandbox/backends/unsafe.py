@@ -14,9 +14,8 @@ from typing import Any, Final
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import results
-from torl_env.sandbox.base import CallableSandbox
 from torl_env.sandbox.run_queue import is_runnable, waited_seconds
-from torl_env.sandbox.types import Execution, Limits, Session
+from torl_env.sandbox.types import CallableSandbox, Execution, Limits, Session
 
 _POLL_SECONDS: Final = 0.01
 _FILENAME: Final = "<program>"

@@ -1,4 +1,4 @@
-"""Fork servers of every preload set behind one queue: bounds, one reader thread, restarts."""
+"""Fork servers of every preload set behind one queue: admission, one reader thread, restarts."""
 
 import collections
 import contextlib
@@ -8,16 +8,15 @@ import selectors
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
-from torl_env.sandbox.forkserver.wire import Op, Reply, Request
-from torl_env.sandbox.local.admission import Admission
+from torl_env.sandbox.forkserver.wire import Op, Request
 from torl_env.sandbox.local.oom_monitor import OUT_OF_MEMORY_KILLS
-from torl_env.sandbox.local.request import PendingRequest
-from torl_env.sandbox.local.server_process import ServerProcess
+from torl_env.sandbox.local.request import Completion, PendingRequest, failure, run_all, success
+from torl_env.sandbox.local.server_process import PreloadSet, ServerProcess, Waiting
 
 _START_ATTEMPTS: Final = 2
 _BUSY: Final = 8
@@ -25,34 +24,57 @@ _BUSY: Final = 8
 _TICK_SECONDS: Final = 5.0
 HUNG_SECONDS: Final = 30.0
 """A live server answers within milliseconds; one that waits for memory or a processor, seconds."""
+_PER_PROCESSOR: Final = 4
+"""Young programs at once: more of them only get in each other's way."""
+_YOUTH_SECONDS: Final = 0.03
+"""An older program sleeps or computes for long, and does not keep others from starting."""
 _CANCELLED: Final = SandboxError("the call was cancelled before it ran")
 
-Completion = Callable[[], None]
 
+class Admission:
+    """Lets programs start while fewer than `concurrency` run, and few of them are young.
 
-@dataclass(slots=True)
-class Waiting:
-    """A queued pending; `server` is set where only that one can answer."""
+    Programs that end soon are quickest a few at a time, whatever number waits; programs that wait
+    for something must not hold up the rest. Not thread-safe: its owner has a lock.
+    """
 
-    order: int
-    pending: PendingRequest
-    server: ServerProcess | None = None
+    def __init__(self, concurrency: int) -> None:
+        self.running = 0
+        self._concurrency = concurrency
+        self._most_young = _PER_PROCESSOR * (os.cpu_count() or 1)
+        self._young: dict[PendingRequest, float] = {}
+        """When each of them started, oldest first."""
 
+    @property
+    def open(self) -> bool:
+        """Whether one more may start now."""
+        if self.running >= self._concurrency:
+            return False
+        if len(self._young) >= self._most_young:
+            born = time.monotonic() - _YOUTH_SECONDS
+            for pending in [item for item, started in self._young.items() if started <= born]:
+                del self._young[pending]
+        return len(self._young) < self._most_young
 
-@dataclass(slots=True)
-class PreloadSet:
-    """The servers that have the same libraries loaded."""
+    def opens_in(self) -> float | None:
+        """Seconds until it opens although none has ended; `None` where time changes nothing.
 
-    config: ServerConfig
-    servers: list[ServerProcess] = field(default_factory=list)
-    queue: collections.deque[Waiting] = field(default_factory=collections.deque)
-    failures: int = 0
-    """Starts in a row that did not succeed."""
+        Of what `open` said last: what grows old in between does so in 0 seconds.
+        """
+        if self.running >= self._concurrency or len(self._young) < self._most_young:
+            return None
+        oldest = next(iter(self._young.values()))
+        return max(oldest + _YOUTH_SECONDS - time.monotonic(), 0.0)
 
-    def least_loaded(self) -> ServerProcess | None:
-        """The ready server with the fewest programs."""
-        ready = [server for server in self.servers if server.ready]
-        return min(ready, key=lambda server: len(server.in_flight), default=None)
+    def enter(self, pending: PendingRequest) -> None:
+        """It starts."""
+        self.running += 1
+        self._young[pending] = time.monotonic()
+
+    def leave(self, pending: PendingRequest) -> None:
+        """It has ended."""
+        self.running -= 1
+        self._young.pop(pending, None)
 
 
 class ServerPool:
@@ -110,7 +132,7 @@ class ServerPool:
             waiting = Waiting(next(self._order), pending, server)
             self._preload_sets[preload].queue.append(waiting)
             completions = self._pump()
-        _complete(completions)
+        run_all(completions)
 
     def discard(self, session: int, server: ServerProcess) -> None:
         """Close a session some time soon; safe to call from a finaliser."""
@@ -120,7 +142,7 @@ class ServerPool:
         """Close discarded sessions now."""
         with self._lock:
             completions = self._pump()
-        _complete(completions)
+        run_all(completions)
 
     def _close_discarded(self) -> None:
         while self._discarded:
@@ -221,7 +243,7 @@ class ServerPool:
             preload, server = best
             waiting = preload.queue.popleft()
             if waiting.pending.cancelled_early:
-                completions.append(_failure(waiting.pending, _CANCELLED))
+                completions.append(failure(waiting.pending, _CANCELLED))
             else:
                 completions += self._send(waiting, server)
         if not self._attentive and self._wait_for_admission() is not None:
@@ -265,7 +287,7 @@ class ServerPool:
     def _give_up(self, preload: PreloadSet, error: SandboxError) -> list[Completion]:
         lost = list(preload.queue)
         preload.queue.clear()
-        return [_failure(item.pending, error) for item in lost]
+        return [failure(item.pending, error) for item in lost]
 
     def _send(self, waiting: Waiting, server: ServerProcess) -> list[Completion]:
         self._admission.enter(waiting.pending)
@@ -277,7 +299,7 @@ class ServerPool:
             for call, pending in list(server.in_flight.items()):
                 if pending is waiting.pending:
                     del server.in_flight[call]
-            return [_failure(waiting.pending, SandboxError(f"a program cannot be sent: {error!r}"))]
+            return [failure(waiting.pending, SandboxError(f"a program cannot be sent: {error!r}"))]
         return []
 
     def _read(self) -> None:
@@ -309,7 +331,7 @@ class ServerPool:
                 completions += self._serve(*key.data)
             completions += self._end_bad_servers()
             completions += self._pump()
-        _complete(completions)
+        run_all(completions)
 
     def _fail_everything(self, error: SandboxError) -> None:
         with self._lock:
@@ -333,7 +355,7 @@ class ServerPool:
             except SandboxError as error:
                 self._reap_server(preload, server, "was refused")
                 return self._give_up(preload, error)
-        return [_success(pending, reply) for pending, reply in arrived]
+        return [success(pending, reply) for pending, reply in arrived]
 
     def _reap_server(
         self, preload: PreloadSet, server: ServerProcess, how: str, grace: float = 1.0
@@ -355,7 +377,7 @@ class ServerPool:
             f"the {preload.config.preload} sandbox server {how} ({words}); "
             "calls in flight have no result"
         )
-        completions = [_failure(pending, error) for pending in lost]
+        completions = [failure(pending, error) for pending in lost]
         if not server.ready:
             preload.failures += 1
             if preload.failures >= _START_ATTEMPTS:
@@ -383,16 +405,3 @@ def _drain(descriptor: int) -> None:
         os.read(descriptor, 4096)
     except BlockingIOError:
         return
-
-
-def _complete(completions: list[Completion]) -> None:
-    for completion in completions:
-        completion()
-
-
-def _success(pending: PendingRequest, reply: Reply) -> Completion:
-    return lambda: pending.settle(reply)
-
-
-def _failure(pending: PendingRequest, error: SandboxError) -> Completion:
-    return lambda: pending.fail(error)

@@ -8,7 +8,6 @@ from typing import Final, Protocol
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import results
-from torl_env.sandbox.base import conclude
 from torl_env.sandbox.forkserver.wire import (
     Ending,
     Job,
@@ -19,7 +18,7 @@ from torl_env.sandbox.forkserver.wire import (
     read_records,
 )
 from torl_env.sandbox.local.oom_monitor import OUT_OF_MEMORY_KILLS
-from torl_env.sandbox.types import Execution, Limits
+from torl_env.sandbox.types import Execution, Limits, conclude
 
 _MOST: Final = 2**31 - 1
 """Of any limit on the wire."""
@@ -227,3 +226,22 @@ class ControlCall(Future[Reply]):
     def fail(self, error: SandboxError) -> None:
         """The machine's fault."""
         self.set_exception(error)
+
+
+Completion = Callable[[], None]
+
+
+def run_all(completions: list[Completion]) -> None:
+    """Settle requests, which the pool does without its lock."""
+    for completion in completions:
+        completion()
+
+
+def success(pending: PendingRequest, reply: Reply) -> Completion:
+    """To be run later: the reply has come."""
+    return lambda: pending.settle(reply)
+
+
+def failure(pending: PendingRequest, error: SandboxError) -> Completion:
+    """To be run later: there will be none."""
+    return lambda: pending.fail(error)

@@ -1,7 +1,9 @@
 """The default sandbox: programs run in forks of local servers that have the mathematics loaded."""
 
 import atexit
+import importlib.metadata
 import os
+import re
 import sys
 import threading
 import warnings
@@ -9,24 +11,28 @@ import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox.backends.subprocess import SubprocessSandbox
-from torl_env.sandbox.base import CallableSandbox
 from torl_env.sandbox.forkserver.config import Layer, ServerConfig, ServerReport
 from torl_env.sandbox.local import cgroup
 from torl_env.sandbox.local.pool import HUNG_SECONDS, ServerPool
-from torl_env.sandbox.local.preload import (
-    ALL,
-    preload_set_of,
-    preload_sets,
-    with_dependencies,
-)
 from torl_env.sandbox.local.request import ProgramCall
 from torl_env.sandbox.local.server_process import search_path
 from torl_env.sandbox.local.session import LocalSession, SessionBook
-from torl_env.sandbox.types import Execution, Limits, Session
+from torl_env.sandbox.types import CallableSandbox, Execution, Limits, Session
+
+BARE: Final = "bare"
+NUMPY: Final = "numpy"
+SYMPY: Final = "sympy"
+PLOTS: Final = "plots"
+ALL: Final = "all"
+
+_SYMPY: Final = re.compile(r"\b(?:sympy|mpmath)\b")
+_NUMPY: Final = re.compile(r"\b(?:numpy|np)\b")
+_PLOTS: Final = re.compile(r"\b(?:matplotlib|pyplot|plt|pylab)\b")
+_ANYTHING: Final = re.compile(r"\b(?:scipy|pandas|networkx|__import__|importlib|exec)\b")
 
 
 class LocalSandbox(CallableSandbox):
@@ -323,3 +329,72 @@ def _abandon_all() -> None:
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_all)
+
+
+def preload_sets(packages: Sequence[str]) -> tuple[str, ...]:
+    """Names of the sets that a sandbox with these further packages has.
+
+    >>> preload_sets(()), preload_sets(["matplotlib"])
+    (('bare', 'numpy', 'sympy', 'all'), ('bare', 'numpy', 'sympy', 'plots', 'all'))
+    """
+    plots = (PLOTS,) if "matplotlib" in packages else ()
+    return (BARE, NUMPY, SYMPY, *plots, ALL)
+
+
+def preload_set_of(code: str, packages: Sequence[str] = ()) -> str:
+    """Name of the set for `code`, from the words in it.
+
+    A wrong guess costs the program an import, never a wrong result.
+
+    >>> [preload_set_of(code) for code in ("print(1 + 1)", "from sympy import *", "exec(text)")]
+    ['bare', 'sympy', 'all']
+    >>> preload_set_of("import numpy as np"), preload_set_of("import sympy, numpy")
+    ('numpy', 'all')
+    >>> preload_set_of("plt.plot(np.arange(3))", ["matplotlib"])
+    'plots'
+    """
+    if _ANYTHING.search(code):
+        return ALL
+    sympy = _SYMPY.search(code) is not None
+    if _PLOTS.search(code):
+        return PLOTS if "matplotlib" in packages and not sympy else ALL
+    numpy = _NUMPY.search(code) is not None
+    if sympy:
+        return ALL if numpy else SYMPY
+    return NUMPY if numpy else BARE
+
+
+def with_dependencies(packages: Sequence[str]) -> tuple[str, ...]:
+    """The packages and what they need, by the names under which they are imported.
+
+    `pandas` alone could not be imported: it imports `dateutil`, of the distribution
+    `python-dateutil`. What is not installed stays as it is named, and fails where it is imported.
+    """
+    if not packages:
+        return ()
+    by_module = importlib.metadata.packages_distributions()
+    modules: dict[str, list[str]] = {}
+    for module, names in by_module.items():
+        for name in names:
+            modules.setdefault(_normal(name), []).append(module)
+    found = dict.fromkeys(packages)
+    todo = [name for package in packages for name in by_module.get(package, ())]
+    seen: set[str] = set()
+    while todo:
+        name = _normal(todo.pop())
+        if name in seen or name not in modules:
+            continue
+        seen.add(name)
+        found |= dict.fromkeys(module for module in modules[name] if module.isidentifier())
+        # What an extra asks for is not needed: `pytest ; extra == "test"`.
+        todo += [
+            re.split(r"[^\w.-]", line, maxsplit=1)[0]
+            for line in importlib.metadata.requires(name) or ()
+            if "extra ==" not in line
+        ]
+    return tuple(found)
+
+
+def _normal(name: str) -> str:
+    """Of a distribution, as the packaging specifications compare names."""
+    return re.sub(r"[-_.]+", "-", name).lower()

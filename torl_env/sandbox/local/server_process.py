@@ -1,5 +1,6 @@
-"""One fork server process as its client sees it."""
+"""One fork server process as its client sees it, and the servers of one preload set."""
 
+import collections
 import contextlib
 import itertools
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -195,3 +197,28 @@ def search_path(python: str) -> tuple[str, ...]:
     if python != sys.executable:
         return ()
     return tuple(str(Path(entry).resolve()) for entry in sys.path if entry)
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A queued pending; `server` is set where only that one can answer."""
+
+    order: int
+    pending: PendingRequest
+    server: ServerProcess | None = None
+
+
+@dataclass(slots=True)
+class PreloadSet:
+    """The servers that have the same libraries loaded."""
+
+    config: ServerConfig
+    servers: list[ServerProcess] = field(default_factory=list)
+    queue: collections.deque[Waiting] = field(default_factory=collections.deque)
+    failures: int = 0
+    """Starts in a row that did not succeed."""
+
+    def least_loaded(self) -> ServerProcess | None:
+        """The ready server with the fewest programs."""
+        ready = [server for server in self.servers if server.ready]
+        return min(ready, key=lambda server: len(server.in_flight), default=None)
