@@ -32,6 +32,9 @@ class Stack:
     agents: bool = True
     """Install torl-gym too; without it nothing of ours is called `agents`."""
 
+    source: bool = False
+    """It is on no registry: its checkout is named with `--source`."""
+
     @property
     def check(self) -> Path:
         """The program that runs inside."""
@@ -48,6 +51,7 @@ STACKS = {
         Stack("trl", ("trl", "datasets"), TORCH),
         Stack("verifiers", ("verifiers", "openai-agents"), agents=False),
         Stack("openenv", ("openenv", "uvicorn", "starlette", "websockets"), agents=False),
+        Stack("slime", ("transformers", "httpx", "numpy"), TORCH, source=True),
         Stack("lm_eval", ("lm-eval", "transformers"), TORCH, agents=False),
         Stack("inspect", ("inspect-ai", "openai"), agents=False),
     )
@@ -96,7 +100,7 @@ def _ran(
     return done.stdout
 
 
-def run(stack: Stack, folder: Path, *, keep: bool) -> Result:
+def run(stack: Stack, folder: Path, *, keep: bool, source: Path | None = None) -> Result:
     """Install and check one stack.
 
     Raises:
@@ -109,8 +113,8 @@ def run(stack: Stack, folder: Path, *, keep: bool) -> Result:
     path.mkdir(exist_ok=True)
     if not (path / "benchmarks").exists():
         (path / "benchmarks").symlink_to(ROOT / "benchmarks")
-    told = _ran([str(python), str(stack.check)], cwd=folder, path=path, limit=900.0)
-    return read(told)
+    told = [str(source)] if source else []
+    return read(_ran([str(python), str(stack.check), *told], cwd=folder, path=path, limit=900.0))
 
 
 def table(results: list[Result]) -> Table:
@@ -162,15 +166,19 @@ def main() -> int:
     parser.add_argument("--environments", type=Path, default=Path("out/stacks"))
     parser.add_argument("--keep", action="store_true", help="use environments that exist")
     parser.add_argument("--record", type=Path, default=RECORD)
+    parser.add_argument("--source", type=Path, help="checkout of a stack that is on no registry")
     given = parser.parse_args()
     folder = given.environments.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     results, failed = [], []
-    for name in given.names or STACKS:
+    for name in given.names or [one for one in STACKS if not STACKS[one].source]:
         if name not in STACKS:
             parser.error(f"{name!r} is no stack: choose from {', '.join(STACKS)}")
+        if STACKS[name].source and given.source is None:
+            parser.error(f"{name} is on no registry: give its checkout with --source")
+        source = given.source if STACKS[name].source else None
         try:
-            results.append(run(STACKS[name], folder, keep=given.keep))
+            results.append(run(STACKS[name], folder, keep=given.keep, source=source))
             print(f"{name} {results[-1].version}: {results[-1].ran}")
         except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
             failed.append(name)

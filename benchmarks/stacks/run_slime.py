@@ -1,0 +1,73 @@
+"""slime: its `Sample` filled by our generate function, a transformers model in place of SGLang.
+
+Takes a checkout of slime, which is on no registry.
+"""
+
+import asyncio
+import subprocess
+import sys
+from typing import Any
+
+from agents.core.policies.transformers import TransformersPolicy
+from agents.core.types import Sampling
+from benchmarks.stacks.apprentice import MAX_TOKENS, PROBLEMS, TOOL_BUDGET, apprentice
+from benchmarks.stacks.result import Result, report
+from torl_env.adapters.slime import generated
+
+
+def main(checkout: str) -> None:
+    """All problems, and one whose sandbox is broken."""
+    sys.path.insert(0, checkout)
+    sample_class: Any = __import__("slime.utils.types", fromlist=["Sample"]).Sample
+    pupil = apprentice()
+    policy = TransformersPolicy(pupil.model, pupil.tokenizer)
+    ours = pupil.rollout(policy)
+
+    async def post(url: str, payload: dict[str, Any]) -> dict[str, Any]:
+        how = payload["sampling_params"]
+        assert how["stop"] == ["```"]
+        assert how["no_stop_trim"]
+        policy.open([payload["input_ids"]], [0], Sampling(0.0, 1.0, how["max_new_tokens"]))
+        ended: list[Any] = []
+        while not ended:
+            ended = policy.advance()
+        policy.release(0)
+        pairs = zip(ended[0].logprobs, ended[0].ids, strict=True)
+        return {"meta_info": {"output_token_logprobs": [[p, i, None] for p, i in pairs]}}
+
+    def sampled(index: int, **options: Any) -> Any:
+        prompt = pupil.tokenizer.decode(list(ours[index].prompt_ids))
+        answer = PROBLEMS[index].answer
+        sample = sample_class(index=index, prompt=prompt, label=answer, metadata=options)
+        how = {"temperature": 0, "max_new_tokens": MAX_TOKENS}
+        return asyncio.run(generated(sample, how, pupil.tokenizer, post, "http://sglang"))
+
+    samples = [sampled(i, tool_budget=TOOL_BUDGET) for i in range(len(PROBLEMS))]
+    equal = all(
+        one.tokens == [*theirs.prompt_ids, *theirs.ids]
+        and one.loss_mask == list(theirs.loss_mask)
+        and one.response_length == len(theirs.ids) == len(one.rollout_log_probs)
+        and one.reward == theirs.reward
+        for one, theirs in zip(samples, ours, strict=True)
+    )
+    assert equal, "ids, masks or rewards differ from our own rollouts"
+    broken = sampled(0, sandbox="fusion:http://127.0.0.1:9")
+    assert broken.remove_sample
+    assert broken.status is sample_class.Status.ABORTED
+    git = ["git", "-C", checkout, "rev-parse", "--short", "HEAD"]
+    told = subprocess.run(git, capture_output=True, text=True, check=False)
+    report(
+        Result(
+            stack="slime",
+            version=told.stdout.strip() or "a checkout",
+            ran="its Sample, filled by the generate function",
+            episodes=len(samples),
+            tokens=sum(sum(one.loss_mask) for one in samples),
+            ids_equal=equal,
+            not_run="its router, SGLang and Megatron: they need a GPU",
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
