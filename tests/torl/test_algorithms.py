@@ -20,7 +20,7 @@ SIZES = {"group_size": 4, "prompts_per_step": 2}
 
 
 def test_names_and_settings():
-    assert make_algorithm("grpo", (), SIZES) == GRPO(prompts_per_step=2)
+    assert make_algorithm("grpo", (), SIZES) == GRPO()
     assert make_algorithm("ppo", (), SIZES) == PPO()
     assert make_algorithm("rloo", (), SIZES).baseline == "leave_one_out"
     assert make_algorithm("rloo", ("baseline=group",), SIZES).baseline == "group"
