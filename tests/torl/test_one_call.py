@@ -1,6 +1,7 @@
 """A user's own algorithm, tools, problems, reward and grader, by one call and by one command."""
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -177,6 +178,16 @@ def test_many_calls_leave_room_for_an_answer():
 
     assert environment(tool_budget=20).max_turns > 20
     assert environment(EnvConfig(), tool_budget=2, max_turns=3).max_turns == 3
+
+
+def test_importing_costs_nothing_until_something_is_called():
+    code = (
+        "import sys, torl; print([m for m in ('torch', 'gymnasium', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        public.trian  # noqa: B018
 
 
 REMOTE = {"algorithm": "thor", "stateful": True, "tool_budget": 2, "reward": "thor"}
