@@ -145,16 +145,17 @@ def table(results: list[Result]) -> Table:
     return Table("", header, rows)
 
 
-def write(results: list[Result], record: Path, page: Path) -> None:
-    """Add to the record what ran now; lay the table beside it and on the page."""
+def write(results: list[Result], record: Path) -> None:
+    """Add to the record what ran now; lay the table beside it, and ours on the page."""
     known = json.loads(record.read_text()) if record.exists() else []
     kept = {row["stack"]: Result(**row) for row in known} | {one.stack: one for one in results}
     record.write_text(json.dumps([asdict(one) for one in kept.values()], indent=1) + "\n")
     shown = table(list(kept.values())).markdown()
     record.with_suffix(".md").write_text(shown)
-    before, _, rest = page.read_text().partition("| stack | version |")
-    _, _, after = rest.partition("\n\n")
-    page.write_text(f"{before}{shown}\n{after}")
+    if record == RECORD:
+        before, _, rest = PAGE.read_text().partition("| stack | version |")
+        _, _, after = rest.partition("\n\n")
+        PAGE.write_text(f"{before}{shown}\n{after}")
 
 
 def main() -> int:
@@ -184,7 +185,7 @@ def main() -> int:
             failed.append(name)
             print(f"{name} FAILED: {error}", file=sys.stderr)
     if results:
-        write(results, given.record, PAGE)
+        write(results, given.record)
     return int(bool(failed))
 
 
