@@ -93,9 +93,11 @@ class Files:
         Returns:
             The last line of its traceback, whether that is a memory error, and what it drew.
         """
-        hard = limits.output_bytes * results.HARD_LIMIT_FACTOR
+        hard = limits.output_bytes * results.HARD_LIMIT_FACTOR + 16_384
+        # A buffer is made of the size that is asked for, and a limit may be a terabyte.
+        size = min(os.fstat(self.descriptors[0]).st_size, hard)
         error, memory, images = "", False, list[bytes]()
-        for kind, data in read_records(os.pread(self.descriptors[0], hard + 16_384, 0)):
+        for kind, data in read_records(os.pread(self.descriptors[0], size, 0)):
             if kind in (b"E", b"M"):
                 error, memory = data[:16_384].decode("utf-8", "replace"), kind == b"M"
             elif kind == b"P" and data.startswith(_PNG) and len(images) < _MOST_IMAGES:
@@ -151,8 +153,9 @@ class ProgramCall(Future[Execution]):
         self.reply = reply
         try:
             outcome: Execution | SandboxError = self._outcome(reply)
-        except OSError as error:
-            outcome = SandboxError(f"the output of a program cannot be read: {error}")
+        except (OSError, MemoryError, OverflowError) as error:
+            # Whatever cannot be read, its caller must hear of it: nobody else will end this call.
+            outcome = SandboxError(f"the output of a program cannot be read: {error!r}")
         finally:
             self._close()
         conclude(self, outcome)
