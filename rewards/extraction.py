@@ -35,7 +35,7 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _GROUP = r"(?:\{[^{}]*\}|\s*[A-Za-z\d]|\s*\\[A-Za-z]+)"
 _BARE = re.compile(
     r"-?\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z])"
-    rf"|-?\\[dt]?frac{_GROUP}{_GROUP}|-?\\sqrt(?:\[[^\]]*\])?{_GROUP}|-?\\(?!text)[A-Za-z]+"
+    rf"|-?\\[dt]?frac{_GROUP}{_GROUP}|-?\\sqrt(?:\[[^\]]*\])?{_GROUP}|-?\\(?!text|boxed|fbox)[A-Za-z]+"
 )
 _TEMPLATE = re.compile(
     r"(?:\\text\s*\{)?\s*(?:\.{2,}|…|\?+|_+|\\[lc]?dots|<[^<>]*>|(?:the |your )?(?:final )?answer"

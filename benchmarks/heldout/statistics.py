@@ -196,8 +196,8 @@ def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Differen
                 LEVEL,
                 False,
             ),
-            float(-first.mean()),
-            float(1 - first.mean()),
+            -1.0,
+            1.0,
         ),
         p_value=_sign_flip(gaps, seed),
         wins=int((gaps > 0).sum()),
@@ -206,7 +206,7 @@ def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Differen
 
 
 def _within_reach(gap: Estimate, least: float, most: float) -> Estimate:
-    """The interval of a difference of shares without what no B could reach from A's value."""
+    """The interval of a difference of shares, without what no two shares can differ by."""
     if isnan(gap.low) or not least <= gap.value <= most:
         return gap
     return Estimate(gap.value, max(gap.low, least), min(gap.high, most), gap.count)

@@ -15,7 +15,7 @@ def load(name):
     return load_config_from_file(str(RUNS / "configs" / name))
 
 
-@pytest.mark.parametrize("file", sorted(f.name for f in (RUNS / "configs").iterdir()))
+@pytest.mark.parametrize("file", sorted(f.name for f in (RUNS / "configs").glob("*.yaml")))
 def test_accelerate_reads_each(file):
     config = load(file)
     assert config.num_processes > 1

@@ -1,6 +1,7 @@
 """`torl report` on real folders."""
 
 import json
+import shutil
 
 import pytest
 
@@ -23,9 +24,11 @@ def test_it_writes_page_figure_and_numbers(torl, run_dir):
 
 
 def test_several_runs_share_one_page(torl, run_dir, tmp_path):
-    page = tmp_path / "page.html"
-    assert torl("report", run_dir, run_dir, "--out", page).code == 0
-    assert page.read_text().count("run: answers with code") >= 2
+    page, other = tmp_path / "page.html", tmp_path / "other"
+    shutil.copytree(run_dir, other)
+    assert torl("report", run_dir, other, run_dir, "--out", page).code == 0
+    for name in ("run", "other"):
+        assert page.read_text().count(f"<title>{name}: answers with code") == 4
 
 
 def test_refusals(refused, tmp_path):

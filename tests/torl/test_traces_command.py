@@ -109,7 +109,7 @@ def test_tirgen_with_a_server_that_refines(torl, tiny, server, problems, tmp_pat
     out = tmp_path / "traces.jsonl"
     words = ["traces", "tirgen", "--model", tiny, "--problems", problems, "--count", 4]
     words += ["--refiner", "big", "--refiner-url", server.url, "--prompt", "torl", "--tries", 4]
-    words += ["--step-tokens", 6, "--rows", 8, "--calls", 3, "--out", out, "--temperature", 1]
+    words += ["--step-tokens", 6, "--rows", 8, "--tool-budget", 3, "--out", out, "--temperature", 1]
     words += ["--per-problem", 2]
     ran = torl(*words)
     assert ran.code == 0, ran.err

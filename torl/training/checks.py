@@ -82,6 +82,8 @@ def check_prompts(options: TrainOptions, problems: Sequence[Problem]) -> None:
     from agents.core.models import loading
     from agents.core.rollout.prompts import make_prompt
 
+    # Asks a hub that cannot be reached once; the tokenizer's loader would ask for a minute.
+    loading.check(options.model)
     source = loading.resolve(options.model)
     tokenizer = AutoTokenizer.from_pretrained(source)
     if tokenizer.eos_token_id is None:

@@ -99,7 +99,7 @@ def _rows(wanted: HubSet, split: str) -> Iterator[Mapping[str, Any]]:
             f"Install it with: pip install 'torl-gym[hub]'."
         ) from None
     copy = _mirrored(wanted.path)
-    reachable = copy is not None or _hub_answers()
+    reachable = copy is not None or hub_answers()
     try:
         with nullcontext() if reachable else _offline():
             table = datasets.load_dataset(
@@ -130,10 +130,10 @@ def _mirrored(path: str) -> Path | None:
     return copy if copy.is_dir() else None
 
 
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
     """Whether the hub can be reached at all, asked at most every half minute.
 
-    `datasets` retries for tens of seconds before it says that there is no network.
+    `datasets` and `transformers` retry for tens of seconds before they say that there is no network.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         return False

@@ -75,7 +75,24 @@ def check(name: str) -> None:
         check(base)
     elif not Path(source).is_dir():
         from transformers import AutoConfig
+        from transformers.utils import cached_file
 
+        from torl_env.problems.hub import hub_answers
+
+        if not hub_answers():
+            cached = cached_file(
+                source,
+                "config.json",
+                local_files_only=True,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False,
+            )
+            if cached is None:
+                raise ModelError(
+                    f"cannot load model {name!r}: the hub cannot be reached and no copy of it is "
+                    f"cached. Expected a folder, or a hub id and a network connection; "
+                    f"{DEFAULT_MODEL!r} needs neither."
+                ) from ConnectionError("no answer from the hub")
         # The hub client tells each of its retries; one message at the end says more.
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         try:
