@@ -133,7 +133,7 @@ def _mirrored(path: str) -> Path | None:
 def hub_answers() -> bool:
     """Whether the hub can be reached at all, asked at most every half minute.
 
-    `datasets` and `transformers` retry for tens of seconds before they say that there is no network.
+    `datasets` and `transformers` retry for tens of seconds before they say that there is none.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         return False
