@@ -83,6 +83,11 @@ class TrainOptions:
     epochs: int = 1
     """Passes over each batch."""
     learning_rate: float = 1e-5
+    dtype: str = "auto"
+    """What sampling and the products of training are computed in: bfloat16, float32, or auto,
+    whichever the hardware is fast at; master weights stay in float32."""
+    activation_checkpointing: bool = False
+    """Compute activations again in the backward pass: a third more work, far less memory."""
     lora_rank: int = 0
     """Rank of LoRA adapters to train in place of all weights (needs PEFT); 0 trains all."""
     max_tokens: int = 110
@@ -209,6 +214,8 @@ def training_of(options: TrainOptions, processes: int = 1) -> Training:
         prompts_per_step=options.prompts,
         group_size=options.group,
         learning_rate=options.learning_rate,
+        dtype=options.dtype,
+        activation_checkpointing=options.activation_checkpointing,
         micro_batch=max(fitting, default=options.micro_batch),
         updates=options.updates,
         epochs=options.epochs,

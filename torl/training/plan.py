@@ -3,8 +3,12 @@
 import re
 from dataclasses import dataclass
 
+from agents.core.models.dtype import precision
+from agents.core.trainer.memory import MemoryPlan, plan_memory
 from agents.core.trainer.options import Training
 
+PROMPT_TOKENS = 256
+"""Of a prompt, in the plan of memory."""
 _BILLIONS = re.compile(r"(\d+(?:\.\d+)?)[bB]\b")
 
 
@@ -23,11 +27,19 @@ class Plan:
     """Whether they share out weights, gradients and optimiser (FSDP, ZeRO-3)."""
     policy: str = "transformers"
     """What samples."""
+    memory: MemoryPlan | None = None
+    """Of one process, where the model's configuration is at hand."""
+    micro_batch: int = 0
+    """Rows of a pass as asked for; 0: as the training has it."""
 
     @property
     def rows(self) -> int:
         """Episodes of a step."""
         return self.training.prompts_per_step * self.training.group_size
+
+    @property
+    def _shrunk(self) -> bool:
+        return self.micro_batch > self.training.micro_batch
 
     @property
     def memory_gb(self) -> float:
@@ -61,13 +73,22 @@ class Plan:
             f"{self.rows} episodes; {t.steps * self.rows} episodes in all",
             f"learning     rate {t.learning_rate:g}, sampling at temperature {t.temperature:g}",
             f"updates      {t.optimizer_steps} a step, {t.steps * t.optimizer_steps} in all; "
-            f"{t.passes(self.processes)} passes of {t.micro_batch} rows over a step",
+            f"{t.passes(self.processes)} passes of {t.micro_batch} rows over a step"
+            + (f" (not {self.micro_batch}, which {self.rows} do not divide into)" * self._shrunk),
+            f"computed in  {precision(t.dtype)}",
             f"processes    {self.processes}, of {self.rows // self.processes} episodes a step"
             + (", weights and optimiser shared out among them" if self.sharded else ""),
             f"sampling by  {self.policy}",
             f"tokens       at most {t.max_tokens} an episode, {self.rows * t.max_tokens:,} a step",
-            f"memory       {self.memory_gb:.0f} GB a process for weights, gradients, optimiser and "
-            "sampler; activations on top" + (", and vLLM's cache" if self.policy == "vllm" else ""),
+            *(
+                self.memory.lines()
+                if self.memory
+                else [
+                    f"memory       {self.memory_gb:.0f} GB a process for weights, gradients, "
+                    "optimiser and sampler; activations on top, which the model's configuration "
+                    "would tell" + (", and vLLM's cache" if self.policy == "vllm" else "")
+                ]
+            ),
             f"disk         {self.checkpoints_gb:.0f} GB for checkpoints",
         ]
 
@@ -98,3 +119,28 @@ def parameters(model: str) -> float:
     if found is None:
         raise ValueError(f"the size of {model!r} is unknown: expected a folder, or a name with ..B")
     return float(found[1]) * 1e9
+
+
+def memory_of(
+    model: str, training: Training, processes: int, sharded: bool, policy: str
+) -> MemoryPlan | None:
+    """The memory of a training, where the model's configuration can be read without a network."""
+    from pathlib import Path
+
+    from agents.core.models.loading import resolve
+
+    source = resolve(model)
+    # What vLLM takes is a share of a device that is not here.
+    if policy == "vllm" or not Path(source).is_dir():
+        return None
+    from transformers import AutoConfig
+
+    return plan_memory(
+        AutoConfig.from_pretrained(source),
+        training,
+        prompt_tokens=PROMPT_TOKENS,
+        processes=processes,
+        sharded=sharded,
+        sampler_bytes=0 if policy == "vllm-server" else 2 if precision(training.dtype).bf16 else 4,
+        checkpointing=training.activation_checkpointing,
+    )

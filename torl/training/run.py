@@ -118,6 +118,11 @@ def run(options: TrainOptions, given: Mapping[str, Any] | None = None) -> Traine
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     use_threads(options.threads)
+    passes = training_of(options, distributed.world_size()).micro_batch
+    if passes < options.micro_batch and distributed.is_main():
+        say(
+            f"passes are of {passes} rows: --micro-batch {options.micro_batch} does not divide them"
+        )
     job = Job(options, Run(options.out))
     start = job.warm_start(found.warm_start)
     job.evaluate("before", start, found.heldout)
@@ -185,15 +190,18 @@ def _checked(options: TrainOptions, *, planning: bool = False) -> Datasets:
 
 def show_plan(options: TrainOptions) -> None:
     """Make every check of the run, and print what it would do and need."""
-    from torl.training.plan import Plan, parameters
+    from torl.training.plan import Plan, memory_of, parameters
 
     options = resolved(options)
     algorithm = algorithm_of(options)
     count = distributed.world_size()
     _checked(options, planning=True)
+    size, training = parameters(options.model), training_of(options, count)
+    where = (count, distributed.sharded(), options.policy)
+    memory = memory_of(options.model, training, *where)
     plan = Plan(
-        *(parameters(options.model), options.warm_start or 0, training_of(options, count)),
-        *(count, distributed.sharded(), options.policy),
+        *(size, options.warm_start or 0, training, *where, memory),
+        micro_batch=options.micro_batch,
     )
     print(f"algorithm    {type(algorithm).__name__}, {algorithm.loss}")
     print("\n".join(plan.lines()))

@@ -153,7 +153,7 @@ class Job:
                 lambda policy: rollout_over(policy, *self._where(sampling), keep_states=branches),
             )
         else:
-            copy, _ = loading.load(start, dtype="auto")
+            copy, _ = loading.load(start, dtype=options.dtype)
             rollout = make_rollout(copy, tokenizer, *self._where(sampling), keep_states=branches)
             sampler = CopySampler(rollout, copy)
         if options.lora_rank:
