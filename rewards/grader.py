@@ -6,6 +6,7 @@ of an answer is ever evaluated as code, and no signal or timer is set: work is b
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -18,6 +19,10 @@ from rewards.types import Grade, Verdict
 if TYPE_CHECKING:
     from rewards.equality import Comparison, Parsed
 
+# `\frac{3}{4}`, `\dfrac{12}{5}`, `-3/4`, `17`
+_RATIONAL = re.compile(
+    r"(-?)(?:\\[dt]?frac\{(\d{1,40})\}\{(\d{1,40})\}|(\d{1,40})(?:/(\d{1,40}))?)"
+)
 _CACHED_REFERENCES = 8_192
 _CACHED_VERDICTS = 16_384
 _CACHED_LENGTH = 256
@@ -153,7 +158,11 @@ def grade_answer(
 
 
 def _quick(answer: str, reference: str) -> Grade | None:
-    """Identical strings and plain integers: most answers of most data sets."""
+    r"""Identical strings, integers and plain fractions: most answers of most data sets.
+
+    >>> _quick(r"\frac{2}{4}", "1/2").rule, _quick("-3", r"\dfrac{6}{-2}")
+    ('rational', None)
+    """
     if answer == reference:
         if answer and not answer.isspace():
             return Grade(Verdict.CORRECT, answer, "identical")
@@ -164,7 +173,27 @@ def _quick(answer: str, reference: str) -> Grade | None:
                 len(ours) - len(theirs) == len(reference) - len(answer) or not ours.strip("0")
             )
             return Grade(Verdict.CORRECT if same else Verdict.WRONG, answer, "integer")
+        return _quick_rationals(answer, reference)
     return None
+
+
+def _quick_rationals(answer: str, reference: str) -> Grade | None:
+    ours, theirs = _RATIONAL.fullmatch(reference), _RATIONAL.fullmatch(answer)
+    if ours is None or theirs is None:
+        return None
+    top, bottom = _top_and_bottom(ours)
+    other_top, other_bottom = _top_and_bottom(theirs)
+    if not bottom or not other_bottom:  # what a division by zero is called, the grammar says
+        return None
+    same = top * other_bottom == other_top * bottom
+    return Grade(Verdict.CORRECT if same else Verdict.WRONG, answer, "rational")
+
+
+def _top_and_bottom(found: re.Match[str]) -> tuple[int, int]:
+    sign, top, bottom, plain_top, plain_bottom = found.groups()
+    if top is None:
+        top, bottom = plain_top, plain_bottom or "1"
+    return int(sign + top), int(bottom)
 
 
 def _decide(answer: str, text: str, options: GradingOptions) -> Grade:

@@ -144,3 +144,19 @@ def test_extraction_finds_the_box_that_was_put(before: str, answer: str) -> None
     found = extract(f"{before}\n\n\\boxed{{{answer}}}")
     if found.problem not in ("unclosed_box", "empty_box"):
         assert found.answer == answer.strip()
+
+
+PLAIN = st.tuples(st.sampled_from(["", "-"]), st.integers(0, 40), st.integers(1, 12))
+SPELLINGS = st.sampled_from(["{0}{1}/{2}", r"{0}\frac{{{1}}}{{{2}}}", r"{0}\dfrac{{{1}}}{{{2}}}"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(PLAIN, PLAIN, SPELLINGS, st.one_of(SPELLINGS, st.just("{0}{1}")))
+def test_plain_fractions_are_judged_as_the_grammar_judges_them(
+    first: object, second: object, spelled: str, other: str
+) -> None:
+    """Spaces keep the quick reading away, and change no value."""
+    reference, answer = spelled.format(*first), other.format(*second)  # type: ignore[misc]
+    quick = grade_answer(answer, reference)
+    assert quick.rule in ("rational", "integer", "identical")
+    assert quick.verdict is grade_answer(f" {answer} ", reference).verdict
