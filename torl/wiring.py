@@ -191,11 +191,12 @@ def vllm_policy(model: str, rows: int, device: str | None = None) -> Any:
     from transformers import AutoTokenizer
 
     from agents.core.models import loading
+    from agents.core.models.dtype import default_device
     from agents.core.policies.stopping import end_ids
     from agents.core.policies.vllm import VLLMPolicy
     from agents.core.policies.vllm_engines import async_engine
 
-    source, here = loading.resolve(model), loading.default_device()
+    source, here = loading.resolve(model), default_device()
     if device not in (None, here):
         raise ValueError(f"vLLM takes the device it was built for, {here}, not {device}")
     # Compilation takes minutes on a CPU and gains nothing there.

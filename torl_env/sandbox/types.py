@@ -1,10 +1,12 @@
 """The nouns of code execution: limits in, an execution out; what all backends offer and share."""
 
+import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol, Self, runtime_checkable
+from typing import Final, Protocol, Self, runtime_checkable
 
 from torl_env.errors import SandboxError
 
@@ -151,6 +153,76 @@ class Sandbox(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
+_REPLAY: Final = """
+import contextlib, io
+_space = {{"__name__": "__main__"}}
+for _turn in {turns!r}:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        exec(compile(_turn, "<program>", "exec"), _space)
+exec(compile({code!r}, "<program>", "exec"), _space)
+"""
+
+
+class ReplaySession:
+    """Keeps the log of successful turns and no process.
+
+    A turn costs what all turns before it cost, and what draws on time or chance outside the seeded
+    generators may differ from run to run.
+
+    Args:
+        run: Of the sandbox.
+        limits: For turns that give none; CPU and wall seconds grow with the length of the log.
+    """
+
+    restarted = False
+    """Variables are never lost."""
+
+    def __init__(self, run: Callable[[str, Limits], Execution], limits: Limits) -> None:
+        self._run = run
+        self._limits = limits
+        self._log: list[str] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def run(self, code: str, limits: Limits | None = None) -> Execution:
+        """Run one turn after all earlier ones."""
+        with self._lock:
+            self._check_open()
+            wanted = limits if limits is not None else self._limits
+            if not self._log:
+                result = self._run(code, wanted)
+            else:
+                program = _REPLAY.format(turns=self._log, code=code)
+                result = self._run(program, _longer(wanted, len(self._log) + 1))
+            if result.ok:
+                self._log.append(code)
+            return result
+
+    def branch(self) -> "ReplaySession":
+        """A session with the same log."""
+        self._check_open()
+        other = ReplaySession(self._run, self._limits)
+        other._log = list(self._log)
+        return other
+
+    def close(self) -> None:
+        """Forget the log; idempotent."""
+        self._closed = True
+        self._log = []
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SandboxError("the session is closed")
+
+
+def _longer(limits: Limits, times: int) -> Limits:
+    return replace(
+        limits,
+        cpu_seconds=limits.cpu_seconds * times,
+        wall_seconds=limits.wall_seconds * times,
+    )
+
+
 class CallableSandbox(ABC):
     """A sandbox that starts programs by `submit`; its sessions are replays unless it has better.
 
@@ -186,8 +258,6 @@ class CallableSandbox(ABC):
 
     def session(self, limits: Limits | None = None) -> Session:
         """Open an interpreter that keeps its variables."""
-        from torl_env.sandbox.replay import ReplaySession
-
         self.check_open()
         return ReplaySession(self.run, self.limits if limits is None else limits)
 

@@ -49,8 +49,6 @@ def precision(asked: str = "auto", device: str | None = None) -> Precision:
         raise ValueError(f"unknown dtype {asked!r}: expected {', '.join(DTYPES)}")
     if asked != "auto":
         return Precision(asked, "asked for")
-    from agents.core.models.loading import default_device
-
     return _fast((device or default_device()).partition(":")[0])
 
 
@@ -107,3 +105,10 @@ def _mps_works() -> bool:
         return bool(torch.allclose(near, a @ a.T, rtol=0.05, atol=0.3))
     except (RuntimeError, TypeError):
         return False
+
+
+def default_device() -> str:
+    """`cuda` where torch sees one, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from agents.core.models.dtype import precision
+from agents.core.models.dtype import default_device, precision
 from agents.core.run.folder import latest_checkpoint
 
 DEFAULT_MODEL = "smollm2"
@@ -194,13 +194,6 @@ def _not_loaded(name: str, error: Exception) -> ModelError:
         f"cannot load model {name!r}: {first} Expected a folder, or a hub id and a network "
         f"connection to the hub; {DEFAULT_MODEL!r} needs neither."
     )
-
-
-def default_device() -> str:
-    """`cuda` where torch sees one, else `cpu`."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _embedded_default() -> Path:
