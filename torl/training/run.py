@@ -1,6 +1,7 @@
 """One training from beginning to end; for `torl train` and `torl.train`."""
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,6 +118,8 @@ def run(options: TrainOptions, given: Mapping[str, Any] | None = None) -> Traine
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    # TRL asks transformers by an old name, which nobody who trains can change.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
     use_threads(options.threads)
     passes = training_of(options, distributed.world_size()).micro_batch
     if passes < options.micro_batch and distributed.is_main():
