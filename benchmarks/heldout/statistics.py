@@ -196,8 +196,6 @@ def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Differen
                 LEVEL,
                 False,
             ),
-            -1.0,
-            1.0,
         ),
         p_value=_sign_flip(gaps, seed),
         wins=int((gaps > 0).sum()),
@@ -205,11 +203,11 @@ def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Differen
     )
 
 
-def _within_reach(gap: Estimate, least: float, most: float) -> Estimate:
+def _within_reach(gap: Estimate) -> Estimate:
     """The interval of a difference of shares, without what no two shares can differ by."""
-    if isnan(gap.low) or not least <= gap.value <= most:
+    if isnan(gap.low) or not -1.0 <= gap.value <= 1.0:
         return gap
-    return Estimate(gap.value, max(gap.low, least), min(gap.high, most), gap.count)
+    return Estimate(gap.value, max(gap.low, -1.0), min(gap.high, 1.0), gap.count)
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
