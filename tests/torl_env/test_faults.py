@@ -22,6 +22,7 @@ from torl_env.testing import problem_list
 PROBLEMS = problem_list([("What is 6*7?", "42"), ("What is 6*8?", "48")])
 CALL = "```python\nprint(6*7)\n```"
 SHOWN = "\n```output\n42\n```\n"
+KILLED = "\n```output\nkilled by SIGKILL\n```\n"
 
 
 def descendants(root: int) -> list[int]:
@@ -61,15 +62,16 @@ def test_killed_servers_are_replaced_or_the_episode_is_void() -> None:
         envs.reset(seed=0)
         envs.send(["```python\nimport time; time.sleep(0.5); print(6*7)\n```"] * 4, range(4))
         time.sleep(0.2)
-        for pid in set(descendants(os.getpid())) - before:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for pid in descendants(os.getpid()):  # a server comes before what it started
+            if pid not in before:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         for result in envs.recv(4, timeout=60):
             if result.info["infra_error"]:
                 assert (result.truncated, result.reward) == (True, 0.0)
                 assert not is_scorable(result.info)
-            else:
-                assert result.observation == SHOWN
+            else:  # it ended first, or the kill of the program itself was still reported
+                assert result.observation in (SHOWN, KILLED)
         assert envs.recv(1) == []
         envs.reset(seed=0)
         assert envs.step([CALL] * 4)[0] == (SHOWN,) * 4
