@@ -26,7 +26,7 @@ def check_settings(options: TrainOptions) -> None:
             word = name.replace("_", "-")
             raise CommandError(f"--{word}: expected 0 or more, got {getattr(options, name)}")
     algorithm_of(options), sampling_of(options)
-    training_of(options, distributed.world_size()).passes(distributed.world_size())
+    training_of(options).passes(distributed.world_size())
     _check_trackers(options.report_to)
     if options.traces is not None and options.warm_start_from is not None:
         raise CommandError(

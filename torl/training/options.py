@@ -199,16 +199,8 @@ def from_json(told: Mapping[str, Any], given: Mapping[str, Any]) -> TrainOptions
     return TrainOptions(**{name: value for name, value in values.items() if name in known})
 
 
-def training_of(options: TrainOptions, processes: int = 1) -> Training:
-    """Sizes and rates.
-
-    A micro-batch divides what one process has to learn from in one update; where the option does
-    not, the largest size below it that does is taken.
-    """
-    # Groups that cannot be shared evenly are refused by `Training.passes`.
-    shared = processes if options.prompts % processes == 0 else 1
-    rows = options.prompts * options.group // shared // max(1, options.updates)
-    fitting = [n for n in range(1, options.micro_batch + 1) if rows % n == 0] if rows else []
+def training_of(options: TrainOptions) -> Training:
+    """Sizes and rates."""
     return Training(
         steps=options.steps,
         prompts_per_step=options.prompts,
@@ -216,7 +208,7 @@ def training_of(options: TrainOptions, processes: int = 1) -> Training:
         learning_rate=options.learning_rate,
         dtype=options.dtype,
         activation_checkpointing=options.activation_checkpointing,
-        micro_batch=max(fitting, default=options.micro_batch),
+        micro_batch=options.micro_batch,
         updates=options.updates,
         epochs=options.epochs,
         temperature=options.temperature,

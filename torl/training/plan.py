@@ -29,17 +29,11 @@ class Plan:
     """What samples."""
     memory: MemoryPlan | None = None
     """Of one process, where the model's configuration is at hand."""
-    micro_batch: int = 0
-    """Rows of a pass as asked for; 0: as the training has it."""
 
     @property
     def rows(self) -> int:
         """Episodes of a step."""
         return self.training.prompts_per_step * self.training.group_size
-
-    @property
-    def _shrunk(self) -> bool:
-        return self.micro_batch > self.training.micro_batch
 
     @property
     def memory_gb(self) -> float:
@@ -66,6 +60,8 @@ class Plan:
     def lines(self) -> list[str]:
         """For a person to read."""
         t = self.training
+        rows = t.pass_rows(self.processes)
+        shrunk = f" (not {t.micro_batch}, which {self.rows} do not divide into)"
         return [
             f"model        {self.parameters / 1e9:.2f} billion parameters",
             f"warm start   {self.warm_start} traces",
@@ -73,8 +69,8 @@ class Plan:
             f"{self.rows} episodes; {t.steps * self.rows} episodes in all",
             f"learning     rate {t.learning_rate:g}, sampling at temperature {t.temperature:g}",
             f"updates      {t.optimizer_steps} a step, {t.steps * t.optimizer_steps} in all; "
-            f"{t.passes(self.processes)} passes of {t.micro_batch} rows over a step"
-            + (f" (not {self.micro_batch}, which {self.rows} do not divide into)" * self._shrunk),
+            f"{t.passes(self.processes)} passes of {rows} rows over a step"
+            + (shrunk if rows < t.micro_batch else ""),
             f"computed in  {precision(t.dtype)}",
             f"processes    {self.processes}, of {self.rows // self.processes} episodes a step"
             + (", weights and optimiser shared out among them" if self.sharded else ""),

@@ -121,7 +121,7 @@ def run(options: TrainOptions, given: Mapping[str, Any] | None = None) -> Traine
     # TRL asks transformers by an old name, which nobody who trains can change.
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
     use_threads(options.threads)
-    passes = training_of(options, distributed.world_size()).micro_batch
+    passes = training_of(options).pass_rows(distributed.world_size())
     if passes < options.micro_batch and distributed.is_main():
         say(
             f"passes are of {passes} rows: --micro-batch {options.micro_batch} does not divide them"
@@ -199,13 +199,10 @@ def show_plan(options: TrainOptions) -> None:
     algorithm = algorithm_of(options)
     count = distributed.world_size()
     _checked(options, planning=True)
-    size, training = parameters(options.model), training_of(options, count)
+    size, training = parameters(options.model), training_of(options)
     where = (count, distributed.sharded(), options.policy)
     memory = memory_of(options.model, training, *where)
-    plan = Plan(
-        *(size, options.warm_start or 0, training, *where, memory),
-        micro_batch=options.micro_batch,
-    )
+    plan = Plan(size, options.warm_start or 0, training, *where, memory)
     print(f"algorithm    {type(algorithm).__name__}, {algorithm.loss}")
     print("\n".join(plan.lines()))
 

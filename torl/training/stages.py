@@ -104,7 +104,7 @@ class Job:
         from agents.core.trainer.trainer import RLTrainer
 
         checkpoint = self.run.checkpoint()
-        training, algorithm = training_of(options, distributed.world_size()), algorithm_of(options)
+        training, algorithm = training_of(options), algorithm_of(options)
         per_step = training.optimizer_steps
         done = int(checkpoint.name.rsplit("-", 1)[1]) // per_step if checkpoint else 0
         distributed.run_on_main(lambda: self.run.rewind("rl", done))

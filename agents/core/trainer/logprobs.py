@@ -85,6 +85,18 @@ def head_logprobs(
     return chosen, entropy
 
 
+def with_positions(module: Any, args: Any, inputs: dict[str, Any]) -> Any:
+    """Positions that padding on the left does not shift.
+
+    TRL passes none; a model with rotary positions does not mind, one with absolute positions, such
+    as GPT-2, then scores a prompt by how long others of its pass are.
+    """
+    mask = inputs.get("attention_mask")
+    if mask is not None and mask.dim() == 2 and inputs.get("position_ids") is None:
+        inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
+    return args, inputs
+
+
 def _spread(values: Tensor, wanted_BL: Tensor) -> Tensor:
     """Values back at their places; stays part of the graph when nothing was wanted."""
     wanted = wanted_BL.bool().clone()

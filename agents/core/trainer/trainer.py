@@ -11,8 +11,6 @@ four of its methods are replaced, all in this file, written against trl 1.16:
 - terms that the algorithm adds join the loss.
 """
 
-import dataclasses
-import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -29,33 +27,23 @@ from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from agents.core.algorithm import Algorithm
-from agents.core.losses import clipped, importance_ratio
 from agents.core.models.lora import trunk
 from agents.core.run.folder import Run
 from agents.core.run.progress import Progress, Silent
 from agents.core.trainer import distributed
 from agents.core.trainer.auxiliary_module import AuxiliaryModule
-from agents.core.trainer.batch import (
-    PREPARED,
-    Batch,
-    append_rows,
-    joined,
-    nll_weights,
-    split,
-    to_tensors,
-)
+from agents.core.trainer.batch import PREPARED, Batch, joined, nll_weights, split
+from agents.core.trainer.branches import append_branches, branch_loss, sample_branches
 from agents.core.trainer.callbacks import AuxiliarySteps, Checkpoints, Steps
 from agents.core.trainer.collector import Collector
-from agents.core.trainer.logprobs import response_logprobs
-from agents.core.trainer.options import Training, TrainingError, check_finite, is_memory_error
+from agents.core.trainer.logprobs import response_logprobs, with_positions
+from agents.core.trainer.options import Training, TrainingError, check_finite, memory_errors_say
 from agents.core.trainer.prefix_sharing import can_share, shared_prefix_logprobs
 from agents.core.trainer.recorder import Recorder
 from agents.core.trainer.trl_config import trl_config
 from agents.core.trainer.vllm_generation import VLLMSampler
 from agents.core.trainer.weight_sync import BranchingSampler, Sampler
 from torl_env.problems.types import Problem
-
-_LOG = logging.getLogger(__name__)
 
 ALGORITHM_STATE = "algorithm.pt"
 """In a checkpoint: what `Algorithm.state_dict` returned."""
@@ -107,11 +95,6 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._parts: list[dict[str, Any]] = []
         self._hidden: torch.Tensor | None = None
         rows = [{"prompt": p.question, "index": i} for i, p in enumerate(problems)]
-        fitting = training.pass_rows(distributed.world_size())
-        if fitting < training.micro_batch:
-            _LOG.info(
-                "passes of %d rows: %d do not divide the batch", fitting, training.micro_batch
-            )
         super().__init__(
             model=model,
             args=trl_config(algorithm, training, run.path),
@@ -129,7 +112,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self.auxiliary = self._make_auxiliary()
         for scored in (self.accelerator.unwrap_model(self.model), self.ref_model):
             if scored is not None:
-                scored.register_forward_pre_hook(_with_positions, with_kwargs=True)
+                scored.register_forward_pre_hook(with_positions, with_kwargs=True)
         if isinstance(sampler, VLLMSampler):
             self.vllm_generation = sampler.attach(self.model, self.accelerator, tokenizer)
             self.use_vllm, self._last_loaded_step = True, -1
@@ -153,15 +136,11 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._hidden = output.last_hidden_state
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        try:
+        with memory_errors_say(
+            f"out of memory while step {self._batch_number()} was sampled, {len(inputs)} rows in "
+            "each process: lower --prompts, --group or --max-tokens"
+        ):
             return self._sampled(inputs)
-        except (RuntimeError, MemoryError) as error:
-            if not is_memory_error(error):
-                raise
-            raise TrainingError(
-                f"out of memory while step {self._batch_number()} was sampled, {len(inputs)} rows "
-                "in each process: lower --prompts, --group or --max-tokens"
-            ) from error
 
     def _sampled(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """A batch: sampled, credited, with branches and whatever the algorithm prepares."""
@@ -217,45 +196,21 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def _branch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Add the rows of the algorithm's branches, weighted to a mean over their own tokens."""
         sampler = cast(BranchingSampler, self._sampler)
-        mine = self._collector.groups(self._collector.own)
-        groups = self._algorithm.branch(mine, sampler, self._seed())
-        rows = [t for group in groups for t in group]
-        self._collector.branches = distributed.gather(rows)
-        credit = self._algorithm.assign_credit_to_branches(groups)
-        sampled = sum(sum(t.loss_mask) for t in rows if t.scorable)
-        device = self.accelerator.device
-        total = self.accelerator.gather(torch.tensor(float(sampled), device=device)).sum()
+        branches = sample_branches(self._algorithm, self._collector, sampler, self._seed())
+        self._add(branches.metrics)
         batch["branch"] = torch.zeros_like(batch["advantages"])
-        rewards = distributed.gather([t.reward for t in rows if t.scorable])
-        self._add({"branches": sum(distributed.gather([len(groups)]))})
-        self._add({"branch_reward": sum(rewards) / len(rewards) if rewards else float("nan")})
-        if not (most := distributed.maximum(len(rows))):
+        if not branches.rows:
             return batch
-        # All processes make the same passes: rows of which nothing is learned fill up the rest.
-        blank = dataclasses.replace(self._collector.own[0], scorable=False)
-        rows, gap = rows + [blank] * (most - len(rows)), most - len(rows)
-        credit = credit + [[0.0] * len(blank.ids)] * gap
         pad = self.processing_class.pad_token_id
-        more = to_tensors(rows, credit, pad)
-        more["advantages"] *= (batch["num_items_in_batch"] / total.clamp(min=1)).cpu()
-        more["branch"] = torch.ones_like(more["advantages"])
-        if "old_per_token_logps" in batch:
-            ids, attention = joined(more)
-            with torch.no_grad():
-                more["old_per_token_logps"], _, _ = self._get_per_token_logps_and_entropies(
-                    self.model,
-                    ids.to(device),
-                    attention.to(device),
-                    more["advantages"].shape[1],
-                    batch_size=self._training.micro_batch,
-                )
-        if "importance_sampling_ratio" in batch:
-            difference = more["old_per_token_logps"].cpu() - more["sampling_per_token_logps"]
-            how = (self._training.importance_mode, self._training.importance_cap)
-            more["importance_sampling_ratio"] = importance_ratio(
-                difference, more["completion_mask"] * more["tool_mask"], *how
-            )
-        return append_rows(batch, more, pad)
+        return append_branches(batch, branches, self._score, self._training, pad)
+
+    @torch.no_grad()
+    def _score(self, ids: torch.Tensor, attention: torch.Tensor, width: int) -> torch.Tensor:
+        device, rows = self.accelerator.device, self._training.micro_batch
+        scored: tuple[torch.Tensor, Any, Any] = self._get_per_token_logps_and_entropies(
+            self.model, ids.to(device), attention.to(device), width, batch_size=rows
+        )
+        return scored[0]
 
     def _rows_that_count(self) -> float:
         """What a mean over responses has to be multiplied by for lost rows to leave it.
@@ -298,7 +253,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             loss = loss + value
             self._add_mean(f"loss_{name}", value)
         if "branch" in inputs:
-            self._add_mean("loss_branches", self._branch_loss(inputs))
+            part = branch_loss(self._logprobs, inputs, self._algorithm.loss)
+            self._add_mean("loss_branches", part / self._share())
         self._hidden = None
         check_finite(loss.item(), self._batch_number())
         return loss
@@ -315,16 +271,6 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             view = self._view(inputs, logprobs=self._logprobs, hidden=hidden)
             terms |= self._algorithm.extra_loss(view)
         return terms
-
-    @torch.no_grad()
-    def _branch_loss(self, inputs: dict[str, Any]) -> torch.Tensor:
-        """The part of the clipped loss that comes from branches."""
-        mask = inputs["completion_mask"] * inputs["tool_mask"] * inputs["branch"]
-        old = inputs.get("old_per_token_logps", self._logprobs)
-        surrogate = clipped(self._logprobs - old, inputs["advantages"], self._algorithm.loss)
-        surrogate = surrogate * inputs.get("importance_sampling_ratio", 1.0)
-        part: torch.Tensor = (surrogate * mask).sum() / self._share()
-        return part / float(inputs["num_items_in_batch"])
 
     def _add_mean(self, name: str, value: torch.Tensor) -> None:
         # No exchange between processes here: a term that one of them alone has would hang it.
@@ -397,15 +343,11 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         Raises:
             TrainingError: There is not enough memory for it.
         """
-        try:
+        with memory_errors_say(
+            f"out of memory in step {self._batch_number()} with {self._training.micro_batch} "
+            "rows a pass: lower --micro-batch, which changes no gradient"
+        ):
             return super().training_step(*args, **options)
-        except (RuntimeError, MemoryError) as error:
-            if not is_memory_error(error):
-                raise
-            raise TrainingError(
-                f"out of memory in step {self._batch_number()} with {self._training.micro_batch} "
-                "rows a pass: lower --micro-batch, which changes no gradient"
-            ) from error
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -440,18 +382,6 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         super().log(logs, start_time)
         if batch:
             self._recorder.record(self.state, self._collector, self._extra, self._seconds)
-
-
-def _with_positions(module: Any, args: Any, inputs: dict[str, Any]) -> Any:
-    """Positions that padding on the left does not shift.
-
-    TRL passes none; a model with rotary positions does not mind, one with absolute positions, such
-    as GPT-2, then scores a prompt by how long others of its pass are.
-    """
-    mask = inputs.get("attention_mask")
-    if mask is not None and mask.dim() == 2 and inputs.get("position_ids") is None:
-        inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
-    return args, inputs
 
 
 def _overrides(algorithm: Algorithm, method: str) -> bool:
