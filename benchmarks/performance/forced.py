@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agents.core.policies.base import RowStart
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.types import FinishReason, Sampling
 
@@ -75,10 +76,10 @@ class ForcedPolicy(TransformersPolicy):
         self._scripts = scripts
         self._at: dict[int, int] = {}
 
-    def open(self, prompts: Any, seeds: Any, how: Sampling, **limits: Any) -> None:
+    def open(self, starts: Sequence[RowStart], how: Sampling) -> None:
         """As the policy, from the beginning of the scripts."""
-        self._at = dict.fromkeys(range(len(prompts)), 0)
-        super().open(prompts, seeds, how, **limits)
+        self._at = dict.fromkeys(range(len(starts)), 0)
+        super().open(starts, how)
 
     def _finish(self, row: Any, token: int) -> FinishReason | None:
         row.ids[-1] = self._scripts[row.index].ids[self._at[row.index]]

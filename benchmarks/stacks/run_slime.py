@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
+from agents.core.policies.base import RowStart
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.types import Sampling
 from benchmarks.stacks.apprentice import MAX_TOKENS, PROBLEMS, TOOL_BUDGET, apprentice
@@ -27,7 +28,8 @@ def main(checkout: str) -> None:
         how = payload["sampling_params"]
         assert how["stop"] == ["```"]
         assert how["no_stop_trim"]
-        policy.open([payload["input_ids"]], [0], Sampling(0.0, 1.0, how["max_new_tokens"]))
+        sampling = Sampling(0.0, 1.0, how["max_new_tokens"])
+        policy.open([RowStart(payload["input_ids"])], sampling)
         ended: list[Any] = []
         while not ended:
             ended = policy.advance()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.core.policies.base import RowStart
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.types import Sampling
 from benchmarks.stacks.apprentice import MAX_TOKENS, PROBLEMS, SYSTEM, TOOL_BUDGET, apprentice
@@ -42,7 +43,7 @@ class Server:
         assert sampling_params["stop"] == ["```"]
         assert sampling_params["include_stop_str_in_output"]
         how = Sampling(float(sampling_params["temperature"]), 1.0, sampling_params["max_tokens"])
-        self.policy.open([prompt_ids], [self.requests], how)
+        self.policy.open([RowStart(prompt_ids, self.requests)], how)
         ended: list[Any] = []
         while not ended:
             ended = self.policy.advance()

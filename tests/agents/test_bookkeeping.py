@@ -122,9 +122,9 @@ def test_dynamic_sampling_takes_problems_that_the_schedule_lacks(model, tokenize
 
 def test_a_problem_that_comes_twice_is_sampled_twice(tokenizer, sandbox):
     class Watching(ScriptedPolicy):
-        def open(self, prompts, seeds, how, **options):
-            self.seeds = list(seeds)
-            super().open(prompts, seeds, how, **options)
+        def open(self, starts, how):
+            self.seeds = [start.seed for start in starts]
+            super().open(starts, how)
 
     policy = Watching(tokenizer, lambda row, turn: "\\boxed{1}", closes_tool_call)
     rollout = Rollout(

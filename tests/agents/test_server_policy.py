@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.core.policies.base import RowStart
 from agents.core.policies.openai_client import Server, ServerError
 from agents.core.policies.server import ServerPolicy, TextTokenizer, chat_writer
 from agents.core.rollout.engine import Rollout
@@ -141,7 +142,7 @@ def test_nobody_there():
 def test_a_chat_cannot_go_on_inside_a_turn(server):
     policy = ServerPolicy(at(server), closes_tool_call)
     with pytest.raises(ValueError, match="use chat=False"):
-        policy.open([[65]], [0], Sampling(), prefix_lengths=[1])
+        policy.open([RowStart([65], prefix_length=1)], Sampling())
     policy.close()
 
 
@@ -240,7 +241,7 @@ def test_a_call_that_the_server_took_out_of_the_text_is_made(server, sandbox, st
 def test_max_tokens_are_tokens_whatever_the_name_of_the_limit(server):
     server.failures = [(400, "Unsupported parameter: use 'max_completion_tokens' instead")]
     policy = ServerPolicy(at(server))
-    policy.open([policy.tokenizer.encode("a" * 100)], [0], Sampling(max_tokens=77))
+    policy.open([RowStart(policy.tokenizer.encode("a" * 100))], Sampling(max_tokens=77))
     policy.advance()
     policy.close()
     assert server.seen[0][1]["max_tokens"] == 77

@@ -6,6 +6,7 @@ import pytest
 import torch
 from test_server_policy import at, server  # noqa: F401 - a fixture
 
+from agents.core.policies.base import RowStart
 from agents.core.policies.server import ServerPolicy
 from agents.core.policies.stopping import StoppingCriterion
 from agents.core.policies.transformers import TransformersPolicy
@@ -81,7 +82,7 @@ def test_every_call_ends_with_a_marker(style, marker):
 def test_a_server_is_told_where_to_stop(server, sandbox, style):  # noqa: F811 - the fixture
     policy = ServerPolicy(at(server))
     policy.set_parser(named_parser(style))
-    policy.open([[65]], [0], Sampling(max_tokens=30))
+    policy.open([RowStart([65])], Sampling(max_tokens=30))
     policy.advance()
     policy.close()
     stops = named_parser(style).stop

@@ -4,6 +4,7 @@ import pytest
 import torch
 import transformers
 
+from agents.core.policies.base import RowStart
 from agents.core.policies.row_cache import UnsupportedModelError, sliding_window
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.testing.tiny import tiny_model
@@ -19,7 +20,7 @@ def never(text):
 
 def run(policy, prompts, seeds, how, on_end=lambda c: None):
     """Advance until every row has ended; `on_end` may resume a row by returning ids."""
-    policy.open(prompts, seeds, how)
+    policy.open(list(map(RowStart, prompts, seeds)), how)
     ids = {row: [] for row in range(len(prompts))}
     logprobs = {row: [] for row in range(len(prompts))}
     mask = {row: [] for row in range(len(prompts))}
@@ -122,7 +123,7 @@ def test_waiting_leaves_windows_and_positions_alone(tokenizer, prompts, case):
     name, options = FAMILIES[case]
     model = family(name, tokenizer, **options)
     policy = TransformersPolicy(model, tokenizer, lambda t: len(t) == 6, marker="")
-    policy.open(prompts, SEEDS, Sampling(max_tokens=70))
+    policy.open(list(map(RowStart, prompts, SEEDS)), Sampling(max_tokens=70))
     output = tokenizer.encode("eight ch")
     ids, logprobs, mask = ([[] for _ in prompts] for _ in range(3))
     due, passes, live = {}, 0, {0, 1, 2}
@@ -200,7 +201,7 @@ def test_a_row_that_waits_samples_what_it_would_have_at_once(model, tokenizer, p
 
     def play(wait):
         policy = TransformersPolicy(model, tokenizer, lambda t: len(t) == 6, marker="")
-        policy.open(prompts, SEEDS, how)
+        policy.open(list(map(RowStart, prompts, SEEDS)), how)
         written = {row: [] for row in range(3)}
         resume_at, passes, live = None, 0, {0, 1, 2}
         while live:
@@ -258,7 +259,7 @@ def test_the_token_limit_holds_whatever_was_forced(model, tokenizer, prompts):
 
 def test_output_that_does_not_fit_is_refused(model, tokenizer, prompts):
     policy = TransformersPolicy(model, tokenizer, lambda t: len(t) == 3, marker="")
-    policy.open(prompts[:1], [0], Sampling(max_tokens=8))
+    policy.open([RowStart(prompts[0])], Sampling(max_tokens=8))
     while not policy.advance():
         pass
     with pytest.raises(ValueError, match="5 ids do not fit into the 5 left"):
@@ -267,28 +268,23 @@ def test_output_that_does_not_fit_is_refused(model, tokenizer, prompts):
 
 def test_rows_must_be_released_before_the_next_batch(model, tokenizer, prompts):
     policy = TransformersPolicy(model, tokenizer, never)
-    policy.open(prompts, SEEDS, Sampling())
+    policy.open(list(map(RowStart, prompts)), Sampling())
     with pytest.raises(RuntimeError, match="3 rows"):
-        policy.open(prompts, SEEDS, Sampling())
+        policy.open(list(map(RowStart, prompts)), Sampling())
 
 
 def test_a_prompt_longer_than_the_window_is_refused_with_the_numbers(model, tokenizer):
     policy = TransformersPolicy(model, tokenizer, never)
     with pytest.raises(ValueError, match="up to 2040 tokens and its response take 2060 tokens"):
-        policy.open([[5] * 2040], [0], Sampling(max_tokens=20))
-    policy.open([[5] * 20], [0], Sampling(max_tokens=20))
+        policy.open([RowStart([5] * 2040)], Sampling(max_tokens=20))
+    policy.open([RowStart([5] * 20)], Sampling(max_tokens=20))
 
 
 def test_a_turn_that_goes_on_is_read_whole(model, tokenizer, prompts):
     """Six ids of the prompt begin the turn; it closes when the whole is seven characters long."""
     policy = TransformersPolicy(model, tokenizer, lambda text: len(text) >= 7, marker="")
-    policy.open(
-        prompts[:2],
-        SEEDS[:2],
-        Sampling(max_tokens=30),
-        prefix_lengths=[6, 0],
-        remaining_tokens=[30, 3],
-    )
+    starts = [RowStart(prompts[0], SEEDS[0], 6, 30), RowStart(prompts[1], SEEDS[1], 0, 3)]
+    policy.open(starts, Sampling(max_tokens=30))
     ended = {}
     while len(ended) < 2:
         for completion in policy.advance():

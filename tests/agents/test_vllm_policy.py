@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from agents.core.policies.base import RowStart
 from agents.core.policies.openai_client import Server, ServerError
 from agents.core.policies.vllm import VLLMPolicy
 from agents.core.policies.vllm_engines import AsyncEngine, SteppedEngine
@@ -216,7 +217,7 @@ def test_weights_are_taken_over_and_old_prefixes_forgotten(played):
 @pytest.mark.parametrize("played", ["stepped", "served"], indirect=True)
 def test_a_prompt_longer_than_the_window_is_refused_with_the_numbers(played):
     with pytest.raises(ValueError, match="up to 490 tokens and its response take 510 tokens"):
-        played[0].open([[5] * 490], [0], Sampling(max_tokens=20))
+        played[0].open([RowStart([5] * 490)], Sampling(max_tokens=20))
 
 
 def test_a_server_that_is_down_or_another_is_said_so(tokenizer):

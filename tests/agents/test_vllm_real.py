@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from agents.core.models import loading
+from agents.core.policies.base import RowStart
 from agents.core.policies.openai_client import Server
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.policies.vllm import VLLMPolicy
@@ -66,7 +67,8 @@ def say(told):
 
 
 def write(policy, prompts, how, seeds=None):
-    policy.open(prompts, seeds or range(len(prompts)), how)
+    seeds = seeds or range(len(prompts))
+    policy.open(list(map(RowStart, prompts, seeds)), how)
     done = {}
     while len(done) < len(prompts):
         for completion in policy.advance():

@@ -136,8 +136,8 @@ class Policy:
     def __init__(self, options):
         self.tokenizer = TextTokenizer()
 
-    def open(self, prompts, seeds, how, *, prefix_lengths=None, remaining_tokens=None):
-        self.rows = list(range(len(prompts)))
+    def open(self, starts, how):
+        self.rows = list(range(len(starts)))
 
     def advance(self):
         ids = [*self.tokenizer.encode("\\\\boxed{4}"), 0]

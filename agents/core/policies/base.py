@@ -25,6 +25,25 @@ class Tokenizer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RowStart:
+    """Where a row begins: at a prompt, or inside an episode that goes on."""
+
+    ids: Sequence[int]
+    """The prompt, and what the episode has of ids behind it."""
+    seed: int = 0
+    """Of the row's random stream."""
+    prefix_length: int = 0
+    """How many ids at the end are the beginning of the first turn to write."""
+    max_tokens: int | None = None
+    """Ids that the response may still take, tool output included; by default those of `Sampling`.
+    """
+
+    def remaining(self, how: Sampling) -> int:
+        """Ids that the response may still take."""
+        return how.max_tokens if self.max_tokens is None else self.max_tokens
+
+
 class Policy(Protocol):
     """Writes turns for many rows at once; a row is one episode.
 
@@ -41,25 +60,8 @@ class Policy(Protocol):
         """Between text and ids, both ways."""
         ...
 
-    def open(
-        self,
-        prompts: Sequence[Sequence[int]],
-        seeds: Sequence[int],
-        how: Sampling,
-        *,
-        prefix_lengths: Sequence[int] | None = None,
-        remaining_tokens: Sequence[int] | None = None,
-    ) -> None:
-        """Start one row per prompt; row i draws from a random stream fixed by `seeds[i]` alone.
-
-        Args:
-            prompts: Ids that each row begins with.
-            seeds: Of each row's random stream.
-            how: How to sample.
-            prefix_lengths: How many ids at the end of each prompt are the beginning of the row's
-                first turn, where an episode goes on from inside a turn; none by default.
-            remaining_tokens: Tokens that each row may still take; `how.max_tokens` by default.
-        """
+    def open(self, starts: Sequence[RowStart], how: Sampling) -> None:
+        """Start rows 0, 1, ...; each draws from a random stream fixed by its seed alone."""
         ...
 
     def advance(self) -> list[Completion]:
@@ -128,15 +130,7 @@ class RowPolicy:
     def _stop_at(self, parser: Parser) -> None:
         """What else depends on the style of calls."""
 
-    def _open_rows(
-        self,
-        prompts: Sequence[Sequence[int]],
-        seeds: Sequence[int],
-        how: Sampling,
-        prefix_lengths: Sequence[int] | None,
-        remaining_tokens: Sequence[int] | None,
-        window: int | None,
-    ) -> None:
+    def _open_rows(self, starts: Sequence[RowStart], how: Sampling, window: int | None) -> None:
         """Begin a batch.
 
         Raises:
@@ -145,19 +139,23 @@ class RowPolicy:
         """
         if self._rows:
             raise RuntimeError(f"{len(self._rows)} rows of the last batch were never released")
-        prefixes = prefix_lengths or [0] * len(prompts)
-        limits = remaining_tokens or [how.max_tokens] * len(prompts)
-        longest = max(len(p) + limit for p, limit in zip(prompts, limits, strict=True))
+        longest = max(len(start.ids) + start.remaining(how) for start in starts)
         if window is not None and longest > window:
             raise ValueError(
-                f"a prompt of up to {max(map(len, prompts))} tokens and its response take "
+                f"a prompt of up to {max(len(s.ids) for s in starts)} tokens and its response take "
                 f"{longest} tokens, the window is {window}: lower --max-tokens or leave long "
                 "problems out"
             )
         self._how = how
         self._rows = {
-            i: Row(i, list(prompt), seeds[i], limits[i], tuple(prompt[len(prompt) - prefixes[i] :]))
-            for i, prompt in enumerate(prompts)
+            i: Row(
+                index=i,
+                context=list(start.ids),
+                seed=start.seed,
+                remaining=start.remaining(how),
+                prefix=tuple(start.ids[len(start.ids) - start.prefix_length :]),
+            )
+            for i, start in enumerate(starts)
         }
 
     def _end_turn(self, row: Row, finish: FinishReason) -> Completion:

@@ -14,7 +14,7 @@ from functools import partial
 from math import nan
 from typing import Any
 
-from agents.core.policies.base import Tokenizer
+from agents.core.policies.base import RowStart, Tokenizer
 from agents.core.policies.openai_client import Answer, Server, ServerError
 from agents.core.policies.stopping import StoppingCriterion, is_default
 from agents.core.rollout.prompts import decode
@@ -204,31 +204,20 @@ class ServerPolicy:
         if self._default_stop:
             self._closes_call, self._stop = StoppingCriterion(parser), _certain(parser.stop)
 
-    def open(
-        self,
-        prompts: Sequence[Sequence[int]],
-        seeds: Sequence[int],
-        how: Sampling,
-        *,
-        prefix_lengths: Sequence[int] | None = None,
-        remaining_tokens: Sequence[int] | None = None,
-    ) -> None:
+    def open(self, starts: Sequence[RowStart], how: Sampling) -> None:
         """Ask for the first turn of every row.
 
         Raises:
             ValueError: A chat cannot go on from inside a turn.
         """
-        if self._chat and prefix_lengths and any(prefix_lengths):
+        if self._chat and any(start.prefix_length for start in starts):
             raise ValueError("a chat cannot go on inside a turn: use chat=False")
         self._how = how
-        remaining_tokens = remaining_tokens or [how.max_tokens] * len(prompts)
-        for row, (prompt, seed, remaining) in enumerate(
-            zip(prompts, seeds, remaining_tokens, strict=True)
-        ):
-            text = decode(self.tokenizer, prompt)
-            start = [{"role": "system", "content": self._system}] if self._system else []
-            messages = [*start, {"role": "user", "content": text}]
-            self._rows[row] = _Row(text, seed % 2**31, remaining, messages)
+        system = [{"role": "system", "content": self._system}] if self._system else []
+        for row, start in enumerate(starts):
+            text = decode(self.tokenizer, start.ids)
+            messages = [*system, {"role": "user", "content": text}]
+            self._rows[row] = _Row(text, start.seed % 2**31, start.remaining(how), messages)
             self._ask(row)
 
     def _ask(self, row: int) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from agents.core.policies.base import Row, RowPolicy
+from agents.core.policies.base import Row, RowPolicy, RowStart
 from agents.core.policies.decode_attention import decode_faster
 from agents.core.policies.row_cache import GROWTH, RowCache, sliding_window, visible
 from agents.core.policies.sampling import draw
@@ -99,15 +99,7 @@ class TransformersPolicy(RowPolicy):
             self._mark(marker)
 
     @torch.inference_mode()
-    def open(
-        self,
-        prompts: Sequence[Sequence[int]],
-        seeds: Sequence[int],
-        how: Sampling,
-        *,
-        prefix_lengths: Sequence[int] | None = None,
-        remaining_tokens: Sequence[int] | None = None,
-    ) -> None:
+    def open(self, starts: Sequence[RowStart], how: Sampling) -> None:
         """Read all prompts, equal neighbours once (the rows of one group share their prompt).
 
         Raises:
@@ -115,13 +107,13 @@ class TransformersPolicy(RowPolicy):
             ValueError: A prompt and its response exceed the model's window.
         """
         window = getattr(self.model.config, "max_position_embeddings", None)
-        self._open_rows(prompts, seeds, how, prefix_lengths, remaining_tokens, window)
+        self._open_rows(starts, how, window)
         self._states = {
-            i: _State(np.random.Generator(np.random.Philox(seed)), i, len(prompts[i]))
-            for i, seed in enumerate(seeds)
+            i: _State(np.random.Generator(np.random.Philox(start.seed)), i, len(start.ids))
+            for i, start in enumerate(starts)
         }
-        self._slots = list(range(len(prompts)))
-        distinct, owner = _share_equal_neighbours(prompts)
+        self._slots = list(range(len(starts)))
+        distinct, owner = _share_equal_neighbours([start.ids for start in starts])
         self._cache = RowCache(self._layers, max(map(len, distinct)) + GROWTH)
         logits = self._read(distinct, [0] * len(distinct), None)
         index = torch.tensor(owner, device=self.model.device)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agents.core.policies.base import Row, RowPolicy
+from agents.core.policies.base import Row, RowPolicy, RowStart
 from agents.core.rollout.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
@@ -114,23 +114,14 @@ class VLLMPolicy(RowPolicy):
     def _stop_at(self, parser: Parser) -> None:
         self._stop = ends_of_calls(parser)
 
-    def open(
-        self,
-        prompts: Sequence[Sequence[int]],
-        seeds: Sequence[int],
-        how: Sampling,
-        *,
-        prefix_lengths: Sequence[int] | None = None,
-        remaining_tokens: Sequence[int] | None = None,
-    ) -> None:
+    def open(self, starts: Sequence[RowStart], how: Sampling) -> None:
         """Ask for the first turn of every row.
 
         Raises:
             RuntimeError: Rows of the last batch were never released.
             ValueError: Prompt and response exceed the engine's window.
         """
-        window = self.engine.window
-        self._open_rows(prompts, seeds, how, prefix_lengths, remaining_tokens, window)
+        self._open_rows(starts, how, self.engine.window)
         self._continued = dict.fromkeys(self._rows, 0)
         for row in self._rows:
             self._ask(row)

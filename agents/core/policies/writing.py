@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from agents.core.policies.base import Policy
+from agents.core.policies.base import Policy, RowStart
 from agents.core.rollout.engine import row_seed
 from agents.core.rollout.prompts import decode
 from agents.core.types import FinishReason, Sampling
@@ -25,8 +25,8 @@ def write(
         cut_off: What becomes of a text that ran into its limit of tokens.
     """
     texts = [""] * len(prompts)
-    seeds = [row_seed(seed, "writing", row) for row in range(len(prompts))]
-    policy.open(prompts, seeds, sampling)
+    starts = [RowStart(ids, row_seed(seed, "writing", row)) for row, ids in enumerate(prompts)]
+    policy.open(starts, sampling)
     left = len(prompts)
     while left:
         for completion in policy.advance():

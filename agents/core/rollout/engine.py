@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agents.core.policies.base import Policy
+from agents.core.policies.base import Policy, RowStart
 from agents.core.rollout.branching import Point
 from agents.core.rollout.prompts import Prompt, decode
 from agents.core.types import Completion, FinishReason, Sampling, Trajectory, Turn
@@ -223,13 +223,11 @@ class Rollout:
         return [done[row] for row in range(len(episodes))]
 
     def _open(self, episodes: Sequence[_Episode], seeds: Sequence[int]) -> None:
-        self.policy.open(
-            [[*e.prompt_ids, *e.ids] for e in episodes],
-            seeds,
-            self.sampling,
-            prefix_lengths=[len(e.ids) - e.turn_start for e in episodes],
-            remaining_tokens=[e.remaining for e in episodes],
-        )
+        starts = [
+            RowStart([*e.prompt_ids, *e.ids], seed, len(e.ids) - e.turn_start, e.remaining)
+            for e, seed in zip(episodes, seeds, strict=True)
+        ]
+        self.policy.open(starts, self.sampling)
 
     def _send(self, envs: RolloutEnvs, episode: _Episode, completion: Completion) -> None:
         self._keep_state(envs, episode, completion.row)

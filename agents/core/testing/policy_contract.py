@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import isfinite, isnan
 from typing import Any
 
-from agents.core.policies.base import Policy
+from agents.core.policies.base import Policy, RowStart
 from agents.core.types import Completion, FinishReason, Sampling
 
 PATIENCE = 100_000
@@ -66,13 +66,13 @@ def play(
 ) -> list[Played]:
     """Let the policy write `turns` turns of each row, tool output after each but the last."""
     chosen = list(range(len(case.prompts))) if rows is None else list(rows)
-    policy.open(
-        [case.prompts[row] for row in chosen],
-        [case.seeds[row] for row in chosen],
-        case.how,
-        remaining_tokens=remaining_tokens,
-    )
-    remaining = dict(enumerate(remaining_tokens or [case.how.max_tokens] * len(chosen)))
+    limits = remaining_tokens or [case.how.max_tokens] * len(chosen)
+    starts = [
+        RowStart(case.prompts[row], case.seeds[row], max_tokens=limit)
+        for row, limit in zip(chosen, limits, strict=True)
+    ]
+    policy.open(starts, case.how)
+    remaining = dict(enumerate(limits))
     played = [Played() for _ in chosen]
     live = set(remaining)
     for _ in range(PATIENCE):

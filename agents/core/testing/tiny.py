@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from agents.core.policies.base import RowStart
 from agents.core.types import Completion, FinishReason, Sampling
 
 
@@ -111,16 +112,14 @@ class ScriptedPolicy:
         self._room: dict[int, int] = {}
         self._ready: list[int] = []
 
-    def open(self, prompts: Any, seeds: Any, how: Sampling, **limits: Any) -> None:
+    def open(self, starts: Sequence[RowStart], how: Sampling) -> None:
         """Start one row per prompt."""
-        lengths = limits.get("prefix_lengths") or [0] * len(prompts)
         self.prefixes = [
-            self.tokenizer.decode(list(prompt[len(prompt) - prefix :]))
-            for prompt, prefix in zip(prompts, lengths, strict=True)
+            self.tokenizer.decode(list(start.ids[len(start.ids) - start.prefix_length :]))
+            for start in starts
         ]
-        self._turns = dict.fromkeys(range(len(prompts)), 0)
-        remaining = limits.get("remaining_tokens") or [how.max_tokens] * len(prompts)
-        self._room = dict(enumerate(remaining))
+        self._turns = dict.fromkeys(range(len(starts)), 0)
+        self._room = {row: start.remaining(how) for row, start in enumerate(starts)}
         self._ready = list(self._turns)
 
     def advance(self) -> list[Completion]:
