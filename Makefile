@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q -c constraints.txt
 OUT ?= out/demo
 
-.PHONY: demo test check lint types imports doctest examples bench wheels stacks clean
+.PHONY: demo test check lint types imports doctest examples bench wheels stacks docs clean
 
 demo: $(VENV)/.train
 	$(BIN)/torl train --out $(OUT)
@@ -44,6 +44,10 @@ wheels: $(VENV)/.dev
 stacks: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.stacks $(STACKS)
 
+# The site in out/site. Nothing is fetched while it is built or read.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is %s: name one with make PYTHON=python3.12 ..." % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +60,10 @@ $(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.train
 	$(PIP) -e '.[train,dev]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(PIP) -e '.[docs]'
 	touch $@
 
 clean:
