@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from agents.core.algorithm import Algorithm, Group, Loss
+from agents.core.algorithm import Algorithm, Group
+from agents.core.loss import Loss
 
 
 @dataclass(slots=True)

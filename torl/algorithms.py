@@ -5,7 +5,8 @@ from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agents.core.algorithm import Algorithm, Loss
+from agents.core.algorithm import Algorithm
+from agents.core.loss import LOSSES, Loss
 from agents.cot import COT
 from torl.console import CommandError
 from torl_env.errors import ConfigError
@@ -75,6 +76,8 @@ def make_algorithm(
     Example:
         >>> make_algorithm("grpo", ["clip_high=0.28"], {"group_size": 8}).loss.clip_high
         0.28
+        >>> make_algorithm("grpo", ["loss=cispo", "nll=0.01"], {}).loss.surrogate
+        'cispo'
     """
     if isinstance(name, str) and name not in ALGORITHMS and ":" not in name:
         raise CommandError(
@@ -139,17 +142,26 @@ def _fields(
     loss: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
+        if key == "loss":
+            given["loss"] = _named_loss(text)
+            continue
         if key in sizes or key in unread:
             flag = _FLAGS.get(key, key.replace("_", "-"))
             raise CommandError(f"--set: {key} is an option of the run: --{flag} {text or '...'}")
         if key not in known or not equals:
-            choices = ", ".join(sorted(known))
+            choices = ", ".join(sorted({*known, "loss"}))
             raise CommandError(f"--set: {name} has name=value for {choices}; got {setting!r}")
         (given if key in own else loss)[key] = _value(text)
     if loss:
         default = given.get("loss", (start or made(**given)).loss)
         given["loss"] = dataclasses.replace(default, **loss)
     return given
+
+
+def _named_loss(name: str) -> Loss:
+    if name not in LOSSES:
+        raise CommandError(f"--set: loss is one of {', '.join(LOSSES)}, got {name!r}")
+    return LOSSES[name]
 
 
 def _names(of: type) -> set[str]:

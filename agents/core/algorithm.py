@@ -1,10 +1,11 @@
 """What an RL algorithm is here: how credit is assigned, and which loss turns it into a gradient."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from agents.core.loss import Loss
 from agents.core.types import Trajectory
 
 if TYPE_CHECKING:
@@ -19,42 +20,6 @@ Group = Sequence[Trajectory]
 
 class AlgorithmError(Exception):
     """An algorithm cannot be found or used; the message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """The clipped policy-gradient loss over sampled tokens (PPO, arXiv 1707.06347, eq. 7)."""
-
-    clip_low: float = 0.2
-    """Ratio below 1 - this earns no further gradient."""
-    clip_high: float = 0.2
-    """Ratio above 1 + this earns none; larger than `clip_low` is DAPO's clip-higher."""
-    dual_clip: float | None = None
-    """Upper bound of the ratio for negative advantages (arXiv 1912.09729)."""
-    kl: float = 0.0
-    """Weight of the KL term to the starting policy; 0 needs no reference model."""
-    mean: Literal["token", "sequence"] = "token"
-    """Mean over all sampled tokens of the batch (ToRL, DAPO), or of per-response means (GRPO)."""
-    ratio: Literal["token", "sequence"] = "token"
-    """Importance ratio per token, or per response (GSPO, arXiv 2507.18071)."""
-    nll: float = 0.0
-    """Weight of the mean negative log-likelihood of the tokens of responses with a positive
-    advantage (VAPO, arXiv 2504.05118, eq. 9; THOR, arXiv 2509.13761, eq. 5: 0.01)."""
-
-    def __post_init__(self) -> None:
-        if not (0 < self.clip_low <= 1 and self.clip_high > 0):
-            raise ValueError(
-                "clip_low must be in (0, 1] and clip_high positive, got "
-                f"{self.clip_low} and {self.clip_high}"
-            )
-        for name in ("kl", "nll"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        if self.dual_clip is not None and self.dual_clip <= 1 + self.clip_high:
-            raise ValueError(
-                f"dual_clip bounds the ratio beyond 1 + clip_high = {1 + self.clip_high}, "
-                f"got {self.dual_clip}"
-            )
 
 
 class Algorithm:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from agents.core.algorithm import Loss
+from agents.core.loss import Loss
 from agents.core.trainer.options import ImportanceMode
 
 
@@ -35,6 +35,54 @@ def clipped(log_ratio_BT: Tensor, advantages_BT: Tensor, loss: Loss) -> Tensor:
     return -torch.min(ratio * advantages_BT, bounded * advantages_BT)
 
 
+def surrogate(
+    logprobs_BT: Tensor, old_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, loss: Loss
+) -> Tensor:
+    """The policy-gradient loss of each id before any mean: what the trainer has TRL compute.
+
+    Args:
+        logprobs_BT: Under the policy in training, with gradient.
+        old_BT: Under the policy that sampled.
+        advantages_BT: Advantages.
+        mask_BT: 1 on ids to learn from; GSPO's ratio is a mean over them.
+        loss: Which surrogate, and its bounds.
+
+    Example:
+        At ratio 3 PPO has no gradient left, CISPO that of its cap, SAPO a little: 4 s (1 - s) 3
+        with s = sigmoid(2).
+
+        >>> from agents.core.loss import CISPO, SAPO
+        >>> def slope(loss):
+        ...     now = torch.tensor([[3.0]]).log().requires_grad_()
+        ...     one = torch.ones(1, 1)
+        ...     surrogate(now, torch.zeros(1, 1), one, one, loss).backward()
+        ...     return round(-now.grad.item(), 3)
+        >>> slope(Loss()), slope(CISPO), slope(SAPO)
+        (0.0, 3.0, 1.26)
+    """
+    gap = logprobs_BT - old_BT
+    if loss.ratio == "sequence":
+        gap = ((gap * mask_BT).sum(1) / mask_BT.sum(1).clamp(min=1))[:, None]
+    if loss.surrogate == "clip":
+        return clipped(gap, advantages_BT, loss)
+    ratio = gap.exp()
+    if loss.surrogate == "cispo":
+        return -ratio.clamp(max=1 + loss.clip_high).detach() * advantages_BT * logprobs_BT
+    tau = torch.where(advantages_BT > 0, loss.sapo_positive, loss.sapo_negative)
+    return -torch.sigmoid(tau * (ratio - 1)) * 4 / tau * advantages_BT
+
+
+def entropy_threshold(entropies_N: Tensor, top: float) -> float:
+    """The entropy that a share `top` of the ids reaches (arXiv 2506.01939, eq. 5).
+
+    Example:
+        >>> entropy_threshold(torch.tensor([0.1, 2.0, 0.3, 1.0, 0.2]), 0.4)
+        1.0
+    """
+    count = max(1, round(top * entropies_N.numel()))
+    return entropies_N.topk(min(count, entropies_N.numel())).values[-1].item()
+
+
 def importance_ratio(
     difference_BT: Tensor, mask_BT: Tensor, mode: ImportanceMode, cap: float
 ) -> Tensor:
@@ -43,7 +91,11 @@ def importance_ratio(
     Args:
         difference_BT: The trainer's log-probability minus the sampler's.
         mask_BT: 1 on sampled ids.
-        mode: A ratio for each token or for the whole response; truncated, or masked out.
+        mode: A ratio for each token or for the whole response; truncated, or masked out (truncated
+            and masked importance sampling, TIS and MIS). `geometric_mask` weighs nothing and
+            rejects: a response counts where the geometric mean of its ratios is within 1 / cap and
+            cap. It does not grow with the length, as the product does, so a cap of about 1.001
+            suits it.
         cap: Largest ratio.
 
     Returns:
@@ -55,8 +107,13 @@ def importance_ratio(
         [[[1.0, 2.0]], [[1.0, 0.0]]]
         >>> importance_ratio(gap, mask, "sequence_truncate", 2.0).tolist()
         [[2.0]]
+        >>> [importance_ratio(gap, mask, "geometric_mask", cap).tolist() for cap in (1.6, 1.7)]
+        [[[0.0]], [[1.0]]]
     """
     gap = difference_BT * mask_BT
+    if mode == "geometric_mask":
+        mean = gap.sum(1, keepdim=True) / mask_BT.sum(1, keepdim=True).clamp(min=1)
+        return (mean.exp() <= cap).float() * (mean.exp() >= 1 / cap).float()
     if mode.startswith("sequence"):
         gap = gap.sum(1, keepdim=True)
     ratio = gap.exp()

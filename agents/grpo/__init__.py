@@ -1,5 +1,5 @@
 """GRPO with ToRL's settings."""
 
-from agents.grpo.algorithm import DAPO, GRPO, GSPO
+from agents.grpo.algorithm import GRPO
 
-__all__ = ["DAPO", "GRPO", "GSPO"]
+__all__ = ["GRPO"]

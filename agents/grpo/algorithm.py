@@ -5,7 +5,8 @@ from dataclasses import InitVar, dataclass, field, replace
 from typing import Literal
 
 from agents.core.advantages import group_relative, leave_one_out
-from agents.core.algorithm import Algorithm, Group, Loss
+from agents.core.algorithm import Algorithm, Group
+from agents.core.loss import Loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,3 @@ class GRPO(Algorithm):
         if self.baseline == "leave_one_out":
             return leave_one_out(rewards)
         return group_relative(rewards, scale_by_std=self.scale_by_std)
-
-
-DAPO = Loss(clip_low=0.2, clip_high=0.28)
-"""Clip-higher and token mean (DAPO, arXiv 2503.14476, section 3.1); with `GRPO(resample=...)`."""
-GSPO = Loss(clip_low=3e-4, clip_high=4e-4, mean="sequence", ratio="sequence")
-"""One ratio a response, with the narrow clip it needs (GSPO, arXiv 2507.18071, section 5.1)."""

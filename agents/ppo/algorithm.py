@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from agents.core.algorithm import Algorithm, Group, Loss
+from agents.core.algorithm import Algorithm, Group
+from agents.core.loss import Loss
 
 if TYPE_CHECKING:
     from torch import Tensor

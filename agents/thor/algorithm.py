@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agents.core.advantages import group_relative
-from agents.core.algorithm import Algorithm, Group, Loss
+from agents.core.algorithm import Algorithm, Group
+from agents.core.loss import Loss
 from agents.core.rollout.branching import Brancher, Point, last_turn
 from agents.core.types import Trajectory
 from agents.thor.cutting import Repair, cut, failed_turns, point_at

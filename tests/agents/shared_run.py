@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from one_step import BATCH, PROBLEMS, one_step, trajectory
 
-from agents.core.algorithm import Loss
+from agents.core.loss import Loss
 from agents.core.models.lora import whole
 from agents.core.testing.tiny import byte_tokenizer, tiny_model
 from agents.core.trainer import distributed

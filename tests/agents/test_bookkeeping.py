@@ -11,7 +11,8 @@ import torch
 import transformers
 from one_step import BATCH, PROBLEMS, FixedSampler, log_likelihood, norm_of, one_step, trainer_of
 
-from agents.core.algorithm import Algorithm, Group, Loss
+from agents.core.algorithm import Algorithm, Group
+from agents.core.loss import Loss
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.testing.tiny import ScriptedPolicy

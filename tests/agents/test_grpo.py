@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.core.advantages import group_relative, leave_one_out
-from agents.core.algorithm import Algorithm, AlgorithmError, Loss, load_algorithm
+from agents.core.algorithm import Algorithm, AlgorithmError, load_algorithm
+from agents.core.loss import DAPO, GSPO, Loss
 from agents.core.losses import clipped
 from agents.core.types import Trajectory
-from agents.grpo import DAPO, GRPO, GSPO
+from agents.grpo import GRPO
 
 rewards_of_a_group = st.lists(st.sampled_from([-1.5, -1.0, 0.0, 1.0]), min_size=2, max_size=16)
 

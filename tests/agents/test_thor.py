@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_step import BATCH, FixedSampler, log_likelihood, norm_of, one_step, trajectory
 
-from agents.core.algorithm import Loss
+from agents.core.loss import Loss
 from agents.core.rollout.branching import Point, last_turn
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt

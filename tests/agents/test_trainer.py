@@ -18,7 +18,7 @@ from one_step import (
     trajectory,
 )
 
-from agents.core.algorithm import Loss
+from agents.core.loss import Loss
 from agents.core.rollout.engine import Rollout
 from agents.core.testing.tiny import tiny_model
 from agents.core.trainer.batch import micro_batches

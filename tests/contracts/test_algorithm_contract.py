@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from agents.core.algorithm import Algorithm, Loss
+from agents.core.algorithm import Algorithm
+from agents.core.loss import DAPO, GSPO, Loss
 from agents.core.testing.algorithm_contract import ALGORITHM_CHECKS
-from agents.grpo import DAPO, GRPO, GSPO
+from agents.grpo import GRPO
 from agents.ppo import PPO
 from agents.thor import THOR
 

@@ -11,6 +11,7 @@ from statistics import mean
 import pytest
 import torch
 
+from agents.core.loss import DAPO
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
@@ -20,7 +21,7 @@ from agents.core.trainer.options import Training
 from agents.core.trainer.trainer import RLTrainer
 from agents.core.trainer.weight_sync import CopySampler
 from agents.core.types import Sampling
-from agents.grpo import DAPO, GRPO
+from agents.grpo import GRPO
 from agents.ppo import PPO
 from agents.sft import SFT, Trace, train_sft
 from agents.thor import THOR

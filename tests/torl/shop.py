@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import gymnasium as gym
 
-from agents.core.algorithm import Algorithm, Loss
+from agents.core.algorithm import Algorithm
+from agents.core.loss import Loss
 from rewards import Grade, Verdict
 from torl_env import Unicode
 from torl_env.tools import tool

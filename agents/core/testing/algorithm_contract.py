@@ -13,7 +13,8 @@ from dataclasses import replace
 from itertools import pairwise
 from math import isfinite
 
-from agents.core.algorithm import Algorithm, Group, Loss
+from agents.core.algorithm import Algorithm, Group
+from agents.core.loss import Loss
 from agents.core.types import Trajectory, Turn
 
 Make = Callable[[], Algorithm]

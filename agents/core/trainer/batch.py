@@ -176,6 +176,9 @@ def narrow(batch: dict[str, Any], rows: Tensor) -> dict[str, Any]:
     for name, value in batch.items():
         if not isinstance(value, Tensor) or value.dim() < 2:
             part[name] = value
+        elif value.shape[1] == 1 < len(completion):
+            # A number for each row, such as an importance ratio of whole responses.
+            part[name] = value[rows]
         else:
             part[name] = value[rows][:, prompt if name.startswith("prompt") else completion]
     return part

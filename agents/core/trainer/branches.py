@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.core.algorithm import Algorithm, Loss
-from agents.core.losses import clipped, importance_ratio
+from agents.core.algorithm import Algorithm
+from agents.core.loss import Loss
+from agents.core.losses import importance_ratio, surrogate
 from agents.core.trainer import distributed
 from agents.core.trainer.batch import append_rows, joined, to_tensors
 from agents.core.trainer.collector import Collector
@@ -95,7 +96,7 @@ def branch_loss(logprobs: Tensor, inputs: Mapping[str, Any], loss: Loss) -> Tens
     """The part of the clipped loss of a pass that comes from branches, for the metrics."""
     mask = inputs["completion_mask"] * inputs["tool_mask"] * inputs["branch"]
     old = inputs.get("old_per_token_logps", logprobs)
-    surrogate = clipped(logprobs - old, inputs["advantages"], loss)
-    surrogate = surrogate * inputs.get("importance_sampling_ratio", 1.0)
-    part: Tensor = (surrogate * mask).sum() / float(inputs["num_items_in_batch"])
+    each = surrogate(logprobs, old, inputs["advantages"], mask, loss)
+    each = each * inputs.get("importance_sampling_ratio", 1.0)
+    part: Tensor = (each * mask).sum() / float(inputs["num_items_in_batch"])
     return part

@@ -9,8 +9,11 @@ from typing import Literal, get_args
 from agents.core.trainer.distributed import ProcessesError, rows_of_one
 from agents.core.types import Trajectory
 
-ImportanceMode = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
-"""How an importance ratio is taken, and what becomes of one beyond its cap; TRL's names."""
+ImportanceMode = Literal[
+    "token_truncate", "token_mask", "sequence_truncate", "sequence_mask", "geometric_mask"
+]
+"""How an importance ratio is taken, and what becomes of one beyond its cap: TRL's names, and
+`geometric_mask`, see `agents.core.losses.importance_ratio`."""
 
 
 class TrainingError(Exception):

@@ -27,6 +27,7 @@ from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from agents.core.algorithm import Algorithm
+from agents.core.filters import filtered_share, learned_mask
 from agents.core.models.lora import trunk
 from agents.core.run.folder import Run
 from agents.core.run.progress import Progress, Silent
@@ -40,6 +41,8 @@ from agents.core.trainer.logprobs import response_logprobs, with_positions
 from agents.core.trainer.options import Training, TrainingError, check_finite, memory_errors_say
 from agents.core.trainer.prefix_sharing import can_share, shared_prefix_logprobs
 from agents.core.trainer.recorder import Recorder
+from agents.core.trainer.reference import ReferenceReset
+from agents.core.trainer.token_weights import high_entropy, learned, reject
 from agents.core.trainer.trl_config import trl_config
 from agents.core.trainer.vllm_generation import VLLMSampler
 from agents.core.trainer.weight_sync import BranchingSampler, Sampler
@@ -110,6 +113,10 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         )
         self.remove_callback(PrinterCallback)
         self.auxiliary = self._make_auxiliary()
+        self._reset: ReferenceReset | None = None
+        if every := algorithm.loss.kl_reset:
+            self._reset = ReferenceReset(self, every, training.optimizer_steps)
+            self.add_callback(self._reset)
         for scored in (self.accelerator.unwrap_model(self.model), self.ref_model):
             if scored is not None:
                 scored.register_forward_pre_hook(with_positions, with_kwargs=True)
@@ -150,7 +157,14 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         rows = self._collector.own
         output["advantages"] = self._credit(output["completion_ids"].shape)
         self._add(self._algorithm.report(self._collector.groups(self._collector.all)))
+        self._add(filtered_share(self._collector.all, self._algorithm.loss.drop))
         self._row_scale = self._rows_that_count()
+        if (top := self._algorithm.loss.entropy_top) < 1:
+            mask, numbers = high_entropy(output, self._entropies_of(output), top)
+            output["advantages"] = output["advantages"] * mask
+            self._add(numbers)
+        if self._training.importance_mode == "geometric_mask":
+            self._add(reject(output, self._training))
         if self._algorithm.branches:
             output = self._branch(output)
         with torch.no_grad(), self.accelerator.autocast():
@@ -172,7 +186,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             "prompt_ids": [list(t.prompt_ids) for t in rows],
             "completion_ids": [list(t.ids) for t in rows],
             "logprobs": [list(t.logprobs) for t in rows],
-            "env_mask": [list(t.loss_mask) if t.scorable else [0] * len(t.ids) for t in rows],
+            "env_mask": [learned_mask(t, self._algorithm.loss.drop) for t in rows],
             "env_reward": [t.reward if t.scorable else None for t in rows],
         }
 
@@ -215,19 +229,28 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def _rows_that_count(self) -> float:
         """What a mean over responses has to be multiplied by for lost rows to leave it.
 
-        TRL divides by the rows of a batch; those lost to the machine are among them, with a mask of
-        zeros. A mean over tokens counts no token of theirs.
+        TRL divides by the rows of a batch; those lost to the machine, and those that a filter
+        drops, are among them with a mask of zeros. A mean over tokens counts no token of theirs.
         """
-        rows = self._collector.all
-        known = sum(t.scorable for t in rows)
-        return len(rows) / known if self._algorithm.loss.mean == "sequence" else 1.0
+        rows, drop = self._collector.all, self._algorithm.loss.drop
+        known = sum(any(learned_mask(t, drop)) for t in rows)
+        return len(rows) / known if known and self._algorithm.loss.mean != "token" else 1.0
+
+    @torch.no_grad()
+    def _entropies_of(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """Of the policy before this batch's updates, (B, T)."""
+        width, rows = batch["completion_ids"].shape[1], self._training.micro_batch
+        scored: tuple[Any, torch.Tensor, Any] = super()._get_per_token_logps_and_entropies(
+            self.model, *joined(batch), width, batch_size=rows, compute_entropy=True
+        )
+        return scored[1]
 
     def _view(self, batch: dict[str, Any], **more: Any) -> Batch:
         ids, attention = joined(batch)
         return Batch(
             input_ids=ids,
             attention=attention,
-            mask=(batch["completion_mask"] * batch["tool_mask"]).float(),
+            mask=learned(batch).float(),
             advantages=batch["advantages"],
             tokens=self._share() * float(batch["num_items_in_batch"].clamp(min=1)),
             prepared={
@@ -262,9 +285,14 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def _terms(self, inputs: dict[str, Any]) -> dict[str, torch.Tensor]:
         """What is added to the clipped loss."""
         terms = {}
+        loss = self._algorithm.loss
+        if loss.entropy:
+            tokens = self._share() * float(inputs["num_items_in_batch"].clamp(min=1))
+            bonus = (self._entropies * learned(inputs)).sum() / tokens
+            terms["entropy"] = -loss.entropy * bonus
         if "nll_weights" in inputs:
             likelihood = -(self._logprobs * inputs["nll_weights"]).sum() / self._share()
-            terms["nll"] = self._algorithm.loss.nll * likelihood
+            terms["nll"] = loss.nll * likelihood
         if _overrides(self._algorithm, "extra_loss"):
             length = inputs["completion_ids"].shape[1]
             hidden = None if self._hidden is None else self._hidden[:, -length - 1 : -1]
@@ -293,7 +321,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
                     *read(model, input_ids, attention_mask, logits_to_keep, size, self.temperature),
                     None,
                 )
-        self._logprobs = scored[0]
+        self._logprobs, self._entropies = scored[0], scored[1]
         return scored
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
@@ -316,6 +344,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _own_logprobs(self) -> bool:
         """Whether log-probabilities are computed here and not by TRL."""
+        # Ours give entropies without a gradient.
+        if self._algorithm.loss.entropy:
+            return False
         one: bool = self.accelerator.num_processes == 1
         return one and self.accelerator.device.type == "cpu"
 
@@ -330,8 +361,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         )
 
     def _keeps_all(self) -> bool:
-        per_row = self._algorithm.loss.mean == "sequence"
-        return self.beta != 0.0 or per_row or _overrides(self._algorithm, "extra_loss")
+        loss = self._algorithm.loss
+        everywhere = self.beta != 0.0 or loss.entropy > 0 or loss.mean != "token"
+        return everywhere or _overrides(self._algorithm, "extra_loss")
 
     def _shuffled(self, rows: int) -> torch.Tensor:
         random = torch.Generator().manual_seed(self._seed())
@@ -354,8 +386,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         if self.args.should_save:
             folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
             torch.save(self._algorithm.state_dict(), folder / ALGORITHM_STATE)
-            if self.auxiliary is not None:
-                self.auxiliary.save(folder)
+            for part in (self.auxiliary, self._reset):
+                if part is not None:
+                    part.save(folder)
 
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -363,8 +396,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             return
         if (state := Path(checkpoint) / ALGORITHM_STATE).is_file():
             self._algorithm.load_state_dict(torch.load(state, weights_only=True))
-        if self.auxiliary is not None:
-            self.auxiliary.load(Path(checkpoint))
+        for part in (self.auxiliary, self._reset):
+            if part is not None:
+                part.load(Path(checkpoint))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write one line of metrics for each batch: TRL's numbers and ToRL's behaviour metrics.

@@ -19,6 +19,7 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
     """
     passes = training.passes(distributed.world_size())
     loss = algorithm.loss
+    loss_type = {"token": "dapo", "sequence": "grpo", "constant": "dr_grpo"}[loss.mean]
     on_cpu = not torch.cuda.is_available()
     return GRPOConfig(
         output_dir=str(output),
@@ -35,13 +36,17 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
         adam_beta2=training.adam_beta2,
         max_grad_norm=training.max_grad_norm,
         epsilon=loss.clip_low,
-        epsilon_high=loss.clip_high,
+        # For CISPO TRL takes the cap itself, and not its distance from 1.
+        epsilon_high=loss.clip_high + (loss.surrogate == "cispo"),
         delta=loss.dual_clip,
         beta=loss.kl,
         # Plain k3 (arXiv 2402.03300, eq. 4). TRL would weight it by the importance ratio, which is
         # another estimator with another gradient.
         use_bias_correction_kl=False,
-        loss_type="dapo" if loss.mean == "token" else "grpo",
+        loss_type=loss_type if loss.surrogate == "clip" else loss.surrogate,
+        sapo_temperature_pos=loss.sapo_positive,
+        sapo_temperature_neg=loss.sapo_negative,
+        off_policy_mask_threshold=loss.off_policy_kl,
         importance_sampling_level=loss.ratio,
         seed=training.seed,
         shuffle_dataset=False,
@@ -55,7 +60,11 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
         disable_tqdm=True,
         report_to=list(training.report_to),
         ddp_find_unused_parameters=False,
-        # In use where vLLM samples.
-        vllm_importance_sampling_mode=training.importance_mode,
+        # In use where vLLM samples; the trainer puts what TRL does not know in its place.
+        vllm_importance_sampling_mode=(
+            "sequence_mask"
+            if training.importance_mode == "geometric_mask"
+            else training.importance_mode
+        ),
         vllm_importance_sampling_clip_max=training.importance_cap,
     )

@@ -1,0 +1,56 @@
+"""Weights of single ids and responses, taken over a whole batch before its first update.
+
+TRL takes some of these over the rows of one forward pass, where another cut into passes would be
+another loss.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents.core.losses import entropy_threshold, importance_ratio
+from agents.core.trainer import distributed
+from agents.core.trainer.options import Training
+
+
+def learned(batch: Mapping[str, Any]) -> Tensor:
+    """1 on the ids of a batch to learn from, (B, T)."""
+    mask: Tensor = batch["completion_mask"] * batch["tool_mask"]
+    return mask
+
+
+def high_entropy(
+    batch: Mapping[str, Any], entropies_BT: Tensor, top: float
+) -> tuple[Tensor, dict[str, float]]:
+    """1 on the ids with the highest entropy among all processes' (arXiv 2506.01939, eq. 5).
+
+    Args:
+        batch: Under TRL's names.
+        entropies_BT: Of the distributions that the ids were sampled from.
+        top: Share of ids that learn.
+
+    Returns:
+        The mask, (B, T), and numbers for the metrics.
+    """
+    mask = learned(batch)
+    everyone = distributed.gather(entropies_BT[mask > 0].tolist())
+    threshold = entropy_threshold(torch.tensor(everyone), top) if everyone else 0.0
+    return mask * (entropies_BT >= threshold), {"entropy_threshold": threshold}
+
+
+def reject(batch: dict[str, Any], training: Training) -> dict[str, float]:
+    """Put geometric rejection, which TRL does not have, in place of its importance ratio.
+
+    Returns:
+        Numbers for the metrics; none where the trainer's own model samples.
+    """
+    if "importance_sampling_ratio" not in batch:
+        return {}
+    mask = learned(batch)
+    gap = torch.nan_to_num(batch["old_per_token_logps"] - batch["sampling_per_token_logps"])
+    ratio = importance_ratio(gap, mask, training.importance_mode, training.importance_cap)
+    batch["importance_sampling_ratio"] = ratio
+    kept = distributed.gather(ratio[mask.any(1)].flatten().tolist())
+    return {"importance_rejected": 1 - sum(kept) / max(1, len(kept))}
