@@ -190,7 +190,7 @@ class _Inline:
         unit: str,
         below: "Callable[[], RenderableType] | None",
     ) -> None:
-        from IPython.display import HTML, display  # type: ignore[import-not-found]
+        from IPython.display import HTML, display
 
         self.what, self.unit, self.below, self.html = what, unit, below, HTML
         self.meter = _Meter(total, done)
