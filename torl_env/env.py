@@ -1,27 +1,29 @@
 """The environment for one episode at a time."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
 import gymnasium as gym
 
 from torl_env.config import EnvConfig
+from torl_env.configured import Configured
 from torl_env.episode import Episode
 from torl_env.episode_runner import EpisodeRunner, StepGenerator, StepResult
-from torl_env.parsing.types import Parser
 from torl_env.pending_steps import started
-from torl_env.problem_sampling import ResetOptions, open_problems
+from torl_env.problem_sampling import ResetOptions
 from torl_env.problems.types import ProblemSource
-from torl_env.sandbox.shared import SharedSandbox
 from torl_env.snapshot import EnvState
 from torl_env.spaces import Unicode
+from torl_env.tools.toolbox import WorkItem
 
 Transition = tuple[str, float, bool, bool, dict[str, Any]]
+Wait = Callable[[WorkItem], Awaitable[Any]]
+"""Gives the result of a piece of work, or raises its error."""
 
 
-class ToRLMathEnv(gym.Env[str, str]):
+class ToRLMathEnv(Configured, gym.Env[str, str]):
     r"""A problem, a Python interpreter and a model that writes text.
 
     The observation is only the text that the env adds: the prompt at `reset`, the output of a
@@ -59,25 +61,11 @@ class ToRLMathEnv(gym.Env[str, str]):
     ) -> None:
         if render_mode not in (None, "ansi"):
             raise ValueError(f"render_mode must be None or 'ansi', got {render_mode!r}")
-        if problems is not None:
-            options["problems"] = problems
-        self.config = EnvConfig.of(config, **options)
-        self.problems = open_problems(self.config.problems, self.config.split)
+        self._configure(problems, config, options)
         self.observation_space = Unicode()
         self.action_space = Unicode()
         self.render_mode = render_mode
-        self._sandbox = SharedSandbox(self.config.sandbox)
         self._runner = EpisodeRunner(self.config, self._sandbox.get)
-
-    @property
-    def parser(self) -> Parser:
-        """What reads the turns; give it to `closes_tool_call` where it is not the fenced one."""
-        return self.config.components.parser
-
-    @property
-    def tools(self) -> list[dict[str, Any]]:
-        """Function schemas of the tools, as chat templates take them."""
-        return self.config.components.schemas
 
     @property
     def episode(self) -> Episode:
@@ -126,7 +114,7 @@ class ToRLMathEnv(gym.Env[str, str]):
 
         Cancelling it kills the program and leaves the episode as it was before the action.
         """
-        return _transition(await _adrive(self._runner.step(action, cut=cut)))
+        return _transition(await _adrive(self._runner.step(action, cut=cut), _elsewhere))
 
     async def areset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -193,26 +181,21 @@ class ToRLMathEnv(gym.Env[str, str]):
 def _drive(steps: StepGenerator) -> StepResult:
     """Run a step to its end in this thread."""
     try:
-        work = next(steps)
-        while True:
-            try:
-                value = work.result() if isinstance(work, Future) else work()
-            except BaseException as error:  # noqa: BLE001 - the step decides what an error means
-                work = steps.throw(error)
-            else:
-                work = steps.send(value)
+        # Nothing in it waits for an event loop, so its first run is its last.
+        _adrive(steps, _here).send(None)
     except StopIteration as end:
         result: StepResult = end.value
         return result
+    raise RuntimeError("a step in this thread cannot be suspended")
 
 
-async def _adrive(steps: StepGenerator) -> StepResult:
-    """Run a step to its end without blocking the event loop."""
+async def _adrive(steps: StepGenerator, wait: Wait) -> StepResult:
+    """Run a step to its end: `wait` for its work, and send what came of it back in."""
     try:
         work = next(steps)
         while True:
             try:
-                value = await asyncio.wrap_future(started(work))
+                value = await wait(work)
             except BaseException as error:  # noqa: BLE001 - the step decides what an error means
                 work = steps.throw(error)
             else:
@@ -220,6 +203,16 @@ async def _adrive(steps: StepGenerator) -> StepResult:
     except StopIteration as end:
         result: StepResult = end.value
         return result
+
+
+async def _here(work: WorkItem) -> Any:
+    """Blocks this thread."""
+    return work.result() if isinstance(work, Future) else work()
+
+
+async def _elsewhere(work: WorkItem) -> Any:
+    """Leaves the event loop free."""
+    return await asyncio.wrap_future(started(work))
 
 
 def _transition(result: StepResult) -> Transition:

@@ -1,16 +1,38 @@
 """The space of all text."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar
 
 import numpy as np
 from gymnasium.spaces import Space
 from gymnasium.vector.utils import create_shared_memory
 
+T = TypeVar("T")
+
 _ALPHABET = [chr(code) for code in range(0x20, 0x7F)] + list("\n\t") + list("éßπΣ≤√∞→中文あكم😀")
 
 
-class Unicode(Space[str]):
+class UnboundedSpace(Space[T]):
+    """Elements of any length, of which there is no array of fixed size."""
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        """False: no fixed number of numbers holds every element."""
+        return False
+
+    def sample(self, mask: Any | None = None, probability: Any | None = None) -> T:
+        """A random element; masks are not supported."""
+        if mask is not None or probability is not None:
+            name = type(self).__name__
+            raise ValueError(f"{name}.sample takes neither mask nor probability: leave them out")
+        return self._draw()
+
+    @abstractmethod
+    def _draw(self) -> T: ...
+
+
+class Unicode(UnboundedSpace[str]):
     r"""Every Python string, of any length and any characters.
 
     `gymnasium.spaces.Text` lists its characters: with all of Unicode that costs seconds and
@@ -36,15 +58,7 @@ class Unicode(Space[str]):
         self.sample_length = sample_length
         super().__init__(seed=seed)
 
-    @property
-    def is_np_flattenable(self) -> bool:
-        """False: text has no fixed number of elements."""
-        return False
-
-    def sample(self, mask: Any | None = None, probability: Any | None = None) -> str:
-        """A random string of one to `sample_length` characters; masks are not supported."""
-        if mask is not None or probability is not None:
-            raise ValueError("Unicode.sample takes neither mask nor probability: leave them out")
+    def _draw(self) -> str:
         length = int(self.np_random.integers(1, self.sample_length + 1))
         picks = self.np_random.integers(len(_ALPHABET), size=length)
         return "".join(_ALPHABET[pick] for pick in picks)

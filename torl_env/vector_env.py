@@ -11,13 +11,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from torl_env.config import EnvConfig
+from torl_env.configured import Configured
 from torl_env.episode_runner import EpisodeEnd, EpisodeRunner, StepResult
 from torl_env.errors import ConfigError
-from torl_env.parsing.types import Parser
 from torl_env.pending_steps import PendingSteps
-from torl_env.problem_sampling import ResetOptions, open_problems, sample_problem
+from torl_env.problem_sampling import ResetOptions, sample_problem
 from torl_env.problems.types import Problem, ProblemSource
-from torl_env.sandbox.shared import SharedSandbox
 from torl_env.snapshot import EnvState
 from torl_env.spaces import Unicode
 
@@ -26,7 +25,7 @@ Bools = npt.NDArray[np.bool_]
 VectorTransition = tuple[tuple[str, ...], Floats, Bools, Bools, dict[str, Any]]
 
 
-class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
+class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[Any]]):
     """`num_envs` episodes over one sandbox; each behaves as `ToRLMathEnv` does, step by step.
 
     Besides `step`, which takes an action for every env, `send` starts the steps of some and `recv`
@@ -53,10 +52,7 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
     ) -> None:
         if not isinstance(num_envs, int | np.integer) or num_envs < 1:
             raise ConfigError(f"num_envs must be an integer of at least 1, got {num_envs!r}")
-        if problems is not None:
-            options["problems"] = problems
-        self.config = EnvConfig.of(config, **options)
-        self.problems = open_problems(self.config.problems, self.config.split)
+        self._configure(problems, config, options)
         self.num_envs = num_envs
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
@@ -64,21 +60,10 @@ class ToRLMathVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], npt.NDArray[An
         self.single_action_space = Unicode()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._sandbox = SharedSandbox(self.config.sandbox)
         self._runners = [EpisodeRunner(self.config, self._sandbox.get, i) for i in range(num_envs)]
         self._randoms: list[np.random.Generator | None] = [None] * num_envs
         self._observations = [""] * num_envs
         self._pending = PendingSteps()
-
-    @property
-    def parser(self) -> Parser:
-        """What reads the turns; give it to `closes_tool_call` where it is not the fenced one."""
-        return self.config.components.parser
-
-    @property
-    def tools(self) -> list[dict[str, Any]]:
-        """Function schemas of the tools, as chat templates take them."""
-        return self.config.components.schemas
 
     def reset(
         self,

@@ -35,7 +35,8 @@ from torl_env.parsing.types import (
     Reading,
     ToolCall,
     Unfinished,
-    describe_arguments,
+    describe_tools,
+    framed,
 )
 
 
@@ -156,20 +157,12 @@ class FencedParser:
 
     def describe(self, schemas: Sequence[Mapping[str, Any]]) -> str:
         """The tools and how they are called, for a system text."""
-        lines = [
-            f"- ```{one['function']['name']}: {one['function']['description']} "
-            f"Inside: {describe_arguments(one)}"
-            for one in schemas
-        ]
         how = "To call a tool, end your turn with a block of its name; its output follows."
-        return "\n".join([how, *lines])
+        return describe_tools(schemas, "```{name}", how)
 
     def frame(self, turn: str, body: str) -> str:
         """An ```` ```output ```` block, without its opening line where the turn has written it."""
-        # The sampler may have stopped before or behind "```output": the transcript has it once.
-        newline = "" if turn.endswith("\n") else "\n"
-        opening = "" if turn.rstrip().endswith("```output") else "```output\n"
-        return f"{newline}{opening}{body}\n```\n"
+        return framed(turn, body, "```output", "```")
 
 
 _FENCED = FencedParser()

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torl_env.parsing.types import Malformed, Reading, ToolCall, describe_arguments
+from torl_env.parsing.types import Malformed, Reading, ToolCall, describe_tools, framed
 
 
 class XmlParser:
@@ -44,20 +44,12 @@ class XmlParser:
 
     def describe(self, schemas: Sequence[Mapping[str, Any]]) -> str:
         """The tools and how they are called, for a system text."""
-        lines = [
-            f"- <{name}>...</{name}>: {one['function']['description']} "
-            f"Inside: {describe_arguments(one)}"
-            for one in schemas
-            for name in [one["function"]["name"]]
-        ]
         how = "To call a tool, end your turn with one of these elements; its output follows."
-        return "\n".join([how, *lines])
+        return describe_tools(schemas, "<{name}>...</{name}>", how)
 
     def frame(self, turn: str, body: str) -> str:
         """An `<output>` element on lines of its own."""
-        newline = "" if turn.endswith("\n") else "\n"
-        opening = "" if turn.rstrip().endswith("<output>") else "<output>\n"
-        return f"{newline}{opening}{body}\n</output>\n"
+        return framed(turn, body, "<output>", "</output>")
 
     def _elements(self, turn: str) -> list[tuple[str, int, int, int, int]]:
         """Name, start, inside, close, end of each; an unclosed one closes and ends with the text.
@@ -121,8 +113,7 @@ class HermesParser:
 
     def frame(self, turn: str, body: str) -> str:
         """A `<tool_response>` element on lines of its own."""
-        newline = "" if turn.endswith("\n") else "\n"
-        return f"{newline}<tool_response>\n{body}\n</tool_response>\n"
+        return framed(turn, body, "<tool_response>", "</tool_response>")
 
 
 _HOW = (

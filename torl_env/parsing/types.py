@@ -1,6 +1,6 @@
 """What a turn of the model can be, and what a style of writing calls offers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -72,13 +72,41 @@ class Parser(Protocol):
         ...
 
 
-def describe_arguments(schema: Mapping[str, Any]) -> str:
-    """What stands inside a call that has no names: the one text, or a JSON object.
+def framed(turn: str, body: str, opening: str, closing: str) -> str:
+    r"""A tool's output on lines of its own, behind the turn that called it.
+
+    The sampler may have stopped before or behind the opening line: the transcript has it once.
+
+    Example:
+        >>> framed("<python>1</python>", "1", "<output>", "</output>")
+        '\n<output>\n1\n</output>\n'
+        >>> framed("<python>1</python>\n<output>\n", "1", "<output>", "</output>")
+        '1\n</output>\n'
+    """
+    newline = "" if turn.endswith("\n") else "\n"
+    start = "" if turn.rstrip().endswith(opening) else f"{opening}\n"
+    return f"{newline}{start}{body}\n{closing}\n"
+
+
+def describe_tools(schemas: Sequence[Mapping[str, Any]], spelling: str, how: str) -> str:
+    """The tools, a line each, and how they are called.
 
     Args:
-        schema: A function schema, as chat templates take them.
+        schemas: Function schemas, as chat templates take them.
+        spelling: Of a call, with `{name}` in it.
+        how: One sentence.
     """
-    properties = schema["function"]["parameters"]["properties"]
+    tools = [one["function"] for one in schemas]
+    lines = [
+        f"- {spelling.format(name=tool['name'])}: {tool['description']} "
+        f"Inside: {_arguments(tool['parameters']['properties'])}"
+        for tool in tools
+    ]
+    return "\n".join([how, *lines])
+
+
+def _arguments(properties: Mapping[str, Mapping[str, Any]]) -> str:
+    """What stands inside a call that has no names: the one text, or a JSON object."""
     said = [
         f"{name} ({detail})" if detail else name
         for name, one in properties.items()

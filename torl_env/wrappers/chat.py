@@ -5,7 +5,7 @@ from typing import Any, Literal, TypedDict
 import gymnasium as gym
 
 from torl_env.episode import Episode
-from torl_env.spaces import Unicode
+from torl_env.spaces import UnboundedSpace, Unicode
 from torl_env.wrappers.transcript import base_of
 
 
@@ -16,26 +16,20 @@ class Message(TypedDict):
     content: str
 
 
-class Messages(gym.Space[list[Message]]):
+class Messages(UnboundedSpace[list[Message]]):
     """Lists of messages."""
 
     def __init__(self, seed: int | None = None) -> None:
         self._text = Unicode()
         super().__init__(seed=seed)
 
-    @property
-    def is_np_flattenable(self) -> bool:
-        """False: a conversation has no fixed number of elements."""
-        return False
-
     def seed(self, seed: int | None = None) -> int | list[int] | dict[str, int]:
         """Seed `sample`."""
         self._text.seed(seed)
         return super().seed(seed)
 
-    def sample(self, mask: Any | None = None, probability: Any | None = None) -> list[Message]:
-        """One user message of random text; masks are not supported."""
-        return [{"role": "user", "content": self._text.sample(mask, probability)}]
+    def _draw(self) -> list[Message]:
+        return [{"role": "user", "content": self._text.sample()}]
 
     def contains(self, x: Any) -> bool:
         """Whether `x` is a list of role and content."""

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from torl_env.spaces import UnboundedSpace
 from torl_env.wrappers.transcript import base_of
 
 Ids = npt.NDArray[np.int64]
@@ -111,7 +112,7 @@ class ChatTokens:
         return ids
 
 
-class TokenIds(gym.Space[Ids]):
+class TokenIds(UnboundedSpace[Ids]):
     """One-dimensional arrays of token ids, of any length.
 
     Args:
@@ -123,15 +124,7 @@ class TokenIds(gym.Space[Ids]):
         self.vocabulary = vocabulary
         super().__init__(shape=None, dtype=np.int64, seed=seed)
 
-    @property
-    def is_np_flattenable(self) -> bool:
-        """False: there is no fixed number of ids."""
-        return False
-
-    def sample(self, mask: Any | None = None, probability: Any | None = None) -> Ids:
-        """One to sixteen random ids; masks are not supported."""
-        if mask is not None or probability is not None:
-            raise ValueError("TokenIds.sample takes neither mask nor probability: leave them out")
+    def _draw(self) -> Ids:
         size = int(self.np_random.integers(1, 17))
         return self.np_random.integers(self.vocabulary, size=size, dtype=np.int64)
 
