@@ -1,5 +1,6 @@
 """A trajectory in the forms of other training stacks, as plain lists and dicts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from agents.core.types import Trajectory
@@ -17,12 +18,9 @@ def to_verl(trajectory: Trajectory) -> dict[str, Any]:
         record: they are 0.
     """
     answered = sum(1 for turn in trajectory.turns if turn.observation)
+    names = ("prompt_ids", "response_ids", "response_logprobs", "response_mask", "reward_score")
     return {
-        "prompt_ids": list(trajectory.prompt_ids),
-        "response_ids": list(trajectory.ids),
-        "response_mask": list(trajectory.loss_mask),
-        "response_logprobs": list(trajectory.logprobs),
-        "reward_score": trajectory.reward if trajectory.scorable else None,
+        **_row(trajectory, names),
         "num_turns": 1 + len(trajectory.turns) + answered,
         "metrics": {"generate_sequences": 0.0, "tool_calls": 0.0},
         "extra_fields": {
@@ -49,10 +47,11 @@ def to_trl(trajectory: Trajectory) -> dict[str, Any]:
         `None` where nothing may be learned. TRL wants a dict of lists: gather the rows of a batch
         key by key.
     """
-    return {
-        "prompt_ids": list(trajectory.prompt_ids),
-        "completion_ids": list(trajectory.ids),
-        "logprobs": list(trajectory.logprobs),
-        "env_mask": list(trajectory.loss_mask),
-        "reward": trajectory.reward if trajectory.scorable else None,
-    }
+    return _row(trajectory, ("prompt_ids", "completion_ids", "logprobs", "env_mask", "reward"))
+
+
+def _row(t: Trajectory, names: Sequence[str]) -> dict[str, Any]:
+    """Prompt, response, its log-probabilities and mask, and the reward, under a stack's names."""
+    reward = t.reward if t.scorable else None
+    values = (*map(list, (t.prompt_ids, t.ids, t.logprobs, t.loss_mask)), reward)
+    return dict(zip(names, values, strict=True))

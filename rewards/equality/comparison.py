@@ -49,21 +49,20 @@ def undecided(rule: str, detail: str = "") -> Comparison:
 
 def any_of(results: Iterable[Comparison], otherwise: Comparison) -> Comparison:
     """The first that is equal; else one that is undecided; else `otherwise`."""
-    doubt = None
-    for finding in results:
-        if finding.outcome is Outcome.EQUAL:
-            return finding
-        if finding.outcome is Outcome.UNDECIDED:
-            doubt = finding
-    return doubt or otherwise
+    return _first(results, Outcome.EQUAL) or otherwise
 
 
 def all_of(results: Iterable[Comparison], rule: str) -> Comparison:
     """Equal if all are; different as soon as one is."""
-    doubt = None
-    for finding in results:
-        if finding.outcome is Outcome.DIFFERENT:
-            return finding
-        if finding.outcome is Outcome.UNDECIDED:
-            doubt = finding
-    return doubt or equal(rule)
+    return _first(results, Outcome.DIFFERENT) or equal(rule)
+
+
+def _first(results: Iterable[Comparison], decisive: Outcome) -> Comparison | None:
+    """The first with the outcome that settles the matter, else one that leaves it open."""
+    undecided = None
+    for result in results:
+        if result.outcome is decisive:
+            return result
+        if result.outcome is Outcome.UNDECIDED:
+            undecided = result
+    return undecided

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import torch
-from one_step import BATCH, PROBLEMS, one_step, trajectory
+from one_step import BATCH, PROBLEMS, FixedSampler, one_step, trajectory
 
 from agents.core.loss import Loss
 from agents.core.models.lora import whole
@@ -20,14 +20,8 @@ STEP = [
 ]
 
 
-class Share:
+class Share(FixedSampler):
     """Hands out the rows of the problems that a process asks for."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def sync(self, model):
-        pass
 
     def collect(self, problems, group_size, seed):
         starts = [group_size * PROBLEMS.index(problem) for problem in problems]

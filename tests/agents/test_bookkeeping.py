@@ -15,7 +15,7 @@ from agents.core.algorithm import Algorithm, Group
 from agents.core.loss import Loss
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
-from agents.core.testing.tiny import ScriptedPolicy
+from agents.core.testing.tiny import ScriptedPolicy, tiny_model
 from agents.core.trainer import distributed
 from agents.core.types import Sampling
 from agents.grpo import GRPO
@@ -162,18 +162,9 @@ def test_output_that_does_not_fit_is_in_no_record(tokenizer, sandbox):
 def test_absolute_positions_do_not_depend_on_padding(tokenizer, tmp_path, micro_batch, monkeypatch):
     """On TRL's path, where several processes or GPUs train, prompts are padded on the left."""
     torch.manual_seed(0)
-    config = transformers.GPT2Config(
-        vocab_size=len(tokenizer),
-        n_embd=32,
-        n_layer=2,
-        n_head=4,
-        n_positions=64,
-        initializer_range=0.3,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-    )
-    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    shape = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
+    no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    model = tiny_model(tokenizer, spread=0.3, family="GPT2", **shape, **no_dropout)
     rows = [replace(t, prompt_ids=(9,) * (1 + 3 * (i % 4))) for i, t in enumerate(BATCH)]
     monkeypatch.setattr("agents.core.trainer.trainer.RLTrainer._own_logprobs", lambda self: False)
     algorithm = GRPO(scale_by_std=False)

@@ -4,27 +4,18 @@ import dataclasses
 import json
 
 import pytest
+from one_step import trajectory
 
 from agents.core.export import to_trl, to_verl
-from agents.core.types import Trajectory, Turn
+from agents.core.types import Turn
 
 CALL = Turn("code", "out", 0, 2, "tool", "ok", "", 0.0)
 ANSWER = Turn("answer", "", 3, 5, "final", "", "", 1.0)
-DONE = Trajectory(
-    problem_id="p",
-    prompt_ids=(1, 2),
-    ids=(3, 4, 9, 5, 0),
-    loss_mask=(1, 1, 0, 1, 1),
+DONE = dataclasses.replace(
+    trajectory((1, 2), (3, 4, 9, 5, 0), (1, 1, 0, 1, 1), 1.0, turns=(CALL, ANSWER)),
     logprobs=(-0.1, -0.2, 0.0, -0.3, -0.4),
-    turns=(CALL, ANSWER),
-    reward=1.0,
-    verdict="correct",
     answer="42",
     tool_calls=1,
-    tool_errors=0,
-    stop_reason="final",
-    truncated=False,
-    scorable=True,
     reward_terms={"answer": 1.0},
 )
 VOID = dataclasses.replace(DONE, scorable=False, reward=0.0, verdict="", infra_error="worker")
@@ -71,8 +62,8 @@ def test_verl_takes_the_types_it_declares():
         extra_fields=(dict, {}),
         __config__={"extra": "forbid", "strict": True},
     )
-    for trajectory in (DONE, VOID):
-        assert output(**to_verl(trajectory)).num_turns == 4
+    for one in (DONE, VOID):
+        assert output(**to_verl(one)).num_turns == 4
 
 
 def test_trl():

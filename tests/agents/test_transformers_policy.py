@@ -99,22 +99,7 @@ FAMILIES = {
 def family(name, tokenizer, **options):
     """A tiny random model of another architecture."""
     torch.manual_seed(0)
-    config = getattr(transformers, f"{name}Config")(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=512,
-        initializer_range=0.5,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        **options,
-    )
-    return transformers.AutoModelForCausalLM.from_config(config).eval()
+    return tiny_model(tokenizer, layers=4, spread=0.5, family=name, **options)
 
 
 @pytest.mark.parametrize("case", FAMILIES)

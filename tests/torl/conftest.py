@@ -1,5 +1,7 @@
 """Commands run in this process, as a person types them."""
 
+import json
+
 import pytest
 
 from torl.__main__ import main
@@ -18,6 +20,22 @@ def tiny(tmp_path_factory):
     tiny_model(tokenizer).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """A run after 10 of its 16 steps, answers with code growing from none to all."""
+    path = tmp_path / "run"
+    path.mkdir()
+    steps = [{"step": i, "stage": "rl"} for i in range(10)]
+    files = {
+        "metrics": [{**one, "code_ratio": one["step"] / 9, "accuracy": 0.5} for one in steps],
+        "timing": [{**one, "total": 30.0} for one in steps],
+    }
+    for name, lines in files.items():
+        (path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (path / "config.json").write_text('{"options": {"steps": 16}}')
+    return path
 
 
 class Ran:

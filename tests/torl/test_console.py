@@ -77,13 +77,18 @@ def run_python(code, **options):
     return subprocess.Popen([sys.executable, "-c", code], text=True, **options)
 
 
-def test_a_real_ctrl_c():
+def run_guarded(body):
+    """A process in which a command with this body runs."""
     code = (
         "import sys, time; from torl.console import guarded\n"
-        "def wait(_):\n    print('ready', flush=True); time.sleep(60)\n"
-        "sys.exit(guarded(wait, None))"
+        f"def command(_):\n    {body}\n"
+        "sys.exit(guarded(command, None))"
     )
-    with run_python(code, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    return run_python(code, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_a_real_ctrl_c():
+    with run_guarded("print('ready', flush=True); time.sleep(60)") as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
@@ -92,12 +97,7 @@ def test_a_real_ctrl_c():
 
 
 def test_a_closed_pipe_is_silent():
-    code = (
-        "import sys; from torl.console import guarded\n"
-        "def write(_):\n    [print('x' * 1000) for _ in range(10000)]; return 0\n"
-        "sys.exit(guarded(write, None))"
-    )
-    with run_python(code, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with run_guarded("[print('x' * 1000) for _ in range(10000)]; return 0") as process:
         process.stdout.readline()
         process.stdout.close()
         err = process.stderr.read()

@@ -1,18 +1,6 @@
 """`torl report` on real folders."""
 
-import json
 import shutil
-
-import pytest
-
-
-@pytest.fixture
-def run_dir(tmp_path):
-    path = tmp_path / "run"
-    path.mkdir()
-    lines = [{"step": i, "stage": "rl", "code_ratio": i / 4, "accuracy": 0.5} for i in range(4)]
-    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
 
 
 def test_it_writes_page_figure_and_numbers(torl, run_dir):
@@ -28,7 +16,7 @@ def test_several_runs_share_one_page(torl, run_dir, tmp_path):
     shutil.copytree(run_dir, other)
     assert torl("report", run_dir, other, run_dir, "--out", page).code == 0
     for name in ("run", "other"):
-        assert page.read_text().count(f"<title>{name}: answers with code") == 4
+        assert page.read_text().count(f"<title>{name}: answers with code") == 10
 
 
 def test_refusals(refused, tmp_path):

@@ -19,6 +19,12 @@ def told(refused, tiny, tmp_path):
 
 
 REFUSED = {
+    "no such model": (["--model", "./nowhere"], "no model at './nowhere'"),
+    "no such reward": (["--reward", "gold"], "torl_penalty"),
+    "no such prompt": (["--prompt", "haiku"], "chat"),
+    "no such problems": (["--problems", "procedurl"], "procedural"),
+    "no such file": (["--problems", "nowhere.jsonl"], "nowhere.jsonl"),
+    "group of one": (["--group", "1"], "group of one"),
     "no group": (["--prompts", "0"], "prompts_per_step must be at least 1, got 0"),
     "no rows": (["--micro-batch", "0"], "micro_batch must be at least 1"),
     "negative steps": (["--steps", "-1"], "steps must be at least 0"),

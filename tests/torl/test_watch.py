@@ -1,6 +1,5 @@
 """`torl watch` in the terminal and over HTTP."""
 
-import json
 import os
 import re
 import signal
@@ -8,24 +7,10 @@ import subprocess
 import sys
 import urllib.request
 
-import pytest
-
 from torl.commands import watch
 from torl.commands.watch import WatchOptions
 from torl.console import guarded
 from torl.curves import spark
-
-
-@pytest.fixture
-def run_dir(tmp_path):
-    path = tmp_path / "run"
-    path.mkdir()
-    lines = [{"step": i, "stage": "rl", "code_ratio": i / 9, "accuracy": 0.5} for i in range(10)]
-    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    times = [{"step": i, "stage": "rl", "total": 30.0} for i in range(10)]
-    (path / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in times))
-    (path / "config.json").write_text('{"options": {"steps": 16}}')
-    return path
 
 
 def look(capsys, path):

@@ -59,30 +59,46 @@ def phrase_tokenizer(phrases: Sequence[str] = PHRASES) -> Any:
     )
 
 
-def tiny_model(tokenizer: Any, hidden: int = 32, layers: int = 2, spread: float = 0.02) -> Any:
-    """A random Llama of some ten thousand weights; seed torch before to fix them.
+def tiny_model(
+    tokenizer: Any,
+    hidden: int = 32,
+    layers: int = 2,
+    spread: float = 0.02,
+    family: str = "Llama",
+    **options: Any,
+) -> Any:
+    """A random model of some ten thousand weights; seed torch before to fix them.
 
     With the usual `spread` of its weights what it writes next hardly depends on what came before;
     with 0.5 it depends on every id and its position.
-    """
-    from transformers import LlamaConfig, LlamaForCausalLM
 
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=hidden,
-            intermediate_size=2 * hidden,
-            num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=2048,
-            eos_token_id=tokenizer.eos_token_id,
-            bos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            tie_word_embeddings=True,
-            initializer_range=spread,
-        )
-    ).eval()
+    Args:
+        tokenizer: What it reads and writes.
+        hidden: Width.
+        layers: Depth.
+        spread: Standard deviation of the weights.
+        family: Architecture, as transformers names its configuration.
+        **options: Of that configuration.
+    """
+    import transformers
+
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=hidden // 4,
+        max_position_embeddings=2048,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+        initializer_range=spread,
+        **options,
+    )
+    return transformers.AutoModelForCausalLM.from_config(config).eval()
 
 
 class ScriptedPolicy:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox import Limits, LocalSandbox, Status
+from torl_env.sandbox import Limits, LocalSandbox, Session, Status
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux")
 ServerPids = Callable[[LocalSandbox], list[int]]
@@ -45,17 +45,24 @@ def test_a_killed_turn_in_place_restarts_the_session() -> None:
         session.close()
 
 
+def close_during(
+    sandbox: LocalSandbox, session: Session, program: str, place: str, wait_until: WaitUntil
+) -> None:
+    """Close a session while a turn of it is `running` or `waiting`, which ends the turn."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        turn = pool.submit(session.run, program)
+        wait_until(lambda: sandbox._pool is not None and getattr(sandbox._pool, place) == 1)
+        session.close()
+        with pytest.raises(SandboxError, match="closed"):
+            turn.result(10)
+
+
 @pytest.mark.parametrize("in_place", [False, True])
 def test_closing_a_session_kills_its_running_turn(in_place: bool, wait_until: WaitUntil) -> None:
     limits = Limits(cpu_seconds=60, wall_seconds=60)
     with LocalSandbox(limits, concurrency=1) as sandbox:
         session = sandbox.open_session(preload="bare", in_place=in_place)
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            turn = pool.submit(session.run, "while True: pass")
-            wait_until(lambda: sandbox._pool is not None and sandbox._pool.running == 1)
-            session.close()
-            with pytest.raises(SandboxError, match="closed"):
-                turn.result(10)
+        close_during(sandbox, session, "while True: pass", "running", wait_until)
         # The only place is free again.
         assert sandbox.run("print(1)").stdout == "1\n"
         wait_until(lambda: sandbox._pool is not None and sandbox._pool.running == 0)
@@ -67,12 +74,7 @@ def test_cancelling_a_turn_in_a_queue_of_one(wait_until: WaitUntil) -> None:
     with LocalSandbox(Limits(cpu_seconds=60, wall_seconds=60), concurrency=1) as sandbox:
         session = sandbox.open_session(preload="bare")
         endless = sandbox.submit("while True: pass")
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            turn = pool.submit(session.run, "x = 1")
-            wait_until(lambda: sandbox._pool is not None and sandbox._pool.waiting == 1)
-            session.close()
-            with pytest.raises(SandboxError, match="closed"):
-                turn.result(10)
+        close_during(sandbox, session, "x = 1", "waiting", wait_until)
         assert endless.cancel()
         assert sandbox.run("print(1)").stdout == "1\n"
 
