@@ -16,6 +16,7 @@ ALGORITHMS: Mapping[str, str] = {
     "grpo": "agents.grpo:GRPO",
     "rloo": "agents.grpo:GRPO",
     "ppo": "agents.ppo:PPO",
+    "gtpo": "agents.grpo:GTPO",
     "thor": "agents.thor:THOR",
     "cot": "agents.grpo:GRPO",
     "sft": "agents.grpo:GRPO",

@@ -11,6 +11,7 @@ from agents.core.types import Trajectory
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from agents.core.credit import Shaping
     from agents.core.rollout.branching import Brancher
     from agents.core.trainer.batch import Batch
 
@@ -45,6 +46,11 @@ class Algorithm:
     def resample(self) -> int:
         """How often groups that teach nothing may be replaced by groups of other problems."""
         return 0
+
+    @property
+    def shaping(self) -> "Sequence[Shaping]":
+        """What is added to the rewards of each group before its credit is assigned."""
+        return ()
 
     def assign_credit(self, groups: Sequence[Group]) -> list[list[float]]:
         """Advantages of a batch.

@@ -56,7 +56,7 @@ def surrogate(
         ...     now = torch.tensor([[3.0]]).log().requires_grad_()
         ...     one = torch.ones(1, 1)
         ...     surrogate(now, torch.zeros(1, 1), one, one, loss).backward()
-        ...     return round(-now.grad.item(), 3)
+        ...     return round(0 - now.grad.item(), 3)
         >>> slope(Loss()), slope(CISPO), slope(SAPO)
         (0.0, 3.0, 1.26)
     """

@@ -6,6 +6,7 @@ from typing import Literal
 
 from agents.core.advantages import group_relative, leave_one_out
 from agents.core.algorithm import Algorithm, Group
+from agents.core.credit import Shaping, read_shaping
 from agents.core.loss import Loss
 
 
@@ -26,12 +27,16 @@ class GRPO(Algorithm):
     resample: int = 0
     """Rounds in which groups without signal are replaced by groups of other problems (dynamic
     sampling of DAPO, arXiv 2503.14476, section 3.2); 0 keeps them, as ToRL does."""
+    shaping: tuple[Shaping, ...] = ()
+    """Added to rewards before credit: `otc`, `overlong(max_tokens=3072, cache=512)`, ..., or a sum
+    of such, see `agents.core.credit`."""
     loss: Loss = field(default_factory=Loss)
     """Clip 0.2, no KL, token mean (ToRL)."""
     clip_high: InitVar[float | None] = None
     """Of the loss, since it is what recipes change most: `GRPO(clip_high=0.28)` is clip-higher."""
 
     def __post_init__(self, clip_high: float | None) -> None:
+        object.__setattr__(self, "shaping", read_shaping(self.shaping))
         if clip_high is not None:
             object.__setattr__(self, "loss", replace(self.loss, clip_high=clip_high))
         if self.baseline not in ("group", "leave_one_out"):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from agents.core.algorithm import Algorithm, Group
+from agents.core.credit import Potential, Shaping, read_shaping
 from agents.core.loss import Loss
 
 if TYPE_CHECKING:
@@ -43,9 +44,13 @@ class PPO(Algorithm):
     reference model."""
     whiten: bool = True
     """Advantages of a batch have mean 0 and standard deviation 1."""
+    shaping: tuple[Shaping, ...] = ()
+    """Added to rewards before credit: `otc`, `overlong(max_tokens=3072, cache=512)`, ..., or a sum
+    of such, see `agents.core.credit`."""
     loss: Loss = field(default_factory=Loss)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shaping", read_shaping(self.shaping))
         for name in ("gamma", "policy_lambda", "critic_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
@@ -55,6 +60,13 @@ class PPO(Algorithm):
         for name in ("kl_penalty", "value_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        for one in self.shaping:
+            if isinstance(one, Potential) and (one.gamma, self.gamma) != (1, 1):
+                raise ValueError(
+                    "PPO discounts from id to id and a potential from turn to turn: together they "
+                    f"change nothing of what is optimal only at gamma 1, got {self.gamma} and "
+                    f"{one.gamma}"
+                )
         if self.critic not in ("head", "model"):
             raise ValueError(f"critic must be head or model, got {self.critic!r}")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from agents.core.advantages import group_relative
 from agents.core.algorithm import Algorithm, Group
+from agents.core.credit import Shaping, read_shaping
 from agents.core.loss import Loss
 from agents.core.rollout.branching import Brancher, Point, last_turn
 from agents.core.types import Trajectory
@@ -44,9 +45,13 @@ class THOR(Algorithm):
     """Failed steps to learn from in a batch; by default as many as it has groups (THOR)."""
     resample: int = 0
     """Rounds of DAPO's dynamic sampling (THOR filters such groups out)."""
+    shaping: tuple[Shaping, ...] = ()
+    """Added to rewards before credit: `otc`, `overlong(max_tokens=3072, cache=512)`, ..., or a sum
+    of such, see `agents.core.credit`."""
     loss: Loss = field(default_factory=thor_loss)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shaping", read_shaping(self.shaping))
         if self.step_group_size < 2:
             raise ValueError(
                 f"step_group_size must be at least 2, got {self.step_group_size}: a group of one "

@@ -12,7 +12,7 @@ import torch
 from agents.core.algorithm import Algorithm
 from agents.core.loss import DAPO, GSPO, Loss
 from agents.core.testing.algorithm_contract import ALGORITHM_CHECKS
-from agents.grpo import GRPO
+from agents.grpo import GRPO, GTPO
 from agents.ppo import PPO
 from agents.thor import THOR
 
@@ -29,6 +29,8 @@ MAKERS = {
     "dapo": partial(GRPO, loss=DAPO, resample=1),
     "gspo": partial(GRPO, loss=GSPO),
     "dr-grpo, nll": partial(GRPO, scale_by_std=False, loss=Loss(nll=0.05)),
+    "gtpo, programs paid": partial(GTPO, shaping="ran"),
+    "gtpo, all turns": partial(GTPO, gamma=1.0, compare="group"),
     "ppo": PPO,
     "ppo, critic of its own": partial(PPO, critic="model", policy_lambda=0.95),
     "thor": partial(THOR, step_group_size=4, suffix_tokens=2),

@@ -7,6 +7,7 @@ processes together, so that an algorithm sees one batch, however many processes 
 from collections.abc import Callable, Sequence
 
 from agents.core.algorithm import Algorithm, Group
+from agents.core.credit import shaped
 from agents.core.trainer import distributed
 from agents.core.trainer.dynamic_sampling import resampled
 from agents.core.trainer.options import Training, check_scorable
@@ -79,9 +80,25 @@ class Collector:
 
     def credit(self) -> list[list[float]]:
         """An advantage for each id of this process's trajectories."""
-        credit = self._algorithm.assign_credit(self.groups(self.all))
+        credit = self._algorithm.assign_credit(self._shaped(self.groups(self.all)))
         start = distributed.rank() * len(self.own)
         return credit[start : start + len(self.own)]
+
+    def paid(self) -> list[Trajectory]:
+        """This process's trajectories with what the algorithm adds to their rewards."""
+        return [t for group in self._shaped(self.groups(self.own)) for t in group]
+
+    def shaping_metrics(self) -> dict[str, float]:
+        """The mean reward with all that is added to it, where anything is."""
+        if not self._algorithm.shaping:
+            return {}
+        paid = [
+            t.reward for group in self._shaped(self.groups(self.all)) for t in group if t.scorable
+        ]
+        return {"reward_shaped": sum(paid) / len(paid)}
+
+    def _shaped(self, groups: Sequence[Group]) -> list[Group]:
+        return [shaped(group, self._algorithm.shaping) for group in groups]
 
     def groups(self, rows: Sequence[Trajectory]) -> list[Group]:
         """Rows as groups."""
@@ -132,4 +149,4 @@ class Collector:
         return [p for p in {p.id: p for p in order}.values() if p.id not in seen]
 
     def _has_signal(self, group: Group) -> bool:
-        return any(any(credit) for credit in self._algorithm.assign_credit([group]))
+        return any(any(credit) for credit in self._algorithm.assign_credit(self._shaped([group])))

@@ -154,9 +154,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._rows = [row["index"] for row in inputs]
         self._extra, self._means = {}, {}
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        rows = self._collector.own
         output["advantages"] = self._credit(output["completion_ids"].shape)
         self._add(self._algorithm.report(self._collector.groups(self._collector.all)))
+        self._add(self._collector.shaping_metrics())
         self._add(filtered_share(self._collector.all, self._algorithm.loss.drop))
         self._row_scale = self._rows_that_count()
         if (top := self._algorithm.loss.entropy_top) < 1:
@@ -168,7 +168,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         if self._algorithm.branches:
             output = self._branch(output)
         with torch.no_grad(), self.accelerator.autocast():
-            prepared = self._algorithm.prepare(self._view(output, trajectories=rows))
+            prepared = self._algorithm.prepare(
+                self._view(output, trajectories=self._collector.paid())
+            )
         for name, value in prepared.items():
             output["advantages" if name == "advantages" else PREPARED + name] = value
         if self._algorithm.loss.nll:
