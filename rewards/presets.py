@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from rewards.suggestion import did_you_mean
 from rewards.terms import (
     Reward,
     correct,
@@ -65,7 +66,7 @@ def reward(spec: str | Reward) -> Reward:
     except KeyError:
         raise ValueError(
             f"unknown reward {spec!r}; expected one of {', '.join(presets())}, "
-            "or a rewards.Reward built from terms"
+            f"or a rewards.Reward built from terms.{did_you_mean(spec, presets())}"
         ) from None
 
 

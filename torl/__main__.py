@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple, get_args
 
+from rewards.suggestion import did_you_mean
+
 
 class Command(NamedTuple):
     """Where a subcommand lives; its module is imported only when it is used."""
@@ -59,18 +61,28 @@ COMMANDS: Mapping[str, Command] = {
         "SandboxOptions",
         "what isolates programs here; check, run, serve, bench",
     ),
+    "doctor": Command(
+        "torl.commands.doctor", "DoctorOptions", "what will work on this machine, and how fast"
+    ),
+    "completion": Command(
+        "torl.commands.completion", "CompletionOptions", "completion for bash, zsh or fish"
+    ),
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand and return the exit code."""
+    """Run a subcommand and return the exit code, see `torl.console.ExitCode`."""
     words = sys.argv[1:] if arguments is None else arguments
+    if words in (["--version"], ["-V"]):
+        print(f"torl {version()}")
+        return 0
     if not words or words[0] in {"-h", "--help"}:
         print(_usage())
         return 0 if words else 2
     name, *rest = words
     if name not in COMMANDS:
-        print(f"torl: unknown command {name!r}\n{_usage()}", file=sys.stderr)
+        hint = did_you_mean(name, COMMANDS)
+        print(f"torl: unknown command {name!r}.{hint}\n{_usage()}", file=sys.stderr)
         return 2
     # A thread that spins at a barrier takes the core that the slower one needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -79,29 +91,52 @@ def main(arguments: list[str] | None = None) -> int:
 
     command = COMMANDS[name]
     module = importlib.import_module(command.module)
-    return guarded(lambda words: module.main(_parsed(module, command.options, name, words)), rest)
+    return guarded(lambda words: module.main(parse(name, words)), rest)
 
 
-def _parsed(module: Any, kind: str, name: str, words: Sequence[str]) -> Any:
-    """The options of a command; a field that takes an object is given by name here."""
+def version() -> str:
+    """Of the installed distribution; the one place where it stands is pyproject.toml."""
+    from importlib.metadata import version as installed
+
+    return installed("torl-gym")
+
+
+def kinds_of(options: Any) -> list[type]:
+    """The dataclasses of a command: one, or one for each of its words."""
+    # A command with words of its own has a union of annotated dataclasses.
+    kinds = [get_args(part)[0] if get_args(part) else part for part in get_args(options)]
+    return kinds or [options]
+
+
+def parse(name: str, words: Sequence[str]) -> Any:
+    """The options of a command; a field that takes an object is given by name here.
+
+    Raises:
+        SystemExit: With code 2 and a message on stderr, where the words are none of its options.
+    """
     import tyro
 
     from torl.environment import lengthened
     from torl.naming import object_fields
 
-    options = getattr(module, kind)
-    # A command with words of its own has a union of annotated dataclasses.
-    kinds = [get_args(part)[0] if get_args(part) else part for part in get_args(options)]
-    own = {item.name for one in kinds or [options] for item in fields(one)}
+    module = importlib.import_module(COMMANDS[name].module)
+    options = getattr(module, COMMANDS[name].options)
+    own = {item.name for one in kinds_of(options) for item in fields(one)}
     if "env" in own:
         words = lengthened(words, own)
     start = {"default": module.defaults(words)} if hasattr(module, "defaults") else {}
     with object_fields:
-        return tyro.cli(options, prog=f"torl {name}", args=words, **start)
+        # `--over-budget notice` as in Python, and not by the name of the member, NOTICE.
+        by_value = (tyro.conf.EnumChoicesFromValues,)
+        return tyro.cli(options, prog=f"torl {name}", args=words, config=by_value, **start)
 
 
 def _usage() -> str:
-    lines = ["usage: torl COMMAND [OPTIONS]; `torl COMMAND --help` shows the options", ""]
+    lines = [
+        "usage: torl COMMAND [OPTIONS]; `torl COMMAND --help` shows the options, "
+        "`torl --version` the version",
+        "",
+    ]
     lines += [f"  {name:11} {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(lines)
 

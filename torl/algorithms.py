@@ -8,6 +8,7 @@ from typing import Any
 from agents.core.algorithm import Algorithm
 from agents.core.loss import LOSSES, Loss
 from agents.cot import COT
+from rewards.suggestion import did_you_mean
 from torl.console import CommandError
 from torl_env.errors import ConfigError
 from torl_env.loading import load_object, reference_of
@@ -82,7 +83,8 @@ def make_algorithm(
     """
     if isinstance(name, str) and name not in ALGORITHMS and ":" not in name:
         raise CommandError(
-            f"--algorithm: expected {', '.join(ALGORITHMS)} or module:Class, got {name!r}"
+            f"--algorithm: expected {', '.join(ALGORITHMS)} or module:Class, got {name!r}."
+            f"{did_you_mean(name, ALGORITHMS)}"
         )
     found, label = name, name if isinstance(name, str) else algorithm_name(name)
     if isinstance(name, str):

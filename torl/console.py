@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
 
 from agents.core.models.loading import ModelError
@@ -28,8 +29,17 @@ class CommandError(Exception):
 OURS = (CommandError, ModelError, RecordError, TorlError)
 """Errors whose message already says what was expected and what to do."""
 
-FAILED = 1
-INTERRUPTED = 130
+
+class ExitCode(IntEnum):
+    """How every command ends; `docs/command_line.md` has the table."""
+
+    OK = 0
+    FAILED = 1
+    """Bad input, or the machine failed: one message on stderr says which and what to do."""
+    USAGE = 2
+    """The words are no command or no option of it, or a package that it needs is missing."""
+    INTERRUPTED = 130
+    """Ctrl-C; what was finished is kept."""
 
 
 def guarded(command: Callable[[Options], int], options: Options) -> int:
@@ -50,16 +60,16 @@ def guarded(command: Callable[[Options], int], options: Options) -> int:
         return command(options)
     except KeyboardInterrupt:
         say("interrupted; what was finished is kept, the same command goes on from there")
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Python flushes stdout once more at exit; a closed pipe there would print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return ExitCode.FAILED
     except (*OURS, OSError, ValueError) as error:
         if os.environ.get("TORL_TRACEBACK"):
             raise
         say(f"error: {explain(error)}")
-        return FAILED
+        return ExitCode.FAILED
 
 
 def explain(error: Exception) -> str:

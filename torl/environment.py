@@ -4,13 +4,13 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import gymnasium as gym
 
 from agents.core.run.folder import Run
+from rewards.suggestion import did_you_mean
 from torl.console import CommandError
 from torl_env import EnvConfig
 
@@ -56,8 +56,7 @@ def made(kind: type[Options], given: Mapping[str, Any], default: Options | None 
     env: dict[str, Any] = {}
     for name, value in given.items():
         if name not in own and name not in FIELDS:
-            near = get_close_matches(name, [*own, *FIELDS], n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(name, [*own, *FIELDS], most=1)
             raise CommandError(
                 f"{name!r} is no option.{hint} Options: {', '.join(own)}; of the environment: "
                 f"{', '.join(FIELDS)}"
@@ -139,9 +138,11 @@ def value_of(option: str, words: Sequence[str]) -> str:
     Example:
         >>> value_of("--model", ["--model", "a", "--model=b"])
         'b'
+        >>> value_of("--model", [])
+        ''
     """
     found = ""
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words, ""][1:], strict=True):
         name, equals, value = word.partition("=")
         if name == option:
             found = value if equals else after

@@ -4,13 +4,13 @@ import json
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Self
 
 import rewards
 from rewards import Reward
+from rewards.suggestion import did_you_mean
 from torl_env.components import (
     Components,
     Grader,
@@ -192,10 +192,9 @@ after its last call: got max_turns=4, tool_budget=4
         known = [one.name for one in fields(cls)]
         for name in options:
             if name not in known:
-                near = get_close_matches(name, known, n=1)
+                hint = did_you_mean(name, known, most=1)
                 # What Gymnasium gives an env of `make_vec` whose spec has a time limit.
-                near = ["max_turns"] if name == "max_episode_steps" else near
-                hint = f" Did you mean {near[0]}?" if near else ""
+                hint = " Did you mean max_turns?" if name == "max_episode_steps" else hint
                 raise ConfigError(f"{name!r} is no option.{hint} Options: {', '.join(known)}")
         if config is None:
             return cls(**options)

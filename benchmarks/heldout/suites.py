@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rewards.suggestion import did_you_mean
 from torl_env.errors import ProblemError
 from torl_env.problems import load
 from torl_env.problems.types import Problem
@@ -97,7 +98,8 @@ def names(text: str) -> tuple[str, ...]:
     for name in found:
         if name not in SUITES:
             raise SuiteError(
-                f"unknown suite {name!r}; expected some of {', '.join(SUITES)}, or all"
+                f"unknown suite {name!r}; expected some of {', '.join(SUITES)}, or all."
+                f"{did_you_mean(name, SUITES)}"
             )
     if not found or len(set(found)) != len(found):
         raise SuiteError(f"expected suites separated by commas, each once, got {text!r}")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import lru_cache
 
+from rewards.suggestion import did_you_mean
 from torl_env.errors import ConfigError
 from torl_env.parsing.fenced import FencedParser
 from torl_env.parsing.tags import HermesParser, XmlParser
@@ -24,6 +25,7 @@ def named_parser(style: str, names: tuple[str, ...] = ("python",)) -> Parser:
     """
     if style not in _STYLES:
         raise ConfigError(
-            f"parser must be one of {', '.join(_STYLES)}, module:object or an object, got {style!r}"
+            f"parser must be one of {', '.join(_STYLES)}, module:object or an object, got "
+            f"{style!r}.{did_you_mean(style, _STYLES)}"
         )
     return _STYLES[style](names)

@@ -4,11 +4,11 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from rewards.suggestion import did_you_mean
 from torl_env.errors import ProblemError
 from torl_env.problems.columns import detect, read_row
 from torl_env.problems.files import with_distinct_ids
@@ -69,8 +69,7 @@ def _parse(name: str) -> HubSet:
     place, *rest = name.removeprefix("hub:").split(":")
     path, _, revision = place.partition("@")
     if not name.startswith("hub:") or path.count("/") != 1 or len(rest) > 2:
-        near = get_close_matches(name.removeprefix("hub:"), HUB, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(name.removeprefix("hub:"), HUB)
         raise ProblemError(
             f"{name!r}: expected a short name ({', '.join(HUB)}) or "
             f"hub:org/name[@revision][:config][:split].{hint}"

@@ -1,10 +1,10 @@
 """One function that opens any source of problems by name or path."""
 
 import re
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rewards.suggestion import did_you_mean
 from torl_env.errors import ProblemError
 from torl_env.loading import is_reference, load_object
 from torl_env.problems.files import open_file
@@ -137,10 +137,9 @@ def _unknown(name: str) -> ProblemError:
     from torl_env.problems.procedural.catalogue import names
 
     known = ["procedural", *HUB, *(f"procedural:{word}" for word in names())]
-    near = get_close_matches(name, known, n=3, cutoff=0.6)
+    hint = did_you_mean(name, known)
     if name in names():
-        near = [f"procedural:{name}"]
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        hint = f" Did you mean procedural:{name}?"
     return ProblemError(
         f"{name!r}: expected `procedural[:...]`, a hub set ({', '.join(list(HUB)[:5])}, ...), "
         f"`hub:org/name` or a path to a .jsonl, .json, .parquet or .csv file.{hint} "

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from rewards.suggestion import did_you_mean
 from torl_env.sandbox.types import Sandbox
 
 _CLASSES: Final[Mapping[str, str]] = {
@@ -70,7 +71,8 @@ def sandbox_factory(spec: Sandbox | str | None = None) -> Callable[[], Sandbox]:
     name, _, rest = spec.partition(":")
     if name not in _CLASSES:
         if not rest:
-            raise ValueError(f"unknown sandbox {spec!r}: expected {_FORMS}")
+            hint = did_you_mean(name, _CLASSES)
+            raise ValueError(f"unknown sandbox {spec!r}: expected {_FORMS}.{hint}")
         return _from_module(spec, name, rest)
     if name == "ray" and importlib.util.find_spec("ray") is None:
         raise ModuleNotFoundError("the sandbox 'ray' needs Ray: pip install torl-gym[ray]")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from rewards.suggestion import did_you_mean
 from torl_env import ConfigError, EnvConfig, system_text
 from torl_env.instructions import TEXT_SYSTEM, TOOL_SYSTEM, takes_tools, tools_text
 from torl_env.loading import is_reference, load_object
@@ -163,7 +164,8 @@ def make_prompt(name: str, tokenizer: Any, config: EnvConfig | None = None) -> P
         return PROMPTS[name](tokenizer, config)
     if not is_reference(name):
         raise ConfigError(
-            f"unknown prompt style {name!r}: choose one of {', '.join(PROMPTS)}, or module:object"
+            f"unknown prompt style {name!r}: choose one of {', '.join(PROMPTS)}, or module:object."
+            f"{did_you_mean(name, PROMPTS)}"
         )
     found = load_object(name, "prompt")
     if isinstance(found, str):

@@ -1,8 +1,8 @@
 """All procedural families and the names that select among them."""
 
 import re
-from difflib import get_close_matches
 
+from rewards.suggestion import did_you_mean
 from torl_env.errors import ProblemError
 from torl_env.problems.procedural import (
     algebra,
@@ -109,10 +109,9 @@ def _refuse_training(families: list[Family], split: Split) -> None:
 def unknown(word: str) -> ProblemError:
     """The error for a word that selects nothing, with the nearest words that do."""
     known = [*names(), "L1", "L1-3"]
-    near = get_close_matches(word, known, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return ProblemError(
-        f"procedural: {word!r} is no group, subject, family or level.{hint} Groups: "
+        f"procedural: {word!r} is no group, subject, family or level."
+        f"{did_you_mean(word, known)} Groups: "
         f"{', '.join(group.value for group in Group)}; levels: L1 to L5 or L1-3; families: see "
         f"`torl data list`."
     )
