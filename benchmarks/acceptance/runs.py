@@ -21,7 +21,7 @@ from benchmarks.acceptance.record import Figure, SkipBlockError
 ROOT = Path(__file__).parents[2]
 SHORT = (
     *("--steps", "2", "--prompts", "2", "--group", "4", "--micro-batch", "8"),
-    *("--warm-start", "8", "--eval-problems", "0", "--max-tokens", "64", "--save-every", "1"),
+    *("--warm-start", "16", "--eval-problems", "0", "--max-tokens", "64", "--save-every", "1"),
 )
 """A training that shows whether a path works, not whether it learns."""
 
@@ -167,7 +167,7 @@ def sharded(where: Where) -> list[Figure]:
         train = ["train", "--out", str(out), "--model", where.model, *SHORT]
         _run(where, train, *launcher)
         _run(where, ["train", "--out", str(out), "--resume"], *launcher)
-        _run(where, ["eval", "--model", str(out), "--limit", "8", "--out", str(out / "e.jsonl")])
+        _run(where, ["eval", "--model", str(out), "--count", "8", "--out", str(out / "e.jsonl")])
         figures.append(Figure(f"{name}: trained, resumed, evaluated", 1, "==", 1))
     return figures
 
