@@ -162,8 +162,8 @@ class _Work:
             code_share=self.spec.code_share,
             seed=self.seed,
         )
-        train_sft(model, tokenizer, traces, SFT(seed=self.seed), self.run)
-        save(model, tokenizer, self.run.path / "weights")
+        trainer = train_sft(model, tokenizer, traces, SFT(), self.run, seed=self.seed)
+        save(trainer, self.run.path / "weights")
         copy, _ = loading.load(str(self.run.path / "weights"), dtype="auto")
         return {"traces": len(traces), **self._evaluate(copy, tokenizer)}
 

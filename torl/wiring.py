@@ -107,12 +107,14 @@ def make_rollout(
     prompt: str,
     *,
     keep_states: bool = False,
+    overlap: bool | None = None,
 ) -> Any:
     """A rollout engine that samples from `model` in this process."""
     from agents.core.policies.transformers import TransformersPolicy
 
     policy = TransformersPolicy(model, tokenizer)
-    return rollout_over(policy, make_envs, sampling, prompt, keep_states=keep_states)
+    how: dict[str, Any] = {"keep_states": keep_states, "overlap": overlap}
+    return rollout_over(policy, make_envs, sampling, prompt, **how)
 
 
 class Collecting:

@@ -145,6 +145,9 @@ class _Fixed:
         """The episodes."""
         return self._rows
 
+    def rest(self) -> None:
+        """Nothing is to be given back."""
+
 
 def _graded(rows: Sequence[Trajectory]) -> list[Trajectory]:
     """The same episodes with every second one right, so that each group has something to teach."""

@@ -56,6 +56,9 @@ class FixedSampler:
     def collect(self, problems, group_size, seed):
         return self.rows
 
+    def rest(self):
+        pass
+
 
 def trainer_of(
     model, tokenizer, path, rows=BATCH, algorithm=None, sampler=None, problems=PROBLEMS, **training

@@ -1,6 +1,8 @@
 """One step of each kind of loss on rows written by hand, as one process or as several."""
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +14,9 @@ from agents.core.testing.tiny import byte_tokenizer, tiny_model
 from agents.core.trainer import distributed
 from agents.grpo import GRPO
 from agents.ppo import PPO
+from torl.training.shared_collect import SharedCollect
+from torl.wiring import Collecting
+from torl_env.problems.types import Problem
 
 LOST = trajectory((5, 6, 7), (31, 32, 0), (1, 1, 1), -1.0, scorable=False)
 STEP = [
@@ -26,6 +31,9 @@ class Share(FixedSampler):
     def collect(self, problems, group_size, seed):
         starts = [group_size * PROBLEMS.index(problem) for problem in problems]
         return [t for start in starts for t in self.rows[start : start + group_size]]
+
+    def rest(self):
+        pass
 
 
 class Branching(GRPO):
@@ -56,6 +64,33 @@ CASES = {
 }
 
 
+class Answering:
+    """A rollout that notes how many episodes it is asked for at once."""
+
+    def __init__(self):
+        self.asked = []
+
+    def collect(self, problems, group_size, seed, **_):
+        self.asked.append(len(problems) * group_size)
+        rows = [(p, s) for p in problems for s in range(group_size)]
+        return [replace(BATCH[0], problem_id=p.id, sample=s, answer=str(seed)) for p, s in rows]
+
+
+def evaluate(out):
+    """7 problems x 2 samples, at most 4 episodes of a process at a time."""
+    problems = [Problem(f"p{i}", f"Q{i}", "") for i in range(7)]
+    rollout = Answering()
+    shared = SharedCollect(Collecting(rollout, 4))
+    if distributed.is_main():
+        with shared:
+            found = [[t.problem_id, t.sample, t.answer] for t in shared(problems, 2, 5)]
+            found += [[t.problem_id, t.sample, t.answer] for t in shared(problems[:1], 2, 6)]
+        (out / "answers.json").write_text(json.dumps(found))
+    else:
+        shared.follow()
+    (out / f"asked-{distributed.rank()}.json").write_text(json.dumps(rollout.asked))
+
+
 def check_sharded():
     """A weight that FSDP 2 would shard comes back whole, in each process."""
     from torch.distributed.device_mesh import init_device_mesh
@@ -77,6 +112,7 @@ def main(out):
     for name, (algorithm, rows, more) in CASES.items():
         options = {"algorithm": algorithm, "sampler": Share(rows), "micro_batch": 2, **more}
         one_step(model, tokenizer, out / name, rows, learning_rate=1e-3, **options)
+    evaluate(out)
     distributed.leave()
 
 

@@ -70,6 +70,17 @@ def test_the_first_process_writes_the_rows_of_all(both):
     assert one == two
 
 
+def test_an_evaluation_is_shared_and_its_answers_are_those_of_one(both):
+    one, two = (json.loads((both / kind / "answers.json").read_text()) for kind in ("one", "two"))
+    assert one == two
+    assert one == [[f"p{i}", s, "5"] for i in range(7) for s in (0, 1)] + [
+        ["p0", 0, "6"],
+        ["p0", 1, "6"],
+    ]
+    asked = [json.loads((both / "two" / f"asked-{rank}.json").read_text()) for rank in (0, 1)]
+    assert asked == [[4, 4, 2], [4, 2]], "four problems of one, three of the other, in chunks"
+
+
 def test_groups_are_never_split():
     sizes = Training(prompts_per_step=6, group_size=4, micro_batch=4)
     assert [sizes.passes(n) for n in (1, 2, 3)] == [6, 3, 2]

@@ -171,8 +171,8 @@ def test_imitation_is_learned(sandbox, tmp_path):
     before = mean(t.correct for t in engine.collect(PROBLEMS[:4], 8, seed=1))
     # The program that works, its output (not to be learned), the right answer, the end.
     trace = Trace((1,), (3, 1, 5, 0), (1, 0, 1, 1), "")
-    sft = SFT(epochs=16, batch=8, micro_batch=8, learning_rate=0.02, dtype="float32")
-    train_sft(model, tokenizer, [trace] * 16, sft, Run(tmp_path))
+    sft = SFT(epochs=16, batch=8, micro_batch=8, learning_rate=0.02)
+    train_sft(model, tokenizer, [trace] * 16, sft, Run(tmp_path), dtype="float32")
     model.eval()
     done = engine.collect(PROBLEMS[:4], 8, seed=1)
     assert mean(t.correct for t in done) > before + 0.4

@@ -13,7 +13,7 @@ from agents.core.run.provenance import commit, versions
 from agents.core.types import Trajectory
 from benchmarks.heldout import Header, Summary, fingerprint, summary_path
 from benchmarks.heldout.code_suites import GRADER, Task, grading, load_tasks
-from benchmarks.heldout.evaluate import Collect, start
+from benchmarks.heldout.evaluate import IN_FLIGHT, Collect, start
 from benchmarks.heldout.evaluate import evaluate as collect_answers
 from benchmarks.heldout.records import grader_name, weights_hash
 from benchmarks.heldout.suites import CODE, SUITES, code_file, names, open_suite
@@ -180,7 +180,10 @@ def measure(
     with progress(f"evaluating {name}", len(problems) * options.k, len(done), "answer") as advance:
         told = _tell(watched or collect, set(done), advance)
         try:
-            found = collect_answers(collect, problems, header, out, None if told else advance)
+            found = collect_answers(
+                *(collect, problems, header, out, None if told else advance),
+                in_flight=max(IN_FLIGHT, options.rows),
+            )
         except ServerError as error:
             raise CommandError(
                 f"{error} What was answered is in {out}; the same command goes on from there"

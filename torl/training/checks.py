@@ -3,12 +3,17 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents.core.trainer import distributed
 from agents.core.trainer.options import TrainingError, check_window
 from torl.console import CommandError
 from torl.training.options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
+from torl_env import EnvConfig
 from torl_env.problems.types import Problem
+
+if TYPE_CHECKING:
+    from agents.core.rollout.prompts import Prompt
 
 _DISK_GB = 5
 """A checkpoint of the default model is 1.6 GB with its optimiser; at most three exist at a time."""
@@ -92,17 +97,25 @@ def check_prompts(options: TrainOptions, problems: Sequence[Problem]) -> None:
             "ever end: set eos_token in its tokenizer_config.json"
         )
     prompt = make_prompt(options.prompt, tokenizer, options.env)
-    observe = options.env.components.prompt
+    longest, size = longest_prompt(prompt, options.env, problems)
+    window = getattr(AutoConfig.from_pretrained(source), "max_position_embeddings", None)
+    try:
+        check_window(size, options.max_tokens, window, longest)
+    except TrainingError as error:
+        raise CommandError(str(error)) from error
+
+
+def longest_prompt(
+    prompt: "Prompt", env: EnvConfig, problems: Sequence[Problem]
+) -> tuple[str, int]:
+    """Id of the problem with the longest prompt, and how many ids that has."""
+    observe = env.components.prompt
     asked = {p.id: p for p in problems} or {"": Problem("", "1 + 1?", "2")}
     # Characters tell which can be the longest; only those are tokenised.
     ordered = sorted(asked.values(), key=lambda p: len(p.question), reverse=True)
     sizes = {p.id: len(prompt.question_ids(observe(p.question))) for p in ordered[:256]}
     longest = max(sizes, key=lambda name: sizes[name])
-    window = getattr(AutoConfig.from_pretrained(source), "max_position_embeddings", None)
-    try:
-        check_window(sizes[longest], options.max_tokens, window, longest)
-    except TrainingError as error:
-        raise CommandError(str(error)) from error
+    return longest, sizes[longest]
 
 
 def check_disk(out: Path) -> None:

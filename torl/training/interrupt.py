@@ -35,16 +35,23 @@ def stopping() -> Iterator[Stop]:
 
 
 class Bar:
-    """A progress bar that carries the wish to stop to the trainer."""
+    """A progress bar that carries the wish to stop to the trainer.
 
-    def __init__(self, move: Callable[[int], None], stop: Stop | None = None) -> None:
-        self._move, self._stop = move, stop
+    Args:
+        move: Moves what is shown; may be set later, as `stop` may.
+        stop: Set when the user wants to stop.
+    """
+
+    def __init__(
+        self, move: Callable[[int], None] = lambda count: None, stop: Stop | None = None
+    ) -> None:
+        self.move, self.stop = move, stop
 
     @property
     def interrupted(self) -> bool:
         """Whether the user has asked to stop."""
-        return self._stop is not None and self._stop.asked
+        return self.stop is not None and self.stop.asked
 
     def advance(self, count: int = 1, **numbers: float) -> None:
         """Move the bar."""
-        self._move(count)
+        self.move(count)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import gymnasium as gym
 
 from agents.core.algorithm import Algorithm
-from agents.core.trainer.options import Training
+from agents.core.trainer.options import ImportanceMode, Training
 from agents.core.types import Sampling
+from agents.sft import SFT
 from torl.algorithms import algorithm_name, implied, make_algorithm
 from torl.console import CommandError
 from torl.environment import environment, stored
@@ -70,6 +71,8 @@ class TrainOptions:
     records, of which right answers are taken. With --steps 0 this is all there is to train."""
     warm_start_from: Path | None = None
     """Weights of an earlier SFT stage to start RL from, in place of a stage of its own."""
+    sft: SFT = field(default_factory=SFT)
+    """How to imitate in the SFT stage."""
     steps: int = 12
     """RL steps: batches that are sampled and learned from."""
     prompts: int = 8
@@ -99,6 +102,8 @@ class TrainOptions:
     eval_temperature: float = 0.6
     save_every: int = 4
     """Steps between checkpoints."""
+    transcripts: int = 256
+    """Most episodes of a step whose transcripts are kept, whole problems; 0 keeps none."""
     seed: int = 0
     threads: int = 0
     """CPU threads; 0 is torch's choice."""
@@ -107,10 +112,23 @@ class TrainOptions:
     knows. They are installed apart."""
     policy: Literal["transformers", "vllm", "vllm-server"] = "transformers"
     """What samples in training: transformers, vLLM in the training process, or a vLLM server."""
-    vllm_memory: float = 0.3
-    """Share of the GPU's memory that vLLM takes in the training process."""
+    overlap: bool | None = None
+    """Sample on while a slow tool is out: one looping program then stalls nobody, and the last bits
+    of the numbers follow the clock. By default on a GPU and with vLLM, whose kernels do not give
+    the same bits twice in any case; --no-overlap keeps the order fixed there too."""
+    importance: ImportanceMode = "token_truncate"
+    """What corrects for vLLM's log-probabilities being a little other than the trainer's: a ratio
+    for each token or for the whole response; truncated at the cap, or left out beyond it."""
+    importance_cap: float = 2.0
+    """Largest of these ratios."""
+    vllm_memory: float | None = None
+    """Share of the GPU's memory that vLLM takes in the training process; by default what the plan
+    of memory leaves to it."""
     vllm_url: str = "http://localhost:8000/v1"
     """Of the vLLM server."""
+    hang_minutes: float = 20.0
+    """Where several processes train: minutes without progress after which one of them hangs, and
+    all end."""
 
     def __post_init__(self) -> None:
         if self.warm_start is None:
@@ -118,6 +136,8 @@ class TrainOptions:
             worked = is_generated(env.problems) and env.tools in (None, ("python",))
             worked = worked and self.text_env is None
             object.__setattr__(self, "warm_start", 96 if worked else 0)
+        if isinstance(self.sft, Mapping):
+            object.__setattr__(self, "sft", SFT(**self.sft))
 
 
 def is_generated(problems: object) -> bool:
@@ -164,7 +184,7 @@ def to_json(options: TrainOptions) -> dict[str, Any]:
         told["heldout"] = {OBJECT: options.heldout.name}
     if not isinstance(options.text_env, str | None):
         told["text_env"] = {OBJECT: algorithm_name(options.text_env)}
-    return told | {"env": stored(options.env)}
+    return told | {"env": stored(options.env), "sft": dataclasses.asdict(options.sft)}
 
 
 def from_json(told: Mapping[str, Any], given: Mapping[str, Any]) -> TrainOptions:
@@ -214,6 +234,9 @@ def training_of(options: TrainOptions) -> Training:
         temperature=options.temperature,
         max_tokens=options.max_tokens,
         save_every=options.save_every,
+        transcripts=options.transcripts,
+        importance_mode=options.importance,
+        importance_cap=options.importance_cap,
         seed=options.seed,
         report_to=options.report_to,
     )
@@ -224,12 +247,20 @@ def sampling_of(options: TrainOptions) -> Sampling:
     return Sampling(options.temperature, max_tokens=options.max_tokens)
 
 
-def vllm_of(options: TrainOptions) -> "VLLM | None":
-    """Where vLLM samples; `None` where transformers does."""
+def vllm_of(options: TrainOptions, processes: int = 1) -> "VLLM | None":
+    """Where vLLM samples; `None` where transformers does.
+
+    Args:
+        options: Of the run.
+        processes: That sample together, each its share of a step.
+    """
     if options.policy == "transformers":
         return None
     from agents.core.trainer.vllm_generation import VLLM, Mode
 
     mode = Mode.COLOCATE if options.policy == "vllm" else Mode.SERVER
-    rows = options.prompts * options.group
-    return VLLM(mode, options.vllm_memory, options.vllm_url, rows=min(rows, 256))
+    rows = options.prompts * options.group // processes
+    made = VLLM(mode, url=options.vllm_url, rows=min(max(rows, 1), 256))
+    if options.vllm_memory is None:
+        return made
+    return dataclasses.replace(made, memory=options.vllm_memory)

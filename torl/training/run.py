@@ -114,12 +114,7 @@ def run(options: TrainOptions, given: Mapping[str, Any] | None = None) -> Traine
     distributed.join()
     options, found = distributed.run_on_main(lambda: _opened(options, given or {}))
     started = time.perf_counter()
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    # TRL asks transformers by an old name, which nobody who trains can change.
-    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+    quiet_libraries()
     use_threads(options.threads)
     passes = training_of(options).pass_rows(distributed.world_size())
     if passes < options.micro_batch and distributed.is_main():
@@ -128,10 +123,8 @@ def run(options: TrainOptions, given: Mapping[str, Any] | None = None) -> Traine
         )
     job = Job(options, Run(options.out))
     start = job.warm_start(found.warm_start)
-    job.evaluate("before", start, found.heldout)
-    finished = job.reinforce(start, found.schedule)
-    if finished:
-        job.evaluate("after", str(job.run.checkpoint() or start), found.heldout)
+    with distributed.watched(options.hang_minutes):
+        finished = job.reinforce(start, found)
     distributed.leave()
     if distributed.is_main():
         if finished:
@@ -222,6 +215,16 @@ def stored_options(out: Path, given: Mapping[str, Any] | None = None) -> TrainOp
     except RunError as error:
         raise CommandError(f"--resume: {error}") from error
     return replace(from_json(kept, given or {}), out=out, resume=True)
+
+
+def quiet_libraries() -> None:
+    """Leave out progress and warnings that nobody who trains can act on."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    # TRL asks transformers by an old name, which nobody who trains can change.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
 
 
 def use_threads(threads: int) -> None:

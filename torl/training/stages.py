@@ -1,11 +1,11 @@
 """The stages of `torl train`: imitation, reinforcement, evaluation."""
 
-import os
-import subprocess
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.core.policies.openai_client import ServerError
@@ -14,14 +14,19 @@ from agents.core.trainer import distributed
 from agents.core.trainer.options import TrainingError
 from agents.core.types import Sampling
 from benchmarks.heldout import summary_path
+from benchmarks.heldout.evaluate import Collect
 from torl.console import CommandError, progress
 from torl.curves import view
+from torl.evaluation.models import answering
 from torl.evaluation.options import EvalOptions
+from torl.evaluation.options import sampling_of as sampling_for
 from torl.evaluation.run import measure
-from torl.training.datasets import heldout_of, source_name
+from torl.training.checks import longest_prompt
+from torl.training.datasets import Datasets, heldout_of, source_name
 from torl.training.interrupt import Bar, stopping
 from torl.training.options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
-from torl.wiring import BatchEnvs, make_rollout, rollout_over, text_env_of
+from torl.training.shared_collect import SharedCollect
+from torl.wiring import BatchEnvs, Collecting, make_rollout, rollout_over, text_env_of
 from torl_env import EnvConfig
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
@@ -45,40 +50,43 @@ class Job:
             return str(options.warm_start_from)
         if not problems and options.traces is None:
             return options.model
-        if not self.run.warm_start.is_dir():
-            distributed.run_on_main(lambda: self._imitate(problems))
+        if distributed.run_on_main(self.run.warm_start.is_dir):
+            return str(self.run.warm_start)
+        distributed.run_on_main(lambda: self.run.rewind("sft", -1))
+        if distributed.world_size() == 1:
+            self.imitate(problems)
+        elif not distributed.run_apart(
+            [sys.executable, "-m", "torl.training.warm_start", str(self.run.path)]
+        ):
+            raise CommandError("the warm start failed; its own message stands above")
         return str(self.run.warm_start)
 
-    def _imitate(self, problems: Sequence[Problem]) -> None:
-        """Among several processes the first does it in a process apart, as one would alone."""
-        if distributed.world_size() > 1:
-            command = [sys.executable, "-m", "torl.training.warm_start", str(self.run.path)]
-            if subprocess.run(
-                command, env=distributed.without_launcher(os.environ), check=False
-            ).returncode:
-                raise CommandError("the warm start failed; its own message stands above")
-            return
+    def imitate(self, problems: Sequence[Problem]) -> None:
+        """The SFT stage itself, in every process."""
         from agents.core.models import loading
         from agents.core.rollout.prompts import make_prompt
-        from agents.sft import SFT, save, train_sft
+        from agents.sft import save, train_sft
 
         options = self.options
         model, tokenizer = loading.load(options.model)
         model.train()
-        prompt = make_prompt(options.prompt, tokenizer, options.env)
-        traces = self._traces(problems, prompt, tokenizer)
-        sft = SFT(seed=options.seed)
-        self.run.rewind("sft", -1)
-        with progress("warm start: SFT", sft.steps(len(traces)), unit="step") as move:
-            train_sft(model, tokenizer, traces, sft, self.run, Bar(move))
-        save(model, tokenizer, self.run.warm_start)
+        traces = self._traces(
+            problems, make_prompt(options.prompt, tokenizer, options.env), tokenizer
+        )
+        steps = options.sft.steps(len(traces))
+        with _shown("warm start: SFT", steps, unit="step") as move:
+            trainer = train_sft(
+                *(model, tokenizer, traces, options.sft, self.run, Bar(move)),
+                seed=options.seed,
+                dtype=options.dtype,
+            )
+        save(trainer, self.run.warm_start)
 
     def _traces(
         self, problems: Sequence[Problem], prompt: "Prompt", tokenizer: Any
     ) -> "list[Trace]":
         """What to imitate: from a file, or played with real executions."""
-        from agents.sft import TraceError, TraceWriter, read_traces, warm_start_traces
-        from torl_env import ToRLMathEnv
+        from agents.sft import TraceError, read_traces
 
         options = self.options
         if options.traces is not None:
@@ -86,6 +94,16 @@ class Job:
                 return read_traces(options.traces, prompt, tokenizer)
             except TraceError as error:
                 raise CommandError(f"--traces: {error}") from error
+        return distributed.run_on_main(lambda: self._played(problems, prompt, tokenizer))
+
+    def _played(
+        self, problems: Sequence[Problem], prompt: "Prompt", tokenizer: Any
+    ) -> "list[Trace]":
+        """Traces of worked problems, in one process."""
+        from agents.sft import TraceWriter, warm_start_traces
+        from torl_env import ToRLMathEnv
+
+        options = self.options
         # The programs of these traces run whatever the budget of the run is (`cot` shows none).
         env = ToRLMathEnv(problems=Listed("warm start", problems), sandbox=options.env.sandbox)
         writer = TraceWriter(env, prompt, tokenizer)
@@ -98,42 +116,115 @@ class Job:
                 on_trace=lambda: move(1),
             )
 
-    def reinforce(self, start: str, problems: Sequence[Problem]) -> bool:
-        """The RL stage; False when the user stopped it."""
-        options = self.options
+    def reinforce(self, start: str, found: Datasets) -> bool:
+        """Evaluate, learn, evaluate again; False when the user stopped it.
+
+        Both evaluations are sampled by what samples in training.
+        """
+        from agents.core.models import loading
         from agents.core.trainer.trainer import RLTrainer
 
-        checkpoint = self.run.checkpoint()
+        options, checkpoint = self.options, self.run.checkpoint()
         training, algorithm = training_of(options), algorithm_of(options)
         per_step = training.optimizer_steps
         done = int(checkpoint.name.rsplit("-", 1)[1]) // per_step if checkpoint else 0
         distributed.run_on_main(lambda: self.run.rewind("rl", done))
-        if done >= options.steps:
+        if not options.steps:
+            for name in ("before", "after"):
+                self._evaluate(name, start, found.heldout, answering)
             return True
-        model, tokenizer, sampler = self._model_and_sampler(start, algorithm.branches)
+        over = done >= options.steps
+        if over:
+            if not self._is_left("after", found.heldout):
+                return True
+            merged = partial(loading.merged_start, str(checkpoint), self.run.path / "merged")
+            start = distributed.run_on_main(merged)
+        model, tokenizer, sampler = self._model_and_sampler(start, found, algorithm.branches)
         name = type(algorithm).__name__
         curves = partial(view, self.run.path)
-        with (
-            _shown(name, options.steps, done, unit="step", below=curves) as move,
-            stopping() as stop,
-        ):
-            try:
-                trainer = RLTrainer(
-                    model=model,
-                    tokenizer=tokenizer,
-                    algorithm=algorithm,
-                    training=training,
-                    problems=problems,
-                    sampler=sampler,
-                    run=self.run,
-                    progress=Bar(move, stop),
-                )
-                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            except (TrainingError, ServerError) as error:
-                raise CommandError(str(error)) from error
-        return int(trainer.state.global_step) >= options.steps * per_step
+        bar = Bar()
+        trainer = RLTrainer(
+            model=model,
+            tokenizer=tokenizer,
+            algorithm=algorithm,
+            training=training,
+            problems=found.schedule,
+            sampler=sampler,
+            run=self.run,
+            progress=bar,
+        )
 
-    def _model_and_sampler(self, start: str, branches: bool) -> tuple[Any, Any, Any]:
+        def collect(told: EvalOptions, sampling: Sampling) -> Collecting:
+            return Collecting(sampler.evaluating(sampling), told.rows)
+
+        try:
+            if not over:
+                self._evaluate("before", start, found.heldout, collect)
+                shown = _shown(name, options.steps, done, unit="step", below=curves)
+                with shown as bar.move, stopping() as bar.stop:
+                    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+                if int(trainer.state.global_step) < options.steps * per_step:
+                    return False
+                trainer.sync_sampler()
+            self._evaluate("after", str(self.run.checkpoint()), found.heldout, collect)
+        except (TrainingError, ServerError) as error:
+            raise CommandError(str(error)) from error
+        return True
+
+    def _is_left(self, name: str, problems: Sequence[Problem]) -> bool:
+        """Whether there is this evaluation to be made."""
+        missing = distributed.run_on_main(lambda: not summary_path(self._records(name)).is_file())
+        return missing and bool(problems)
+
+    def _records(self, name: str) -> Path:
+        return self.run.path / "eval" / f"{name}.jsonl"
+
+    def _evaluate(
+        self,
+        name: str,
+        model: str,
+        problems: Sequence[Problem],
+        make: Callable[[EvalOptions, Sampling], Collect],
+    ) -> None:
+        """Evaluate once, in all processes; the records go to the run's `eval` folder.
+
+        Args:
+            name: Of the records.
+            model: The weights, for the record.
+            problems: The problems.
+            make: Makes what answers in this process, at most `rows` episodes at a time.
+        """
+        if not self._is_left(name, problems):
+            return
+        options, processes = self.options, distributed.world_size()
+        told = EvalOptions(
+            model=model,
+            env=EnvConfig.of(options.env, problems=heldout_of(options), split=None),
+            text_env=options.text_env,
+            temperature=options.eval_temperature,
+            max_tokens=options.max_tokens,
+            prompt=options.prompt,
+            # What fits while a step is sampled fits here.
+            rows=options.prompts * options.group // processes,
+            policy="transformers" if options.policy == "transformers" else "vllm",
+        )
+        own = self.envs.text_env
+        name_of = source_name(heldout_of(options) if own is None else own.problems)
+        collect = make(told, sampling_for(told))
+        if processes == 1:
+            measure(told, problems, self._records(name), name_of, collect)
+            return
+        shared = SharedCollect(collect)
+        if not distributed.is_main():
+            shared.follow()
+            return
+        with shared:
+            whole = dataclasses.replace(told, rows=told.rows * processes)
+            measure(*(whole, problems, self._records(name), name_of, shared))
+
+    def _model_and_sampler(
+        self, start: str, found: Datasets, branches: bool
+    ) -> tuple[Any, Any, Any]:
         """The model in training, its tokenizer, and what samples with its weights."""
         from agents.core.models import loading
         from agents.core.models.lora import Lora, with_lora
@@ -144,49 +235,26 @@ class Job:
             folder, name = self.run.path / "start", start
             start = distributed.run_on_main(lambda: loading.merged_start(name, folder))
         model, tokenizer = loading.load(start)
-        sampling, vllm = sampling_of(options), vllm_of(options)
+        how: dict[str, Any] = {"keep_states": branches, "overlap": options.overlap}
+        where = (self.envs, sampling_of(options), options.prompt)
+        vllm = vllm_of(options, distributed.world_size())
         if vllm is not None:
+            from agents.core.rollout.prompts import make_prompt
             from agents.core.trainer.vllm_generation import VLLMSampler
 
-            sampler: Any = VLLMSampler(
-                vllm,
-                lambda policy: rollout_over(policy, *self._where(sampling), keep_states=branches),
-            )
+            asked = (*found.schedule, *found.heldout)
+            prompt = make_prompt(options.prompt, tokenizer, options.env)
+            _, size = longest_prompt(prompt, options.env, asked)
+            vllm = dataclasses.replace(vllm, window=size + options.max_tokens)
+            sampler: Any = VLLMSampler(vllm, lambda policy: rollout_over(policy, *where, **how))
         else:
-            copy, _ = loading.load(start, dtype=options.dtype)
-            rollout = make_rollout(copy, tokenizer, *self._where(sampling), keep_states=branches)
+            with distributed.whole_weights():
+                copy, _ = loading.load(start, dtype=options.dtype)
+            rollout = make_rollout(copy, tokenizer, *where, **how)
             sampler = CopySampler(rollout, copy)
         if options.lora_rank:
             model = with_lora(model, Lora(options.lora_rank))
         return model, tokenizer, sampler
-
-    def evaluate(self, name: str, model: str, problems: Sequence[Problem]) -> None:
-        """Evaluate once, in the first process; the records go to the run's `eval` folder."""
-        if problems:
-            distributed.run_on_main(lambda: self._evaluate(name, model, problems))
-
-    def _evaluate(self, name: str, model: str, problems: Sequence[Problem]) -> None:
-        options = self.options
-        heldout = heldout_of(options)
-        out = self.run.path / "eval" / f"{name}.jsonl"
-        if summary_path(out).is_file():
-            return
-        told = EvalOptions(
-            model=model,
-            env=EnvConfig.of(options.env, problems=heldout, split=None),
-            text_env=options.text_env,
-            temperature=options.eval_temperature,
-            max_tokens=options.max_tokens,
-            prompt=options.prompt,
-            rows=options.prompts * options.group,
-        )
-        own = self.envs.text_env
-        name_of = source_name(heldout if own is None else own.problems)
-        measure(told, problems, out, name_of)
-
-    def _where(self, sampling: Sampling) -> tuple[BatchEnvs, Sampling, str]:
-        """What every rollout engine of a run is made with."""
-        return self.envs, sampling, self.options.prompt
 
 
 @contextmanager

@@ -1,25 +1,30 @@
 """The SFT stage of a run by itself: `python -m torl.training.warm_start RUN`.
 
-Where several processes train together, the first one has this done by a process apart, so that the
-stage is the same however many there are.
+Where several processes train together, each starts this beside itself, so that the stage has all of
+them, and what it held in memory is gone when RL begins.
 """
 
 import sys
 from pathlib import Path
 
+from agents.core.run.folder import Run
+from agents.core.trainer import distributed
 from torl.console import guarded
 from torl.training.datasets import open_datasets
-from torl.training.run import stored_options, use_threads
+from torl.training.run import quiet_libraries, stored_options, use_threads
 from torl.training.stages import Job
 
 
 def main(out: Path) -> int:
     """Train on traces as the run's options say, into its folder."""
-    from agents.core.run.folder import Run
-
+    distributed.join()
     options = stored_options(out)
+    quiet_libraries()
     use_threads(options.threads)
-    Job(options, Run(out)).warm_start(open_datasets(options).warm_start)
+    problems = distributed.run_on_main(lambda: open_datasets(options).warm_start)
+    with distributed.watched(options.hang_minutes):
+        Job(options, Run(out)).imitate(problems)
+    distributed.leave()
     return 0
 
 

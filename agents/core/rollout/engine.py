@@ -17,6 +17,7 @@ from typing import Any
 from agents.core.policies.base import Policy, RowStart
 from agents.core.rollout.branching import Point
 from agents.core.rollout.prompts import Prompt, decode
+from agents.core.run.heartbeat import beat
 from agents.core.types import Completion, FinishReason, Sampling, Trajectory, Turn
 from torl_env import EnvState, Parser, RolloutEnvs, StepResult, is_scorable
 from torl_env.parsing.fenced import FencedParser
@@ -197,6 +198,7 @@ class Rollout:
         done: dict[int, Trajectory] = {}
         in_flight = 0
         while len(done) < len(episodes):
+            beat("sampling")
             ended = self.policy.advance()
             live = len(episodes) - len(done)
             waiting = int(in_flight == live) if self.overlap else in_flight

@@ -5,25 +5,28 @@ first one writes all files. Nothing here imports torch unless there are several.
 """
 
 import os
-from collections.abc import Callable, Mapping
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from agents.core.run.heartbeat import Watch, waiting
+
 T = TypeVar("T")
 
-TIMEOUT = timedelta(hours=24)
-"""How long processes wait for the first one, which evaluates and warms up alone."""
-
-_LAUNCHER = (
-    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK"),
-    *("ROLE_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT"),
-)
-_LAUNCHERS = ("ACCELERATE_", "FSDP_", "TORCHELASTIC_")
-"""Prefixes of the variables by which a launcher speaks to its processes."""
+TIMEOUT = timedelta(hours=2)
+"""How long processes wait for each other in the process group: for the slowest rollout of a step,
+and for the first one to open data sets. `watched` ends a hang much sooner, by name."""
 
 
 class ProcessesError(ValueError):
     """A setting does not fit the number of processes; the message says what would."""
+
+
+class LostProcessError(RuntimeError):
+    """Another process has failed, which is why this one cannot go on."""
 
 
 def world_size() -> int:
@@ -81,7 +84,39 @@ def barrier() -> None:
     if world_size() > 1:
         import torch.distributed as dist
 
-        dist.barrier()
+        with waiting():
+            dist.barrier()
+
+
+@contextmanager
+def watched(minutes: float) -> Iterator[None]:
+    """Within this block a process that hangs, dies or fails ends all of them, and is named.
+
+    Args:
+        minutes: Without progress after which a process hangs.
+    """
+    if world_size() == 1:
+        yield
+        return
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    host, first = os.environ["MASTER_ADDR"], is_main()
+    store = TCPStore(host, 0, is_master=True, wait_for_workers=False) if first else None
+    port = run_on_main(lambda: store.port if store else 0)
+    watch = Watch(store or TCPStore(host, port), rank(), world_size(), 60 * minutes)
+    barrier()
+    watch.start()
+    try:
+        yield
+    except Exception as error:
+        first_to_end = watch.stop(error)
+        if first_to_end:
+            # What is raised here is only how this process heard of it.
+            raise LostProcessError(first_to_end) from error
+        raise
+    barrier()
+    watch.stop()
+    barrier()
 
 
 def run_on_main(work: Callable[[], T]) -> T:
@@ -93,19 +128,35 @@ def run_on_main(work: Callable[[], T]) -> T:
     """
     if world_size() == 1:
         return work()
-    from accelerate.utils import broadcast_object_list
-
     answer: list[Any] = [None, None]
     if is_main():
         try:
             answer[0] = work()
         except Exception as error:  # noqa: BLE001 - it is raised again, everywhere
             answer[1] = error
-    broadcast_object_list(answer)
-    if answer[1] is not None:
-        raise answer[1]
-    result: T = answer[0]
+    value, problem = broadcast(answer)
+    if problem is not None:
+        raise problem
+    result: T = value
     return result
+
+
+def broadcast(value: T) -> T:
+    """What the first process gives, in all of them.
+
+    Example:
+        >>> broadcast(42)
+        42
+    """
+    if world_size() == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    box: list[Any] = [value if is_main() else None]
+    with waiting():
+        broadcast_object_list(box)
+    sent: T = box[0]
+    return sent
 
 
 def gather(rows: list[T]) -> list[T]:
@@ -119,7 +170,8 @@ def gather(rows: list[T]) -> list[T]:
         return rows
     from accelerate.utils import gather_object
 
-    joined: list[T] = gather_object(rows)
+    with waiting():
+        joined: list[T] = gather_object(rows)
     return joined
 
 
@@ -149,6 +201,26 @@ def mean_of_each(numbers: Mapping[str, float]) -> dict[str, float]:
     return {name: value / world_size() for name, value in total.items()}
 
 
+@contextmanager
+def whole_weights() -> Iterator[None]:
+    """Within this block every process loads weights itself.
+
+    With `fsdp_cpu_ram_efficient_loading` transformers gives them to the first process alone and
+    leaves the others' uninitialised until FSDP shares them out, which it does with the model in
+    training and with no other.
+    """
+    name = "FSDP_CPU_RAM_EFFICIENT_LOADING"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
 def one_device() -> None:
     """Show a process that trains alone one GPU.
 
@@ -160,24 +232,39 @@ def one_device() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = "0" if seen is None else seen.split(",")[0]
 
 
-def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment for a child process that works by itself, on this process's GPU.
+def run_apart(command: Sequence[str]) -> bool:
+    """Run a command beside every process, as the same rank of a group of its own.
+
+    So a stage gets fresh libraries and gives back all memory at its end, which accelerate,
+    DeepSpeed and CUDA do not do within a process.
+
+    Returns:
+        Whether it went well in all of them.
+    """
+    port = run_on_main(_free_port)
+    environment = member_of_another_group(os.environ, port)
+    code = subprocess.run(command, env=environment, check=False).returncode
+    return not any(gather([code]))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def member_of_another_group(environment: Mapping[str, str], port: int) -> dict[str, str]:
+    """An environment in which a child has this rank among processes that meet at another port.
 
     Example:
-        >>> launched = {"PATH": "/bin", "LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "4,5"}
-        >>> without_launcher(launched)
-        {'PATH': '/bin', 'CUDA_VISIBLE_DEVICES': '5'}
+        >>> launched = {"RANK": "1", "MASTER_PORT": "1", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+        >>> member_of_another_group(launched, 2)
+        {'RANK': '1', 'MASTER_PORT': '2'}
     """
-    kept = {
-        name: value
-        for name, value in environment.items()
-        if name not in _LAUNCHER and not name.startswith(_LAUNCHERS)
-    }
-    if "LOCAL_RANK" in environment and environment.get("CUDA_VISIBLE_DEVICES") != "":
-        rank = int(environment["LOCAL_RANK"])
-        seen = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        kept["CUDA_VISIBLE_DEVICES"] = seen[rank] if rank < len(seen) and seen[0] else str(rank)
-    return kept
+    # torchrun keeps the store of its own group, at the old port; the new first rank makes one.
+    kept = {n: value for n, value in environment.items() if not n.startswith("TORCHELASTIC_")}
+    return kept | {"MASTER_PORT": str(port)}
 
 
 def rows_of_one(rows: int, group_size: int, processes: int) -> int:

@@ -44,6 +44,9 @@ class Training:
     """Tokens of one response; only for TRL's own bookkeeping here."""
     save_every: int = 4
     """Steps between checkpoints; the last step is always saved."""
+    transcripts: int = 256
+    """Most episodes of a step that are kept on file, whole groups of every process; 0 keeps none.
+    A paper's step of 2,048 long ones would write a hundred megabytes."""
     seed: int = 0
     dtype: str = "auto"
     """What the products of a pass are computed in, around float32 weights: `bfloat16`, `float32`,

@@ -30,6 +30,7 @@ from agents.core.algorithm import Algorithm
 from agents.core.filters import filtered_share, learned_mask
 from agents.core.models.lora import trunk
 from agents.core.run.folder import Run
+from agents.core.run.heartbeat import beat
 from agents.core.run.progress import Progress, Silent
 from agents.core.trainer import distributed
 from agents.core.trainer.auxiliary_module import AuxiliaryModule
@@ -167,6 +168,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             self._add(reject(output, self._training))
         if self._algorithm.branches:
             output = self._branch(output)
+        self._sampler.rest()
         with torch.no_grad(), self.accelerator.autocast():
             prepared = self._algorithm.prepare(
                 self._view(output, trajectories=self._collector.paid())
@@ -177,6 +179,12 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             output["nll_weights"] = nll_weights(output, self.accelerator.gather)
         self._hidden = None
         return output
+
+    def sync_sampler(self) -> None:
+        """Give the sampler the weights as they are after training, for an evaluation."""
+        if self.use_vllm:
+            self.vllm_generation.sync_weights()
+        self._sampler.sync(self.accelerator.unwrap_model(self.model))
 
     def _rollout(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
         """TRL's hook: `prompts` come repeated, group by group."""
@@ -273,6 +281,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         return 1 / (self._training.updates * processes)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        beat(f"learning from step {self._batch_number()}")
         loss: torch.Tensor = super()._compute_loss(model, inputs) * self._row_scale
         for name, value in self._terms(inputs).items():
             loss = loss + value

@@ -5,26 +5,19 @@ hands over weights, gathered from FSDP, DeepSpeed or adapters; the rollout engin
 CPU, where TRL's transfer does not run, the weights go the way of `vllm_worker`.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from agents.core.policies.openai_client import Server
 from agents.core.policies.stopping import end_ids
-from agents.core.policies.vllm import Engine, VLLMPolicy
-from agents.core.policies.vllm_engines import (
-    SETTINGS,
-    EngineError,
-    SteppedEngine,
-    needs_vllm,
-    spare_the_cpu,
-)
-from agents.core.policies.vllm_server import ServedEngine, served_models
+from agents.core.policies.vllm import VLLMPolicy
+from agents.core.policies.vllm_engines import EngineError, needs_vllm
+from agents.core.policies.vllm_server import served_models
 from agents.core.rollout.engine import Rollout
 from agents.core.trainer import distributed
 from agents.core.trainer.weight_sync import RolloutSampler
+from agents.core.types import Sampling
 
 
 class Mode(StrEnum):
@@ -92,43 +85,31 @@ class VLLMSampler(RolloutSampler):
         Returns:
             TRL's `VLLMGeneration`, whose `sync_weights` is to be called before a rollout.
         """
-        generation = _generation(self._vllm, model, accelerator, tokenizer)
+        self._generation = generation = _generation(self._vllm, model, accelerator, tokenizer)
+        if self._vllm.mode is Mode.SERVER:
+            # Whatever weights it was left with by an earlier run, an evaluation wants these.
+            generation.sync_weights()
         ends = end_ids(tokenizer, accelerator.unwrap_model(model).generation_config)
         self.rollout = self._make_rollout(VLLMPolicy(generation.engine, tokenizer, ends=ends))
         return generation
 
     def sync(self, model: Any) -> None:
-        """Forget the states of the last rollout; the weights come by `sync_weights`."""
+        """Forget the states of the last rollout and wake; weights come by `sync_weights`."""
         self.rollout.forget()
+        self._generation.wake()
+
+    def rest(self) -> None:
+        """Let the engine sleep: its memory is the learner's meanwhile."""
+        self._generation.sleep()
+
+    def evaluating(self, sampling: Sampling) -> Rollout:
+        """See `RolloutSampler`."""
+        self._generation.wake()
+        return super().evaluating(sampling)
 
 
 def _generation(vllm: VLLM, model: Any, accelerator: Any, tokenizer: Any) -> Any:
-    from trl.generation.vllm_generation import VLLMGeneration
-
-    on_cpu = accelerator.device.type == "cpu"
-
-    class Generation(VLLMGeneration):  # type: ignore[misc]
-        """TRL's, with an engine for our policy."""
-
-        engine: Engine
-
-        def _init_vllm(self) -> None:
-            if not on_cpu:
-                super()._init_vllm()
-            elif vllm.mode is Mode.COLOCATE:
-                self.llm = _on_cpu(vllm, self.model.name_or_path)
-            if vllm.mode is Mode.COLOCATE:
-                self.engine = SteppedEngine(self.llm.llm_engine)
-            else:
-                (name, *_) = served_models(vllm.url)
-                self.engine = ServedEngine(Server(name, vllm.url), rows=vllm.rows)
-
-        def sync_weights(self) -> None:
-            if not on_cpu:
-                super().sync_weights()
-            elif vllm.mode is Mode.COLOCATE or distributed.is_main():
-                self.engine.load_weights(self._iter_named_params())
-            distributed.barrier()
+    from agents.core.trainer.vllm_transfer import Generation
 
     return Generation(
         model=model,
@@ -139,20 +120,6 @@ def _generation(vllm: VLLM, model: Any, accelerator: Any, tokenizer: Any) -> Any
         gpu_memory_utilization=vllm.memory,
         max_model_length=vllm.window,
         max_num_seqs=vllm.rows,
-    )
-
-
-def _on_cpu(vllm: VLLM, model: str) -> Any:
-    """A float32 engine without compilation, which takes minutes on a CPU."""
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    spare_the_cpu()
-    from vllm import LLM
-
-    return LLM(
-        model=model,
-        dtype="float32",
-        enforce_eager=True,
-        max_model_len=vllm.window,
-        max_num_seqs=vllm.rows,
-        **SETTINGS,
+        # The CPU's engine cannot sleep, and a server has memory of its own.
+        enable_sleep_mode=vllm.mode is Mode.COLOCATE and accelerator.device.type != "cpu",
     )

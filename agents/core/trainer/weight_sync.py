@@ -8,7 +8,7 @@ import torch
 from agents.core.models.lora import plain_weights
 from agents.core.rollout.branching import Brancher, Point
 from agents.core.rollout.engine import Rollout
-from agents.core.types import Trajectory
+from agents.core.types import Sampling, Trajectory
 from torl_env import EnvState, Parser, StepResult
 from torl_env.problems.types import Problem
 
@@ -22,6 +22,10 @@ class Sampler(Protocol):
 
     def collect(self, problems: Sequence[Problem], group_size: int, seed: int) -> list[Trajectory]:
         """`group_size` trajectories of each problem, grouped by problem."""
+        ...
+
+    def rest(self) -> None:
+        """Give back what only sampling needs, until the next `sync`."""
         ...
 
 
@@ -38,6 +42,17 @@ class RolloutSampler:
     def collect(self, problems: Sequence[Problem], group_size: int, seed: int) -> list[Trajectory]:
         """All rows of a step in one batch."""
         return self.rollout.collect(problems, group_size, seed)
+
+    def rest(self) -> None:
+        """Nothing; a policy holds no more than its weights between two batches."""
+
+    def evaluating(self, sampling: Sampling) -> Rollout:
+        """The same policy in the same environment, sampling in another way.
+
+        Before the first `sync` it has the weights that it was loaded with.
+        """
+        r = self.rollout
+        return Rollout(r.policy, r.prompt, r.make_envs, sampling, overlap=r.overlap)
 
     @property
     def tokenizer(self) -> Any:
