@@ -7,7 +7,6 @@ client costs the others anything. Needs `pip install torl-gym[serve]`.
 
 import asyncio
 import hmac
-import ipaddress
 import json
 import socket
 import struct
@@ -15,7 +14,6 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self, TypeVar
 
@@ -29,6 +27,8 @@ from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from torl_env.http_options import HttpOptions, is_loopback
+
 T = TypeVar("T")
 
 _CHUNK: Final = 65_536
@@ -40,54 +40,6 @@ _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
     b"Content-Length: 0\r\n\r\n"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpOptions:
-    """Where a server listens and what it lets a client do.
-
-    Raises:
-        ValueError: It would be open to everybody.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-    """0 takes a free one."""
-    token: str | None = None
-    """Clients send it as `Authorization: Bearer`; required where `host` is not loopback."""
-    path_prefix: str = ""
-    """Before every path, such as `/faas/sandbox`."""
-    hosts: tuple[str, ...] = ()
-    """Further names by which clients without a token may address this server."""
-    body_bytes: int = 4_194_304
-    """Longest request or WebSocket message; more is 413 (1009)."""
-    connections: int = 8192
-    """More are answered 503."""
-    read_seconds: float = 30.0
-    """From a request's first byte to its last, and from the connection to the first request."""
-    write_seconds: float = 30.0
-    """A client that takes longer to read 64 kB of its answer is hung up on."""
-    unread_bytes: int = 268_435_456
-    """Of all answers that wait to be read; past it the oldest of them is hung up on."""
-
-    def __post_init__(self) -> None:
-        if not is_loopback(self.host) and not self.token:
-            raise ValueError(
-                f"serving on {self.host} lets everybody who reaches it run programs: give a token, "
-                "or serve on 127.0.0.1"
-            )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address is this machine only.
-
-    >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "127.evil.example")]
-    [True, True, True, False]
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 class HttpServer:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -140,18 +140,13 @@ def main(
         ProblemError: The source or a suite cannot be opened.
         CommandError: Options that do not fit, or nothing is left to write.
     """
-    match options:
-        case ListOptions():
-            print_table(sources(options.match))
-            return 0
-        case ShowOptions():
-            return show(options)
-        case CheckOptions():
-            return check(options)
-        case BuildOptions():
-            return build(options)
-        case ExportOptions():
-            return export(options)
+    return _COMMANDS[type(options)](options)
+
+
+def list_sources(options: ListOptions) -> int:
+    """Print every named source."""
+    print_table(sources(options.match))
+    return 0
 
 
 def sources(match: str = "") -> Table:
@@ -378,3 +373,12 @@ def _manifest(
         "limr_threshold": None if options.solve_rates is None else options.threshold,
         "sha256": hashlib.sha256(options.out.read_bytes()).hexdigest(),
     }
+
+
+_COMMANDS: Mapping[type, Callable[[Any], int]] = {
+    ListOptions: list_sources,
+    ShowOptions: show,
+    CheckOptions: check,
+    BuildOptions: build,
+    ExportOptions: export,
+}

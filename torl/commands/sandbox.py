@@ -1,16 +1,16 @@
 """`torl sandbox`: what isolation this machine gives, run a file, serve over HTTP, measure."""
 
-import contextlib
 import json
-import signal
 import sys
-from dataclasses import asdict, dataclass, field, fields
-from importlib.util import find_spec
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from torl.serving import prepare_to_serve, serve
+from torl_env.http_options import ServeOptions
 from torl_env.sandbox import Execution, Limits, LocalSandbox, Status
 from torl_env.sandbox.local.check import examine, findings, verdict
 from torl_env.sandbox.local.sandbox import missing_layers
@@ -34,38 +34,15 @@ class RunOptions:
     """A path, or `-` for standard input."""
     json: bool = False
     """Print the whole execution as JSON instead of its output."""
-    cpu_seconds: float = 2.0
-    wall_seconds: float = 10.0
-    memory_mb: int = 1024
-    output_bytes: int = 65_536
+    limits: Annotated[Limits, tyro.conf.arg(name="")] = field(default_factory=Limits)
 
 
-@dataclass(frozen=True, slots=True)
-class ServeCommand:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeCommand(ServeOptions):
     """Offer the sandbox over HTTP: Sandbox Fusion's form (POST /run_code) and live sessions."""
 
-    host: str = "127.0.0.1"
-    port: int = 8080
-    """0 takes a free one."""
-    token: str | None = None
-    """Clients send it as `Authorization: Bearer`; required off loopback."""
-    path_prefix: str = ""
-    """Before every path, such as /faas/sandbox."""
-    hosts: tuple[str, ...] = ()
-    """Further names by which clients without a token may address this server."""
     concurrency: int = 64
     """Programs at once."""
-    queue: int = 1024
-    """Requests that may run or wait; more are answered 503."""
-    rate: float = 0.0
-    """Requests a second, 0 for no limit."""
-    body_bytes: int = 4_194_304
-    sessions: int = 256
-    """Open at once."""
-    idle_seconds: float = 900.0
-    """A session that nobody uses is closed after this long."""
-    limits: Limits = field(default_factory=lambda: Limits(output_bytes=1 << 20))
-    """For requests that give none."""
     strict: bool = False
     """Do not start where a layer of isolation is missing."""
 
@@ -100,15 +77,7 @@ SandboxOptions = (
 
 def main(options: CheckOptions | RunOptions | ServeCommand | BenchOptions) -> int:
     """Do what was asked; returns the exit code."""
-    match options:
-        case CheckOptions():
-            return check(options)
-        case RunOptions():
-            return run(options)
-        case ServeCommand():
-            return serve_forever(options)
-        case BenchOptions():
-            return bench(options)
+    return _COMMANDS[type(options)](options)
 
 
 def check(options: CheckOptions) -> int:
@@ -134,13 +103,7 @@ def check(options: CheckOptions) -> int:
 def run(options: RunOptions) -> int:
     """Run one file and pass on its output and exit code."""
     code = sys.stdin.read() if options.file == "-" else Path(options.file).read_text("utf-8")
-    limits = Limits(
-        cpu_seconds=options.cpu_seconds,
-        wall_seconds=options.wall_seconds,
-        memory_mb=options.memory_mb,
-        output_bytes=options.output_bytes,
-    )
-    with LocalSandbox(limits) as sandbox:
+    with LocalSandbox(options.limits) as sandbox:
         result = sandbox.run(code)
     if options.json:
         print(json.dumps(asdict(result)))
@@ -167,34 +130,22 @@ def exit_code(result: Execution) -> int:
 
 def serve_forever(options: ServeCommand) -> int:
     """Serve until interrupted."""
-    if find_spec("uvicorn") is None:
-        print("serving needs more packages: pip install 'torl-gym[serve]'", file=sys.stderr)
-        return 2
-    from torl_env.sandbox.backends.fusion_server import SandboxServer, ServeOptions
+    prepare_to_serve()
+    from torl_env.sandbox.backends.fusion_server import SandboxServer
 
-    # A stop by `kill` or a service manager is as orderly as one from the keyboard.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    given = {item.name: getattr(options, item.name) for item in fields(options)}
-    concurrency, strict = given.pop("concurrency"), given.pop("strict")
-    serving = ServeOptions(**given)
     with LocalSandbox(
-        options.limits, concurrency=concurrency, strict=strict, sessions=options.sessions
+        options.limits,
+        concurrency=options.concurrency,
+        strict=options.strict,
+        sessions=options.sessions,
     ) as sandbox:
-        server = SandboxServer(sandbox, serving)
-
-        def announce() -> None:
-            print(
-                f"serving on {server.url}{options.path_prefix} "
-                "(POST /run_code, POST /sessions, GET /v1/ping)",
-                flush=True,
-            )
-
-        try:
-            with contextlib.suppress(KeyboardInterrupt):
-                sandbox.warm()
-                server.run(announce)
-        finally:
-            server.stop()
+        server = SandboxServer(sandbox, options)
+        place = f"{server.url}{options.path_prefix}"
+        serve(
+            server,
+            f"serving on {place} (POST /run_code, POST /sessions, GET /v1/ping)",
+            prepare=sandbox.warm,
+        )
     return 0
 
 
@@ -226,3 +177,11 @@ def bench(options: BenchOptions) -> int:
         for name, value in sessions.items():
             print(f"{name:56} {value:8.2f}")
     return 0
+
+
+_COMMANDS: Mapping[type, Callable[[Any], int]] = {
+    CheckOptions: check,
+    RunOptions: run,
+    ServeCommand: serve_forever,
+    BenchOptions: bench,
+}

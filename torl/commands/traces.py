@@ -1,9 +1,9 @@
 """`torl traces`: what to imitate, as files that `torl train --traces` takes as they are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -95,13 +95,7 @@ def main(options: SampleOptions | AcceptOptions | TIRGenOptions) -> int:
         CommandError: Options that do not fit, or nothing is worth imitating.
     """
     tirgen.check_out(options.out)
-    match options:
-        case SampleOptions():
-            return sample(options)
-        case AcceptOptions():
-            return accept(options)
-        case TIRGenOptions():
-            return tirgen.run(options)
+    return _COMMANDS[type(options)](options)
 
 
 def sample(options: SampleOptions) -> int:
@@ -176,3 +170,10 @@ def _keep(
             write_traces(temporary, traces)
     print(f"traces      {out}\nnext        torl train --traces {out} --steps 0 --out RUN")
     return 0
+
+
+_COMMANDS: Mapping[type, Callable[[Any], int]] = {
+    SampleOptions: sample,
+    AcceptOptions: accept,
+    TIRGenOptions: tirgen.run,
+}

@@ -20,7 +20,6 @@ import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -33,7 +32,8 @@ from starlette.websockets import WebSocket
 
 from torl_env.adapters.openenv_sessions import JSON, RequestError, Sessions, invalid, name_in
 from torl_env.env import ToRLMathEnv
-from torl_env.http_server import HttpOptions, HttpServer, answer, read_body
+from torl_env.http_options import ServerOptions as ServerOptions
+from torl_env.http_server import HttpServer, answer, read_body
 
 T = TypeVar("T")
 
@@ -64,16 +64,6 @@ METADATA: JSON = {
     "description": "A problem, a Python interpreter and a model that writes text",
     "version": "0",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerOptions(HttpOptions):
-    """How to serve."""
-
-    sessions: int = 64
-    """Episodes at once; more are answered 503."""
-    idle_seconds: float = 600.0
-    """A session that nobody uses is closed after this long."""
 
 
 class OpenEnvServer(HttpServer):

@@ -22,7 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -30,8 +30,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from torl_env.errors import SandboxError
+from torl_env.http_options import ServeOptions
 from torl_env.http_server import (
-    HttpOptions,
     HttpServer,
     answer,
     aside,
@@ -46,36 +46,6 @@ from torl_env.sandbox.local.sandbox import LocalSandbox
 from torl_env.sandbox.types import Execution, Limits, Session, Status
 
 T = TypeVar("T")
-
-_DEFAULT: Final = Limits(output_bytes=1 << 20)
-_MOST: Final = Limits(
-    cpu_seconds=300.0,
-    wall_seconds=600.0,
-    memory_mb=16_384,
-    output_bytes=4_194_304,
-    processes=1024,
-    open_files=4096,
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeOptions(HttpOptions):
-    """What a server allows."""
-
-    port: int = 8080
-    """0 for any free one."""
-    queue: int = 1024
-    """Requests that may run or wait."""
-    rate: float = 0.0
-    """Requests a second over all clients, 0 for no limit; a second's worth may come at once."""
-    sessions: int = 256
-    """Open at once."""
-    idle_seconds: float = 900.0
-    """A session that nobody uses is closed after this long."""
-    limits: Limits = _DEFAULT
-    """For requests that give none."""
-    most: Limits = _MOST
-    """No request gets more."""
 
 
 @dataclass(slots=True, eq=False)
