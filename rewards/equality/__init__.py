@@ -2,15 +2,14 @@
 
 from rewards.equality.comparison import Comparison, Outcome
 from rewards.equality.decide import (
-    Parsed,
     compare,
     is_plain_number,
     is_readable,
     leaves_work,
     needs_calculus,
-    read,
     sole_expression,
 )
+from rewards.equality.parsed import Parsed, read
 
 __all__ = [
     "Comparison",

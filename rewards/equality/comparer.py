@@ -1,23 +1,32 @@
 """Compare two values by their types; what has no rule differs, what cannot be told is undecided."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
-from rewards.equality.answers.collections import equal_groups, equal_rows, expand, flatten
+from rewards.equality.answers.collections import equal_groups, equal_rows, expand, flatten, in_order
 from rewards.equality.answers.families import compare_families
 from rewards.equality.answers.intervals import (
+    as_conditions,
     equal_regions,
     inequality_as_row,
     membership,
     ordering_variable,
     region,
+    same_set_algebra,
     statement_of,
 )
-from rewards.equality.answers.matrices import compare_matrices
-from rewards.equality.answers.piecewise import compare_piecewise
-from rewards.equality.answers.relations import answer_of, equal_equations, flipped, is_contradiction
+from rewards.equality.answers.matrices import compare_matrices, with_unit_vectors
+from rewards.equality.answers.piecewise import compare_functions, compare_piecewise
+from rewards.equality.answers.relations import (
+    answer_of,
+    compare_solutions,
+    equal_equations,
+    flipped,
+    is_contradiction,
+)
 from rewards.equality.answers.residues import compare_residues
 from rewards.equality.answers.units import Unit
-from rewards.equality.answers.words import equal_texts, phrase
+from rewards.equality.answers.words import equal_texts, explained, phrase, roman
 from rewards.equality.comparison import (
     Comparison,
     Outcome,
@@ -29,7 +38,15 @@ from rewards.equality.comparison import (
 from rewards.equality.numbers.sampling import Statement, named_numbers, same_statement
 from rewards.equality.numbers.scalars import equal_scalars
 from rewards.equality.syntax.token_spans import ORDERINGS
-from rewards.equality.values.expressions import Apply, Expression, Symbol, quotient, symbols
+from rewards.equality.values.expressions import (
+    INFINITY,
+    Apply,
+    Expression,
+    Number,
+    Symbol,
+    quotient,
+    symbols,
+)
 from rewards.equality.values.kinds import (
     Chain,
     Group,
@@ -52,6 +69,8 @@ from rewards.errors import LimitHitError
 from rewards.grading_options import GradingOptions, Units
 
 _MAX_COMPARISONS = 3_000
+_INITIALS = {"yes": "yt", "no": "nf"}
+"""First letters of yes, true, no and false."""
 _TEMPERATURE = (("temperature", 1),)
 
 
@@ -86,11 +105,20 @@ class Comparer:
         if isinstance(reference, Residue) or isinstance(answer, Residue):
             return compare_residues(reference, answer)
         if isinstance(reference, Piecewise) and isinstance(answer, Piecewise):
-            return compare_piecewise(reference, answer, self.compare)
+            found = compare_piecewise(reference, answer, self.compare)
+            return found if found.equal else compare_functions(reference, answer)
+        if _cases(reference) or _cases(answer):
+            return compare_functions(self.said(reference) or reference, self.said(answer) or answer)
         if isinstance(reference, Permutation) or isinstance(answer, Permutation):
             return different("permutation_differs")
         ours, theirs = expand(reference), expand(answer)
         ordered = is_ordering(reference) or is_ordering(answer)
+        conditions = [as_conditions(value) for value in (reference, answer)]
+        if conditions != [reference, answer]:  # x >= 2, x != 3
+            return self.sets(*conditions)
+        solved = compare_solutions(reference, ours, theirs)
+        if solved is not None:
+            return solved
         if not ordered and (len(ours) > 1 or len(theirs) > 1):  # y = \\pm x against y = x, y = -x
             return equal_groups(self, _members(reference, ours), _members(answer, theirs))
         if isinstance(reference, Chain) or isinstance(answer, Chain):
@@ -109,12 +137,18 @@ class Comparer:
         )
 
     def texts(self, reference: Value, answer: Value) -> Comparison:
-        """Words against words, or words that mean a set."""
+        """Words against words, or words that mean a set or a number."""
+        reference, answer = explained(reference), explained(answer)
         if isinstance(reference, Text) and isinstance(answer, Text):
             if not self.options.words:
                 return different("text_differs", "words must be spelled alike")
             return equal_texts(reference, answer)
         for ours, theirs in ((reference, answer), (answer, reference)):
+            if isinstance(ours, Text) and isinstance(theirs, Quantity):
+                initial = _initial(theirs) if ours is reference else ""
+                if initial and initial in _INITIALS.get(phrase(ours), ""):
+                    return equal("text")
+                return self.number_word(ours, theirs)
             if isinstance(ours, Text) and theirs == Group((), braces=True):
                 said_none = phrase(ours) in ("none", "empty set")
                 return equal("text") if said_none else different("type_differs")
@@ -122,6 +156,15 @@ class Comparer:
                 said = answer_of(theirs, self.options)
                 if said is not None and isinstance(said.value, Text):
                     return equal_texts(ours, said.value)
+        return different("type_differs", "words against mathematics")
+
+    def number_word(self, text: Text, quantity: Quantity) -> Comparison:
+        r"""`\text{XIV}` is 14, and "infinitely many" is infinite; no other word is a number."""
+        numeral = roman(text)
+        if numeral is not None and quantity.unit is None:
+            return equal_scalars(Number(Fraction(numeral)), quantity.expression, self.options)
+        if quantity.expression == INFINITY and phrase(text) == "infinitely many":
+            return equal("text")
         return different("type_differs", "words against mathematics")
 
     def quantities(self, reference: Quantity, answer: Quantity) -> Comparison:
@@ -134,7 +177,11 @@ class Comparer:
         if family is not None:
             return family
         if reference.unit is None and answer.unit is None:
-            return equal_scalars(a, b, self.options)
+            return equal_scalars(*with_unit_vectors(a, b), self.options)
+        if (_is_marked(a) and _is_amount(answer.unit)) or (
+            _is_marked(b) and _is_amount(reference.unit)
+        ):
+            return different("unit_differs", "a percentage or an angle against an amount")
         return self.measured(a, b, reference.unit, answer.unit)
 
     def measured(
@@ -193,6 +240,7 @@ class Comparer:
             names = [symbols(v) for v in variables if v is not None]
             if names[0] != names[1]:
                 return different("name_differs", "the inequalities bound different variables")
+        reference, answer = as_conditions(reference), as_conditions(answer)
         ours, theirs = region(reference), region(answer)
         if ours is not None and theirs is not None:
             return equal_regions(ours, theirs, self.options)
@@ -290,7 +338,8 @@ class Comparer:
             return different("type_differs", "a set or list against an interval or tuple")
         if len(group.items) != len(row.items):
             return different("count_differs", f"{len(group.items)} against {len(row.items)}")
-        pairs = zip(reference.items, answer.items, strict=True)
+        ours, theirs = in_order(reference), in_order(answer)
+        pairs = zip(ours, theirs, strict=True)
         return all_of((self.compare(a, b) for a, b in pairs), "tuple")
 
     def ratios(self, reference: Value, answer: Value) -> Comparison:
@@ -314,6 +363,10 @@ class Comparer:
 
     def sets(self, reference: Value, answer: Value) -> Comparison:
         """Unions, intersections and differences."""
+        reference, answer = as_conditions(reference), as_conditions(answer)
+        algebra = same_set_algebra(reference, answer)
+        if algebra is not None:
+            return algebra
         ours, theirs = region(reference), region(answer)
         if ours is not None and theirs is not None:
             return equal_regions(ours, theirs, self.options)
@@ -324,6 +377,28 @@ class Comparer:
         if first and second:
             return equal_groups(self, first, second)
         return different("set_differs")
+
+
+def _initial(value: Quantity) -> str:
+    """The small letter that a value is, `""` if it is none."""
+    name = value.expression.name if isinstance(value.expression, Symbol) else ""
+    return name.lower() if len(name) == 1 else ""
+
+
+def _cases(value: Value) -> bool:
+    r"""`f(x) = \begin{cases}...`, or the cases alone."""
+    if isinstance(value, Chain) and value.operators == ("=",):
+        value = value.parts[-1]
+    return isinstance(value, Piecewise)
+
+
+def _is_marked(node: Expression) -> bool:
+    """Whether a percent or degree sign says already what is measured."""
+    return isinstance(node, Apply) and node.operation in ("percent", "degree")
+
+
+def _is_amount(unit: Unit | None) -> bool:
+    return unit is not None and bool(unit.dimension or unit.noun)
 
 
 def _members(value: Value, expanded: list[Value]) -> tuple[Value, ...]:

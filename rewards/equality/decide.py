@@ -1,37 +1,37 @@
 """Read an answer and compare it with a reference: the whole way, in order of cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from rewards.equality.answers.choices import choice, compare_choices
+from rewards.equality.answers.choices import compare_choices, letters
 from rewards.equality.answers.collections import flatten
 from rewards.equality.answers.families import compare_progressions
-from rewards.equality.answers.quantities import unit_reading
+from rewards.equality.answers.python_forms import PYTHON_FORMS
 from rewards.equality.answers.relations import answer_of
-from rewards.equality.answers.sets import Reading
-from rewards.equality.answers.times import Date, Time, compare_times, may_be_ratio, time_or_date
+from rewards.equality.answers.sets import WHOLE, Reading
+from rewards.equality.answers.times import compare_times, may_be_ratio
 from rewards.equality.answers.words import names_subject
 from rewards.equality.comparer import Comparer
 from rewards.equality.comparison import Comparison, Outcome, different, equal, undecided
+from rewards.equality.other_readings import other_readings
+from rewards.equality.parsed import Parsed
 from rewards.equality.reader import read_value
-from rewards.equality.syntax.normalise import normalise
-from rewards.equality.syntax.parser import parse
-from rewards.equality.syntax.tokens import CONSTANT, NAME, Token, tokenize
+from rewards.equality.syntax.tokens import BASED, CONSTANT, NAME, NUMBER, Token
 from rewards.equality.values.expressions import (
     Apply,
     Constant,
     Expression,
     Number,
-    Symbol,
     rename,
-    replaced,
     symbols,
     walk,
 )
 from rewards.equality.values.kinds import (
     Chain,
+    Group,
+    Matrix,
     Opaque,
     Quantity,
+    Row,
     Text,
     Value,
     children,
@@ -42,58 +42,8 @@ from rewards.equality.values.kinds import (
 from rewards.errors import LimitHitError, UnreadableError
 from rewards.grading_options import GradingOptions
 
-_PRINTED_CONSTANTS = {"E": Constant("e"), "I": Constant("i")}
+_CURVE_PARAMETERS = frozenset({"t", "s", "u", "theta", "phi", "lambda", "mu", "tau"})
 _INDICES = frozenset(["k", "n", "m", "l", "j", "t"])
-
-
-@dataclass(slots=True)
-class Parsed:
-    """An answer, read as far as it was needed."""
-
-    text: str
-    options: GradingOptions
-    tokens: tuple[Token, ...]
-    letter: str = ""
-    """Of a multiple-choice answer."""
-    letter_size: int = 0
-    joined: bool = False
-    """Commas were read as thousands separators."""
-    _value: Value | None = None
-    _reading: Reading = field(default_factory=Reading)
-
-    @property
-    def moment(self) -> Time | Date | None:
-        """The time or date that the answer is, if it is one."""
-        return time_or_date(self.tokens)
-
-    @property
-    def value(self) -> Value:
-        """What the answer says. Raises `LimitHitError`."""
-        if self._value is None:
-            self._value = read_value(self.tokens, self._reading)
-        return self._value
-
-    @property
-    def parameters(self) -> set[str]:
-        """Names that the answer declares to be any integer."""
-        return self._reading.parameters if self.value is not None else set()
-
-
-def read(text: str, options: GradingOptions, join_commas: bool = True) -> Parsed:
-    """Cut an answer into tokens.
-
-    Raises:
-        UnreadableError: It holds what no answer holds.
-        LimitHitError: It is too long.
-    """
-    tokens = tokenize(normalise(text, options, join_commas))
-    if not tokens:
-        raise UnreadableError("empty", "nothing but white space and markup")
-    letter, size = choice(tokens) if options.choice_letters else ("", 0)
-    joined = (
-        join_commas and "," in text and normalise(text, options, False) != normalise(text, options)
-    )
-    return Parsed(text, options, tokens, letter, size, joined)
 
 
 _DENIALS = frozenset({"not", "never", "wrong", "false", "incorrect", "isn't"})
@@ -108,32 +58,32 @@ def compare(reference: Parsed, answer: Parsed, options: GradingOptions) -> Compa
     found = _compare(reference, answer, options)
     if not found.equal or isinstance(reference.value, Text):
         return found
+    if answer.tokens[0].text in PYTHON_FORMS:  # Interval(0, 1, True, False)
+        return found
     said = [{t.text.lower() for t in parsed.tokens} & _DENIALS for parsed in (reference, answer)]
     return different("denied", "it denies what it says") if said[0] != said[1] else found
 
 
 def _compare(reference: Parsed, answer: Parsed, options: GradingOptions) -> Comparison:
-    if _same_tokens(reference.tokens, answer.tokens):
-        return equal("normal_form")
-    if _spelled(reference.tokens) == _spelled(answer.tokens) != "":
-        return equal("spelled_alike")  # the word cat, and the letters c, a, t
-    found = _compare_choices(reference, answer, options)
-    if found is not None:
-        return found
-    if reference.moment is not None or answer.moment is not None:
-        ratio = reference.moment is None or may_be_ratio(reference.tokens)
-        found = compare_times(reference.moment, answer.moment, ratio)
-        if found is not None:
-            return found
-    if names_subject(reference.tokens, answer.tokens):
-        return equal("subject")
+    for rule in _BEFORE_VALUES:
+        early = rule(reference, answer, options)
+        if early is not None:
+            return early
     found = _compare_values(reference.value, answer.value, reference, answer, options)
     if found.outcome is Outcome.DIFFERENT:
-        for other in _other_readings(reference, answer):
+        for other in other_readings(reference, answer):
             again = _compare_values(*other, reference, answer, options)
             if again.outcome is Outcome.EQUAL:
                 return again
     return found
+
+
+def _compare_spelling(reference: Parsed, answer: Parsed, _: GradingOptions) -> Comparison | None:
+    """The same tokens, or the same letters: the word cat, and the symbols c, a, t."""
+    if _same_tokens(reference.tokens, answer.tokens):
+        return equal("normal_form")
+    alike = _spelled(reference.tokens) == _spelled(answer.tokens) != ""
+    return equal("spelled_alike") if alike else None
 
 
 def _same_tokens(ours: Sequence[Token], theirs: Sequence[Token]) -> bool:
@@ -147,9 +97,14 @@ def _same_tokens(ours: Sequence[Token], theirs: Sequence[Token]) -> bool:
 
 
 def _spelled(tokens: tuple[Token, ...]) -> str:
-    """The letters of an answer that has nothing else, `""` for any other."""
-    text = "".join(token.text for token in tokens)
-    return text if len(text) > 1 and text.isalpha() else ""
+    r"""The letters of an answer that has nothing else, `""` for any other; `\mathrm{CO_2}`."""
+    text = ""
+    for index, token in enumerate(tokens):
+        indexed = index and tokens[index - 1].text == "_"
+        if token.kind in (NUMBER, BASED) and not indexed:
+            return ""
+        text += token.text
+    return text if len(text) > 1 and text.replace("_", "a").isalnum() else ""
 
 
 def _compare_choices(
@@ -176,43 +131,38 @@ def _compare_choices(
     return _compare_values(rest, text, reference, answer, options)
 
 
-def _other_readings(reference: Parsed, answer: Parsed) -> list[tuple[Value, Value]]:
-    """Readings that are tried when the first does not fit."""
-    out = list[tuple[Value, Value]]()
-    if reference.joined != answer.joined:
-        first = read(reference.text, reference.options, not reference.joined)
-        second = read(answer.text, answer.options, not answer.joined)
-        out.append((first.value, second.value))
-    value = reference.value
-    if isinstance(value, Quantity) and not symbols(value.expression):
-        unit = unit_reading(answer.tokens)
-        if unit is not None:
-            out.append((value, unit))
-    if isinstance(answer.value, Quantity) and not symbols(answer.value.expression):
-        unit = unit_reading(reference.tokens)
-        if unit is not None:
-            out.append((unit, answer.value))
-    chosen = [_chosen(parsed.tokens) for parsed in (reference, answer)]
-    if any(chosen):
-        out.append((chosen[0] or value, chosen[1] or answer.value))
-    if printed_constants(answer, value):
-        out.append((value, mapped(answer.value, _as_printed)))
-    if printed_constants(reference, answer.value) and "*" in reference.text:
-        out.append((mapped(value, _as_printed), answer.value))
-    if answer.letter and 1 < answer.letter_size < len(answer.tokens):
-        out.append((value, read_value(answer.tokens[answer.letter_size :], Reading())))
-    return out
+def _compare_letters(reference: Parsed, answer: Parsed, _: GradingOptions) -> Comparison | None:
+    """Several letters of which all are asked for: `A, C`, but not the segment `AC`."""
+    several, said = letters(reference.tokens), letters(answer.tokens)
+    if several is None or len(several) == len(reference.tokens):
+        return None
+    if said is not None:
+        return equal("choices") if said == several else different("choice_differs")
+    if any(token.text.lower() == "or" for token in answer.tokens):
+        return different("several_choices", "one of the letters, where all are asked for")
+    return None
 
 
-def _chosen(tokens: tuple[Token, ...]) -> Value | None:
-    """`C(10, 3)` as a binomial, where a point called C does not fit."""
-    texts = [token.text for token in tokens]
-    if len(texts) != 6 or texts[:2] != ["C", "("] or texts[3] != "," or texts[5] != ")":
+def _compare_moments(reference: Parsed, answer: Parsed, _: GradingOptions) -> Comparison | None:
+    """Times of the day and dates, where at least one side is one."""
+    if reference.moment is None and answer.moment is None:
         return None
-    try:
-        return Quantity(Apply("binomial", (parse(tokens[2:3]), parse(tokens[4:5]))))
-    except UnreadableError:
-        return None
+    ratio = reference.moment is None or may_be_ratio(reference.tokens)
+    return compare_times(reference.moment, answer.moment, ratio)
+
+
+def _compare_subject(reference: Parsed, answer: Parsed, _: GradingOptions) -> Comparison | None:
+    return equal("subject") if names_subject(reference.tokens, answer.tokens) else None
+
+
+_BEFORE_VALUES = (
+    _compare_spelling,
+    _compare_choices,
+    _compare_letters,
+    _compare_moments,
+    _compare_subject,
+)
+"""Rules that look at tokens; the first that has an opinion decides."""
 
 
 def _compare_values(
@@ -261,6 +211,10 @@ def _renaming(ours: Value, theirs: Value, declared: set[str]) -> dict[str, str]:
     if len(extra) != 1 or len(missing) != 1:
         return {}
     (theirs_name,), (ours_name,) = extra, missing
+    if WHOLE in (theirs_name, ours_name):
+        return {}  # the set of integers is no name
+    if {theirs_name, ours_name} <= _CURVE_PARAMETERS and is_curve(ours) and is_curve(theirs):
+        return {theirs_name: ours_name}  # (1 + s, 2 - s) runs through (1 + t, 2 - t)
     if declared & {theirs_name, ours_name}:
         return {theirs_name: ours_name}
     if {theirs_name, ours_name} <= _INDICES and _has_pi(ours) and _has_pi(theirs):
@@ -268,28 +222,17 @@ def _renaming(ours: Value, theirs: Value, declared: set[str]) -> dict[str, str]:
     return {}
 
 
+def is_curve(value: Value) -> bool:
+    """Whether a value gives points by a parameter: a tuple, or an equation for each coordinate."""
+    if isinstance(value, Row | Matrix):
+        return True
+    return isinstance(value, Group) and all(
+        isinstance(item, Chain) and item.operators == ("=",) for item in value.items
+    )
+
+
 def _has_pi(value: Value) -> bool:
     return any(part == Constant("pi") for node in expressions_of(value) for part in walk(node))
-
-
-def printed_constants(parsed: Parsed, other: Value) -> bool:
-    """Whether an E or I may be Python's e or i: no LaTeX, and no other letter makes it a name.
-
-    `E**2` is e^2, and `2*I` is 2i; in `V = IR` and against `E^2` they are names.
-    """
-    names = free_symbols(parsed.value)
-    if "\\" in parsed.text or not names & _PRINTED_CONSTANTS.keys():
-        return False
-    others = {name for name in names | free_symbols(other) if name not in _PRINTED_CONSTANTS}
-    constants = {
-        p.name for node in expressions_of(other) for p in walk(node) if type(p) is Constant
-    }
-    wanted = {_PRINTED_CONSTANTS[name].name for name in names & _PRINTED_CONSTANTS.keys()}
-    return wanted <= constants and not any(name[0].isupper() for name in others)
-
-
-def _as_printed(node: Expression) -> Expression:
-    return replaced(node, {Symbol(name): constant for name, constant in _PRINTED_CONSTANTS.items()})
 
 
 def sole_expression(value: Value, options: GradingOptions) -> Expression | None:

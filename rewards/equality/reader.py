@@ -7,14 +7,15 @@ A structure is only split where no bracket is open.
 from functools import partial
 
 from rewards.equality import limits
-from rewards.equality.answers.matrices import read_combination
+from rewards.equality.answers.matrices import read_combination, transposed
 from rewards.equality.answers.permutations import read_permutation
-from rewards.equality.answers.phrases import all_but, announced, hyphened, maps_to
+from rewards.equality.answers.phrases import all_but, announced, hyphened, maps_to, named
 from rewards.equality.answers.piecewise import read_pieces
 from rewards.equality.answers.python_forms import PYTHON_FORMS, python_form
-from rewards.equality.answers.quantities import quantity, ratio, words
+from rewards.equality.answers.quantities import quantity, ratio, spoken_amount, words
 from rewards.equality.answers.residues import read_residue
 from rewards.equality.answers.sets import INTEGERS, Reading, braces, grouped, special
+from rewards.equality.answers.words import announces
 from rewards.equality.syntax.token_spans import (
     RELATIONS,
     Tokens,
@@ -33,7 +34,7 @@ from rewards.equality.syntax.tokens import (
     NAME,
     WORD,
 )
-from rewards.equality.values.expressions import Symbol
+from rewards.equality.values.expressions import Apply, Symbol
 from rewards.equality.values.kinds import (
     Chain,
     Group,
@@ -53,7 +54,7 @@ from rewards.errors import LimitHitError
 
 _PAIRS = {"(": ")]", "[": ")]", "{": "}", "\\{": ("\\}",), "langle": ("rangle",)}
 _OTHER_MARKS = frozenset(
-    {",", ";", ":", "∈", "∪", "∩", "setminus", "\\{", "langle", "U", "&", "to"}
+    {",", ";", ":", "∈", "∪", "∩", "setminus", "\\{", "langle", "U", "&", "to", "out", "↦"}
 )
 _QUALIFIERS = frozenset({"for", "where", "with", "when", "whenever", "forall"})
 _CONJUNCTIONS = frozenset({"and", "or", "And", "Or", "AND", "OR"})
@@ -89,6 +90,8 @@ class _Reader:
                 residue = read_residue(tokens, self.statement)
                 if residue is not None:
                     return residue
+            if len(tokens) == 2 and tokens[0].text + tokens[1].text in ("[]", "()"):
+                return Group((), braces=True)
             printed = self.python(tokens) if tokens else None
             if printed is not None:
                 return printed
@@ -98,6 +101,8 @@ class _Reader:
                     return permutation
             if _is_plain(tokens):
                 return quantity(tokens)
+            if len(tokens) > 3 and tokens[0].text == "lambda" and tokens[2].text == ":":
+                return self.statement(tokens[3:])  # lambda x: x**2
             return self.vector(tokens) or self.split(self.without_qualifiers(tokens))
         finally:
             self.reading.depth -= 1
@@ -125,7 +130,7 @@ class _Reader:
             return self.semicolons(groups)
         groups = split(tokens, _CONJUNCTIONS, words=True)
         if len(groups) > 1:
-            return self.conjunction(tokens, groups)
+            return spoken_amount(tokens) or self.conjunction(tokens, groups)
         groups = split(tokens, {","})
         if len(groups) > 1:
             return self.commas(groups)
@@ -159,6 +164,8 @@ class _Reader:
             self.behind = index > 0
             if not group or self.declares(group) or self.ranges_over_reals(group):
                 continue
+            if not index and announces(group):
+                continue  # therefore, x = 9
             parts.append(self.statement(group))
         if len(parts) == 2 and isinstance(parts[0], Chain) and _bounds_index(parts[1]):
             parts = parts[:1]  # a_n = 2n - 1, n >= 1
@@ -196,11 +203,13 @@ class _Reader:
                 tokens = trim(tokens[:start])
         for rule in (
             partial(announced, self),
+            partial(named, self),
             partial(maps_to, self),
             partial(all_but, self),
             self.relation,
             self.set_operation,
             self.combination,
+            self.transposed,
             self.environment,
             self.enclosed,
             self.side_by_side,
@@ -216,6 +225,9 @@ class _Reader:
     def combination(self, tokens: Tokens) -> Value | None:
         return read_combination(tokens, self.statement)
 
+    def transposed(self, tokens: Tokens) -> Value | None:
+        return transposed(tokens, self.statement)
+
     def vector(self, tokens: Tokens) -> Value | None:
         """`<1, 2, 3>`."""
         if tokens and tokens[0].text == "<" and tokens[-1].text == ">" and len(tokens) > 4:
@@ -227,7 +239,12 @@ class _Reader:
     def relation(self, tokens: Tokens) -> Value | None:
         parts, operators = split_relations(tokens, RELATIONS)
         if operators and all(parts):
-            return Chain(tuple(self.statement(part) for part in parts), tuple(operators))
+            sequence = _called(parts[0]) if operators[0] == "=" else None
+            if sequence is not None:
+                rest = [self.statement(part) for part in parts[1:]]
+                return Chain((sequence, *rest), tuple(operators))
+            signs = tuple("=" if sign == "≡" else sign for sign in operators)
+            return Chain(tuple(self.statement(part) for part in parts), signs)
         parts, operators = split_relations(tokens, {"∈"})
         if len(operators) == 1 and all(parts):
             inside, left = self.statement(parts[1]), self.statement(parts[0])
@@ -298,6 +315,8 @@ class _Reader:
         parts = split(inner, {separator})
         if len(parts) == 1:
             single = self.statement(inner) if inner else Group((), braces=True)
+            if tokens[-2].text == ",":
+                return single  # Python's (5,)
             return None if isinstance(single, Quantity | Opaque | Text) else single
         if not all(parts):
             return None
@@ -323,6 +342,16 @@ class _Reader:
         if len(pieces) < 2 or not all(closes(p) and len(split(p[1:-1], {","})) > 1 for p in pieces):
             return None
         return grouped(self.statement(piece) for piece in pieces)
+
+
+def _called(tokens: Tokens) -> Quantity | None:
+    """`a(n)` on the left of an equation names a function, whatever its letter."""
+    texts = [token.text for token in tokens]
+    if len(texts) != 4 or texts[1] != "(" or texts[3] != ")":
+        return None
+    if tokens[0].kind != NAME or tokens[2].kind != NAME:
+        return None
+    return Quantity(Apply("call", (Symbol(texts[0]), Symbol(texts[2]))))
 
 
 def _bounds_index(value: Value) -> bool:
@@ -351,12 +380,15 @@ def _without_open_brace(tokens: Tokens) -> Tokens:
 
 def _is_plain(tokens: Tokens) -> bool:
     """Whether no rule but that for quantities can apply: true of most answers, and cheap to see."""
-    if not tokens or tokens[0].kind == WORD or tokens[0].text in ("{", "emptyset", "mathbbR"):
+    if not tokens or tokens[0].kind == WORD or tokens[0].text in _NOT_PLAIN:
         return False
     for token in tokens:
         if token.text in _STRUCTURAL or token.text.startswith("begin "):
             return False
     return True
+
+
+_NOT_PLAIN = frozenset({"{", "emptyset", "mathbbR", "mathbbZ", "mathbbN"})
 
 
 def _closing(text: str) -> str:

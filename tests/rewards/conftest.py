@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    if not SHARED.is_dir():
-        pytest.skip(f"no shared data at {SHARED}")
-    return SHARED
+    """The nearest `shared/data` above this checkout."""
+    places = [parent / "shared" / "data" for parent in Path(__file__).parents]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        pytest.skip("no shared/data above this checkout")
+    return found

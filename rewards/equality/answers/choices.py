@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rewards.equality.comparison import Comparison, different, equal
-from rewards.equality.syntax.tokens import CONSTANT, NAME, OPERATOR, WORD, Token
+from rewards.equality.syntax.tokens import CONSTANT, FUNCTION, NAME, OPERATOR, WORD, Token
 
 _LETTERS = frozenset("ABCDEFGHIJ")
 _ANNOUNCING = frozenset({"option", "choice", "answer", "letter", "选项", "答案"})
@@ -12,6 +12,7 @@ _AGAINST = frozenset(
     | {"unlikely", "neither", "nor", "except", "possibly"}
 )
 _JOINING = frozenset({",", "/", ";", "&"})
+_BETWEEN_LETTERS = frozenset({",", ";", "(", ")", "and", "&", "\\{", "\\}", "{", "}"})
 
 
 def choice(tokens: Sequence[Token]) -> tuple[str, int]:
@@ -48,10 +49,24 @@ def _another(tokens: Sequence[Token]) -> bool:
     for index, token in enumerate(tokens[:-1]):
         joined = token.text in _JOINING or (token.kind == WORD and token.text.lower() in _AGAINST)
         following = tokens[index + 1 : index + 4]
-        boxed = index and token.text == "(" and len(following) > 1 and following[1].text == ")"
-        if (joined and index == 0 and _first(following)[0]) or (boxed and _letter(following[0])):
+        boxed = token.text == "(" and len(following) > 1 and following[1].text == ")"
+        called = index and tokens[index - 1].kind in (NAME, CONSTANT, FUNCTION)  # f(A)
+        letter, size = _first(following) if joined and following else ("", 0)
+        if (letter and (index == 0 or size > 1)) or (
+            boxed and not called and _letter(following[0])
+        ):
             return True
     return False
+
+
+def letters(tokens: Sequence[Token]) -> frozenset[str] | None:
+    """The letters of `A, C`, `(A) and (C)`, `AC`, if all are meant: `None` for `A or C`."""
+    found = [token.text for token in tokens if token.kind in (NAME, CONSTANT)]
+    others = {token.text.lower() for token in tokens if token.kind not in (NAME, CONSTANT)}
+    tuples = any(a.text == "(" and b.text != ")" for a, b in zip(tokens, tokens[2:], strict=False))
+    if len(found) < 2 or tuples or not others <= _BETWEEN_LETTERS:
+        return None
+    return frozenset(found) if all(letter in _LETTERS for letter in found) else None
 
 
 def compare_choices(ours: tuple[str, int], theirs: tuple[str, int]) -> Comparison:

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from rewards.equality import limits
 from rewards.equality.comparison import Comparison, Outcome, all_of, different, equal
-from rewards.equality.values.expressions import Apply, Expression, choices, walk
-from rewards.equality.values.kinds import Chain, Group, Labelled, Quantity, Row, Value
+from rewards.equality.values.expressions import Apply, Expression, Symbol, choices, walk
+from rewards.equality.values.kinds import Chain, Group, Quantity, Row, Value
 from rewards.errors import LimitHitError
 from rewards.grading_options import GradingOptions
 
@@ -34,10 +34,33 @@ def expand(value: Value) -> list[Value]:
             raise LimitHitError("limit_items", f"stands for more than {limits.ITEMS} tuples")
         rows = itertools.product(*columns)
         return [Row(items, value.opening, value.closing) for items in rows]
-    if isinstance(value, Chain) and _has_sign_pair(value.parts[-1]):
-        last = expand(value.parts[-1])
-        return [Chain((*value.parts[:-1], part), value.operators) for part in last]
+    if isinstance(value, Chain) and any(_has_sign_pair(part) for part in value.parts):
+        columns = [expand(part) for part in value.parts]  # y = ±2x, 2x ± y = 0
+        return [Chain(parts, value.operators) for parts in itertools.product(*columns)]
     return [value]
+
+
+def in_order(value: Row | Group) -> tuple[Value, ...]:
+    """Members in the order of a point: `y = 4, x = -1` is (-1, 4), for letters that follow on."""
+    names = [
+        item.parts[0].expression.name
+        if isinstance(item, Chain)
+        and isinstance(item.parts[0], Quantity)
+        and isinstance(item.parts[0].expression, Symbol)
+        else ""
+        for item in value.items
+    ]
+    neighbours = "".join(sorted(names))
+    if len({*names}) < len(names) or "" in names or neighbours not in _ALPHABET:
+        return value.items
+    return tuple(item for _, item in sorted(zip(names, value.items, strict=True), key=_by_name))
+
+
+def _by_name(pair: tuple[str, Value]) -> str:
+    return pair[0]
+
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 
 def flatten(value: Value) -> tuple[Value, ...]:
@@ -93,6 +116,8 @@ def _match(by: Compares, reference: list[Value], answer: list[Value]) -> Compari
             reference.remove(item)
     for item in reference:
         for index, candidate in enumerate(answer):
+            if _sets_among([item]) != _sets_among([candidate]):
+                continue  # in {1, {2}}, no {1} is 1
             found = by.compare(item, candidate)
             if found.outcome is Outcome.EQUAL:
                 del answer[index]
@@ -110,13 +135,21 @@ def _named_apart(items: Sequence[Value]) -> bool:
         return False
     names = list[object]()
     for item in items:
-        if isinstance(item, Chain) and set(item.operators) <= {"="}:
-            names.append(item.parts[0])
-        elif isinstance(item, Labelled):
+        if not isinstance(item, Chain) or not set(item.operators) <= {"="}:
             return False
+        if not _is_worked_out(item.parts[0]):  # 3x + 4y = 0 has no name
+            names.append(item.parts[0])
         else:
             return False
     return all(names.count(name) == 1 for name in names)
+
+
+def _is_worked_out(value: Value) -> bool:
+    return (
+        isinstance(value, Quantity)
+        and isinstance(value.expression, Apply)
+        and (value.expression.operation in ("add", "mul", "neg", "pow"))
+    )
 
 
 def _has_sign_pair(value: Value) -> bool:

@@ -136,8 +136,10 @@ def arbitrary_constants(ours: Expression, theirs: Expression) -> tuple[list[str]
     own = sorted(n for n in first - shared if _ALSO.fullmatch(n))
     other = sorted(n for n in second - shared if _ALSO.fullmatch(n))
     strict = [all(_CONSTANT.fullmatch(name) for name in names) for names in (own, other)]
-    if first == second and not any(_STRICT.fullmatch(n) or n in "cCkK" for n in own):
-        return None
+    variables = (first | second) - {*own, *other}
+    announced = all(any(map(_STRICT.fullmatch, side)) for side in (own, other))
+    if not announced and not variables <= _UNKNOWNS:
+        return None  # in mg/k and a^3 b - c, the c and k are given numbers
     if not own or len(own) != len(other) or len(own) > _MAX_CONSTANTS or not any(strict):
         return None
     return (own, other) if first - set(own) == second - set(other) != frozenset() else None

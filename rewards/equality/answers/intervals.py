@@ -1,5 +1,6 @@
 """Sets of real numbers: intervals, inequalities, unions, differences, in one normal form."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -7,7 +8,7 @@ from fractions import Fraction
 
 from rewards.equality import limits
 from rewards.equality.answers.collections import expand
-from rewards.equality.comparison import Comparison, all_of, different
+from rewards.equality.comparison import Comparison, all_of, different, equal
 from rewards.equality.numbers.sampling import Statement, ordering_holds
 from rewards.equality.numbers.scalars import equal_scalars, number
 from rewards.equality.syntax.token_spans import ORDERINGS
@@ -30,11 +31,13 @@ from rewards.equality.values.kinds import (
     Text,
     Value,
     as_interval,
+    is_ordering,
 )
 from rewards.grading_options import GradingOptions
 
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _MAX_SPANS = 100
+_MAX_SETS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +135,70 @@ def membership(spans: Region, name: str) -> Statement:
     return holds
 
 
+def as_conditions(value: Value) -> Value:
+    r"""A list of conditions on one variable: all of them, or, if none can meet, one of them.
+
+    `x \ge 2, x \ne 3` is both; `x < -3, x \ge 5` is either, for nothing is both.
+    """
+    if not isinstance(value, Group) or value.braces or len(value.items) < 2:
+        return value
+    parts = value.items
+    names = {ordering_variable(part) if isinstance(part, Chain) else None for part in parts}
+    bounded = {symbols(name) for name in names if name is not None}
+    if None in names or len(bounded) != 1 or not all(is_ordering(part) for part in parts):
+        return value
+    both = SetOperation("∩", parts)
+    spans = region(both)
+    if spans is not None:
+        return both if spans else SetOperation("∪", parts)
+    return (
+        both
+        if any(
+            part.operators == ("!=",) or len(part.operators) == 2
+            for part in parts
+            if isinstance(part, Chain)
+        )
+        else value
+    )
+
+
+def same_set_algebra(ours: Value, theirs: Value) -> Comparison | None:
+    r"""Sets by their letters, element by element: `A \cap B` is `B \cap A`."""
+    names = sorted(_set_names(ours) | _set_names(theirs))
+    if not names or len(names) > _MAX_SETS or "" in names:
+        return None
+    for truth in itertools.product((False, True), repeat=len(names)):
+        member = dict(zip(names, truth, strict=True))
+        if _is_member(ours, member) is not _is_member(theirs, member):
+            return different("set_differs", "an element of one of them only")
+    return equal("set_algebra")
+
+
+def _set_names(value: Value) -> frozenset[str]:
+    """Letters of an expression of sets; `""` among them where there is anything else."""
+    if isinstance(value, SetOperation):
+        return frozenset().union(*map(_set_names, value.parts))
+    if isinstance(value, Quantity) and isinstance(value.expression, Symbol):
+        return frozenset({value.expression.name})
+    return frozenset({""})
+
+
+def _is_member(value: Value, member: Mapping[str, bool]) -> bool:
+    if not isinstance(value, SetOperation):
+        assert isinstance(value, Quantity)
+        assert isinstance(value.expression, Symbol)
+        return member[value.expression.name]
+    first, *others = (_is_member(part, member) for part in value.parts)
+    if value.operator == "∪":
+        return first or any(others)
+    return first and (all(others) if value.operator == "∩" else not any(others))
+
+
 def integers_in(value: Value) -> Value | None:
     r"""The whole numbers of a set of reals: `\\{x \\in \\mathbb{Z} : 0<x<5\\}` is 1, 2, 3, 4."""
     spans = region(value)
     if spans is None:
-        return None
+        return _integers_where(value)
     members = list[Value]()
     for span in spans:
         if math.isinf(span.bottom) or math.isinf(span.top) or span.top - span.bottom > limits.ITEMS:
@@ -146,6 +208,33 @@ def integers_in(value: Value) -> Value | None:
         high -= high == span.top and not span.closed_high
         members += [Quantity(Number(Fraction(n))) for n in range(low, high + 1)]
     return Group(tuple(members), braces=True)
+
+
+def naturals_in(value: Value) -> Value | None:
+    r"""The natural numbers among them; where 0 would be one, nobody agrees, and it stays unsaid."""
+    members = integers_in(value)
+    if not isinstance(members, Group):
+        return members and SetOperation("∩", (Text(("natural", "numbers")), value))
+    numbers = [
+        item.expression.value
+        for item in members.items
+        if isinstance(item, Quantity) and isinstance(item.expression, Number)
+    ]
+    if 0 in numbers:
+        return SetOperation("∩", (Text(("natural", "numbers")), value))
+    return Group(tuple(Quantity(Number(n)) for n in numbers if n > 0), braces=True)
+
+
+def _integers_where(value: Value) -> Value:
+    r"""The integers with `x^2 < 10`, one by one; the condition itself where they have no end."""
+    found = statement_of(value)
+    if found is None or len(found[1]) != 1:
+        return SetOperation("∩", (Text(("integers",)), value))
+    holds, (name, *_), _ = found[0], found[1], found[2]
+    inside = [n for n in range(-limits.ITEMS, limits.ITEMS + 1) if holds({name: Fraction(n)})]
+    if len(inside) > limits.ITEMS // 2 or (inside and max(map(abs, inside)) > limits.ITEMS // 2):
+        return SetOperation("∩", (Text(("integers",)), value))
+    return Group(tuple(Quantity(Number(Fraction(n))) for n in inside), braces=True)
 
 
 def inequality_as_row(value: Value) -> Value:

@@ -29,6 +29,8 @@ _BASES = (
 )
 r"""`\\mathbf{i}`, `\\hat{i}`, `\\vec{i}`; plain letters too, where the reference is a vector."""
 
+_TRANSPOSES = frozenset({"T", "top", "intercal"})
+
 
 def read_combination(tokens: Tokens, statement: Callable[[Tokens], Value]) -> Matrix | None:
     r"""`\\frac13 \\begin{pmatrix}...`, `2(1,2)`, `A + tB`: one matrix with its cells worked out."""
@@ -171,6 +173,9 @@ def compare_matrices(
             ]
             return all_of((compare(a, b) for a, b in cells), "matrix")
         return different("shape_differs")
+    nested = [_nested(value) for value in (reference, answer)]  # ((2, 0), (1, -1))
+    if any(nested):
+        return compare_matrices(nested[0] or reference, nested[1] or answer, compare)
     first, second = _vector(reference), _vector(answer)
     if first is None and second is not None:
         first = _components(reference, len(second))
@@ -181,12 +186,52 @@ def compare_matrices(
     return all_of((compare(a, b) for a, b in zip(first, second, strict=True)), "vector")
 
 
+def _nested(value: Value) -> Matrix | None:
+    """A tuple of tuples of one length: Python writes matrices so."""
+    if not isinstance(value, Row) or not value.items:
+        return None
+    rows = tuple(item.items for item in value.items if isinstance(item, Row))
+    square = len(rows) == len(value.items) and len({len(row) for row in rows}) == 1
+    return Matrix(rows) if square else None
+
+
+def transposed(tokens: Tokens, statement: Callable[[Tokens], Value]) -> Matrix | None:
+    r"""`(1,2,3)^T`, `\begin{pmatrix}...\end{pmatrix}^{\top}`: rows and columns change places."""
+    texts = [token.text for token in tokens[-5:]]
+    size = next((n for n in (4, 2) if "".join(texts[-n:]).strip("^{}") in _TRANSPOSES), 0)
+    if (
+        not size
+        or len(tokens) < size + 4
+        or tokens[-size].text != "^"
+        or not closes(tokens[:-size])
+    ):
+        return None
+    value = statement(tokens[:-size])
+    if isinstance(value, Row):
+        return Matrix(tuple((item,) for item in value.items))
+    if not isinstance(value, Matrix):
+        return None
+    return Matrix(tuple(zip(*value.rows, strict=True)))
+
+
 def _vector(value: Value) -> tuple[Value, ...] | None:
     if isinstance(value, Matrix):
         if len(value.rows[0]) == 1:
             return tuple(row[0] for row in value.rows)
         return value.rows[0] if len(value.rows) == 1 else None
     return value.items if isinstance(value, Row) and value.opening in "([" else None
+
+
+def with_unit_vectors(a: Expression, b: Expression) -> tuple[Expression, Expression]:
+    r"""Plain i, j, k of one side as unit vectors, where the other side writes `\hat{i}`."""
+    for basis in _BASES[:2]:
+        names = {unit.name for unit in basis if isinstance(unit, Symbol)}
+        plain = dict[Expression, Expression](zip(_BASES[2], basis, strict=True))
+        if symbols(a) & names and not symbols(b) & names:
+            return a, replaced(b, plain)
+        if symbols(b) & names and not symbols(a) & names:
+            return replaced(a, plain), b
+    return a, b
 
 
 def _components(value: Value, size: int) -> tuple[Value, ...] | None:

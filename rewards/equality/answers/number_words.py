@@ -70,22 +70,24 @@ def number_in_words(tokens: Sequence[Token]) -> Fraction | None:
 
 
 def ordinal(tokens: Sequence[Token]) -> Fraction | None:
-    """The place that a single word names: `fifteenth` is 15."""
-    if len(tokens) != 1:
+    """The place that words name: `fifteenth` is 15, `the twenty-first` 21."""
+    said = [token.text.lower() for token in tokens if token.text not in ("-", "the")]
+    place = _ORDINALS.get(said[-1]) if said else None
+    if place is None or len(said) > 2 or (len(said) == 2 and (place > 9 or said[0] not in _TENS)):
         return None
-    place = _ORDINALS.get(tokens[0].text.lower())
-    return None if place is None else Fraction(place)
+    return Fraction(place + (_TENS[said[0]] if len(said) == 2 else 0))
 
 
 def _unsigned(words: list[str | Fraction]) -> Fraction | None:
-    if len(words) > 2 and words[-3:-1] == ["and", "a"] and words[-1] == "half":
-        whole = _whole(words[:-3])
-        return None if whole is None else whole + Fraction(1, 2)
+    if "and" in words and isinstance(words[-1], str) and _part(words[-1]) is not None:
+        cut = len(words) - 1 - words[::-1].index("and")  # two and a half, three and two thirds
+        whole, rest = _whole(words[:cut]), _unsigned(words[cut + 1 :])
+        return whole + rest if whole is not None and rest is not None and rest < 1 else None
     if words and isinstance(words[-1], str):
         last = words[-1]
         part = _part(last)
         if part is not None:  # two thirds, one half, half
-            alone = (words[:-1] in ([], ["a"], ["one"])) and (last == "half" or len(words) == 2)
+            alone = words[:-1] in (["a"], ["one"]) or words == ["half"]
             top = Fraction(1) if alone else _whole(words[:-1])
             return None if top is None else top / part
         if len(words) == 1 and last in _CJK:
@@ -116,9 +118,15 @@ def _whole(words: list[str | Fraction]) -> Fraction | None:  # noqa: C901 - one 
                 group *= scale
             else:
                 total, group = total + group * scale, Fraction(0)
-        elif word != "and" or not said or index == len(words) - 1:
-            return None
+        elif (
+            word != "and" or not said or index == len(words) - 1 or not _is_scale(words[index - 1])
+        ):
+            return None  # three hundred and five, but twenty and five are two numbers
     return total + group if said else None
+
+
+def _is_scale(word: str | Fraction) -> bool:
+    return isinstance(word, str) and _scale(word) is not None
 
 
 def _scale(word: str) -> int | None:

@@ -5,9 +5,12 @@ from rewards.equality.syntax.tokens import NUMBER
 from rewards.equality.values.kinds import Permutation
 
 
-def read_permutation(tokens: Tokens) -> Permutation | None:
-    """Cycles of numbers with spaces between them; `(1, 2)` is a point and `(12)` a number."""
-    if len(tokens) < 4 or tokens[0].text != "(" or tokens[-1].text != ")":
+def read_permutation(tokens: Tokens, loosely: bool = False) -> Permutation | None:
+    """Cycles of numbers with spaces between them; `(1, 2)` is a point and `(12)` a number.
+
+    Read `loosely`, against a permutation, `(1, 2)` and `(12)` are the cycle `(1 2)`.
+    """
+    if len(tokens) < (3 if loosely else 4) or tokens[0].text != "(" or tokens[-1].text != ")":
         return None
     cycles, cycle = set[tuple[int, ...]](), list[int]()
     opened, seen = False, set[int]()
@@ -19,11 +22,13 @@ def read_permutation(tokens: Tokens) -> Permutation | None:
             cycles.add((*cycle[least:], *cycle[:least]))
             opened = False
         elif opened and token.kind == NUMBER and token.number is not None and token.decimals < 0:
-            member = int(token.number)
-            if (cycle and not token.spaced) or member in seen:
+            glued = loosely and not cycle and len(token.text) > 1 and token.text.isdigit()
+            members = [int(digit) for digit in token.text] if glued else [int(token.number)]
+            apart = token.spaced or loosely or not cycle
+            if not apart or seen & {*members} or len({*members}) < len(members):
                 return None
-            cycle.append(member)
-            seen.add(member)
-        else:
+            cycle += members
+            seen |= {*members}
+        elif not (loosely and opened and cycle and token.text == ","):
             return None
     return None if opened else Permutation(frozenset(cycles))

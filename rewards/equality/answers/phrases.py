@@ -1,9 +1,10 @@
 """Words around values: `The area is 5`, `f: x -> 2x`, `5-6`, `all real numbers except 1`."""
 
-from rewards.equality.answers.sets import Statements
+from rewards.equality.answers.sets import Statements, special
 from rewards.equality.answers.words import harmless
-from rewards.equality.syntax.token_spans import Tokens, split, split_relations
-from rewards.equality.syntax.tokens import NAME, NUMBER, OPERATOR, WORD
+from rewards.equality.syntax.token_spans import Tokens, closes, split, split_relations
+from rewards.equality.syntax.tokens import NAME, NUMBER, OPERATOR, WORD, Token
+from rewards.equality.syntax.vocabulary import names
 from rewards.equality.values.expressions import ONE, TWO, Apply, Expression, Symbol
 from rewards.equality.values.kinds import (
     Chain,
@@ -19,12 +20,27 @@ from rewards.equality.values.kinds import (
 )
 
 _COPULAS = frozenset({"is", "are", "equals", "was", "为", "是", "等于"})
+_OF_REALS = frozenset({"the", "all", "set", "of", "any", "every", "each"})
+_REALS = {
+    "real numbers": "mathbbR",
+    "real number": "mathbbR",
+    "reals": "mathbbR",
+    "real values": "mathbbR",
+    "positive real numbers": "mathbbR_>0",
+    "positive reals": "mathbbR_>0",
+    "negative real numbers": "mathbbR_<0",
+    "non negative real numbers": "mathbbR_>=0",
+    "nonnegative real numbers": "mathbbR_>=0",
+    "nonzero real numbers": "mathbbR^*",
+    "non zero real numbers": "mathbbR^*",
+    "positive integers": "mathbbZ_>0",
+    "integers": "mathbbZ",
+}
 _INTEGER_WORDS: dict[str, Expression] = {
     "odd integers": Apply("add", (Apply("mul", (TWO, Symbol("n"))), ONE)),
     "odd numbers": Apply("add", (Apply("mul", (TWO, Symbol("n"))), ONE)),
     "even integers": Apply("mul", (TWO, Symbol("n"))),
     "even numbers": Apply("mul", (TWO, Symbol("n"))),
-    "integers": Symbol("n"),
     "natural numbers": Symbol("mathbbN"),
     "rational numbers": Symbol("mathbbQ"),
     "complex numbers": Symbol("mathbbC"),
@@ -56,6 +72,21 @@ def announced(reader: Statements, tokens: Tokens) -> Value | None:
     return None
 
 
+def named(reader: Statements, tokens: Tokens) -> Value | None:
+    """`the point (1, 2)`, `the interval [0, 1]`: what sort of thing it is, and the thing."""
+    start = next((i for i, token in enumerate(tokens) if token.kind != WORD), 0)
+    words = [token.text.lower() for token in tokens[:start]]
+    if not start or not closes(tokens[start:]) or not {*words} <= _SORTS or len(tokens) < start + 4:
+        return None
+    return reader.statement(tokens[start:])
+
+
+_SORTS = names(
+    "the a an point points pair ordered triple vector interval set coordinates matrix solution "
+    "solutions answer is union"
+)
+
+
 def maps_to(reader: Statements, tokens: Tokens) -> Value | None:
     r"""`f: x \mapsto 2x+1` is f(x) = 2x+1."""
     parts, arrows = split_relations(tokens, {"↦"})
@@ -81,6 +112,9 @@ def hyphened(reader: Statements, tokens: Tokens) -> Value | None:
 def all_but(reader: Statements, tokens: Tokens) -> Value | None:
     """`all real numbers x except x = 1` is what is left of the reals; `odd integers`."""
     said = [token.text.lower() for token in tokens]
+    plain = " ".join(word for word in said if word not in _OF_REALS and word != "-")
+    if plain in _REALS and (said[0] in _OF_REALS or plain.count(" ")):
+        return special(reader, (Token(NAME, _REALS[plain]),))
     for phrase, parts in _INTEGER_WORDS.items():
         if [word for word in said if word not in ("the", "all", "set", "of")] == phrase.split():
             reader.reading.parameters.add("n")

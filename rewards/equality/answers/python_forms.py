@@ -20,7 +20,7 @@ _SETS = {"Union": "∪", "Intersection": "∩", "Complement": "setminus"}
 _BRACKETS = {"": "[]", "open": "()", "Lopen": "(]", "Ropen": "[)"}
 
 PYTHON_FORMS = frozenset(
-    {"Matrix", "ImmutableMatrix", "MutableDenseMatrix", "array", "Interval", "FiniteSet"}
+    {"Matrix", "ImmutableMatrix", "MutableDenseMatrix", "array", "Interval", "FiniteSet", "tensor"}
     | {"set", "tuple", "list", "Tuple", "Or", "And", "Piecewise", "frozenset"}
     | set(PYTHON_RELATIONS)
     | set(_SETS)
@@ -29,9 +29,7 @@ PYTHON_FORMS = frozenset(
 _INFINITY = ("oo", "inf", "\\infty")
 
 
-def python_form(  # noqa: C901 - one branch a printed name
-    tokens: Tokens, statement: Callable[[Tokens], Value]
-) -> Value | None:
+def python_form(tokens: Tokens, statement: Callable[[Tokens], Value]) -> Value | None:
     """The value of a printed call that is the whole answer, `None` if it is not ours to read."""
     name = tokens[0].text
     kind, start = "", 1
@@ -43,27 +41,41 @@ def python_form(  # noqa: C901 - one branch a printed name
     if pieces is None:
         return None
     values = tuple(statement(piece) for piece in pieces)
+    if name == "Interval":
+        return _interval(values, kind, pieces)
+    if name in _RELATING:
+        return _related(name, values)
+    if name in _MEMBERS:
+        return _MEMBERS[name](values)
+    return _container(name, values[0] if values else None) if len(values) < 2 else None
+
+
+_MEMBERS: dict[str, Callable[[tuple[Value, ...]], Value | None]] = {
+    "FiniteSet": lambda values: Group(values, braces=True),
+    "Tuple": Row,
+    "Piecewise": from_python,
+}
+_RELATING = {*PYTHON_RELATIONS, *_SETS, "Or", "And"}
+
+
+def _related(name: str, values: tuple[Value, ...]) -> Value | None:
+    """`Eq(x, 2)`, `Union(...)`, `Or(x < 0, x > 4)`."""
     if name in PYTHON_RELATIONS:
         return Chain(values, (PYTHON_RELATIONS[name],)) if len(values) == 2 else None
     if name in _SETS:
         return SetOperation(_SETS[name], values) if values else None
-    if name == "Interval":
-        return _interval(values, kind, pieces)
-    if name == "FiniteSet":
-        return Group(values, braces=True)
-    if name in ("Or", "And"):  # Or(x < 0, x > 4)
-        orderings = all(is_ordering(value) for value in values)
-        sign = "∪" if name == "Or" else "∩"
-        return SetOperation(sign, values) if orderings and values else Group(values)
-    if name == "Tuple":
-        return Row(values)
-    if name == "Piecewise":
-        return from_python(values)
-    if len(values) > 1:
-        return None
+    orderings = all(is_ordering(value) for value in values)
+    sign = "∪" if name == "Or" else "∩"
+    return SetOperation(sign, values) if orderings and values else Group(values)
+
+
+def _container(name: str, value: Value | None) -> Value | None:
+    """`set([1, 2])`, `array([3, 5])`, `Matrix([[1, 2], [3, 4]])`."""
     if name in ("set", "tuple", "list", "frozenset"):
-        return values[0] if values else Group((), braces=True)
-    return _matrix(values[0]) if values else None
+        return Group((), braces=True) if value is None else value
+    if name in ("array", "tensor") and not isinstance(value, Matrix):
+        return value  # of one dimension
+    return None if value is None else _matrix(value)
 
 
 def _interval(values: tuple[Value, ...], kind: str, pieces: list[Tokens]) -> Value | None:

@@ -7,7 +7,7 @@ Behind a number only a unit, a scale or what is counted may follow. `12 \text{ m
 from rewards.equality.answers.number_words import is_number_word, number_in_words, ordinal
 from rewards.equality.answers.units import Unit, is_unit_word, read_unit
 from rewards.equality.syntax.parser import PYTHON_NUMBERS, parse
-from rewards.equality.syntax.token_spans import Tokens, split, unit_start
+from rewards.equality.syntax.token_spans import Tokens, closes, split, unit_start
 from rewards.equality.syntax.tokens import CONSTANT, FUNCTION, NAME, NUMBER, WORD
 from rewards.equality.syntax.vocabulary import CURRENCY_CODES
 from rewards.equality.values.expressions import Apply, Expression, Number, negate, symbols
@@ -20,6 +20,8 @@ _HEDGES = frozenset(
     {"about", "approximately", "approx", "roughly", "around", "exactly", "just", "only", "simply"}
 )
 """Words around a number that change nothing: the number still has to be right."""
+_SUMMING = (("in", "total"), ("in", "all"), ("altogether",), ("total",), ("old",))
+"""Words behind an amount that change nothing: `18 in total`, `18 years old`."""
 _PERCENT = frozenset({"percent", "pct", "percentage"})
 _DEGREE = frozenset({"degree", "degrees", "deg", "度"})
 
@@ -51,15 +53,16 @@ def quantity(tokens: Tokens) -> Value:
 
 def _spoken(tokens: Tokens) -> Quantity | None:
     """`forty-five`, `negative 5`, `2.5 thousand`, `3 million dollars`."""
-    if tokens[0].text.lower() in ("negative", "minus") and tokens[1:2]:
+    if tokens[0].text.lower() in ("negative", "minus", "positive") and tokens[1:2]:
         rest = quantity(tokens[1:])
         if isinstance(rest, Quantity) and tokens[1].text not in "+-":
-            return Quantity(negate(rest.expression), rest.unit)
+            positive = tokens[0].text.lower() == "positive"
+            return rest if positive else Quantity(negate(rest.expression), rest.unit)
     end = len(tokens)
     while end and tokens[end - 1].kind in (WORD, NAME) and not is_number_word(tokens[end - 1].text):
         end -= 1
-    number = number_in_words(tokens[:end]) or ordinal(tokens)
-    end = len(tokens) if ordinal(tokens) is not None else end
+    place = ordinal(tokens)
+    number, end = (number_in_words(tokens[:end]), end) if place is None else (place, len(tokens))
     if number is None or not any(token.kind == WORD for token in tokens[:end]):
         return None
     unit = read_unit(tokens[end:]) if end < len(tokens) else None
@@ -70,6 +73,9 @@ def _unhedged(tokens: Tokens) -> Value | None:
     """`approximately 5`, `5 (approximately)`; `about 50` is 50 and not 5."""
     if tokens[0].text.lower() in _HEDGES and len(tokens) > 1:
         return quantity(tokens[1:])
+    for behind in _SUMMING:
+        if [token.text.lower() for token in tokens[-len(behind) :]] == list(behind) != []:
+            return quantity(tokens[: -len(behind)]) if len(tokens) > len(behind) else None
     inner = [token for token in tokens[-3:] if token.text not in ("(", ")")]
     size = 3 if tokens[-1].text == ")" else 1
     if len(inner) >= 1 and inner[-1].text.lower() in _HEDGES and len(tokens) > size:
@@ -79,10 +85,10 @@ def _unhedged(tokens: Tokens) -> Value | None:
 
 def _money(tokens: Tokens) -> Value | None:
     r"""`\$5`, `-\$5`, `\$-5`, `{\$18.90}`, `USD 29`: the sign or code stands before the amount."""
-    if tokens[0].text == "{" and tokens[-1].text == "}":
+    if closes(tokens) and tokens[0].text in "{(":
         return quantity(tokens[1:-1]) if len(tokens) > 2 else None
     negative = tokens[0].text == "-" and len(tokens) > 2
-    start = 1 if negative else 0
+    start = 1 if tokens[0].text in ("-", "+") and len(tokens) > 2 else 0
     if tokens[start].text not in _CURRENCIES or len(tokens) < start + 2:
         return None
     if tokens[start + 1].kind == WORD and tokens[start + 1].text not in PYTHON_NUMBERS:
@@ -98,10 +104,12 @@ def _measured(tokens: Tokens) -> Quantity | None:
     cut = unit_start(tokens)
     if not cut:
         return None
-    if tokens[cut - 1].text == "(" and tokens[-1].text == ")" and cut > 1:  # 5 (apples)
+    if tokens[cut - 1].text in "({" and tokens[-1].text in ")}" and cut > 1:  # 5 (apples)
         tokens, cut = [*tokens[: cut - 1], *tokens[cut:-1]], cut - 1
     tail = tokens[cut:]
     said = {token.text.lower() for token in tail if token.kind in (WORD, NAME)}
+    if [token.text for token in tail] == ["per", "cent"]:
+        said, tail = {"percent"}, tail[:1]
     mark = "percent" if said & _PERCENT else "degree" if said <= _DEGREE else ""
     unit = Unit(None) if mark else read_unit(tail)
     if unit is None:
@@ -113,6 +121,11 @@ def _measured(tokens: Tokens) -> Quantity | None:
     if mark and len(tail) > 1:
         return None
     return Quantity(Apply(mark, (node,)) if mark else node, unit)
+
+
+def spoken_amount(tokens: Tokens) -> Value | None:
+    """One amount with an "and" in it: `three hundred and five`, `2 dollars and 50 cents`."""
+    return _spoken(tokens) or _compound(tokens)
 
 
 def _compound(tokens: Tokens) -> Quantity | None:
@@ -169,7 +182,13 @@ def unit_reading(tokens: Tokens) -> Quantity | None:
 
 
 def ratio(tokens: Tokens) -> Value | None:
-    """`a:b` and `a to b`."""
+    """`a:b`, `a to b` and `a out of b`."""
+    texts = [token.text for token in tokens]
+    if "out" in texts[1:-2] and texts[texts.index("out") + 1] == "of":
+        cut = texts.index("out")
+        ends = [quantity(part) for part in (tokens[:cut], tokens[cut + 2 :])]
+        if all(isinstance(end, Quantity) and end.unit is None for end in ends):
+            return Ratio(tuple(end.expression for end in ends if isinstance(end, Quantity)))
     parts = split(tokens, {":"})
     if len(parts) < 2:
         parts = split(tokens, {"to"}, words=True)

@@ -26,6 +26,7 @@ from rewards.equality.numbers.numeric import (
     POINTS,
     STEPPED_POINTS,
     Evaluator,
+    bends,
     has_kinks,
     probe,
 )
@@ -46,6 +47,7 @@ from rewards.grading_options import GradingOptions
 
 _OF_NAMES = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "ln", "abs"])
 _CHANGES = (Symbol("Delta"), Symbol("delta"))
+_INDICES = frozenset("nkmijl")
 _APPROXIMATION = 50
 """An approximation may be off by one part in this many."""
 
@@ -84,8 +86,6 @@ def _is_name(node: Expression) -> bool:
     if node.operation == "mul":
         if len(node.arguments) == 2 and node.arguments[0] in _CHANGES:
             return isinstance(node.arguments[1], Symbol)
-        if _is_derivative(node):
-            return True
         parts = [
             part.arguments[0] if isinstance(part, Apply) and part.operation == "inv" else part
             for part in node.arguments
@@ -96,21 +96,6 @@ def _is_name(node: Expression) -> bool:
             for part in parts
         )
     return False
-
-
-def _is_derivative(node: Apply) -> bool:
-    """Whether it is dy/dx."""
-    if len(node.arguments) != 2 or not isinstance(node.arguments[1], Apply):
-        return False
-    top, bottom = node.arguments[0], node.arguments[1].arguments[0]
-    return node.arguments[1].operation == "inv" and all(
-        isinstance(part, Apply)
-        and part.operation == "mul"
-        and len(part.arguments) == 2
-        and part.arguments[0] == Symbol("d")
-        and isinstance(part.arguments[1], Symbol)
-        for part in (top, bottom)
-    )
 
 
 def answer_of(chain: Chain, options: GradingOptions) -> Answer | None:
@@ -197,7 +182,7 @@ def equal_equations(ours: Chain, theirs: Chain, options: GradingOptions) -> Comp
         if kinds[0] != kinds[1]:
             return different("relation_differs")
         found = _proportional(a, b, positive=kinds[0] in ("<", "<="))
-        if found.outcome is Outcome.DIFFERENT and kinds[0] == "=" and has_kinks(a, b):
+        if found.outcome is Outcome.DIFFERENT and kinds[0] == "=" and bends(a, b):
             found = same_zeros(a, b, symbols(a) | symbols(b), named_numbers(a, b))
         if found.outcome is not Outcome.DIFFERENT:
             return found
@@ -205,6 +190,30 @@ def equal_equations(ours: Chain, theirs: Chain, options: GradingOptions) -> Comp
     if first is not None and second is not None:
         return equal_answers(first, second, options)
     return different("equation_differs")
+
+
+def compare_solutions(
+    reference: Value, ours: list[Value], theirs: list[Value]
+) -> Comparison | None:
+    r"""An equation against its solved forms: `|x| = 3` is `x = \pm 3`, `|x| = |y|` is `x = \pm y`.
+
+    Only this way round: the answer `x^2 = 9` to the question x^2 = 9 has solved nothing.
+    """
+    equations = [v for v in theirs if isinstance(v, Chain) and v.operators == ("=",)]
+    if len(ours) != 1 or len(theirs) < 2 or len(equations) < len(theirs):
+        return None
+    if not isinstance(reference, Chain) or reference.operators != ("=",):
+        return None
+    if any(is_name(part) for part in reference.parts[:1]) or not _quantities(reference):
+        return None
+    if not all(_quantities(equation) for equation in equations):
+        return None
+    ours_node = _as_function(reference)
+    theirs_node: Expression = Apply("mul", tuple(_as_function(equation) for equation in equations))
+    if symbols(ours_node) != symbols(theirs_node):
+        return None
+    centres = named_numbers(ours_node, theirs_node)
+    return same_zeros(ours_node, theirs_node, symbols(ours_node), centres)
 
 
 def equal_answers(ours: Answer, theirs: Answer, options: GradingOptions) -> Comparison:
@@ -229,14 +238,25 @@ def _renaming(left: Expression, right: Expression) -> dict[str, str] | None:
         if len(ours) != len(theirs) or _head(left) != _head(right):
             return None
         return dict(zip(theirs, ours, strict=True))
-    plain = right if ours else left
-    if (ours or theirs) and plain == Symbol("y"):
-        return {}  # f(x) = 2x is y = 2x
+    plain, called = (right, left) if ours else (left, right)
+    if ours or theirs:
+        head = _head(called)
+        primes = head.name.lstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        if plain == Symbol("y" + primes.strip("^-1")):
+            return {}  # f(x) = 2x is y = 2x, f'(x) = 2x is y' = 2x
+        if isinstance(plain, Symbol) and plain.name == f"{head.name}_{(ours or theirs)[0]}":
+            return {}  # a(n) = 2n is a_n = 2n
+        return None
+    if isinstance(left, Symbol) and isinstance(right, Symbol):
+        (name, _, index), (other, _, place) = left.name.partition("_"), right.name.partition("_")
+        if name == other and {index, place} <= _INDICES:
+            return {place: index}  # a_k = 2k is a_n = 2n
     return None
 
 
-def _head(node: Expression) -> Expression:
-    return node.arguments[0] if isinstance(node, Apply) else node
+def _head(node: Expression) -> Symbol:
+    head = node.arguments[0] if isinstance(node, Apply) else node
+    return head if isinstance(head, Symbol) else Symbol("")
 
 
 def _arguments(node: Expression) -> list[str]:

@@ -1,21 +1,26 @@
 r"""Residue classes: `2 \pmod 7`, `x \equiv 1, 3 \pmod 8`; `17 \bmod 5` is a number."""
 
 from collections.abc import Callable
+from fractions import Fraction
 
 from rewards.equality.comparison import Comparison, different, equal, undecided
 from rewards.equality.numbers.exact import exact
 from rewards.equality.syntax.parser import parse
 from rewards.equality.syntax.token_spans import Tokens
-from rewards.equality.values.expressions import Expression
+from rewards.equality.values.expressions import Expression, Number, Symbol, replaced, symbols
 from rewards.equality.values.kinds import Chain, Group, Quantity, Residue, Value
 from rewards.errors import UnreadableError
 
 
 def read_residue(tokens: Tokens, statement: Callable[[Tokens], Value]) -> Residue | None:
     r"""`... \\pmod{7}`, `... (mod 7)` at the end of an answer."""
-    mark = next((i for i, token in enumerate(tokens) if token.text in ("pmod", "mod")), 0)
+    marks = [i for i, token in enumerate(tokens) if token.text in ("pmod", "mod")]
+    if len(marks) > 1:
+        return None  # one statement for each
+    mark = marks[0]
     head, tail = tokens[:mark], tokens[mark + 1 :]
-    if tokens[mark].text == "mod":
+    congruent = any(token.text == "≡" for token in head)  # in n = 17 mod 5, mod is an operation
+    if tokens[mark].text == "mod" and not congruent:
         if not head or head[-1].text != "(" or not tail or tail[-1].text != ")":
             return None
         head, tail = head[:-1], tail[:-1]
@@ -36,6 +41,12 @@ def _said(value: Value) -> Value:
 
 def compare_residues(reference: Value, answer: Value) -> Comparison:
     """Same modulus, same classes; a plain number stands for itself only."""
+    reference, answer = _joined(reference), _joined(answer)
+    for value, other in ((reference, answer), (answer, reference)):
+        if isinstance(value, Residue) and not isinstance(other, Residue):
+            steps = _as_residue(other, value.modulus)
+            if steps is not None:
+                return compare_residues(*((value, steps) if value is reference else (steps, value)))
     if not isinstance(reference, Residue) or not isinstance(answer, Residue):
         ours, theirs = _sole(reference), _sole(answer)
         if ours is None or theirs is None:
@@ -52,6 +63,32 @@ def compare_residues(reference: Value, answer: Value) -> Comparison:
     if None in classes or not moduli[0]:
         return different("residue_differs")
     return equal("residue") if classes[0] == classes[1] else different("residue_differs")
+
+
+def _joined(value: Value) -> Value:
+    r"""`n \equiv 1 \pmod 8` or `n \equiv 3 \pmod 8` as one statement."""
+    if isinstance(value, Group) and value.items and not value.braces:
+        parts = [item for item in value.items if isinstance(item, Residue)]
+        if len(parts) == len(value.items) and len({part.modulus for part in parts}) == 1:
+            return Residue(tuple(item for part in parts for item in part.items), parts[0].modulus)
+    return value
+
+
+def _as_residue(value: Value, modulus: Expression) -> Residue | None:
+    """`x = 7k + 3`, `{7k + 3}`, `8k + 1, 8k + 3`: what steps by the modulus."""
+    items = list[Value]()
+    for item in value.items if isinstance(value, Group) else (value,):
+        said = _said(item)
+        if not isinstance(said, Quantity) or len(symbols(said.expression)) != 1:
+            return None
+        name = Symbol(*symbols(said.expression))
+        at = [exact(replaced(said.expression, {name: Number(Fraction(n))})) for n in (0, 1, 2)]
+        if at[0] is None or at[1] is None or at[2] is None or at[2] - at[1] != at[1] - at[0]:
+            return None
+        if abs(at[1] - at[0]) != exact(modulus):
+            return None
+        items.append(Quantity(Number(at[0])))
+    return Residue(tuple(items), modulus)
 
 
 def _classes(value: Residue, modulus: int) -> set[int] | None:

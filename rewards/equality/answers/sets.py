@@ -6,15 +6,32 @@ from typing import Protocol
 
 from rewards.equality import limits
 from rewards.equality.answers.families import is_linear
-from rewards.equality.answers.intervals import integers_in
-from rewards.equality.syntax.token_spans import Tokens, builder_bar, split, split_relations, trim
+from rewards.equality.answers.intervals import integers_in, naturals_in
+from rewards.equality.syntax.token_spans import (
+    Tokens,
+    builder_bar,
+    closes,
+    split,
+    split_relations,
+    trim,
+)
 from rewards.equality.syntax.tokens import NAME
+from rewards.equality.values.expressions import (
+    INFINITY,
+    MINUS_INFINITY,
+    ZERO,
+    Expression,
+    Symbol,
+    replaced,
+    symbols,
+)
 from rewards.equality.values.kinds import (
     Chain,
     Group,
     Opaque,
     Quantity,
     Reals,
+    Row,
     SetOperation,
     Value,
     is_ordering,
@@ -72,13 +89,22 @@ def braces(reader: Statements, inner: Tokens, is_set: bool) -> Value | None:
     if not is_set and len(parts) == 1:
         value = reader.statement(inner)
         return None if isinstance(value, Quantity | Opaque) else value
-    if not is_set and all(len(pair) == 2 and all(pair) for pair in mapped):
+    named = all(len(pair) == 2 and all(pair) and len(pair[0]) == 1 for pair in mapped)
+    if (named and all(pair[0][0].kind == NAME for pair in mapped)) or (
+        not is_set and all(len(pair) == 2 and all(pair) for pair in mapped)
+    ):
         chains = [
             Chain((reader.statement(name), reader.statement(value)), ("=",))
             for name, value in mapped
         ]
         return grouped(chains)
-    value = grouped(reader.statement(part) for part in parts if trim(part))
+    members = [trim(part) for part in parts if trim(part)]
+    value = grouped(
+        reader.statement(part)
+        if is_set or part[0].text != "{" or not closes(part)
+        else braces(reader, part[1:-1], is_set=True) or reader.statement(part)
+        for part in members
+    )
     items = value.items if isinstance(value, Group) else (value,)
     system = all(isinstance(item, Chain) for item in items)  # {x = 3, y = -2}
     return Group(items, braces=not system)
@@ -96,6 +122,9 @@ def builder(reader: Statements, head: Tokens, condition: Tokens) -> Value | None
             reader.reading.parameters |= {t.text for t in over[0] if t.kind == NAME}
             return reader.statement(sides[0])
         value = reader.statement(sides[0])
+        listed = _image(value, reader.statement(over[1]))
+        if listed is not None:
+            return listed
         reals = any(token.text == "mathbbR" for token in over[1])
         linear = isinstance(value, Quantity) and is_linear(value.expression)
         return Reals() if reals and linear else None
@@ -105,15 +134,64 @@ def builder(reader: Statements, head: Tokens, condition: Tokens) -> Value | None
     value = reader.statement(condition)
     if isinstance(value, Group) and all(is_ordering(item) for item in value.items):
         value = SetOperation("∩", value.items)  # x >= 2, x != 3
+    if whole and any(token.text == "mathbbN" for token in sides[1]):
+        return naturals_in(value)
     return integers_in(value) if whole else value
 
 
+def _image(value: Value, domain: Value) -> Group | None:
+    r"""`\{2k : k \in \{1,2,3\}\}` is 2, 4, 6."""
+    if not isinstance(value, Quantity) or not isinstance(domain, Group) or not domain.braces:
+        return None
+    names, members = symbols(value.expression), list[Expression]()
+    members = [item.expression for item in domain.items if isinstance(item, Quantity)]
+    if len(names) != 1 or len(members) < len(domain.items):
+        return None
+    name = Symbol(*names)
+    images = (Quantity(replaced(value.expression, {name: member})) for member in members)
+    return Group(tuple(images), braces=True)
+
+
 def special(reader: Statements, tokens: Tokens) -> Value | None:
-    r"""The reals and the empty set by their signs."""
-    if len(tokens) == 1:
-        text = tokens[0].text
-        if text in ("mathbbR", "Reals"):
-            return Reals()
-        if text in ("emptyset", "EmptySet"):
-            return Group((), braces=True)
-    return None
+    r"""Sets by their signs: `\mathbb{R}`, `\emptyset`, `\mathbb{R}^+`, `\mathbb{Z}`."""
+    if len(tokens) > 6 or tokens[0].text[:4] not in ("math", "Real", "empt", "Empt", "Inte"):
+        return None
+    spelled = "".join(token.text for token in tokens if token.text not in ("{", "}"))
+    if spelled in ("emptyset", "EmptySet"):
+        return Group((), braces=True)
+    if spelled in ("mathbbZ", "Integers"):
+        return whole_numbers(reader)
+    if spelled in _NAMED_SETS:
+        return Quantity(Symbol(_NAMED_SETS[spelled]))
+    return _NAMED_REGIONS.get(spelled)
+
+
+_NAMED_REGIONS: dict[str, Value] = {
+    "mathbbR": Reals(),
+    "Reals": Reals(),
+    "mathbbR^*": SetOperation("setminus", (Reals(), Group((Quantity(ZERO),), braces=True))),
+}
+for _sign, _opening, _ends in (
+    ("+", "(", (ZERO, INFINITY)),
+    (">0", "(", (ZERO, INFINITY)),
+    (">=0", "[", (ZERO, INFINITY)),
+    ("-", "(", (MINUS_INFINITY, ZERO)),
+    ("<0", "(", (MINUS_INFINITY, ZERO)),
+):
+    _interval = Row(tuple(Quantity(end) for end in _ends), _opening, ")")
+    _NAMED_REGIONS[f"mathbbR^{_sign}"] = _NAMED_REGIONS[f"mathbbR_{_sign}"] = _interval
+_NAMED_SETS = {
+    f"mathbb{letter}{mark}": "positive integers"
+    for letter, marks in (("Z", ("^+", "_+", "_>0")), ("N", ("^*", "^+", "_+")))
+    for mark in marks
+}
+
+
+def whole_numbers(reader: Statements) -> Value:
+    """All integers: the progression of step one."""
+    reader.reading.parameters.add(WHOLE)
+    return Quantity(Symbol(WHOLE))
+
+
+WHOLE = "any integer"
+"""A name that no answer can write, so that `n` is not the set of its values."""

@@ -18,8 +18,8 @@ from rewards.equality.comparison import Comparison, different, equal
 from rewards.equality.syntax.tokens import Token
 
 _CLOCK = re.compile(
-    r"(?:at)?(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?(a\.?m\.?|p\.?m\.?|noon|midnight|o'?clock)?"
-    r"(?:noon|midnight)?"
+    r"(?:at)?(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?(a\.?m\.?|p\.?m\.?|noon|midnight|o'?clock"
+    r"|in ?the ?(?:morning|afternoon|evening)|at ?night)?(?:noon|midnight)?"
 )
 _MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september",
@@ -30,6 +30,9 @@ _MONTH_FIRST = re.compile(r"(?:on)?([a-z]+)\.?(\d{1,2})(?:,?(\d{4}))?")
 _NUMERIC = re.compile(r"(\d{1,2})([/.])(\d{1,2})\2(\d{4})")
 _ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
 _MINUTES, _HOURS = 60, 24
+_SPOKEN_HALVES = {
+    "inthemorning": "am", "intheafternoon": "pm", "intheevening": "pm", "atnight": "pm",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,12 @@ class Date:
 
 def time_or_date(tokens: Sequence[Token]) -> Time | Date | None:
     """What a whole answer says, if that is a time or a date."""
-    if not 2 <= len(tokens) <= 16:
+    if not 1 <= len(tokens) <= 16:
         return None
     text = "".join(token.text for token in tokens if token.text not in ("{", "}")).lower()
-    if not any(char.isdigit() for char in text):
+    if text in ("noon", "midnight"):
+        return Time(_HOURS // 2 * 3600 * (text == "noon"), text)
+    if len(tokens) == 1 or not any(char.isdigit() for char in text):
         return None
     return _date(text) or _time(text.rstrip("."))
 
@@ -64,7 +69,8 @@ def _time(text: str) -> Time | None:
     if match is None or not (match[2] or match[4]):
         return None
     hours, minutes, seconds = (int(part or 0) for part in match.group(1, 2, 3))
-    half = (match[4] or "").replace(".", "").replace("'", "")
+    said = (match[4] or "").replace(".", "").replace("'", "").replace(" ", "")
+    half = _SPOKEN_HALVES.get(said, said)
     if hours >= _HOURS or minutes >= _MINUTES or seconds >= _MINUTES:
         return None
     if half in ("am", "pm", "noon", "midnight"):
@@ -72,7 +78,7 @@ def _time(text: str) -> Time | None:
             return None
         afternoon = half in ("pm", "noon")
         hours = hours % (_HOURS // 2) + (_HOURS // 2) * afternoon
-    elif half != "oclock" and hours > _HOURS // 2:
+    elif half != "oclock" and (hours > _HOURS // 2 or not hours):
         half = "24h"
     seconds += (hours * 60 + minutes) * 60
     return Time(seconds, half.replace("oclock", ""))

@@ -284,6 +284,8 @@ _FUNCTIONS: dict[str, Callable[[Arithmetic, list[Any]], Any]] = {
     "neg": lambda field, values: -values[0],
     "inv": lambda field, values: 1 / values[0],
     "percent": lambda field, values: values[0] / 100,
+    "arcminute": lambda field, values: values[0] * field.constant("pi") / 10_800,
+    "arcsecond": lambda field, values: values[0] * field.constant("pi") / 648_000,
     "degree": lambda field, values: values[0] * field.constant("pi") / 180,
     "abs": lambda field, values: abs(values[0]),
     "sgn": lambda field, values: values[0] / abs(values[0]),

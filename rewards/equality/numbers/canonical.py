@@ -24,6 +24,8 @@ _ONE: Monomial = ()
 _MARKS: dict[str, Form] = {
     "percent": {_ONE: Fraction(1, 100)},
     "degree": {(("c:pi", Fraction(1)),): Fraction(1, 180)},
+    "arcminute": {(("c:pi", Fraction(1)),): Fraction(1, 10_800)},
+    "arcsecond": {(("c:pi", Fraction(1)),): Fraction(1, 648_000)},
 }
 _MAX_EXPANSION = 12
 _MAX_PRIME = 1_000

@@ -3,7 +3,9 @@
 import math
 from fractions import Fraction
 
+from rewards.equality.numbers.exact import exact
 from rewards.equality.values.expressions import Apply, Constant, Expression, Number
+from rewards.errors import LimitHitError, UnreadableError
 
 _TOLERANCE = 1e-9
 _MAX_FACTORED = 10**8
@@ -38,10 +40,13 @@ def prime_powers(node: Expression) -> dict[int, Fraction] | None:
     ]
     scale = Fraction(-1 if node.operation == "inv" else 1)
     if node.operation == "pow":
-        exponent = node.arguments[1]
-        if not isinstance(exponent, Number):
+        try:
+            exponent = exact(node.arguments[1])  # 2^{10^6}
+        except (UnreadableError, LimitHitError):
             return None
-        scale = exponent.value
+        if exponent is None:
+            return None
+        scale = exponent
     total: dict[int, Fraction] = {}
     for part in parts:
         if part is None:

@@ -78,6 +78,18 @@ def has_kinks(*nodes: Expression) -> bool:
     )
 
 
+def bends(*nodes: Expression) -> bool:
+    """Whether a function has kinks or roots: it may vanish where no multiple of it does."""
+    return has_kinks(*nodes) or any(
+        type(part) is Apply
+        and part.operation == "pow"
+        and type(_rational(part.arguments[1])) is Fraction
+        and (_rational(part.arguments[1]) or Fraction(0)).denominator > 1
+        for node in nodes
+        for part in walk(node)
+    )
+
+
 class Evaluator:
     """Evaluates trees at one point, in one arithmetic.
 

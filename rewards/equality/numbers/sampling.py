@@ -23,6 +23,9 @@ _GRID = [Fraction(n, 7) for n in (-7000, -700, -150, -50, -31, -17, -9, -4, -1)]
 _GRID += [-value for value in _GRID]
 _SLICES = (Fraction(3, 2), Fraction(-7, 3), Fraction(1, 5), Fraction(5))
 _NEAR = Fraction(1, 10**7)
+"""Beside a turn, which bisection has found."""
+_BESIDE = Fraction(1, 10**4)
+"""Beside a named number; x^2 must not vanish there within the tolerance."""
 _HALVINGS = 44
 _MAX_CENTRES = 24
 _TOLERANCE = 1e-12
@@ -48,13 +51,16 @@ def named_numbers(*nodes: Expression) -> list[Fraction]:
 
 def ordering_holds(left: Expression, right: Expression, operator: str) -> Statement:
     """The statement that two expressions stand in this relation."""
+    # Where terms may cancel, digits are lost; in 0 < x^2 a small square is no zero.
+    sums = (type(p) is Apply and p.operation == "add" for n in (left, right) for p in walk(n))
+    scale = 1.0 if any(sums) else 0.0
 
     def holds(point: Mapping[str, Fraction]) -> bool | None:
         try:
             a, b = (Evaluator(point, REAL).value(node) for node in (left, right))
         except (NoValueError, ImpreciseError, UnreadableError, LimitHitError):
             return None
-        equals = abs(a - b) <= _TOLERANCE * max(1.0, abs(a), abs(b))
+        equals = abs(a - b) <= _TOLERANCE * max(scale, abs(a), abs(b))
         truth: dict[str, bool] = {
             "<": a < b and not equals,
             ">": a > b and not equals,
@@ -91,6 +97,13 @@ def same_statement(
     return equal("same_region")
 
 
+def sample_points(centres: list[Fraction]) -> list[Fraction]:
+    """Numbers on a line: named ones, those close beside and between them, and a grid."""
+    marks = sorted({*centres, *_GRID})
+    beside = {c + s * _BESIDE * (1 + abs(c)) for c in centres for s in (-1, 1)}
+    return sorted({*marks, *((a + b) / 2 for a, b in pairwise(marks)), *beside})
+
+
 def _places(
     statements: tuple[Statement, Statement],
     point: dict[str, Fraction],
@@ -107,7 +120,7 @@ def _places(
         for low, high, a, b in zip(places, places[1:], truth, truth[1:], strict=False):
             if a is not b:
                 turns |= _turn(holds, point, free, low, high, a)
-    beside = {c + s * _NEAR * (1 + abs(c)) for c in centres for s in (-1, 1)}
+    beside = {c + s * _BESIDE * (1 + abs(c)) for c in centres for s in (-1, 1)}
     return [*places, *turns, *beside]
 
 
@@ -138,14 +151,18 @@ def same_zeros(
             point = {name: _SLICES[(shift + 2 * i) % 4] for i, name in enumerate(fixed)}
             for f, g in ((ours, theirs), (theirs, ours)):
                 for place in _roots(f, point, free, centres):
-                    value = _value(g, {**point, free: place})
-                    slope = _value(g, {**point, free: place + Fraction(1, 10**4)})
+                    value = value_at(g, {**point, free: place})
+                    slope = value_at(g, {**point, free: place + Fraction(1, 10**4)})
                     if value is None or slope is None:
                         return undecided("no_value", "no value at a zero of the other")
                     if abs(value) > 1e-6 * max(1.0, abs(slope)):
                         return different("equation_differs", f"at {free} = {float(place):g}")
                     roots += 1
-    return equal("same_zeros") if roots >= 6 else undecided("no_value", "too few zeros")
+    return (
+        equal("same_zeros")
+        if roots >= (2 if len(names) == 1 else 6)
+        else undecided("no_value", "too few zeros")
+    )
 
 
 def _roots(
@@ -153,7 +170,7 @@ def _roots(
 ) -> list[Fraction]:
     marks = sorted({*centres, *_GRID, *point.values(), *(-v for v in point.values())})
     places = sorted({*marks, *((a + b) / 2 for a, b in pairwise(marks))})
-    values = [_value(f, {**point, free: place}) for place in places]
+    values = [value_at(f, {**point, free: place}) for place in places]
     out = [place for place, value in zip(places, values, strict=True) if value == 0]
     for start, end, a, b in zip(places, places[1:], values, values[1:], strict=False):
         if a is None or b is None or a * b >= 0:
@@ -161,17 +178,18 @@ def _roots(
         low, high = start, end
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            value = _value(f, {**point, free: middle})
+            value = value_at(f, {**point, free: middle})
             if value is None:
                 break
             low, high = (middle, high) if value * a > 0 else (low, middle)
-        value = _value(f, {**point, free: low})
+        value = value_at(f, {**point, free: low})
         if value is not None and abs(value) < 1e-6 * max(1.0, abs(a), abs(b)):
             out.append(low.limit_denominator(10**13))  # a pole changes its sign without a zero
     return out
 
 
-def _value(node: Expression, point: Mapping[str, Fraction]) -> Any:
+def value_at(node: Expression, point: Mapping[str, Fraction]) -> Any:
+    """The real value in doubles, `None` where there is none."""
     try:
         return Evaluator(point, REAL).value(node)
     except (NoValueError, ImpreciseError, UnreadableError, LimitHitError):

@@ -16,8 +16,10 @@ from rewards.equality.values.expressions import (
     Expression,
     Number,
     Symbol,
+    difference,
     negate,
     quotient,
+    replaced,
 )
 from rewards.errors import LimitHitError, UnreadableError
 
@@ -45,9 +47,11 @@ def function(parser: Parser, name: str) -> Expression:
 
 
 def python_number(parser: Parser, name: str) -> Expression:
-    """`Rational(3, 4)`, `np.int64(12)`, `mpf(2.0)`, `Poly(x**2 - 1, x, domain=ZZ)`."""
+    """`Rational(3, 4)`, `np.int64(12)`, `complex(2, 3)`, `Poly(x**2 - 1, x, domain=ZZ)`."""
     if name != "Poly":
         arguments = parser.bracketed_arguments()
+        if name == "complex" and len(arguments) == 2:
+            return Apply("add", (arguments[0], Apply("mul", (Constant("i"), arguments[1]))))
         return arguments[0] if len(arguments) == 1 else quotient(*arguments[:2])
     parser.next()
     node, depth = parser.sum(), 1
@@ -57,6 +61,11 @@ def python_number(parser: Parser, name: str) -> Expression:
             raise UnreadableError("syntax", "a bracket never closes")
         depth += (text == "(") - (text == ")")
     return node
+
+
+def polar(angle: Expression) -> Expression:
+    r"""The number of length one at this angle: `\operatorname{cis} x`, and `1\angle x`."""
+    return Apply("pow", (Constant("e"), Apply("mul", (Constant("i"), angle))))
 
 
 def chooses(parser: Parser) -> bool:
@@ -106,7 +115,10 @@ def big_operator(parser: Parser, operation: str) -> Expression:
     parser.expect("}")
     parser.expect("^")
     high = parser.argument(exponent=True)
-    return Apply(operation, (Symbol(variable.text), low, high, parser.product()))
+    name, body = Symbol(variable.text), parser.product()
+    if variable.kind == CONSTANT:  # in \sum_{i=1}^n i, the i counts
+        body = replaced(body, {Constant(variable.text): name})
+    return Apply(operation, (name, low, high, body))
 
 
 def integral(parser: Parser) -> Expression:
@@ -172,6 +184,35 @@ def determinant(parser: Parser, environment: str) -> Expression:
     if len(rows) > 4:
         raise LimitHitError("limit_determinant", "a determinant larger than four by four")
     return _determinant_of(rows)
+
+
+def derivative(top: Expression, bottom: Expression) -> Expression | None:
+    r"""`\frac{d^2y}{dx^2}` is y'', and `\frac{\partial u}{\partial t}` is u_t: one name each."""
+    over = top.arguments if type(top) is Apply and top.operation == "mul" else ()
+    under = bottom.arguments if type(bottom) is Apply and bottom.operation == "mul" else ()
+    if len(over) != 2 or not under or len(under) % 2 or type(over[1]) is not Symbol:
+        return None
+    mark, order = _power_of(over[0])
+    letters = ""
+    for sign, factor in zip(under[::2], under[1::2], strict=True):
+        variable, times = _power_of(factor)
+        if sign != mark or type(variable) is not Symbol:
+            return None
+        letters += variable.name * times
+    if mark not in (Symbol("d"), Symbol("partial")) or not order or not letters:
+        return None
+    if mark == Symbol("partial"):
+        return Symbol(f"{over[1].name}_{letters}")
+    return Symbol(over[1].name + "'" * order) if len({*letters}) == 1 else None
+
+
+def _power_of(node: Expression) -> tuple[Expression, int]:
+    """`x^2` as x and 2; any other expression is its own first power."""
+    if type(node) is Apply and node.operation == "pow":
+        base, power = node.arguments
+        whole = type(power) is Number and power.value.denominator == 1 and 0 < power.value < 10
+        return (base, int(power.value)) if whole and type(power) is Number else (node, 0)
+    return node, 1
 
 
 def _signed_atom(parser: Parser) -> Expression:
@@ -263,8 +304,11 @@ def _applied(
     """The tree of a function with its subscript and exponent, where it has them."""
     first = arguments[0]
     node: Expression
-    if name == "cis":  # 2 cis(pi/3) is 1 + i sqrt 3
-        node = Apply("pow", (Constant("e"), Apply("mul", (Constant("i"), first))))
+    if name == "cis":
+        node = polar(first)
+    elif name == "arrangements" and len(arguments) == 2:  # perm(5, 2) is 5!/3!
+        left = Apply("factorial", (difference(first, arguments[1]),))
+        node = quotient(Apply("factorial", (first,)), left)
     elif name == "pow" and len(arguments) in (2, 3):
         node = Apply("pow", arguments[:2])
         node = node if len(arguments) == 2 else Apply("mod", (node, arguments[2]))

@@ -32,7 +32,9 @@ _MODULE = re.compile(r"\b(?:np|numpy|math|sp|sympy|cmath|mpmath|fractions|decima
 _SYMPIFIED = re.compile(r"\bS\((\d+)\)(?=\s*/)")
 _SIZED = re.compile(r"\b(?:np\.)?(?:int|uint|float)(?:16|32|64)(?=\()")
 _UNDERSCORES = re.compile(r"(?<![\w.])\d{1,3}(?:_\d{3})+(?![\w])")
-_CALLED = re.compile(r"(?<=[A-Za-z])\{\\left\(((?:[^{}]|\{[^{}]*\})*?)\\right\)\s*\}")
+_CALLED = re.compile(
+    r"(?<=[A-Za-z])(?<!frac)(?<!sqrt)(?<!binom)\{\\left\(((?:[^{}]|\{[^{}]*\})*?)\\right\)\s*\}"
+)
 _QUOTED = re.compile(r"(?<![^\s\[({,:])(?:'([^'\"]*)'|\"([^\"]*)\"|``([^`']*)'')(?![^\s\])},:.])")
 _TIMES_TEN = re.compile(r"(?<=[\d.])\s*[xX]\s*(?=10\s*(?:\^|\*\*))")
 _BASE_SPELLED = re.compile(
@@ -62,8 +64,21 @@ _MAX_WRAPPERS = 5
 _GROUP_MARK = re.compile(r"\D+")
 _DECIMAL_COMMA = re.compile(r"(?<=\d)(?:,|\{,\})(?=\d)")
 _ORDINAL = re.compile(
-    r"(?<=\d)\s*\^?\s*\{?\s*(?:\\(?:text|mathrm|textrm)\s*\{\s*)?(?:th|st|nd|rd)(?![A-Za-z])\s*\}?\s*\}?"
+    r"(?<=\d)\s*\^?\s*(?:\{\s*\\(?:text|mathrm|textrm)\s*\{\s*(?:th|st|nd|rd)\s*\}\s*\}"
+    r"|(?P<open>\\(?:text|mathrm|textrm)\s*\{)\s*(?:th|st|nd|rd)(?![A-Za-z])(?P<closed>\s*\})?"
+    r"|\{\s*(?:th|st|nd|rd)\s*\}|(?:th|st|nd|rd)(?![A-Za-z]))"
 )
+r"""`5th`, `5^{\text{th}}`; in `15\text{th Day}` the text goes on."""
+_CONTRACTED = re.compile(r"\b(ca|wo|[A-Za-z]+)n't\b", re.IGNORECASE)
+_SHORTENED = {"ca": "can", "wo": "will"}
+_BRACED_SIGN = re.compile(r"(?<!\\text)(?<!\\mathrm)\{([:=<>])\}")
+_LETTER_DEGREE = re.compile(
+    r"(?<=\d)\s*\^\s*(?:\{\s*(?:\\(?:mathrm|rm|text)\s*\{?\s*)?o\s*\}?\s*\}|o(?![A-Za-z]))"
+)
+r"""`45^{\mathrm{o}}`: a letter where the sign of degrees is meant."""
+_SYMPY_SET = re.compile(r"\bS\.(?=Reals|Integers|EmptySet)")
+_NO_WHOLE = re.compile(r"(?<!\d)\.(?=\\overline)")
+_US_DOLLAR = re.compile(r"\b(?:US|U\.S\.)\s*\\?\$")
 _SUPERSCRIPT_DIGITS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
 _FOLD_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 
@@ -91,7 +106,7 @@ def normalise(text: str, options: GradingOptions, join_commas: bool = True) -> s
     if options.decimal_comma:
         text = _DECIMAL_COMMA.sub(".", text)
     text = _GROUPED.sub(lambda m: _join(m, join_commas), text)
-    return _ORDINAL.sub("", text)
+    return _ORDINAL.sub(lambda m: m["open"] if m["open"] and not m["closed"] else "", text)
 
 
 def _unescaped(text: str) -> str:
@@ -157,11 +172,6 @@ def _fold(text: str, options: GradingOptions) -> str:
     return text
 
 
-def _circled(match: re.Match[str]) -> str:
-    """The labels ①③ are the list 1, 3 and not the number 13."""
-    return ",".join(str(ord(label) - 0x245F) for label in match[0] if label > "\u245f")
-
-
 def _fraction(match: re.Match[str]) -> str:
     """`2⅓` is a mixed number, so the fraction must not be folded to `1/3` behind the digit."""
     top, bottom = unicodedata.normalize("NFKC", match[1]).split("\u2044")
@@ -199,7 +209,8 @@ def _join(match: re.Match[str], join_commas: bool) -> str:
 
 
 def _module(text: str) -> str:
-    return _repeating(_MODULE.sub("", _SIZED.sub("", text)))
+    text = _SYMPY_SET.sub("", text)
+    return _NO_WHOLE.sub("0.", _repeating(_MODULE.sub("", _SIZED.sub("", text))))
 
 
 def _underscores(text: str) -> str:
@@ -236,12 +247,15 @@ _RESPELLINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("_", _underscores),
     (".", _module),
     ("base", _base),
+    ("n't", lambda text: _CONTRACTED.sub(lambda m: f"{_SHORTENED.get(m[1], m[1])} not", text)),
     ("'", _unquoted),
     ('"', _unquoted),
+    ("US", lambda text: _US_DOLLAR.sub(r"\\$", text)),
     ("S(", lambda text: _SYMPIFIED.sub(r"\1", text)),
     ("10", lambda text: _TIMES_TEN.sub(r"\\times ", text)),
     ("{\\left(", lambda text: _CALLED.sub(r"(\1)", text)),
-    ("^", lambda text: _DEGREE.sub(r"\\degree ", text)),
+    ("^", lambda text: _LETTER_DEGREE.sub(r"\\degree ", _DEGREE.sub(r"\\degree ", text))),
+    ("}", lambda text: _BRACED_SIGN.sub(r"\1", text)),
     ("<su", _superscripts),
 )
 """What is done to a text that holds the mark; most answers hold few."""

@@ -15,6 +15,7 @@ from rewards.equality.syntax.applications import (
     arc_minutes,
     big_operator,
     chooses,
+    derivative,
     derived,
     determinant,
     function,
@@ -22,8 +23,10 @@ from rewards.equality.syntax.applications import (
     limit,
     mixed_part,
     plain_call,
+    polar,
     python_number,
 )
+from rewards.equality.syntax.ellipses import series
 from rewards.equality.syntax.tokens import (
     BASED,
     COMMAND,
@@ -55,7 +58,7 @@ _BRACKET_COMMANDS = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
 _CALLABLE = frozenset("fghFGH") | {"phi", "Phi", "varphi", "psi", "Psi"}
 _CALLABLE_IF_PLAIN = frozenset("pqrstuvwyPQRSTUVWNAMI")
 PYTHON_NUMBERS = names(
-    "Rational Fraction Integer Float Decimal mpf int float int64 int32 float64 float32 Poly"
+    "Rational Fraction Integer Float Decimal mpf int float int64 int32 float64 float32 Poly complex"
 )
 
 
@@ -133,6 +136,10 @@ class Parser:
         self.descend()
         parts = [self.signed_product()]
         while self.at(*_SIGNS):
+            if self.peek(1).text == "…" and self.peek(2).text in _SIGNS:  # 1 + 2 + ... + n
+                self.position += 2
+                parts = [series("sum", parts, self.signed_product())]
+                continue
             parts.append(self.signed_product())
         self.depth -= 1
         return parts[0] if len(parts) == 1 else Apply("add", tuple(parts))
@@ -156,12 +163,23 @@ class Parser:
         parts = [self.signed()]
         while True:
             text = self.peek().text
-            if text == "*":
+            if text == "…" or (text == "*" and self.peek(1).text == "…"):  # 1*2*...*n
+                while self.at("*", "…"):
+                    self.next()
+                parts = [series("product", parts, self.factor())]
+            elif text == "*":
                 self.next()
                 parts.append(self.signed())
             elif text in ("/", ":"):
                 self.next()
                 parts.append(Apply("inv", (self.signed(),)))
+            elif text == "//":  # Python's whole division
+                self.next()
+                left = parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
+                parts = [Apply("floor", (quotient(left, self.signed()),))]
+            elif text == "∠":  # 2\angle 60^\circ is 2 e^{i pi/3}
+                self.next()
+                parts.append(polar(self.signed()))
             elif text == "mod" and self.at("mod"):
                 self.next()
                 left = parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
@@ -170,6 +188,13 @@ class Parser:
                 parts.append(self.power())
             else:
                 return parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
+
+    def factor(self) -> Expression:
+        """The last factor behind dots: `2n` in `2*4*...*2n`."""
+        parts = [self.signed()]
+        while self.starts_atom():
+            parts.append(self.power())
+        return parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
 
     def signed(self) -> Expression:
         """A factor that may carry a sign behind an operator: `3 * -2`."""
@@ -235,11 +260,13 @@ class Parser:
         return node
 
     def prime(self, node: Expression) -> Expression:
-        """`y'` is a name."""
+        """`y'` is a name, and `5'` is five minutes of arc: no 5."""
         if type(node) is Symbol:
             return Symbol(node.name + "'")
-        if type(node) is Number and not (self.at("'") or self.position == len(self.tokens)):
-            raise UnreadableError("syntax", "a number with a prime inside an expression")
+        if type(node) is Number:
+            return Apply("arcminute", (node,))
+        if type(node) is Apply and node.operation == "arcminute":
+            return Apply("arcsecond", node.arguments)
         return node
 
     def raised(self, node: Expression) -> Expression:
@@ -345,6 +372,8 @@ class Parser:
     def name(self, token: Token) -> Expression:
         """A symbol, or a function of our own making that is called: `f(x)`, `P(A)`, `f'(2)`."""
         name = token.text
+        if name.startswith("partial_") and self.peek().kind == NAME:
+            return Symbol(f"{self.next().text}_{name[8:]}")  # \partial_t u is u_t
         if name in _CALLABLE and not token.prose:
             mark = derived(self)
             if mark:
@@ -398,8 +427,8 @@ class Parser:
     def command(self, name: str) -> Expression:
         r"""`\frac{1}{2}`, `\binom52`, `\lfloor x \rfloor`, `\vec{a}`, `\sum_{k=1}^n k`."""
         if name == "frac":
-            top = self.argument()
-            return quotient(top, self.argument())
+            top, bottom = self.argument(), self.argument()
+            return derivative(top, bottom) or quotient(top, bottom)
         if name == "binom":
             top = self.argument()
             return Apply("binomial", (top, self.argument()))

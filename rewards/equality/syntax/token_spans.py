@@ -7,11 +7,11 @@ from rewards.equality.syntax.parser import PYTHON_NUMBERS
 from rewards.equality.syntax.tokens import COMMAND, NAME, OPERATOR, WORD, Token
 
 Tokens = Sequence[Token]
-RELATIONS = frozenset({"=", "≈", "!=", "<", ">", "<=", ">="})
+RELATIONS = frozenset({"=", "≡", "≈", "!=", "<", ">", "<=", ">="})
 ORDERINGS = frozenset({"<", ">", "<=", ">="})
 OPENING = frozenset({"(", "[", "{", "\\{", "langle", "lfloor", "lceil"})
 CLOSING = frozenset({")", "]", "}", "\\}", "rangle", "rfloor", "rceil"})
-LEADING = frozenset({",", ".", '"', "=", "≈", "⇒"})
+LEADING = frozenset({",", ".", '"', "=", "≡", "≈", "⇒"})
 
 
 def step(token: Token) -> int:

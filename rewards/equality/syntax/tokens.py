@@ -68,7 +68,7 @@ _TOKEN = re.compile(
     r"|(?P<number>(?:\d+(?:\.\d+|\.(?=[-+*/),\]}]))?|\.\d+)(?:[eE][+-]?\d+(?![A-Za-z\d]))?)"
     r"|\\(?P<command>[A-Za-z]+)\*?"
     r"|(?P<word>[A-Za-z]+|[\u4e00-\u9fff]+)"
-    r"|(?P<operator>\*\*|<=|>=|!=|==|=>|->|\.\.\.|\\[\\{}|%$\#&_]|.)",
+    r"|(?P<operator>\*\*|//|<=|>=|!=|==|=>|->|\.\.\.|\\[\\{}|%$\#&_]|.)",
     re.DOTALL,
 )
 _OPERATOR_TEXT = {
@@ -85,6 +85,7 @@ _OPERATOR_TEXT = {
     "€": "euro",
     "£": "sterling",
     "¥": "yen",
+    "¢": "cent",
 }
 _ENVIRONMENT = re.compile(r"\s*\{([A-Za-z]+\*?)\}(?:\s*\{[lcr|\s]*\})?")
 _SPACE_COMMAND = re.compile(r"\s*\{[^{}]*\}")
@@ -113,12 +114,28 @@ def tokenize(text: str) -> tuple[Token, ...]:
     words = _LONG_WORD.findall(text) if len(text) > _SHORT else []
     cutter = _Cutter("\\" in text, any(classify(word)[0] == WORD for word in words))
     cutter.cut(text, prose=False)
-    tokens = cutter.tokens
+    tokens = _inward(cutter.tokens) if "[" in text or "]" in text else cutter.tokens
     while tokens and tokens[-1].kind == OPERATOR and tokens[-1].text in _DANGLING:
         if tokens[-1].text == "…" and (len(tokens) < 2 or tokens[-2].decimals < 1):
             break
         tokens.pop()
     return tuple(tokens)
+
+
+def _inward(tokens: list[Token]) -> list[Token]:
+    r"""Open ends as Bourbaki writes them, `]1, 2]`, `[0, \infty[`, as round brackets."""
+    out = list(tokens)
+    for index, token in enumerate(tokens):
+        before = tokens[index - 1].text if index else ""
+        behind = tokens[index + 1].text if index + 1 < len(tokens) else ""
+        if token.text == "]" and before in _BESIDE_INTERVALS:
+            out[index] = token._replace(text="(")
+        elif token.text == "[" and behind in _BESIDE_INTERVALS:
+            out[index] = token._replace(text=")")
+    return out
+
+
+_BESIDE_INTERVALS = frozenset({"", "∪", "∩", "∈", "setminus", "=", "or"})
 
 
 class _Cutter:
@@ -185,7 +202,11 @@ class _Cutter:
                 self.tokens.append(Token(NUMBER, str(value), value, -1, spaced))
                 return match.end()
         self.tokens.append(Token(NUMBER, piece, value, decimals, spaced))
-        if not self.latex and (imaginary := _PYTHON_IMAGINARY.match(text, position)):
+        if (
+            not self.latex
+            and "i" not in text
+            and (imaginary := _PYTHON_IMAGINARY.match(text, position))
+        ):
             self.tokens.append(Token(CONSTANT, "i"))
             return imaginary.end()
         return position
@@ -242,7 +263,7 @@ class _Cutter:
         if kind == NAME and len(word) == 1 and prose:
             self.tokens.append(Token(NAME, word, spaced=spaced, prose=True))
         elif kind != WORD or prose or self.is_word(word):
-            self.tokens.append(Token(kind, name, spaced=spaced, prose=prose))
+            self.tokens.append(Token(kind, name, spaced=spaced, prose=prose and word != "const"))
         elif (split := function_and_letter(word)) is not None:
             for part in split:
                 self.word(part, spaced, prose)
@@ -264,6 +285,8 @@ class _Cutter:
         """Whether a run of letters is a word here and not a product of symbols."""
         if self.latex and word.isupper() and 1 < len(word) < _SHORT:
             return False  # segments: \frac{NO}{BO}
+        if _MIXED.fullmatch(word):
+            return word in SHORT_UNITS and self.after_unit()  # GMmr^{-2}
         if (
             len(word) > _SHORT
             or word.lower() in SHORT_WORDS
@@ -271,7 +294,7 @@ class _Cutter:
         ):
             return True
         if word.lower() in SHORT_PROSE:
-            return self.speaks
+            return self.speaks or (word == "to" and self.after_number())  # 5 to 2
         return word in CURRENCY_CODES or (word in SHORT_UNITS and self.after_unit())
 
     def after_unit(self) -> bool:
@@ -289,12 +312,17 @@ class _Cutter:
 
     def operator(self, piece: str, spaced: bool, prose: bool) -> None:
         text = _OPERATOR_TEXT.get(piece, piece)
-        if (len(piece) == len("€") and text in ("euro", "sterling", "yen")) or text == "dollar":
+        if (
+            len(piece) == len("€") and text in ("euro", "sterling", "yen", "cent")
+        ) or text == "dollar":
             self.tokens.append(Token(WORD, text, spaced=True, prose=True))
         else:
             self.tokens.append(Token(OPERATOR, text, spaced=spaced, prose=prose))
 
     def command(self, text: str, name: str, position: int, spaced: bool) -> int:
+        if name == "angle" and self.after_number() and _POLAR.match(text, position):
+            self.tokens.append(Token(OPERATOR, "∠", spaced=spaced))
+            return position
         if name in IGNORED and not (
             name == "operatorname" and text[position : position + 1] == "{"
         ):
@@ -303,14 +331,17 @@ class _Cutter:
             return position
         if name in TEXT_COMMANDS:
             return self.text(text, name, position, spaced)
-        if name in LETTER_COMMANDS:
-            match = re.compile(r"\s*\{?\s*([A-Za-z])\s*\}?").match(text, position)
-            if match:
-                self.tokens.append(Token(NAME, f"{name}{match[1]}", spaced=spaced))
-                return match.end()
-        if name in ("hspace", "vspace", "mspace", "phantom", "label", "tag", "color", "textcolor"):
+        if name in LETTER_COMMANDS and (letter := _LETTER.match(text, position)):
+            plain = letter[1] == "O" and name == "mathcal"  # \mathcal{O}(n) is O(n)
+            self.tokens.append(Token(NAME, "O" if plain else f"{name}{letter[1]}", spaced=spaced))
+            return letter.end()
+        if name in _WITHOUT_TEXT:
             match = _SPACE_COMMAND.match(text, position)
             return match.end() if match else position
+        return self.sign(text, name, position, spaced)
+
+    def sign(self, text: str, name: str, position: int, spaced: bool) -> int:
+        """A command that is one token: an environment's end, an operator, a function."""
         if name in ("begin", "end"):
             match = _ENVIRONMENT.match(text, position)
             if match is None:
@@ -334,13 +365,13 @@ class _Cutter:
         if len(self.tokens) > limits.TOKENS:
             raise LimitHitError("limit_tokens", f"more than {limits.TOKENS} tokens")
         stripped = inner.strip()
-        if stripped in ("i", "j", "k") and name in ("mathbf", "textbf", "boldsymbol", "bm"):
-            self.tokens.append(Token(NAME, f"hat {stripped}", spaced=spaced))  # a unit vector
+        bold = name in _BOLD and self.bold(stripped, alone=end + 1 == len(text))
+        if bold or self.is_scale(stripped):
             return end + 1
         kind, canonical = classify(stripped)
-        if self.is_scale(stripped):
-            return end + 1
-        if stripped in _TIMES and self.after_number():
+        if stripped == "mod":  # 3 \text{ mod } 7
+            self.tokens.append(Token(OPERATOR, "mod", spaced=spaced))
+        elif stripped in _TIMES and self.after_number():
             self.tokens.append(Token(WORD, stripped, spaced=True, prose=True))
         elif kind in (FUNCTION, CONSTANT) or (
             kind == NAME and len(stripped) == 1 and stripped.isalpha()
@@ -352,6 +383,22 @@ class _Cutter:
         else:
             self.cut(inner, prose=name not in ("mathbf", "mathit") or len(stripped) > _SHORT)
         return end + 1
+
+    def bold(self, letter: str, alone: bool) -> bool:
+        r"""Whether a bold letter is a unit vector, or the set of numbers in `x \in \mathbf{R}`."""
+        if letter in ("i", "j", "k"):
+            self.tokens.append(Token(NAME, f"hat {letter}"))
+            return True
+        alone = alone and not self.tokens
+        if letter not in ("R", "Z", "N", "Q") or not (
+            alone or (self.tokens and self.tokens[-1].text == "∈")
+        ):
+            return False
+        self.tokens.append(Token(NAME, f"mathbb{letter}"))
+        return True
+
+
+_BOLD = names("mathbf textbf boldsymbol bm mathds")
 
 
 def closing_brace(text: str, opening: int) -> int:
@@ -405,8 +452,17 @@ def _command_token(name: str, spaced: bool) -> Token:
 
 _DANGLING = frozenset({".", ",", "newline", "^", ";", "…"})
 """Marks that say nothing at the end of an answer; dots only behind a decimal."""
-_ONLY_CALLED = names("re im pow")
+_ONLY_CALLED = names("re im pow comb perm nCr nPr")
+_WITHOUT_TEXT = names(
+    "hspace vspace mspace phantom vphantom hphantom label tag color textcolor colorbox"
+)
+"""Commands whose argument is no part of the answer."""
 _SCALES = {"C": "celsius", "F": "fahrenheit"}
 _TIMES = names("min sec")
 """Functions that behind a number are minutes and seconds."""
 _LONG_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
+_MIXED = re.compile(r"(?=[A-Za-z]{4,6}$)(?=.*[a-z])(?=.+[A-Z])(?!PAD|McD|mmHg|LaTeX)[A-Za-z]+")
+"""Capitals behind small letters: factors, and no word of any language."""
+_LETTER = re.compile(r"\s*\{?\s*([A-Za-z])\s*\}?")
+_POLAR = re.compile(r"\s*(?:[-\d({]|\\d?frac|\\pi)")
+"""What follows the sign of an angle in `2\\angle 60^\\circ`; in `m\\angle A` a name does."""

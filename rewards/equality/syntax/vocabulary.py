@@ -43,6 +43,10 @@ FUNCTIONS: dict[str, str] = {
     "gamma": "gamma_function",
     "pow": "pow",
     "Pow": "pow",
+    "comb": "binomial",
+    "nCr": "binomial",
+    "perm": "arrangements",
+    "nPr": "arrangements",
 }
 """Every spelling of a function, with the name it has in a tree."""
 
@@ -50,7 +54,7 @@ GREEK = names(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda "
     "mu nu xi rho varrho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta "
     "Lambda Xi Sigma Upsilon Phi Psi Omega ell hbar odot nabla partial mho aleph star "
-    "dagger bullet"
+    "dagger bullet const"
 )
 
 CONSTANTS = {"pi": "pi", "Pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo"}
@@ -78,7 +82,7 @@ OPERATORS: dict[str, str] = {
     "simeq": "≈",
     "sim": "≈",
     "thickapprox": "≈",
-    "equiv": "=",
+    "equiv": "≡",
     "cup": "∪",
     "cupdot": "∪",
     "bigcup": "∪",
@@ -147,7 +151,8 @@ IGNORED = names(
     "strut operatorname nonumber quad qquad enspace thinspace angle "
     "measuredangle triangle space hfill newline large Large LARGE huge Huge small normalsize "
     "footnotesize scriptsize tiny underbrace overbrace therefore because checkmark square Box "
-    "blacksquare qed qedsymbol mathstrut smash displaylimits notag"
+    "blacksquare qed qedsymbol mathstrut smash displaylimits notag mathbin mathrel mathopen "
+    "mathclose mathpunct mathinner"
 )
 """LaTeX commands that change how an answer looks and not what it says."""
 
@@ -238,6 +243,8 @@ UNICODE: dict[str, str] = {
     "‘": "'",
     "’": "'",
     "′": "'",
+    "″": "''",
+    "→": r"\to ",
     "ℝ": r"\mathbb{R}",
     "ℤ": r"\mathbb{Z}",
     "ℕ": r"\mathbb{N}",

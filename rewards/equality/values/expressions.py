@@ -32,7 +32,7 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """An operation: `add mul neg inv pow`, a function, or a mark (`percent degree pm mp base`).
+    """An operation: `add mul neg inv pow`, a function, or a mark such as `percent degree pm base`.
 
     `call` applies an unknown function, whose name is a `Symbol` in first place. `sum`, `product`,
     `integral` and `limit` hold their variable, both bounds and the body.
