@@ -1,5 +1,6 @@
 """What happens between the trainer's steps: checkpoints, progress, auxiliary modules."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ from agents.core.trainer import distributed
 
 
 class Checkpoints(TrainerCallback):  # type: ignore[misc]
-    """Saves after the last step and marks whole checkpoints: a resume never reads half of one."""
+    """Saves after the last step and marks whole checkpoints: a resume never reads half of one.
+
+    Args:
+        save_own: Writes what the library's trainer knows nothing of into a checkpoint's folder.
+    """
+
+    def __init__(self, save_own: Callable[[Path], None]) -> None:
+        self._save_own = save_own
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: object) -> None:
         """Ask for a save after the last step."""
@@ -23,6 +31,7 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
         distributed.barrier()
         if distributed.is_main():
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            self._save_own(folder)
             (folder / COMPLETE).touch()
 
 

@@ -1,7 +1,8 @@
 """The trainer: TRL's `GRPOTrainer` with our rollouts, our credit and our micro-batches.
 
 TRL keeps what it is good at (optimiser, schedule, accelerate, checkpoints, the clipped loss, KL);
-four of its methods are replaced, all in this file, written against trl 1.16:
+four of its private methods are replaced, all in this file (`trl_releases` says why, and which
+releases are tested):
 
 - rollouts come from `Rollout.collect` through TRL's `rollout_func`;
 - advantages come from the `Algorithm`, one number a token, in place of TRL's;
@@ -19,9 +20,8 @@ from typing import Any, cast
 
 import torch
 
-os.environ.setdefault(
-    "TRL_EXPERIMENTAL_SILENCE", "1"
-)  # rollout_func is experimental; trl is pinned
+# `rollout_func` is experimental in TRL, which would say so at every start.
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 from transformers import PrinterCallback
 from trl import GRPOTrainer
@@ -45,6 +45,7 @@ from agents.core.trainer.recorder import Recorder
 from agents.core.trainer.reference import ReferenceReset
 from agents.core.trainer.token_weights import high_entropy, learned, reject
 from agents.core.trainer.trl_config import trl_config
+from agents.core.trainer.trl_releases import warn_if_untested
 from agents.core.trainer.vllm_generation import VLLMSampler
 from agents.core.trainer.weight_sync import BranchingSampler, Sampler
 from torl_env.problems.types import Problem
@@ -81,6 +82,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> None:
         from datasets import Dataset
 
+        warn_if_untested()
         if training.group_size < algorithm.least_group_size:
             raise ValueError(
                 f"{type(algorithm).__name__} compares the samples of a problem: expected a "
@@ -107,7 +109,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             processing_class=tokenizer,
             rollout_func=self._rollout,
             callbacks=[
-                Checkpoints(),
+                Checkpoints(self._save_own),
                 Steps(progress or Silent(), training.optimizer_steps),
                 AuxiliarySteps(self),
             ],
@@ -317,15 +319,27 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._means[name] = self._means.get(name, 0.0) + mean
 
     def _get_per_token_logps_and_entropies(
-        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, **options: Any
+        self,
+        model: Any,
+        input_ids: Any,
+        attention_mask: Any,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        **options: Any,
     ) -> Any:
         """On a CPU, score responses alone; TRL's fused head scores prompts too there."""
         if not self._own_logprobs():
             scored = super()._get_per_token_logps_and_entropies(
-                model, input_ids, attention_mask, logits_to_keep, **options
+                # trl 1.13 hands the size over by position, later releases by name.
+                model,
+                input_ids,
+                attention_mask,
+                logits_to_keep,
+                batch_size=batch_size,
+                **options,
             )
         else:
-            size = options.get("batch_size") or len(input_ids)
+            size = batch_size or len(input_ids)
             read = shared_prefix_logprobs if self._shares_prefixes() else response_logprobs
             with self.accelerator.autocast():
                 scored = (
@@ -392,24 +406,27 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         ):
             return super().training_step(*args, **options)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            torch.save(self._algorithm.state_dict(), folder / ALGORITHM_STATE)
-            for part in (self.auxiliary, self._reset):
-                if part is not None:
-                    part.save(folder)
+    def train(self, resume_from_checkpoint: str | None = None, **options: Any) -> Any:
+        """Train to the last step.
 
-    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
-        if (state := Path(checkpoint) / ALGORITHM_STATE).is_file():
+        Args:
+            resume_from_checkpoint: Folder of a whole checkpoint to go on from.
+            **options: Of TRL's `train`.
+        """
+        if resume_from_checkpoint is not None:
+            self._load_own(Path(resume_from_checkpoint))
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **options)
+
+    def _save_own(self, folder: Path) -> None:
+        torch.save(self._algorithm.state_dict(), folder / ALGORITHM_STATE)
+        if self.auxiliary is not None:
+            self.auxiliary.save(folder)
+
+    def _load_own(self, folder: Path) -> None:
+        if (state := folder / ALGORITHM_STATE).is_file():
             self._algorithm.load_state_dict(torch.load(state, weights_only=True))
-        for part in (self.auxiliary, self._reset):
-            if part is not None:
-                part.load(Path(checkpoint))
+        if self.auxiliary is not None:
+            self.auxiliary.load(folder)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write one line of metrics for each batch: TRL's numbers and ToRL's behaviour metrics.

@@ -1,0 +1,77 @@
+"""TRL's releases under our own trainer: its tests on each, every release beside the others.
+
+Only TRL's own files change from one to the next; what it depends on is installed once.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from agents.core.trainer.trl_releases import TESTED
+from benchmarks.stacks.result import Result, report
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = ("test_trainer.py", "test_ppo.py", "test_thor.py", "test_correction.py")
+
+
+def passed(release: str, folder: Path) -> tuple[str, int]:
+    """The release's whole version and how many tests pass on it.
+
+    Raises:
+        SystemExit: One fails.
+    """
+    place = folder / release
+    # This environment has no pip of its own: that of whoever started us was handed down.
+    pip = [os.environ.get("STACKS_PIP", sys.executable), "-m", "pip", "install", "-q", "--no-deps"]
+    subprocess.run([*pip, "--target", str(place), f"trl=={release}.*"], check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", "import importlib.metadata as m; print(m.version('trl'))"],
+        env=_with(place),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    files = [str(ROOT / "tests" / "agents" / name) for name in TESTS]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-c", str(ROOT / "pyproject.toml"), *files],
+        cwd=folder,
+        env=_with(place),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"(\d+) passed", done.stdout)
+    if done.returncode or not found:
+        tail = "\n".join(done.stdout.splitlines()[-30:])
+        raise SystemExit(f"the trainer fails on trl {told.stdout.strip()}:\n{tail}")
+    return told.stdout.strip(), int(found[1])
+
+
+def _with(place: Path) -> dict[str, str]:
+    path = [str(place), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+
+
+def main() -> None:
+    """All tested releases, and the newest there is."""
+    newest = ".".join(version("trl").split(".")[:2])
+    with tempfile.TemporaryDirectory() as name:
+        releases = dict.fromkeys((*TESTED, newest))
+        ran = [passed(release, Path(name)) for release in releases]
+    report(
+        Result(
+            stack="TRL, our trainer on its releases",
+            version=", ".join(release for release, _ in ran),
+            ran=f"the trainer's tests on each, {min(tests for _, tests in ran)} and more",
+            episodes=0,
+            not_run="with vLLM and on several GPUs: only the newest, where there is a GPU",
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
