@@ -33,7 +33,7 @@ class Stack:
     """Install torl-gym too; without it nothing of ours is called `agents`."""
 
     source: bool = False
-    """It is on no registry: its checkout is named with `--source`."""
+    """It is on no registry: its checkout is named with `--source NAME=PATH`."""
 
     @property
     def check(self) -> Path:
@@ -43,6 +43,12 @@ class Stack:
 
 TORCH = ("torch==2.13.0",)
 """Before a stack, or it would pull a build for another accelerator."""
+NEMO_GYM = (
+    *("openai<=2.7.2", "anthropic<=0.109.2", "mcp<2", "fastapi", "uvicorn", "uvloop", "aiohttp"),
+    *("hydra-core", "omegaconf", "itsdangerous", "python-multipart", "orjson", "devtools", "tqdm"),
+    *("yappi", "pydot", "ray[default]", "datasets", "wandb", "mlflow-skinny"),
+)
+"""What of NeMo-Gym's own list its servers import; its pyproject asks for a newer Python."""
 STACKS = {
     one.name: one
     for one in (
@@ -51,7 +57,16 @@ STACKS = {
         Stack("trl", ("trl", "datasets"), TORCH),
         Stack("verifiers", ("verifiers", "openai-agents"), agents=False),
         Stack("openenv", ("openenv", "uvicorn", "starlette", "websockets"), agents=False),
+        Stack("trl_releases", ("trl", "datasets", "pytest", "hypothesis", "scipy"), TORCH),
+        Stack("tinker", ("tinker", "tinker-cookbook"), TORCH),
         Stack("slime", ("transformers", "httpx", "numpy"), TORCH, source=True),
+        Stack("nemo_gym", NEMO_GYM, agents=False, source=True),
+        Stack(
+            "prime_rl",
+            ("verifiers", "prime-pydantic-config", "tomli-w"),
+            agents=False,
+            source=True,
+        ),
         Stack("lm_eval", ("lm-eval", "transformers"), TORCH, agents=False),
         Stack("inspect", ("inspect-ai", "openai"), agents=False),
     )
@@ -88,7 +103,10 @@ def _ran(
     done = subprocess.run(
         command,
         cwd=cwd,
-        env=variables | ({"PYTHONPATH": str(path)} if path else {}),
+        # An environment may have no pip, and a check may need one.
+        env=variables
+        | {"STACKS_PIP": sys.executable}
+        | ({"PYTHONPATH": str(path)} if path else {}),
         capture_output=True,
         text=True,
         timeout=limit,
@@ -114,7 +132,7 @@ def run(stack: Stack, folder: Path, *, keep: bool, source: Path | None = None) -
     if not (path / "benchmarks").exists():
         (path / "benchmarks").symlink_to(ROOT / "benchmarks")
     told = [str(source)] if source else []
-    return read(_ran([str(python), str(stack.check), *told], cwd=folder, path=path, limit=900.0))
+    return read(_ran([str(python), str(stack.check), *told], cwd=folder, path=path, limit=3600.0))
 
 
 def table(results: list[Result]) -> Table:
@@ -167,17 +185,24 @@ def main() -> int:
     parser.add_argument("--environments", type=Path, default=Path("out/stacks"))
     parser.add_argument("--keep", action="store_true", help="use environments that exist")
     parser.add_argument("--record", type=Path, default=RECORD)
-    parser.add_argument("--source", type=Path, help="checkout of a stack that is on no registry")
+    parser.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="checkout of a stack that is on no registry; may be given again",
+    )
     given = parser.parse_args()
+    sources = {name: Path(path) for name, _, path in (one.partition("=") for one in given.source)}
     folder = given.environments.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     results, failed = [], []
-    for name in given.names or [one for one in STACKS if not STACKS[one].source]:
+    for name in given.names or [one for one in STACKS if not STACKS[one].source or one in sources]:
         if name not in STACKS:
             parser.error(f"{name!r} is no stack: choose from {', '.join(STACKS)}")
-        if STACKS[name].source and given.source is None:
-            parser.error(f"{name} is on no registry: give its checkout with --source")
-        source = given.source if STACKS[name].source else None
+        source = sources.get(name)
+        if STACKS[name].source and source is None:
+            parser.error(f"{name} is on no registry: give its checkout, --source {name}=PATH")
         try:
             results.append(run(STACKS[name], folder, keep=given.keep, source=source))
             print(f"{name} {results[-1].version}: {results[-1].ran}")

@@ -1,7 +1,9 @@
 """What one stack ran: the row of the table."""
 
 import json
+import subprocess
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 MARK = "stacks result: "
@@ -43,3 +45,14 @@ def read(output: str) -> Result:
             kept: dict[str, Any] = json.loads(line.removeprefix(MARK))
             return Result(**kept)
     raise ValueError(f"expected a line that begins with {MARK!r}")
+
+
+def commit_of(checkout: Path) -> str:
+    """The version of a stack that is on no registry."""
+    told = subprocess.run(
+        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip() or "a checkout"

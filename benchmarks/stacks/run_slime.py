@@ -4,15 +4,15 @@ Takes a checkout of slime, which is on no registry.
 """
 
 import asyncio
-import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from agents.core.policies.base import RowStart
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.types import Sampling
 from benchmarks.stacks.apprentice import MAX_TOKENS, PROBLEMS, TOOL_BUDGET, apprentice
-from benchmarks.stacks.result import Result, report
+from benchmarks.stacks.result import Result, commit_of, report
 from torl_env.adapters.slime import generated
 
 
@@ -56,12 +56,10 @@ def main(checkout: str) -> None:
     broken = sampled(0, sandbox="fusion:http://127.0.0.1:9")
     assert broken.remove_sample
     assert broken.status is sample_class.Status.ABORTED
-    git = ["git", "-C", checkout, "rev-parse", "--short", "HEAD"]
-    told = subprocess.run(git, capture_output=True, text=True, check=False)
     report(
         Result(
             stack="slime",
-            version=told.stdout.strip() or "a checkout",
+            version=commit_of(Path(checkout)),
             ran="its Sample, filled by the generate function",
             episodes=len(samples),
             tokens=sum(sum(one.loss_mask) for one in samples),

@@ -1,5 +1,6 @@
 """`torl data export`: the data sets of other stacks."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,17 @@ def test_each_row_says_who_plays_it(tmp_path: Path, to: str, key: str) -> None:
     assert [row[key] for row in made] == ["torl"] * 3
     assert made[0]["prompt"][0] == {"role": "system", "content": TOOL_SYSTEM}
     assert len(set(made["problem_id"])) == 3
+
+
+def test_nemo_gym_gets_requests_with_the_tool(tmp_path: Path) -> None:
+    out = tmp_path / "train.jsonl"
+    assert main(ExportOptions("procedural:gcd", out, to="nemo_gym", limit=2)) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len({row["problem_id"] for row in rows}) == 2
+    for row in rows:
+        (tool,) = row["responses_create_params"]["tools"]
+        assert tool["parameters"]["required"] == ["code"]
+        assert row["responses_create_params"]["input"][-1]["content"] == row["question"]
 
 
 def test_a_base_model_gets_one_text(tmp_path: Path) -> None:

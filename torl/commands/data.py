@@ -15,7 +15,7 @@ from benchmarks.heldout.contamination import LEAKS, Contamination, Overlap, cont
 from benchmarks.heldout.suites import SUITES, open_suite
 from benchmarks.report.tables import Table
 from torl.console import CommandError, print_table, progress, say
-from torl_env.adapters import skyrl, verl
+from torl_env.adapters import nemo_gym, skyrl, verl
 from torl_env.adapters.rows import write_rows
 from torl_env.errors import ProblemError
 from torl_env.problems import Listed, Problem, ProblemSource, limr_scores, load, read_solve_rates
@@ -112,7 +112,7 @@ class ExportOptions:
     """A name of `torl data list`, hub:org/name, or a file."""
     out: Path
     """The .parquet or .jsonl file to write."""
-    to: Literal["verl", "skyrl"] = "verl"
+    to: Literal["verl", "skyrl", "nemo_gym"] = "verl"
     """The stack."""
     split: str | None = None
     """Split of the source."""
@@ -267,7 +267,7 @@ def export(options: ExportOptions) -> int:
             replace(one, question=TORL_TEMPLATE.replace("{question}", one.question))
             for one in problems
         ]
-    rows = verl.rows if options.to == "verl" else skyrl.rows
+    rows = {"verl": verl.rows, "skyrl": skyrl.rows, "nemo_gym": nemo_gym.rows}[options.to]
     written = write_rows(rows(problems, system), options.out)
     print(f"{written} problems in {options.out}, {len(skipped)} rows were no problems")
     return 0

@@ -5,6 +5,7 @@ appended, and nothing is ever tokenised again. The result equals that of our own
 (`agents.core.rollout.engine`) where the sampler does the same.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ class Sampled:
     """Exactly as sampled; a sampled end-of-text id is among them."""
     logprobs: Sequence[float] | None = None
     """One for each id, `None` where the engine was not asked for them."""
+    cut: bool = False
+    """The engine's own limit, below the one it was asked for, ended the text."""
 
 
 Generate = Callable[[list[int], int, tuple[str, ...]], Awaitable[Sampled]]
@@ -188,14 +191,14 @@ async def _turn(
             raise ValueError(f"asked for at most {room} ids, the engine gave {len(one.ids)}")
         episode.sampled(one)
         if not one.ids or one.ids[-1] in special:
-            return False
+            return one.cut
         turn = tokenizer.decode(
             episode.ids[start:], skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         full = len(episode.ids) >= max_tokens
         if closes_tool_call(turn, env.parser):
             return False
-        if full:
+        if full or one.cut:
             return True
 
 
@@ -209,3 +212,56 @@ async def _step(
     episode.truncated, episode.info = truncated, info
     episode.turns = info["turn"]
     return observation, terminated or truncated
+
+
+class PausedEpisode:
+    """`play`, which asks an engine, turned round for stacks that bring what they sampled.
+
+    It runs as a task that waits whenever it wants more ids.
+
+    Args:
+        problem: The problem.
+        options: Fields of `EnvConfig`.
+        max_tokens: Of the response: sampled ids and tool output together.
+    """
+
+    def __init__(self, problem: Problem, options: Mapping[str, Any], max_tokens: int) -> None:
+        self._problem, self._options, self._max_tokens = problem, options, max_tokens
+        self._wanted: asyncio.Queue[tuple[list[int], tuple[str, ...]]] = asyncio.Queue()
+        self._brought: asyncio.Queue[Sampled] = asyncio.Queue()
+        self._played: asyncio.Task[TokenEpisode] | None = None
+
+    async def start(self, prompt_ids: Sequence[int], tokenizer: Tokenizer) -> None:
+        """Open the environment and play until ids are wanted."""
+        env = await asyncio.to_thread(make_env, self._problem, self._options)
+        self._played = asyncio.create_task(
+            play(env, prompt_ids, tokenizer, self._generate, self._max_tokens)
+        )
+
+    async def _generate(self, ids: list[int], room: int, stop: tuple[str, ...]) -> Sampled:
+        # Tinker's loop ends a rollout with room for one id, with a reward of 0 as if it were
+        # earned: cut before, it is graded like every other.
+        if room <= 1:
+            return Sampled((), cut=True)
+        self._wanted.put_nowait((ids, stop))
+        return await self._brought.get()
+
+    async def wanted(self) -> tuple[list[int], tuple[str, ...]] | TokenEpisode:
+        """What to go on after, and the stop strings; or the episode, where it has ended."""
+        assert self._played is not None
+        ask = asyncio.ensure_future(self._wanted.get())
+        await asyncio.wait((ask, self._played), return_when=asyncio.FIRST_COMPLETED)
+        if ask.done():
+            return ask.result()
+        ask.cancel()
+        return self._played.result()
+
+    def bring(self, one: Sampled) -> None:
+        """Give what was sampled after the last `wanted`."""
+        self._brought.put_nowait(one)
+
+    async def abandon(self) -> None:
+        """Close the environment of an episode that nobody will end; idempotent."""
+        if self._played is not None and not self._played.done():
+            self._played.cancel()
+            await asyncio.wait((self._played,))

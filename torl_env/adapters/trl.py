@@ -92,17 +92,23 @@ class ToRLEnvironment:
         if terminated or truncated:
             self._outcome = float(reward), info
 
-    def _finish(self, completion: Sequence[Message]) -> tuple[float, dict[str, Any]]:
-        """Give the model's words to the grader; the calls have come already."""
-        if self._outcome is None:
-            last = completion[-1] if completion else {}
-            unanswered = last.get("role") != "assistant" or bool(last.get("tool_calls"))
-            self._act(words(completion), cut=unanswered)
-        if self._outcome is None:
-            # The words ended like a call that TRL could not read.
-            self._act("", cut=True)
-        assert self._outcome is not None
-        return self._outcome
+
+def finished(
+    environment: ToRLEnvironment, completion: Sequence[Message]
+) -> tuple[float, dict[str, Any]]:
+    """Reward and info of a rollout: its calls have come already, now its words are graded.
+
+    No method, since TRL would make a tool of it.
+    """
+    if environment._outcome is None:
+        last = completion[-1] if completion else {}
+        unanswered = last.get("role") != "assistant" or bool(last.get("tool_calls"))
+        environment._act(words(completion), cut=unanswered)
+    if environment._outcome is None:
+        # The words ended like a call that the stack could not read.
+        environment._act("", cut=True)
+    assert environment._outcome is not None
+    return environment._outcome
 
 
 def words(completion: Sequence[Message]) -> str:
@@ -123,7 +129,7 @@ def answer_reward(
     problem instead, so that its advantage is 0.
     """
     outcomes = [
-        environment._finish(completion)
+        finished(environment, completion)
         for environment, completion in zip(environments, completions, strict=True)
     ]
     scored: dict[str, list[float]] = {}

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from torl_env import SandboxError
-from torl_env.adapters.token_episode import Sampled, make_env, play
+from torl_env.adapters.token_episode import PausedEpisode, Sampled, make_env, play
 from torl_env.problems.types import Problem
 
 PROBLEM = Problem("p", "What is 6*7?", "42")
@@ -110,3 +110,58 @@ def test_an_engine_that_writes_more_than_asked_is_refused():
 
     with pytest.raises(ValueError, match="at most 5 ids, the engine gave 6"):
         played(talks, max_tokens=5)
+
+
+def test_an_engine_s_own_limit_cuts():
+    async def short(ids, max_tokens, stop):
+        return Sampled(list(b"It is \\boxed{42}."), cut=True)
+
+    episode = played(short)
+    assert episode.truncated
+    assert episode.info["stop_reason"] == "length"
+
+
+def paused(engine, max_tokens=400):
+    """`engine` again, by a caller that brings what it sampled."""
+
+    async def all_of_it():
+        episode = PausedEpisode(PROBLEM, {}, max_tokens)
+        prompt = Bytes().encode("What is 6*7?")
+        await episode.start(prompt, Bytes())
+        while isinstance(now := await episode.wanted(), tuple):
+            ids, stop = now
+            room = max_tokens - len(ids) + len(prompt)
+            episode.bring(await engine(ids, room, stop))
+        return now
+
+    return asyncio.run(all_of_it())
+
+
+def test_paused_it_is_the_same_episode():
+    script = CALL, "So \\boxed{42}."
+    whole, parts = played(Engine(*script)), paused(Engine(*script))
+    assert parts.ids == whole.ids
+    assert parts.loss_mask == whole.loss_mask
+    assert (parts.reward, parts.info) == (whole.reward, whole.info)
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_paused_it_asks_for_no_last_id(left):
+    """Tinker would end there by itself, without a grade."""
+    output = len(b"\n```output\n42\n```\n")
+    episode = paused(Engine(CALL, "x"), max_tokens=len(CALL) + output + left)
+    assert episode.info["stop_reason"] == "length"
+    assert episode.reward == -1.0
+
+
+def test_an_abandoned_one_closes_its_environment():
+    async def abandoned():
+        episode = PausedEpisode(PROBLEM, {}, 100)
+        await episode.start([1], Bytes())
+        await episode.wanted()
+        await episode.abandon()
+        await episode.abandon()
+        with pytest.raises(asyncio.CancelledError):
+            await episode.wanted()
+
+    asyncio.run(abandoned())
