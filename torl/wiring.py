@@ -1,6 +1,7 @@
 """Where parts become a whole: environments, prompts, rollout engines, collectors."""
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from typing import Any
 
 from gymnasium import registry
@@ -8,6 +9,7 @@ from gymnasium import registry
 from agents.core.types import Sampling, Trajectory
 from torl.environment import environment
 from torl_env import EnvConfig, RolloutEnvs, TextEnv, ToRLMathVectorEnv
+from torl_env.errors import ConfigError
 from torl_env.loading import is_reference, load_object
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
@@ -32,6 +34,18 @@ class BatchEnvs:
         self.text_env = text_env
         # Held here, so that the sandbox outlives the environments of single batches.
         self._sandbox = SharedSandbox(config.sandbox)
+
+    def changed(self, **options: Any) -> "BatchEnvs":
+        """The same with other options, over the same sandbox.
+
+        Raises:
+            ConfigError: The environment is the user's own, or an option is out of range.
+        """
+        if self.text_env is not None:
+            raise ConfigError(f"an environment of your own has no {', '.join(options)} to change")
+        other = copy(self)
+        other.config = environment(self.config, **options)
+        return other
 
     def __call__(self, problems: Sequence[Problem], group_size: int) -> RolloutEnvs:
         """An environment with one slot for each row of the batch."""

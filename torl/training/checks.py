@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agents.core import schedule
 from agents.core.trainer import distributed
 from agents.core.trainer.options import TrainingError, check_window
 from torl.console import CommandError
@@ -30,8 +31,11 @@ def check_settings(options: TrainOptions) -> None:
         if getattr(options, name) < 0:
             word = name.replace("_", "-")
             raise CommandError(f"--{word}: expected 0 or more, got {getattr(options, name)}")
-    algorithm_of(options), sampling_of(options)
-    training_of(options).passes(distributed.world_size())
+    algorithm, _, training = algorithm_of(options), sampling_of(options), training_of(options)
+    training.passes(distributed.world_size())
+    if not options.env.tool_budget and any(one.name == "tool_budget" for one in training.schedule):
+        raise CommandError("--schedule tool_budget: --tool-budget 0 has a prompt without tools")
+    schedule.check(training.schedule, algorithm.loss, options.max_tokens)
     _check_trackers(options.report_to)
     if options.traces is not None and options.warm_start_from is not None:
         raise CommandError(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import gymnasium as gym
 
 from agents.core.algorithm import Algorithm
+from agents.core.schedule import Schedule
+from agents.core.trainer.alarms import Alarms
 from agents.core.trainer.options import ImportanceMode, Training
 from agents.core.types import Sampling
 from agents.sft import SFT
@@ -100,6 +102,12 @@ class TrainOptions:
     eval_problems: int = 128
     """Held-out problems evaluated before and after; 0 leaves evaluation out."""
     eval_temperature: float = 0.6
+    schedule: tuple[str, ...] = ()
+    """Settings that change over the steps: --schedule temperature=1:1.0,100:0.8
+    tool_budget=1:1,50:2 clip_high=linear,1:0.2,200:0.28; also max_tokens, output_limit, clip_low,
+    dual_clip, entropy, entropy_top, nll, kl, off_policy_kl."""
+    alarms: Alarms = field(default_factory=Alarms)
+    """What rings where a training breaks down: --alarms.action off, warn or stop."""
     save_every: int = 4
     """Steps between checkpoints."""
     transcripts: int = 256
@@ -136,8 +144,9 @@ class TrainOptions:
             worked = is_generated(env.problems) and env.tools in (None, ("python",))
             worked = worked and self.text_env is None
             object.__setattr__(self, "warm_start", 96 if worked else 0)
-        if isinstance(self.sft, Mapping):
-            object.__setattr__(self, "sft", SFT(**self.sft))
+        for name, kind in (("sft", SFT), ("alarms", Alarms)):
+            if isinstance(told := getattr(self, name), Mapping):
+                object.__setattr__(self, name, kind(**told))
 
 
 def is_generated(problems: object) -> bool:
@@ -184,7 +193,8 @@ def to_json(options: TrainOptions) -> dict[str, Any]:
         told["heldout"] = {OBJECT: options.heldout.name}
     if not isinstance(options.text_env, str | None):
         told["text_env"] = {OBJECT: algorithm_name(options.text_env)}
-    return told | {"env": stored(options.env), "sft": dataclasses.asdict(options.sft)}
+    nested = {name: dataclasses.asdict(getattr(options, name)) for name in ("sft", "alarms")}
+    return told | nested | {"env": stored(options.env)}
 
 
 def from_json(told: Mapping[str, Any], given: Mapping[str, Any]) -> TrainOptions:
@@ -213,8 +223,8 @@ def from_json(told: Mapping[str, Any], given: Mapping[str, Any]) -> TrainOptions
     values["env"] = EnvConfig.from_json(json.dumps(values["env"]), **objects)
     for name in _PATHS:
         values[name] = None if values[name] is None else Path(values[name])
-    for name in ("set", "report_to"):
-        values[name] = tuple(values[name])
+    for name in ("set", "report_to", "schedule"):
+        values[name] = tuple(values.get(name, ()))
     known = {item.name for item in fields(TrainOptions)}
     return TrainOptions(**{name: value for name, value in values.items() if name in known})
 
@@ -233,6 +243,8 @@ def training_of(options: TrainOptions) -> Training:
         epochs=options.epochs,
         temperature=options.temperature,
         max_tokens=options.max_tokens,
+        schedule=tuple(map(Schedule.parse, options.schedule)),
+        alarms=options.alarms,
         save_every=options.save_every,
         transcripts=options.transcripts,
         importance_mode=options.importance,

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite, isnan
 from typing import Literal, get_args
 
+from agents.core.schedule import Schedule
+from agents.core.trainer.alarms import Alarms
 from agents.core.trainer.distributed import ProcessesError, rows_of_one
 from agents.core.types import Trajectory
 
@@ -60,6 +62,10 @@ class Training:
     left out of the loss beyond it."""
     importance_cap: float = 2.0
     """Largest importance ratio."""
+    schedule: tuple[Schedule, ...] = ()
+    """Settings that change over the steps, see `agents.core.schedule`."""
+    alarms: Alarms = field(default_factory=Alarms)
+    """What rings where a training breaks down, and whether that stops it."""
     report_to: tuple[str, ...] = ()
     """Trackers that transformers knows and that get the metrics of each batch: tensorboard, wandb,
     trackio, ..."""

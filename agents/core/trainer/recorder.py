@@ -9,6 +9,7 @@ from typing import Any
 from agents.core.rollout.behaviour import behaviour
 from agents.core.run.folder import Run
 from agents.core.trainer import distributed
+from agents.core.trainer.alarms import Bell
 from agents.core.trainer.collector import Collector
 from agents.core.trainer.options import Training
 from agents.core.types import Trajectory
@@ -34,6 +35,8 @@ class Recorder:
 
     def __init__(self, run: Run, training: Training, problems: Sequence[Problem]) -> None:
         self._run, self._training, self._problems = run, training, problems
+        metrics = run.path / "metrics.jsonl"
+        self._bell = Bell(training.alarms, run.read_metrics("rl") if metrics.is_file() else ())
 
     def for_trackers(self, collected: Collector, extra: Mapping[str, float]) -> dict[str, float]:
         """What trackers get beside TRL's numbers; numbers that are not finite are left out.
@@ -51,7 +54,7 @@ class Recorder:
         collected: Collector,
         extra: Mapping[str, float],
         seconds: Mapping[str, float],
-    ) -> None:
+    ) -> str:
         """Write one line for a batch: TRL's numbers, ToRL's behaviour metrics and `extra`.
 
         Args:
@@ -59,10 +62,13 @@ class Recorder:
             collected: The batch.
             extra: Numbers of the algorithm and its losses.
             seconds: Of the parts of the step.
+
+        Returns:
+            Why to stop here, where an alarm rang that does; else nothing.
         """
         per_batch = self._training.optimizer_steps
         if state.global_step % per_batch or not distributed.is_main():
-            return
+            return ""
         from_trl, step, rows = state.log_history[-1], state.global_step // per_batch, collected.all
         numbers = {
             **dataclasses.asdict(behaviour(rows)),
@@ -86,6 +92,11 @@ class Recorder:
         if collected.branches:
             self._run.write_branches(step, collected.branches)
         self._run.add_solve_rates(step, self._problems[: collected.first], rows)
+        rung = self._bell.look(numbers)
+        for name, cause in rung.items():
+            _LOG.warning("step %d, alarm %s: %s", step, name, cause)
+        stops = self._training.alarms.action == "stop"
+        return "; ".join(f"alarm {name}: {cause}" for name, cause in rung.items() if stops)
 
 
 def _entropy(rows: Sequence[Trajectory]) -> float:

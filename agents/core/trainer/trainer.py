@@ -15,6 +15,7 @@ releases are tested):
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +33,7 @@ from agents.core.models.lora import trunk
 from agents.core.run.folder import Run
 from agents.core.run.heartbeat import beat
 from agents.core.run.progress import Progress, Silent
+from agents.core.schedule import at, of_loss
 from agents.core.trainer import distributed
 from agents.core.trainer.auxiliary_module import AuxiliaryModule
 from agents.core.trainer.batch import PREPARED, Batch, joined, nll_weights, split
@@ -43,6 +45,7 @@ from agents.core.trainer.options import Training, TrainingError, check_finite, m
 from agents.core.trainer.prefix_sharing import can_share, shared_prefix_logprobs
 from agents.core.trainer.recorder import Recorder
 from agents.core.trainer.reference import ReferenceReset
+from agents.core.trainer.stages import set_loss, set_sampler, set_temperature
 from agents.core.trainer.token_weights import high_entropy, learned, reject
 from agents.core.trainer.trl_config import trl_config
 from agents.core.trainer.trl_releases import warn_if_untested
@@ -90,6 +93,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             )
         self._algorithm = algorithm
         self._training = training
+        self._loss = algorithm.loss
+        """As it is in this step, see `Training.schedule`."""
         self._sampler = sampler
         self._extra: dict[str, float] = {}
         """Metrics of the batch beside TRL's, the same in all processes."""
@@ -154,15 +159,15 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _sampled(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """A batch: sampled, credited, with branches and whatever the algorithm prepares."""
+        self._stage()
         self._rows = [row["index"] for row in inputs]
-        self._extra, self._means = {}, {}
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         output["advantages"] = self._credit(output["completion_ids"].shape)
         self._add(self._algorithm.report(self._collector.groups(self._collector.all)))
         self._add(self._collector.shaping_metrics())
-        self._add(filtered_share(self._collector.all, self._algorithm.loss.drop))
+        self._add(filtered_share(self._collector.all, self._loss.drop))
         self._row_scale = self._rows_that_count()
-        if (top := self._algorithm.loss.entropy_top) < 1:
+        if (top := self._loss.entropy_top) < 1:
             mask, numbers = high_entropy(output, self._entropies_of(output), top)
             output["advantages"] = output["advantages"] * mask
             self._add(numbers)
@@ -177,7 +182,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             )
         for name, value in prepared.items():
             output["advantages" if name == "advantages" else PREPARED + name] = value
-        if self._algorithm.loss.nll:
+        if self._loss.nll:
             output["nll_weights"] = nll_weights(output, self.accelerator.gather)
         self._hidden = None
         return output
@@ -187,6 +192,20 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         if self.use_vllm:
             self.vllm_generation.sync_weights()
         self._sampler.sync(self.accelerator.unwrap_model(self.model))
+
+    def _stage(self) -> None:
+        """Begin a batch: no metrics yet, and the settings that its step has in a schedule."""
+        self._extra, self._means = {}, {}
+        values = at(self._training.schedule, self._batch_number())
+        if not values:
+            return
+        self._loss = of_loss(self._algorithm.loss, values)
+        set_loss(self, self._loss)
+        temperature = values.get("temperature", self._training.temperature)
+        set_temperature(self, temperature)
+        self._training = replace(self._training, temperature=temperature)
+        set_sampler(self._sampler, values)
+        self._add({f"scheduled_{name}": value for name, value in values.items()})
 
     def _rollout(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
         """TRL's hook: `prompts` come repeated, group by group."""
@@ -198,7 +217,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             "prompt_ids": [list(t.prompt_ids) for t in rows],
             "completion_ids": [list(t.ids) for t in rows],
             "logprobs": [list(t.logprobs) for t in rows],
-            "env_mask": [learned_mask(t, self._algorithm.loss.drop) for t in rows],
+            "env_mask": [learned_mask(t, self._loss.drop) for t in rows],
             "env_reward": [t.reward if t.scorable else None for t in rows],
         }
 
@@ -244,9 +263,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         TRL divides by the rows of a batch; those lost to the machine, and those that a filter
         drops, are among them with a mask of zeros. A mean over tokens counts no token of theirs.
         """
-        rows, drop = self._collector.all, self._algorithm.loss.drop
+        rows, drop = self._collector.all, self._loss.drop
         known = sum(any(learned_mask(t, drop)) for t in rows)
-        return len(rows) / known if known and self._algorithm.loss.mean != "token" else 1.0
+        return len(rows) / known if known and self._loss.mean != "token" else 1.0
 
     @torch.no_grad()
     def _entropies_of(self, batch: Mapping[str, Any]) -> torch.Tensor:
@@ -289,7 +308,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             loss = loss + value
             self._add_mean(f"loss_{name}", value)
         if "branch" in inputs:
-            part = branch_loss(self._logprobs, inputs, self._algorithm.loss)
+            part = branch_loss(self._logprobs, inputs, self._loss)
             self._add_mean("loss_branches", part / self._share())
         self._hidden = None
         check_finite(loss.item(), self._batch_number())
@@ -298,7 +317,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def _terms(self, inputs: dict[str, Any]) -> dict[str, torch.Tensor]:
         """What is added to the clipped loss."""
         terms = {}
-        loss = self._algorithm.loss
+        loss = self._loss
         if loss.entropy:
             tokens = self._share() * float(inputs["num_items_in_batch"].clamp(min=1))
             bonus = (self._entropies * learned(inputs)).sum() / tokens
@@ -370,7 +389,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def _own_logprobs(self) -> bool:
         """Whether log-probabilities are computed here and not by TRL."""
         # Ours give entropies without a gradient.
-        if self._algorithm.loss.entropy:
+        if self._loss.entropy:
             return False
         one: bool = self.accelerator.num_processes == 1
         return one and self.accelerator.device.type == "cpu"
@@ -386,7 +405,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         )
 
     def _keeps_all(self) -> bool:
-        loss = self._algorithm.loss
+        loss = self._loss
         everywhere = self.beta != 0.0 or loss.entropy > 0 or loss.mean != "token"
         return everywhere or _overrides(self._algorithm, "extra_loss")
 
@@ -432,7 +451,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         """Write one line of metrics for each batch: TRL's numbers and ToRL's behaviour metrics.
 
         Raises:
-            TrainingError: The gradient was no number; the checkpoint of this step is not written.
+            TrainingError: The gradient was no number, or an alarm stops the run; the checkpoint of
+                this step is not written.
         """
         ended = (self.state.global_step - 1) // self._training.optimizer_steps + 1
         check_finite(logs.get("grad_norm", 0.0), ended, "gradient's norm")
@@ -443,7 +463,12 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             logs = {**self._recorder.for_trackers(self._collector, self._extra), **logs}
         super().log(logs, start_time)
         if batch:
-            self._recorder.record(self.state, self._collector, self._extra, self._seconds)
+            alarm = self._recorder.record(self.state, self._collector, self._extra, self._seconds)
+            if distributed.maximum(int(bool(alarm))):
+                raise TrainingError(
+                    f"step {ended}, {alarm or 'an alarm, see the first process'}. --resume goes on "
+                    "from the last checkpoint"
+                )
 
 
 def _overrides(algorithm: Algorithm, method: str) -> bool:

@@ -7,7 +7,7 @@ import torch
 
 from agents.core.models.lora import plain_weights
 from agents.core.rollout.branching import Brancher, Point
-from agents.core.rollout.engine import Rollout
+from agents.core.rollout.engine import MakeEnvs, Rollout
 from agents.core.types import Sampling, Trajectory
 from torl_env import EnvState, Parser, StepResult
 from torl_env.problems.types import Problem
@@ -38,6 +38,8 @@ class RolloutSampler:
 
     rollout: Rollout
     """Runs the episodes."""
+    evaluated_envs: MakeEnvs | None = None
+    """What evaluations are made in, where a schedule changes the environment of the training."""
 
     def collect(self, problems: Sequence[Problem], group_size: int, seed: int) -> list[Trajectory]:
         """All rows of a step in one batch."""
@@ -52,7 +54,8 @@ class RolloutSampler:
         Before the first `sync` it has the weights that it was loaded with.
         """
         r = self.rollout
-        return Rollout(r.policy, r.prompt, r.make_envs, sampling, overlap=r.overlap)
+        envs = self.evaluated_envs or r.make_envs
+        return Rollout(r.policy, r.prompt, envs, sampling, overlap=r.overlap)
 
     @property
     def tokenizer(self) -> Any:
