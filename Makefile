@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q -c constraints.txt
 OUT ?= out/demo
 
-.PHONY: demo test check lint types imports doctest examples bench wheels stacks docs clean
+.PHONY: demo test check lint types imports doctest examples bench wheels stacks docs release clean
 
 demo: $(VENV)/.train
 	$(BIN)/torl train --out $(OUT)
@@ -47,6 +47,11 @@ stacks: $(VENV)/.dev
 # The site in out/site. Nothing is fetched while it is built or read.
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+# All but the upload: both distributions built, checked, installed into fresh environments, tested.
+release: $(VENV)/.dev
+	$(PIP) twine
+	$(BIN)/python .ci/release.py out/release
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is %s: name one with make PYTHON=python3.12 ..." % sys.version.split()[0])'

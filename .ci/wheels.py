@@ -61,7 +61,7 @@ def distributions(project: Mapping[str, Any], folders: list[str]) -> list[Distri
             project["description"],
             tuple(one for one in folders if one not in HERE),
             (f"torl-env=={project['version']}", *rest),
-            {name: needs for name, needs in extras.items() if name != "dev"},
+            {name: needs for name, needs in extras.items() if name not in ("dev", "docs")},
             {"scripts": project["scripts"]},
         ),
     ]

@@ -13,7 +13,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-PROJECT = {"CONTRIBUTING": "contributing"}
+PROJECT = {"CONTRIBUTING": "contributing", "CHANGELOG": "changelog", "SECURITY": "security"}
 """Files at the root that are pages under `project/`."""
 RECORDS = ROOT / "runs" / "records"
 DRAWING = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -83,4 +83,4 @@ def _messages_page() -> str:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return str(module.page())
+    return str(module.page(module.messages()))

@@ -1,7 +1,7 @@
 """The messages of errors that a user can meet, read from the code."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,10 +56,10 @@ def _text(node: ast.expr) -> str:
     return "…"
 
 
-def page() -> str:
-    """All messages as a page of the site."""
+def page(every: Iterable[Message]) -> str:
+    """Messages as a page of the site."""
     found: dict[str, dict[str, list[str]]] = {}
-    for message in messages():
+    for message in every:
         places = found.setdefault(message.error, {}).setdefault(message.text, [])
         if message.file not in places:
             places.append(message.file)

@@ -14,7 +14,8 @@ def messages():
     return module
 
 
-MESSAGES = messages()
+MODULE = messages()
+MESSAGES = tuple(MODULE.messages())
 
 
 def quoted():
@@ -24,7 +25,7 @@ def quoted():
 
 
 def test_each_quoted_message_is_in_the_code():
-    texts = [message.text for message in MESSAGES.messages()]
+    texts = [message.text for message in MESSAGES]
     # Raised by hand rather than as an exception.
     texts.append((DOCS.parent / "torl" / "__main__.py").read_text())
     lost = [row for row in quoted() if not any(row in text for text in texts)]
@@ -32,8 +33,8 @@ def test_each_quoted_message_is_in_the_code():
 
 
 def test_the_list_of_all_messages_names_what_is_filled_in():
-    told = {message.text: message for message in MESSAGES.messages()}
+    told = {message.text: message for message in MESSAGES}
     message = told["the reference answer … cannot be read: …; drop the problem or mend its answer"]
     assert (message.error, message.file) == ("ReferenceError", "rewards/grader.py")
-    page = MESSAGES.page()
+    page = MODULE.page(MESSAGES)
     assert f"| `{message.text}` | `rewards/grader.py` |" in page
