@@ -33,13 +33,17 @@ class Row:
         return abs(self.printed - self.average) > 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Paper:
-    """One table of one paper."""
-
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Printed:
     title: str
     protocol: str
     source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paper(_Printed):
+    """One table of one paper."""
+
     suites: tuple[str, ...]
     rows: tuple[Row, ...]
 
@@ -110,13 +114,10 @@ AUTHORS_AVG32 = Paper(
 PAPERS = (TORL, AUTHORS_AVG32, THOR)
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excerpt(_Printed):
     """Some numbers of one table or figure, as printed."""
 
-    title: str
-    protocol: str
-    source: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
@@ -125,7 +126,7 @@ def _excerpt(title: str, protocol: str, source: str, text: str) -> Excerpt:
     """From a line of columns and lines of rows, with bars between the cells."""
     lines = text.strip("\n").splitlines()
     columns, *rows = (tuple(cell.strip() for cell in line.split("|")) for line in lines)
-    return Excerpt(title, protocol, source, columns, tuple(rows))
+    return Excerpt(title=title, protocol=protocol, source=source, columns=columns, rows=tuple(rows))
 
 
 _SIX = "avg@4 over six benchmarks, T = 0.6, judge model"

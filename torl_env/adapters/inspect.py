@@ -21,6 +21,7 @@ from typing import Any
 
 import rewards
 from rewards.types import Verdict
+from torl_env.adapters.lazy import needed, on_request
 from torl_env.adapters.token_episode import kept_open
 from torl_env.config import EnvConfig
 from torl_env.episode import NOTICE, report
@@ -32,18 +33,9 @@ SYSTEM = (
 )
 
 
-def __getattr__(name: str) -> Any:
-    if name not in ("answer", "python", "torl"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_plugin(), name)
-
-
 @cache
 def _plugin() -> SimpleNamespace:
-    try:
-        ai = importlib.import_module("inspect_ai")
-    except ImportError as error:
-        raise ImportError("this adapter needs inspect_ai: pip install inspect-ai") from error
+    ai = needed("inspect_ai", "inspect_ai: pip install inspect-ai")
     parts = {
         name: importlib.import_module(f"inspect_ai.{name}")
         for name in ("dataset", "scorer", "solver", "tool", "util")
@@ -132,3 +124,8 @@ def _task(ai: Any, parts: dict[str, Any], python: Any, answer: Any) -> Any:
         )
 
     return torl
+
+
+__getattr__ = on_request(
+    __name__, ("answer", "python", "torl"), lambda name: getattr(_plugin(), name)
+)

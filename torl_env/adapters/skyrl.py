@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from torl_env.adapters.lazy import needed, on_request
 from torl_env.adapters.token_episode import make_env
 from torl_env.adapters.verl import rows as verl_rows
 from torl_env.errors import SandboxError
@@ -56,18 +57,9 @@ def register(name: str = "torl") -> None:
         gym.register(id=name, entry_point="torl_env.adapters.skyrl:ToRLEnv")
 
 
-def __getattr__(name: str) -> Any:
-    if name != "ToRLEnv":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _env_class()
-
-
 @cache
 def _env_class() -> Any:
-    try:
-        base: Any = importlib.import_module("skyrl_gym.envs.base_text_env")
-    except ImportError as error:
-        raise ImportError("this adapter needs skyrl-gym 0.4: pip install skyrl-gym") from error
+    base: Any = needed("skyrl_gym.envs.base_text_env", "skyrl-gym 0.4: pip install skyrl-gym")
 
     class ToRLEnv(base.BaseTextEnv):  # type: ignore[misc]
         """One problem.
@@ -139,3 +131,6 @@ def _problem(row: Mapping[str, Any]) -> Problem:
             "with torl data export --to skyrl"
         )
     return Problem(str(row["problem_id"]), "", str(row["reward_spec"]["ground_truth"]))
+
+
+__getattr__ = on_request(__name__, ("ToRLEnv",), lambda name: _env_class())

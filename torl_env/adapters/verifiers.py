@@ -12,7 +12,6 @@ verifiers starts the tool's server as `python -m torl_env.adapters.verifiers`.
 """
 
 import asyncio
-import importlib
 import itertools
 from collections.abc import Iterator
 from functools import cache
@@ -21,6 +20,7 @@ from typing import Any
 
 import rewards
 from rewards.types import Attempt, Grade, Verdict
+from torl_env.adapters.lazy import needed, on_request
 from torl_env.adapters.trl import FAILED
 from torl_env.components import read_reward
 from torl_env.config import EnvConfig
@@ -52,21 +52,13 @@ def total(grade: Grade, reward: str, calls: int, errors: int, words: str) -> flo
     return float(read_reward(reward).score(attempt).total)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_plugin(), name)
-
-
 @cache
 def _plugin() -> SimpleNamespace:
-    try:
-        vf = importlib.import_module("verifiers.v1")
-    except ImportError as error:
-        raise ImportError(
-            "this adapter needs verifiers 0.4 or later: pip install verifiers torl-gym, in a "
-            "virtual environment of its own"
-        ) from error
+    vf = needed(
+        "verifiers.v1",
+        "verifiers 0.4 or later: pip install verifiers torl-gym, in a virtual environment of its "
+        "own",
+    )
     tool = _tool_of(vf)
     task = _task_of(vf, tool)
     return SimpleNamespace(**vars(tool), **vars(task), **vars(_taskset_of(vf, task)))
@@ -206,6 +198,9 @@ def _taskset_of(vf: Any, parts: SimpleNamespace) -> SimpleNamespace:
                 yield parts.ToRLTask(data, self.config.task)
 
     return SimpleNamespace(ToRLTasksetConfig=ToRLTasksetConfig, ToRLTaskset=ToRLTaskset)
+
+
+__getattr__ = on_request(__name__, _NAMES, lambda name: getattr(_plugin(), name))
 
 
 if __name__ == "__main__":

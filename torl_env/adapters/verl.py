@@ -24,6 +24,7 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
+from torl_env.adapters.lazy import needed, on_request
 from torl_env.adapters.token_episode import Sampled, TokenEpisode, make_env, play
 from torl_env.problems.types import Problem
 
@@ -108,22 +109,11 @@ def stops(engine: str, stop: tuple[str, ...]) -> dict[str, Any]:
     return {"stop": list(stop), keep: True}
 
 
-def __getattr__(name: str) -> Any:
-    if name != "ToRLAgentLoop":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _loop()
-
-
 @cache
 def _loop() -> Any:
-    try:
-        core = importlib.import_module("verl.experimental.agent_loop.agent_loop")
-        profiler = importlib.import_module("verl.utils.profiler")  # noqa: F841 - is it whole?
-    except ImportError as error:
-        raise ImportError(
-            "this adapter needs verl 0.9 in the environment of your trainer: pip install torl-env "
-            f"there ({error})"
-        ) from error
+    remedy = "verl 0.9 in the environment of your trainer: pip install torl-env there"
+    core = needed("verl.experimental.agent_loop.agent_loop", remedy)
+    needed("verl.utils.profiler", remedy)  # which a broken installation lacks
     return _loop_of(core)
 
 
@@ -222,3 +212,6 @@ class _Engine:
             pick = _STEPS.get(name)
             self.extra[name] = pick(known, value) if pick and known is not None else value
         return Sampled(output.token_ids, output.log_probs or None)
+
+
+__getattr__ = on_request(__name__, ("ToRLAgentLoop",), lambda name: _loop())

@@ -26,17 +26,16 @@ in the text; one that sees tokens uses `closes_tool_call` instead.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from torl_env.parsing.types import (
     Malformed,
     Parser,
     Reading,
+    TagStyle,
     ToolCall,
     Unfinished,
-    describe_tools,
-    framed,
 )
 
 
@@ -100,7 +99,7 @@ def _opened(fence: re.Match[str], size: int) -> _Block | None:
     )
 
 
-class FencedParser:
+class FencedParser(TagStyle):
     r"""Markdown fences, as ToRL and THOR write them; the rules are in the table of this module.
 
     Args:
@@ -115,6 +114,9 @@ class FencedParser:
     """
 
     stop: tuple[str, ...] = ("```output", "\n```\n")
+    opening, closing = "```output", "```"
+    spelling = "```{name}"
+    how = "To call a tool, end your turn with a block of its name; its output follows."
 
     def __init__(self, names: tuple[str, ...] = ("python",)) -> None:
         self.names = frozenset(names)
@@ -154,15 +156,6 @@ class FencedParser:
                 kept.append(turn[at : block.start])
                 at = block.end
         return "".join([*kept, turn[at:]])
-
-    def describe(self, schemas: Sequence[Mapping[str, Any]]) -> str:
-        """The tools and how they are called, for a system text."""
-        how = "To call a tool, end your turn with a block of its name; its output follows."
-        return describe_tools(schemas, "```{name}", how)
-
-    def frame(self, turn: str, body: str) -> str:
-        """An ```` ```output ```` block, without its opening line where the turn has written it."""
-        return framed(turn, body, "```output", "```")
 
 
 _FENCED = FencedParser()

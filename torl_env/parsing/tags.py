@@ -5,16 +5,20 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torl_env.parsing.types import Malformed, Reading, ToolCall, describe_tools, framed
+from torl_env.parsing.types import Malformed, Reading, TagStyle, ToolCall
 
 
-class XmlParser:
+class XmlParser(TagStyle):
     r"""`<python>` ... `</python>` (GEM, verl-tool): one tag per tool, output in `<output>`.
 
     Example:
         >>> XmlParser().parse("So\n<python>print(1)</python>\n")
         ToolCall(name='python', body='print(1)', arguments=None)
     """
+
+    opening, closing = "<output>", "</output>"
+    spelling = "<{name}>...</{name}>"
+    how = "To call a tool, end your turn with one of these elements; its output follows."
 
     def __init__(self, names: tuple[str, ...] = ("python",)) -> None:
         self.stop = tuple(f"</{name}>" for name in names)
@@ -42,15 +46,6 @@ class XmlParser:
             at = end
         return "\n\n".join([*kept, turn[at:]])
 
-    def describe(self, schemas: Sequence[Mapping[str, Any]]) -> str:
-        """The tools and how they are called, for a system text."""
-        how = "To call a tool, end your turn with one of these elements; its output follows."
-        return describe_tools(schemas, "<{name}>...</{name}>", how)
-
-    def frame(self, turn: str, body: str) -> str:
-        """An `<output>` element on lines of its own."""
-        return framed(turn, body, "<output>", "</output>")
-
     def _elements(self, turn: str) -> list[tuple[str, int, int, int, int]]:
         """Name, start, inside, close, end of each; an unclosed one closes and ends with the text.
 
@@ -72,7 +67,7 @@ class XmlParser:
         return found
 
 
-class HermesParser:
+class HermesParser(TagStyle):
     r"""`<tool_call>` with JSON inside (Hermes, Qwen): `{"name": ..., "arguments": {...}}`.
 
     Example:
@@ -82,6 +77,7 @@ class HermesParser:
     """
 
     stop: tuple[str, ...] = ("</tool_call>",)
+    opening, closing = "<tool_response>", "</tool_response>"
     _CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
     _OUTPUT = re.compile(r"<tool_response>.*?(?:</tool_response>|\Z)", re.DOTALL)
 
@@ -110,10 +106,6 @@ class HermesParser:
     def describe(self, schemas: Sequence[Mapping[str, Any]]) -> str:
         """The words in which Qwen's chat template tells of tools, on which it was trained."""
         return f"{describe_functions(schemas)}\n\n{_HOW}"
-
-    def frame(self, turn: str, body: str) -> str:
-        """A `<tool_response>` element on lines of its own."""
-        return framed(turn, body, "<tool_response>", "</tool_response>")
 
 
 _HOW = (

@@ -72,37 +72,45 @@ class Parser(Protocol):
         ...
 
 
-def framed(turn: str, body: str, opening: str, closing: str) -> str:
-    r"""A tool's output on lines of its own, behind the turn that called it.
-
-    The sampler may have stopped before or behind the opening line: the transcript has it once.
+class TagStyle:
+    r"""A style whose calls are named by their first line or tag, and whose output has a frame.
 
     Example:
-        >>> framed("<python>1</python>", "1", "<output>", "</output>")
+        >>> style = TagStyle()
+        >>> style.opening, style.closing = "<output>", "</output>"
+        >>> style.frame("<python>1</python>", "1")
         '\n<output>\n1\n</output>\n'
-        >>> framed("<python>1</python>\n<output>\n", "1", "<output>", "</output>")
+        >>> style.frame("<python>1</python>\n<output>\n", "1")
         '1\n</output>\n'
     """
-    newline = "" if turn.endswith("\n") else "\n"
-    start = "" if turn.rstrip().endswith(opening) else f"{opening}\n"
-    return f"{newline}{start}{body}\n{closing}\n"
 
+    opening: str
+    """First line of an output."""
+    closing: str
+    """Its last line."""
+    spelling: str
+    """A call, with `{name}` for its tool."""
+    how: str
+    """One sentence for the model on how to call."""
 
-def describe_tools(schemas: Sequence[Mapping[str, Any]], spelling: str, how: str) -> str:
-    """The tools, a line each, and how they are called.
+    def describe(self, schemas: Sequence[Mapping[str, Any]]) -> str:
+        """The tools, a line each, and how they are called, for a system text."""
+        tools = [one["function"] for one in schemas]
+        lines = [
+            f"- {self.spelling.format(name=tool['name'])}: {tool['description']} "
+            f"Inside: {_arguments(tool['parameters']['properties'])}"
+            for tool in tools
+        ]
+        return "\n".join([self.how, *lines])
 
-    Args:
-        schemas: Function schemas, as chat templates take them.
-        spelling: Of a call, with `{name}` in it.
-        how: One sentence.
-    """
-    tools = [one["function"] for one in schemas]
-    lines = [
-        f"- {spelling.format(name=tool['name'])}: {tool['description']} "
-        f"Inside: {_arguments(tool['parameters']['properties'])}"
-        for tool in tools
-    ]
-    return "\n".join([how, *lines])
+    def frame(self, turn: str, body: str) -> str:
+        """The output on lines of its own, without its opening line where the turn has written it.
+
+        The sampler may have stopped before or behind that line: the transcript has it once.
+        """
+        newline = "" if turn.endswith("\n") else "\n"
+        start = "" if turn.rstrip().endswith(self.opening) else f"{self.opening}\n"
+        return f"{newline}{start}{body}\n{self.closing}\n"
 
 
 def _arguments(properties: Mapping[str, Mapping[str, Any]]) -> str:

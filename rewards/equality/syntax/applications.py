@@ -1,11 +1,10 @@
 """Grammar of what has arguments: functions, sums, integrals, limits, mixed numbers."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from rewards.equality.syntax.tokens import COMMAND, CONSTANT, END, NAME, NUMBER
+from rewards.equality.syntax.tokens import COMMAND, CONSTANT, END, NAME, NUMBER, Token
 from rewards.equality.syntax.vocabulary import names
 from rewards.equality.values.expressions import (
     HALF,
@@ -23,10 +22,29 @@ from rewards.equality.values.expressions import (
 )
 from rewards.errors import LimitHitError, UnreadableError
 
-if TYPE_CHECKING:
-    from rewards.equality.syntax.parser import Parser
-
 _TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh")
+
+
+class Parser(Protocol):
+    """What the rules here need of the grammar that calls them and that they call back."""
+
+    tokens: Sequence[Token]
+    position: int
+    depth: int
+
+    def __init__(self, tokens: Sequence[Token]) -> None: ...
+    def peek(self, ahead: int = 0) -> Token: ...  # noqa: D102 - told in `parser.Parser`, as below
+    def next(self) -> Token: ...  # noqa: D102
+    def at(self, *texts: str) -> bool: ...  # noqa: D102
+    def expect(self, text: str) -> None: ...  # noqa: D102
+    def descend(self) -> None: ...  # noqa: D102
+    def sum(self) -> Expression: ...  # noqa: D102
+    def product(self) -> Expression: ...  # noqa: D102
+    def signed(self) -> Expression: ...  # noqa: D102
+    def power(self) -> Expression: ...  # noqa: D102
+    def atom(self) -> Expression: ...  # noqa: D102
+    def argument(self, exponent: bool = False) -> Expression: ...  # noqa: D102
+    def bracketed_arguments(self) -> tuple[Expression, ...]: ...  # noqa: D102
 
 
 def function(parser: Parser, name: str) -> Expression:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from torl_env.errors import SandboxError
 from torl_env.http_client import Answer, Drop, HttpClient, UnreachableError
 from torl_env.sandbox.backends import fusion_wire as wire
+from torl_env.sandbox.backends.distant import DistantSession
 from torl_env.sandbox.types import CallableSandbox, Execution, Limits, Session, conclude
 
 _FORGET_SECONDS: Final = 5.0
@@ -169,7 +170,7 @@ class FusionSandbox(CallableSandbox):
         return wire.read_response(answer.body, limits)
 
 
-class RemoteSession:
+class RemoteSession(DistantSession):
     """A session that lives on the server, which is asked turn by turn.
 
     A turn whose answer is lost ends the session with one `SandboxError`: whether it ran is not
@@ -192,17 +193,10 @@ class RemoteSession:
             words = f"{sandbox.url} has opened no session ({answer.words})"
             raise SandboxError(words) from error
         sandbox.hold(self._path)
-        self._sandbox, self._limits = sandbox, limits
-        self._lock = threading.Lock()
+        super().__init__(sandbox, limits)
+        self._sandbox = sandbox
         self._drop: Drop | None = None
         self._turn = 0
-        self._restarted = False
-        self._closed = False
-
-    @property
-    def restarted(self) -> bool:
-        """Whether variables were lost in the last `run`."""
-        return self._restarted
 
     def run(self, code: str, limits: Limits | None = None) -> Execution:
         """Run one turn and wait for it."""
@@ -238,11 +232,3 @@ class RemoteSession:
             drop.now()
         elif not was_closed and not self._sandbox.closed:
             self._sandbox.forget(self._path)
-
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            self.close()
-
-    def _check_open(self) -> None:
-        if self._closed or self._sandbox.closed:
-            raise SandboxError("the session is closed")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from torl_env.errors import SandboxError
+from torl_env.sandbox.backends.distant import DistantSession
 from torl_env.sandbox.types import CallableSandbox, Execution, Limits, Session, conclude
 
 T = TypeVar("T")
@@ -258,11 +259,8 @@ def _translated(error: BaseException) -> SandboxError:
     return SandboxError(f"a Ray worker failed: {error!r}")
 
 
-class RaySession:
+class RaySession(DistantSession):
     """A session that lives on one node of the cluster.
-
-    Losing the node, or anything else of the machine, ends it with one `SandboxError`; whoever keeps
-    a log of its turns opens another one and runs them again.
 
     Args:
         sandbox: Whose node it is.
@@ -274,19 +272,12 @@ class RaySession:
     def __init__(
         self, sandbox: RaySandbox, node: _Node, limits: Limits, parent: int | None = None
     ) -> None:
-        self._sandbox, self._node, self._limits = sandbox, node, limits
-        self._lock = threading.Lock()
-        self._restarted = False
-        self._closed = False
+        super().__init__(sandbox, limits)
+        self._sandbox, self._node = sandbox, node
         if parent is None:
             self._number: int = sandbox.ask(node, "open_session", limits)
         else:
             self._number = sandbox.ask(node, "branch", parent)
-
-    @property
-    def restarted(self) -> bool:
-        """Whether variables were lost in the last `run`."""
-        return self._restarted
 
     def run(self, code: str, limits: Limits | None = None) -> Execution:
         """Run one turn and wait for it."""
@@ -318,11 +309,3 @@ class RaySession:
         if not self._sandbox.closed:
             # Nobody waits: a node that is gone has ended it already.
             self._node.actor.close_session.remote(self._number)
-
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            self.close()
-
-    def _check_open(self) -> None:
-        if self._closed or self._sandbox.closed:
-            raise SandboxError("the session is closed")
