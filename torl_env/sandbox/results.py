@@ -64,7 +64,9 @@ def sentence_of(status: Status, ended: Ended, limits: Limits) -> str:
     if status is Status.OUTPUT_LIMIT:
         return f"output limit of {limits.output_bytes} bytes exceeded by far"
     if status is Status.KILLED:
-        return f"killed by {signal_name(-ended.exit_code)}"
+        name = signal_name(-ended.exit_code)
+        most = limits.output_bytes * HARD_LIMIT_FACTOR
+        return f"killed by {name}" + (f": a file may have {most} bytes" if name == "SIGXFSZ" else "")
     if status is Status.MEMORY:
         return ended.error or f"memory limit of {limits.memory_mb} MB exceeded"
     return ended.error or f"exit code {ended.exit_code}"
@@ -123,7 +125,14 @@ def execution(
         cpu_seconds=cpu_seconds,
         wall_seconds=wall_seconds,
         images=streams.images,
+        self_reported=_self_reported(status, ended),
     )
+
+
+def _self_reported(status: Status, ended: Ended) -> bool:
+    if status is Status.MEMORY:
+        return ended.memory_error
+    return status is Status.ERROR and bool(ended.error) and not ended.interpreter_ended
 
 
 def shorten(size: int, limit: int, read: Callable[[int, int], bytes]) -> tuple[str, bool]:

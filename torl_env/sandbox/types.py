@@ -65,11 +65,7 @@ class Execution:
     stderr: str = ""
     """Warnings and the traceback; bounded likewise."""
     error: str = ""
-    """The last line of the traceback (`NameError: name 'a' is not defined`), or on the limit.
-
-    The former is the program's own word about itself, as its output is; `status` and `exit_code`
-    are the kernel's, but for `MEMORY` of a program that ended by itself.
-    """
+    """The last line of the traceback (`NameError: name 'a' is not defined`), or on the limit."""
     output_truncated: bool = False
     exit_code: int = 0
     """As the operating system says it; negative for a signal."""
@@ -77,6 +73,10 @@ class Execution:
     wall_seconds: float = 0.0
     images: tuple[bytes, ...] = ()
     """PNG files of the figures that it drew with matplotlib, where the sandbox loads it."""
+    self_reported: bool = False
+    """`error`, and a status of `MEMORY`, are what the program says of itself and may have forged,
+    as it may its output. `False` where the kernel or the sandbox says it; `exit_code` and every
+    other status are theirs always."""
 
     @property
     def ok(self) -> bool:

@@ -350,7 +350,7 @@ def test_the_wall_guard_without_proc_scales_with_load() -> None:
     code = (
         "from torl_env.sandbox.forkserver.watch import WaitMeter\n"
         "busy = WaitMeter(-1, lambda: 10_000)\n"
-        "assert not busy.exact and 8.0 < busy.left(1, 10.0, 10.0) <= 10.0"
+        "assert not busy.exact and 8.0 < busy.waits(1, 10.0).sure <= 10.0"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

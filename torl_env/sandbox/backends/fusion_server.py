@@ -15,6 +15,7 @@ backs off instead of running into a timeout. A client that hangs up has its prog
 a turn its session: what it would find there later is not what it asked for.
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -46,6 +47,10 @@ from torl_env.sandbox.local.sandbox import LocalSandbox
 from torl_env.sandbox.types import Execution, Limits, Session, Status
 
 T = TypeVar("T")
+
+_NO_FILES: Final = (
+    "this machine gives programs no place for files of their own: see `torl sandbox check`"
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -115,14 +120,19 @@ class SandboxServer(HttpServer):
             code = job.code if files is None else files.program(job.code)
             limits = job.limits if files is None else files.limits(job.limits)
             try:
+                if files is not None and not await self._keeps_files():
+                    return answer(wire.failure_body(_NO_FILES))
                 call = self._sandbox.submit(code, limits, stdin=job.stdin)
                 result = await result_or_hang_up(request, call)
+                found: dict[str, str] = {}
+                if files is not None:
+                    result, found = files.split(result, job.limits)
             except SandboxError as error:
                 return answer(wire.failure_body(str(error)))
-            found: dict[str, str] = {}
-            if files is not None:
-                result, found = files.split(result, job.limits)
             return await _executed(result, job.limits, extended=job.extended, files=found)
+
+    async def _keeps_files(self) -> bool:
+        return await asyncio.wrap_future(self._threads.submit(self._sandbox.keeps_files))
 
     @asynccontextmanager
     async def _place(self, request: Request) -> AsyncIterator[bytes]:

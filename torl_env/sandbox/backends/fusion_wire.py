@@ -304,7 +304,14 @@ def _read_run(run: dict[str, Any], limits: Limits) -> Execution:
         case other:
             raise SandboxError(f"the sandbox server could not run the program: {other}")
     return Execution(
-        status, stdout, stderr, error, stdout_cut or stderr_cut, code, wall_seconds=seconds
+        status,
+        stdout,
+        stderr,
+        error,
+        stdout_cut or stderr_cut,
+        code,
+        wall_seconds=seconds,
+        self_reported=status in (Status.ERROR, Status.MEMORY),
     )
 
 

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import time
+from collections.abc import Callable
 from typing import Final
 
 from torl_env.sandbox.forkserver import kernel, seccomp
@@ -94,6 +95,14 @@ class CloneGate:
         before = self._waited.get(pid)
         return 0.0 if before is None else self._meter.own() - before
 
+    def started(self, pid: int) -> int:
+        """Threads that a program has started."""
+        return self._starts.get(pid, 0)
+
+    def _note_waiter(self, pid: int) -> None:
+        if pid in self._limits and pid not in self._waited:
+            self._waited[pid] = self._meter.own()
+
     def _ask(self) -> None:
         notice = _Notice()
         receive = ctypes.c_ulong(seccomp.NOTIFY_RECEIVE)
@@ -101,28 +110,37 @@ class CloneGate:
             # It has been killed meanwhile.
             return
         if notice.arguments[0] == kernel.SIBLING_FLAGS:
+            # It is the main thread that forks, and its number is that of the process.
+            self._note_waiter(notice.thread)
             self._decide_fork(notice.id, notice.thread, _TRIES)
             return
-        pid = self._process_of(notice.thread)
+        self._decide_thread(notice.id, notice.thread, _TRIES)
+
+    def _decide_thread(self, number: int, thread: int, tries: int) -> None:
+        pid = self._process_of(thread)
+        if pid and pid not in self._limits and tries:
+            # A turn's process: its hello, sent before it asked, may still wait to be read.
+            self._later(lambda: self._decide_thread(number, thread, tries - 1), tries)
+            return
+        self._note_waiter(pid)
         refused = pid > 0 and self._threads(pid) >= self._limits.get(pid, 0)
         starts = self._starts[pid] = self._starts.get(pid, 0) + 1
-        if pid not in self._waited:
-            self._waited[pid] = self._meter.own()
         pause = _REFUSAL_PAUSE if refused else _PAUSE if starts > _FREE_STARTS else 0.0
         code = errno.EAGAIN if refused else 0
         if not pause:
-            self._answer(notice.id, code)
+            self._answer(number, code)
             return
-        self._reactor.at(time.monotonic() + pause, lambda: self._answer(notice.id, code))
+        self._reactor.at(time.monotonic() + pause, lambda: self._answer(number, code))
 
     def _decide_fork(self, number: int, pid: int, tries: int) -> None:
         if pid in self._forks or not tries:
             self._answer(number, 0 if pid in self._forks else errno.EPERM)
             self._forks.discard(pid)
             return
-        # Its hello, sent before it asked, may still wait to be read.
-        moment = time.monotonic() + (0.0 if tries == _TRIES else _PAUSE)
-        self._reactor.at(moment, lambda: self._decide_fork(number, pid, tries - 1))
+        self._later(lambda: self._decide_fork(number, pid, tries - 1), tries)
+
+    def _later(self, action: Callable[[], None], tries: int) -> None:
+        self._reactor.at(time.monotonic() + (0.0 if tries == _TRIES else _PAUSE), action)
 
     def _answer(self, number: int, code: int) -> None:
         go_on = 0 if code else 1

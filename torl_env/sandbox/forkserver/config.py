@@ -93,6 +93,8 @@ class ServerReport:
     warm_seconds: float = 0.0
     huge_pages: int = 0
     """Of 2 MB, under the heap and the loaded libraries."""
+    files_mb: int = 0
+    """Of the place that each program has for files by name; 0 where it has none."""
     schedstat: bool = False
     """The wall guard knows how long a program waited for a processor, instead of estimating it."""
 

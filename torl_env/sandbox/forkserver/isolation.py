@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from torl_env.sandbox.forkserver import kernel, landlock, rootfs, seccomp
+from torl_env.sandbox.forkserver.areas import MEGABYTES, Areas
 from torl_env.sandbox.forkserver.config import Held, Layer, ServerConfig
 
 _SPACES = (
@@ -46,6 +47,10 @@ class Isolation:
     """Descriptor of the kernel's questions about threads and forks, for the server only."""
     ruleset: landlock.Ruleset | None = None
     """What a child gives itself, where the server could not do its work under it."""
+    rules: landlock.Rules | None = None
+    """What a ruleset allows, `None` without Landlock."""
+    areas: Areas | None = None
+    """Where programs may write files, `None` where they may not."""
     oom_score: int = -1
     """The server's `oom_score_adj`, open for writing."""
     program_filter: seccomp.Filter | None = None
@@ -191,8 +196,9 @@ def _open_private_proc(isolation: Isolation) -> None:
 def seal(config: ServerConfig, isolation: Isolation, packages: list[str]) -> None:
     """Build the layers that come after warming up; the server itself lives below them."""
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    _seal_files(config, isolation, packages)
+    _choose_rules(config, isolation, packages)
     _seal_user(config, isolation, packages)
+    _seal_files(isolation)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     if isolation.private_pids:
         # A change of user clears it, so it is set last.
@@ -206,7 +212,7 @@ def seal(config: ServerConfig, isolation: Isolation, packages: list[str]) -> Non
     isolation.note(Layer.RLIMITS, True, f"CPU, memory, output, descriptors; {counted}")
 
 
-def _seal_files(config: ServerConfig, isolation: Isolation, packages: list[str]) -> None:
+def _choose_rules(config: ServerConfig, isolation: Isolation, packages: list[str]) -> None:
     if Layer.LANDLOCK in config.off:
         isolation.note(Layer.LANDLOCK, False, "switched off")
         return
@@ -217,17 +223,34 @@ def _seal_files(config: ServerConfig, isolation: Isolation, packages: list[str])
     proc = isolation.proc if isolation.private_pids else -1
     rules = landlock.Rules(readable, listed, ("/dev/null", "/dev/zero"), proc)
     try:
-        ruleset = landlock.Ruleset(rules)
-        if isolation.private_pids:
-            ruleset.restrict()
-            ruleset.close()
-        else:
-            # Without a /proc of its own the server reads the machine's, which programs must not.
-            isolation.ruleset = ruleset
+        landlock.Ruleset(rules).close()
     except OSError as error:
         isolation.note(Layer.LANDLOCK, False, str(error.strerror or error))
     else:
+        isolation.rules = rules
         isolation.note(Layer.LANDLOCK, True, f"version {landlock.abi()}")
+
+
+def _seal_files(isolation: Isolation) -> None:
+    """Areas, or no place to write to; programs or the server come under Landlock."""
+    if isolation.private_root:
+        how = isolation.layers[Layer.ROOT].detail
+        try:
+            isolation.areas = Areas(isolation.proc, isolation.rules)
+        except OSError as error:
+            isolation.note(Layer.ROOT, True, f"{how}; no files of its own ({error})")
+        else:
+            isolation.note(Layer.ROOT, True, f"{how}; {MEGABYTES} MB for files of its own")
+            return
+    if isolation.rules is None:
+        return
+    ruleset = landlock.Ruleset(isolation.rules)
+    if isolation.private_pids:
+        ruleset.restrict()
+        ruleset.close()
+    else:
+        # Without a /proc of its own the server reads the machine's, which programs must not.
+        isolation.ruleset = ruleset
 
 
 def _without_third_party(paths: list[str]) -> tuple[list[str], list[str]]:
@@ -290,7 +313,8 @@ def _first_uid() -> int:
 
 
 def _seal_user(config: ServerConfig, isolation: Isolation, packages: list[str]) -> None:
-    kept: tuple[int, ...] = ()
+    # To make areas and let programs enter them.
+    kept = (kernel.CAP_SYS_CHROOT, kernel.CAP_SYS_ADMIN) if isolation.private_root else ()
     if (
         isolation.first_uid
         and not isolation.private_root
@@ -309,7 +333,7 @@ def _seal_user(config: ServerConfig, isolation: Isolation, packages: list[str]) 
             isolation.first_uid = 0
             isolation.note(Layer.USER, False, f"cannot change user ({error.strerror})")
         else:
-            kept = (kernel.CAP_KILL, kernel.CAP_SETGID, kernel.CAP_SETUID)
+            kept += (kernel.CAP_KILL, kernel.CAP_SETGID, kernel.CAP_SETUID)
             isolation.note(Layer.USER, True, f"a user id for each program, from {first}")
     if Layer.CAPABILITIES in config.off:
         isolation.note(Layer.CAPABILITIES, False, "switched off")
@@ -323,12 +347,12 @@ def _seal_user(config: ServerConfig, isolation: Isolation, packages: list[str]) 
         isolation.note(Layer.CAPABILITIES, True, "none, and no new privileges")
 
 
-def _install_base_filter() -> int:
+def _install_base_filter(write: bool) -> int:
     """Returns the descriptor of the notifications, -1 where this container takes them itself."""
     try:
-        return seccomp.base_filter(ask=True).install(listen=True)
+        return seccomp.base_filter(ask=True, write=write).install(listen=True)
     except OSError:
-        seccomp.base_filter(ask=False).install()
+        seccomp.base_filter(ask=False, write=write).install()
         return -1
 
 
@@ -337,7 +361,7 @@ def _seal_calls(config: ServerConfig, isolation: Isolation) -> None:
         isolation.note(Layer.SECCOMP, False, "switched off")
         return
     try:
-        isolation.listener = _install_base_filter()
+        isolation.listener = _install_base_filter(isolation.areas is not None)
     except (OSError, KeyError) as error:
         isolation.note(Layer.SECCOMP, False, str(error))
         return

@@ -38,6 +38,7 @@ CLONE_NEWNET: Final = 0x40000000
 MS_RDONLY: Final = 1
 MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
 MS_REMOUNT: Final = 32
 MS_BIND: Final = 4096
 MS_REC: Final = 16384
@@ -47,12 +48,15 @@ MNT_DETACH: Final = 2
 CAP_KILL: Final = 5
 CAP_SETGID: Final = 6
 CAP_SETUID: Final = 7
+CAP_SYS_CHROOT: Final = 18
+CAP_SYS_ADMIN: Final = 21
 
 _NR_CLOSE_RANGE: Final = 436
 _NR_SIGNALFD4: Final = 289 if X86 else 74
 _NR_CAPSET: Final = 126 if X86 else 91
 _NR_PIVOT_ROOT: Final = 155 if X86 else 41
 _NR_CLONE: Final = 56 if X86 else 220
+_NR_SETNS: Final = 308 if X86 else 268
 
 _CLONE_PARENT: Final = 0x8000
 _CLONE_CHILD_CLEARTID: Final = 0x200000
@@ -96,6 +100,12 @@ def prctl(option: int, value: int = 0) -> None:
 def unshare(flags: int) -> None:
     """Enter new namespaces."""
     checked(libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def enter_mounts(namespace: int) -> None:
+    """Take the mount namespace of an open `/proc/PID/ns/mnt`, and its root as working directory."""
+    call = syscall(_NR_SETNS, ctypes.c_int(namespace), ctypes.c_int(CLONE_NEWNS))
+    checked(call, "setns")
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:

@@ -16,6 +16,10 @@ _RESTRICT: Final = 446
 _READ_FILE: Final = 1 << 2
 _READ_DIR: Final = 1 << 3
 _WRITE_FILE: Final = 1 << 1
+_EXECUTE: Final = 1 << 0
+_SPECIAL_FILES: Final = 1 << 6 | 1 << 9 | 1 << 10 | 1 << 11
+"""To make devices, sockets and pipes."""
+_IOCTL_DEVICE: Final = 1 << 15
 
 
 def abi() -> int:
@@ -45,6 +49,8 @@ class Rules:
     """Device files that may also be written."""
     proc: int = -1
     """An open directory that stays readable; children cannot reach it by any path."""
+    own: Sequence[int] = ()
+    """Open directories in which files may be made, changed and removed."""
 
 
 class Ruleset:
@@ -71,6 +77,8 @@ class Ruleset:
             _allow(self._file, path, _READ_DIR)
         for path in rules.writable:
             _allow(self._file, path, _READ_FILE | _WRITE_FILE)
+        for place in rules.own:
+            _add(self._file, place, rights[0] & ~(_EXECUTE | _SPECIAL_FILES | _IOCTL_DEVICE))
         if rules.proc >= 0:
             _add(self._file, rules.proc, _READ_FILE | _READ_DIR)
         self._restrict = kernel.prepared(

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from torl_env.sandbox.forkserver import gather, kernel, rootfs, warm
 from torl_env.sandbox.forkserver import isolation as layers
+from torl_env.sandbox.forkserver.areas import MEGABYTES
 from torl_env.sandbox.forkserver.clones import CloneGate
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.program import Child, open_streams
@@ -33,6 +34,9 @@ _ENVIRONMENT = {
     "TZ": "UTC",
     **dict.fromkeys(_THREADS, "1"),
 }
+
+
+_PENDING_SIGNALS = 1024
 
 
 class Link:
@@ -99,6 +103,8 @@ def _prepare_environment() -> None:
     sys.argv = ["<program>"]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # Real-time signals that a program sends itself and blocks queue up in the kernel.
+    resource.setrlimit(resource.RLIMIT_SIGPENDING, (_PENDING_SIGNALS, _PENDING_SIGNALS))
 
 
 def _prepare_signals() -> None:
@@ -185,7 +191,7 @@ def main(control: int, text: str) -> NoReturn:
     link = Link(socket.socket(fileno=control), reactor)
     meter = WaitMeter(isolation.proc, lambda: runs.running)
     gate = CloneGate(reactor, isolation.listener, isolation.proc, meter)
-    meter.held = gate.held
+    meter.held, meter.started = gate.held, gate.started
     runs = Runs(reactor, child, link.send, gate, meter, idle=config.idle)
     if lifeline is not None:
         reactor.watch(lifeline, lambda: leave(reactor))
@@ -198,6 +204,7 @@ def main(control: int, text: str) -> NoReturn:
         missing=loaded.missing,
         warm_seconds=time.perf_counter() - began,
         huge_pages=pages,
+        files_mb=0 if isolation.areas is None else MEGABYTES,
         schedstat=meter.exact,
     )
     link.serve(runs, Sessions(reactor, child, link.send, meter, gate), report, config.processes)

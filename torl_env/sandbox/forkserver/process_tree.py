@@ -34,7 +34,8 @@ class Turn:
     """Of the head until there is a runner, and then of that."""
     runner: int = 0
     continuation: int = 0
-    compiled: bool = True
+    compiled: bool | None = None
+    """What the runner has said before any code of the turn ran; nothing is heard on it later."""
     closed: bool = False
     """No process holds the other end of the channel any more."""
     ended: tuple[int, resource.struct_rusage] | None = None

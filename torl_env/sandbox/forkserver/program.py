@@ -33,6 +33,7 @@ from resource import (
 from typing import Any, Final, NoReturn
 
 from torl_env.sandbox.forkserver import kernel, pictures, warm
+from torl_env.sandbox.forkserver.areas import Area
 from torl_env.sandbox.forkserver.config import ServerConfig
 from torl_env.sandbox.forkserver.isolation import Isolation
 from torl_env.sandbox.forkserver.wire import Job, record
@@ -50,6 +51,7 @@ _REPORT_CHARS: Final = 2_000
 _SPARE_BYTES: Final = 32 << 20
 """Address space kept back from the program, to word a memory error."""
 _SPARE_FILES: Final = 16
+_FEW_FILES: Final = 32
 _FILES: Final = struct.Struct("3i")
 _THREE_FILES: Final = socket.CMSG_SPACE(_FILES.size)
 
@@ -73,8 +75,9 @@ def drop_identity(isolation: Isolation, offset: int, nice: int) -> None:
         uid = isolation.first_uid + offset
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-        kernel.checked(kernel.drop_capabilities(), "capset")
         kernel.checked(kernel.forbid_tracing(), "prctl")
+    if isolation.first_uid or isolation.areas is not None:
+        kernel.checked(kernel.drop_capabilities(), "capset")
     if not isolation.private_pids:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     if nice:
@@ -104,9 +107,20 @@ def set_limits(job: Job, child: "Child", *, session: bool = False) -> None:
     limit = _lower if session else setrlimit
     limit(RLIMIT_FSIZE, (job.output_bytes, job.output_bytes))
     limit(RLIMIT_AS, (memory, memory + _SPARE_BYTES))
-    limit(RLIMIT_NOFILE, (job.open_files, job.open_files + (_SPARE_FILES if session else 0)))
+    files = open_files(job)
+    limit(RLIMIT_NOFILE, (files, files + (_SPARE_FILES if session else 0)))
     if threads:
         limit(RLIMIT_NPROC, (threads, threads))
+
+
+def open_files(job: Job) -> int:
+    """Descriptors of a program: no more than its memory limit has room for.
+
+    What lies unread in a socket is the kernel's memory, which no limit of a process counts: up to
+    twice `net.core.wmem_default`, 0.42 MB for each descriptor. So all of them hold less than a
+    quarter of the memory limit and 14 MB.
+    """
+    return min(job.open_files, _FEW_FILES + job.memory_mb // 2)
 
 
 def _lower(what: int, limits: tuple[int, int]) -> None:
@@ -289,25 +303,29 @@ class Child:
         self.namespace = new_main()
         """Of every program: each fork has a copy of its own."""
 
-    def settle(self, channel: int, first: int, offset: int) -> None:
+    def settle(self, channel: int, first: int, offset: int, area: Area | None) -> None:
         """Become a user of one's own and close all descriptors from `first` on but `channel`.
 
         Standard error is still the server's log, so that a failure here is heard of.
         """
+        ruleset = self.isolation.ruleset
+        if area is not None:
+            area.enter()
+            ruleset = area.ruleset
         drop_identity(self.isolation, offset, self.nice)
-        if self.isolation.ruleset is not None:
-            self.isolation.ruleset.restrict()
+        if ruleset is not None:
+            ruleset.restrict()
         kernel.close_from(first, channel - 1)
         kernel.close_from(channel + 1)
 
-    def serve_one(self, channel: socket.socket, slot: int) -> NoReturn:
+    def serve_one(self, channel: socket.socket, slot: int, area: Area | None) -> NoReturn:
         """Wait for a job on `channel`, run it and end.
 
         Every object that is looked at here is a page that each program must copy: what can be made
         before the fork is made there.
         """
         try:
-            self.settle(channel.fileno(), CONTROL, slot)
+            self.settle(channel.fileno(), CONTROL, slot, area)
             if self.isolation.program_filter is not None:
                 self.isolation.program_filter.install(os.getpid())
             job, source = self._take_job(channel)

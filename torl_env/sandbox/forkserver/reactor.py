@@ -28,7 +28,7 @@ class Reactor:
 
     def __init__(self, ends: int) -> None:
         self._poll = select.epoll()
-        self._readable: dict[int, Callable[[], None]] = {}
+        self._readable: dict[int, Callable[[], object]] = {}
         self._children: dict[int, Reaped] = {}
         self._unknown: dict[int, tuple[int, resource.struct_rusage | None, float]] = {}
         """How children ended that are not adopted yet, and when."""
@@ -39,7 +39,7 @@ class Reactor:
         self._ends = ends
         self.watch(ends, self._reap)
 
-    def watch(self, descriptor: int, handler: Callable[[], None]) -> None:
+    def watch(self, descriptor: int, handler: Callable[[], object]) -> None:
         """Call `handler` whenever `descriptor` can be read."""
         self._readable[descriptor] = handler
         self._poll.register(descriptor, select.EPOLLIN)

@@ -11,6 +11,8 @@ from typing import Final
 from torl_env.sandbox.forkserver import kernel
 
 HOME: Final = "/sandbox"
+TMP: Final = "/tmp"
+"""Both are empty and cannot be written, unless `areas` gives a program its own."""
 DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 _SYSTEM: Final = (
     "/usr/lib",
@@ -129,9 +131,9 @@ def _bind(handle: int, path: str, mountpoint: str, *, device: bool = False) -> N
 
 
 def _switch(mountpoint: str, covered: list[str]) -> None:
-    home, old = Path(mountpoint + HOME), Path(mountpoint) / ".old"
-    home.mkdir()
-    old.mkdir()
+    old = Path(mountpoint) / ".old"
+    for place in (Path(mountpoint + HOME), Path(mountpoint + TMP), old):
+        place.mkdir()
     os.chdir(mountpoint)
     kernel.pivot_root(".old")
     os.chdir("/")

@@ -93,6 +93,9 @@ class Runs:
         self._idle_wanted = idle
         self._idle: list[Ready] = []
         self._free: Final = list(range(len(child.phases) - 1, 0, -1))
+        areas = child.isolation.areas
+        self._areas = [None if areas is None else areas.make() for _ in child.phases]
+        """Of each slot."""
         self._running: dict[int, Watch] = {}
         self.meter = meter
 
@@ -149,7 +152,8 @@ class Runs:
         for slot in slots:
             self._child.phases[slot] = 0
         made = fork_children(
-            [partial(self._child.serve_one, slot=slot) for slot in slots], self._child.isolation
+            [partial(self._child.serve_one, slot=slot, area=self._areas[slot]) for slot in slots],
+            self._child.isolation,
         )
         for slot, (pid, channel) in zip(slots, made, strict=True):
             ready = Ready(pid, channel, slot)
@@ -170,6 +174,7 @@ class Runs:
         self._gate.forget(watch.pid)
         watch.over = True
         phase = self._child.phases[slot]
+        self._clear(slot)
         self._free.append(slot)
         cpu_seconds = usage.ru_utime + usage.ru_stime
         ending, code, number = judge(watch, status, cpu_seconds)
@@ -187,6 +192,13 @@ class Runs:
                 cpu_us=int(watch.cpu_of(cpu_seconds) * 1e6),
             )
         )
+
+    def _clear(self, slot: int) -> None:
+        """Leave no file of a program to the next."""
+        areas, area = self._child.isolation.areas, self._areas[slot]
+        if areas is not None and area is not None and area.used:
+            area.close()
+            self._areas[slot] = areas.make()
 
 
 def judge(watch: Watch, status: int, cpu_seconds: float) -> tuple[Ending, int, int]:

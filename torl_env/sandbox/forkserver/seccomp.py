@@ -59,9 +59,19 @@ faccessat pselect6 ppoll set_robust_list get_robust_list epoll_pwait eventfd2 ep
 pipe2 preadv pwritev getrandom membarrier statx rseq close_range faccessat2 epoll_pwait2
 futex_waitv wait4 waitid
 """
+_FILES: Final = """
+mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 link linkat symlink symlinkat creat
+truncate fallocate chmod fchmod fchmodat utime utimes utimensat sendfile copy_file_range
+"""
+"""Of programs that have a place of their own to write to, see `areas`."""
+_ATTRIBUTES: Final = """
+setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr
+"""
+"""Extended ones, which `shutil.copy2` asks for and can do without."""
 _SERVER_ONLY: Final = (
     "seccomp", "setresuid", "setresgid", "setgroups", "capset", "setpriority",
-    "landlock_restrict_self",
+    "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
+    "mount", "unshare", "setns",
 )  # fmt: skip
 
 
@@ -114,11 +124,15 @@ def _clone_rule(ask: bool) -> list[Instruction]:
     ]
 
 
-def _base_rules(ask: bool) -> dict[str, list[Instruction]]:
+def _base_rules(ask: bool, write: bool) -> dict[str, list[Instruction]]:
     rules = {name: [_ALLOW] for name in (*_PLAIN.split(), *_SERVER_ONLY, "kill", "tgkill")}
-    read_only = _refuse(errno.EACCES)
-    rules["open"] = _none_of_bits(1, _OPEN_FOR_WRITING, read_only)
-    rules["openat"] = _none_of_bits(2, _OPEN_FOR_WRITING, read_only)
+    rules |= {name: [_refuse(errno.ENOTSUP)] for name in _ATTRIBUTES.split()}
+    if write:
+        rules |= {name: [_ALLOW] for name in (*_FILES.split(), "open", "openat")}
+    else:
+        read_only = _refuse(errno.EACCES)
+        rules["open"] = _none_of_bits(1, _OPEN_FOR_WRITING, read_only)
+        rules["openat"] = _none_of_bits(2, _OPEN_FOR_WRITING, read_only)
     rules["clone"] = _clone_rule(ask)
     # glibc falls back to clone, whose flags a filter can read.
     rules["clone3"] = [_refuse(errno.ENOSYS)]
@@ -156,8 +170,9 @@ def _tree(segments: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
     return [(_AT_LEAST, 0, 1, pivot), (_JUMP, 0, 0, len(left)), *left, *right]
 
 
-def _base_program(ask: bool) -> list[Instruction]:
-    leaves = {NUMBERS[name]: rule for name, rule in _base_rules(ask).items() if name in NUMBERS}
+def _base_program(ask: bool, write: bool) -> list[Instruction]:
+    rules = _base_rules(ask, write)
+    leaves = {NUMBERS[name]: rule for name, rule in rules.items() if name in NUMBERS}
     segments: list[tuple[int, list[Instruction]]] = []
     following = 0
     for number in sorted(leaves):
@@ -187,10 +202,8 @@ def _child_program(*, session: bool) -> list[Instruction]:
         "clone": clone,
         "prctl": _one_of(0, _PRCTL_SESSION if session else _PRCTL, _DENY),
     }
-    bodies |= {name: [_DENY] for name in _SERVER_ONLY}
-    if not session:
-        # Descriptors on their way in a message hold memory that no limit of the process counts.
-        bodies["sendmsg"] = [_DENY]
+    # Descriptors on their way in a message hold memory that no limit of the process counts.
+    bodies |= {name: [_DENY] for name in (*_SERVER_ONLY, "sendmsg")}
     program = [_LOAD_NUMBER]
     for name, body in bodies.items():
         program += [(_EQUAL, 0, len(body), NUMBERS[name]), *body]
@@ -223,13 +236,14 @@ class Filter:
         return kernel.checked((self._apply_and_listen if listen else self._apply)(), "seccomp")
 
 
-def base_filter(*, ask: bool) -> Filter:
+def base_filter(*, ask: bool, write: bool) -> Filter:
     """What the server and everything below it may call.
 
     Args:
         ask: The server decides on each thread and fork, see `clones`; it must listen then.
+        write: Files may be made and changed; where, other layers say.
     """
-    return Filter(_base_program(ask))
+    return Filter(_base_program(ask, write))
 
 
 def program_filter() -> Filter:

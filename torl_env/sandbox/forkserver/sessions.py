@@ -24,6 +24,7 @@ from torl_env.sandbox.forkserver.reactor import Reactor
 from torl_env.sandbox.forkserver.runs import fork_child, judge
 from torl_env.sandbox.forkserver.turns import (
     CANNOT_FORK,
+    COMPILED,
     FORK,
     HELLO,
     NOT_COMPILED,
@@ -98,7 +99,12 @@ class Sessions:
         offset = len(self._child.phases) + self._next_offset
         interpreter = Interpreter(self._child, self._fork)
         session = Session(request.session, offset)
-        pid, channel = fork_child(lambda end: interpreter.serve(end, offset), self._child.isolation)
+        isolation = self._child.isolation
+        area = None if isolation.areas is None else isolation.areas.make()
+        pid, channel = fork_child(lambda end: interpreter.serve(end, offset, area), isolation)
+        if area is not None:
+            # It lasts as long as a process is in it: all heads, turns and branches of the session.
+            area.close()
         self._sessions[session.number] = session
 
         def opened() -> None:
@@ -155,13 +161,17 @@ class Sessions:
                 socket.send_fds(session.channel, [word], [theirs.fileno(), *files])
         theirs.close()
 
-    def _listen(self, session: Session, turn: Turn) -> None:
-        """A process that the turn has made says something, or all have closed their end."""
-        if turn.over:
-            return
+    def _listen(self, session: Session, turn: Turn) -> bool:
+        """A process that the turn has made says something, or all have closed their end.
+
+        Returns:
+            Whether there may be more to hear.
+        """
+        if turn.over or turn.closed:
+            return False
         data, pid = read_word(turn.channel)
         if data is None:
-            return
+            return False
         if not data:
             turn.closed = True
             self._reactor.forget(turn.channel.fileno())
@@ -171,13 +181,14 @@ class Sessions:
                 self._misbehaves(session, turn)
         elif data == HELLO and pid > 1 and pid not in self._reactor.pids():
             self._greet(session, turn, pid)
-        elif data == NOT_COMPILED and turn.runner and not turn.continuation:
-            turn.compiled = False
+        elif data in (COMPILED, NOT_COMPILED) and pid == turn.runner and turn.compiled is None:
+            turn.compiled = data == COMPILED
         elif data == CANNOT_FORK and not turn.runner:
             self._freeze(session.head)
             self._finish(session, turn, Ending.EXITED, 1, turn.watch.cpu)
         else:
             self._misbehaves(session, turn)
+        return True
 
     def _greet(self, session: Session, turn: Turn, pid: int) -> None:
         if turn.request.op is Op.BRANCH:
@@ -218,6 +229,9 @@ class Sessions:
     ) -> None:
         """The kernel says how the turn went."""
         self._gate.forget(turn.runner)
+        # What it has said before comes first, whichever the server hears of first.
+        while self._listen(session, turn):
+            pass
         if turn.over:
             return
         turn.ended = end
@@ -289,7 +303,7 @@ class Sessions:
         if turn.channel is not session.channel:
             self._reactor.forget(turn.channel.fileno())
             turn.channel.close()
-        if turn.compiled:
+        if turn.compiled is not False:
             mark |= Mark.COMPILED
         if not session.head:
             mark |= Mark.SESSION_LOST

@@ -21,6 +21,7 @@ from resource import RLIMIT_AS, RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import Final, NoReturn
 
 from torl_env.sandbox.forkserver import kernel
+from torl_env.sandbox.forkserver.areas import Area
 from torl_env.sandbox.forkserver.program import (
     CONTROL,
     FILENAME,
@@ -49,8 +50,10 @@ FORK: Final = b"F"
 """Server to head: fork another head, on the attached channel."""
 HELLO: Final = b"H"
 """A new process to server: here I am, with my process id as the kernel vouches for it."""
+COMPILED: Final = b"C"
+"""Runner to server, before any code of the turn could run: the next thing is the program."""
 NOT_COMPILED: Final = b"N"
-"""Runner to server, before any code of the turn could run: it will not."""
+"""Instead of that: there will be none."""
 CANNOT_FORK: Final = b"X"
 _CREDENTIALS: Final = struct.Struct("3i")
 _HEAD_FAILED: Final = 70
@@ -65,11 +68,11 @@ class Interpreter:
         self._control: socket.socket
         self._namespace: dict[str, object]
 
-    def serve(self, channel: socket.socket, offset: int) -> NoReturn:
+    def serve(self, channel: socket.socket, offset: int, area: Area | None) -> NoReturn:
         """Become the first head, on `channel`; never returns."""
         child = self._child
         os.dup2(child.null, NULL)
-        child.settle(channel.fileno(), NULL + 1, offset)
+        child.settle(channel.fileno(), NULL + 1, offset, area)
         for number in (0, 1, 2):
             os.dup2(NULL, number)
         os.dup2(channel.fileno(), CONTROL)
@@ -117,7 +120,7 @@ class Interpreter:
                 os.close(file)
             return False
         self._take_channel(files[0])
-        self._say_hello()
+        self._control.send(HELLO)
         return True
 
     def _new_process(self) -> int:
@@ -139,10 +142,6 @@ class Interpreter:
         os.close(file)
         self._control = socket.socket(fileno=CONTROL)
 
-    def _say_hello(self) -> None:
-        vouched = _CREDENTIALS.pack(os.getpid(), os.getuid(), os.getgid())
-        self._control.sendmsg([HELLO], [(socket.SOL_SOCKET, socket.SCM_CREDENTIALS, vouched)])
-
     def _run(self, job: Job, files: list[int], *, in_place: bool) -> None:
         """The turn, in a runner; returns in its continuation only."""
         for number, file in enumerate(files):
@@ -157,7 +156,7 @@ class Interpreter:
         if pid == 0:
             for number in (0, 1, 2):
                 os.dup2(NULL, number)
-            self._say_hello()
+            self._control.send(HELLO)
             return
         if pid < 0:
             report("BlockingIOError: the interpreter cannot fork, too many threads are running")
@@ -171,6 +170,7 @@ class Interpreter:
             if code is None:
                 self._control.send(NOT_COMPILED)
                 return 1
+            self._control.send(COMPILED)
             exit_code = run(code, self._namespace, room)
         except MemoryError as error:
             # What earlier turns left leaves no room to start.

@@ -1,10 +1,11 @@
 """The limits enforced by the clock: CPU charged to a program, and its wall guard."""
 
+import math
 import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from torl_env.sandbox.forkserver import kernel
 from torl_env.sandbox.forkserver.reactor import Reactor
@@ -20,6 +21,18 @@ _PATIENCE: Final = 100
 """No program outlives this many times its wall limit, however busy the machine."""
 
 
+class Waits(NamedTuple):
+    """What a program has waited for the machine instead of sleeping."""
+
+    sure: float
+    """Seconds: of the thread that waited most."""
+    doubtful: float
+    """Seconds that may come on top: threads that wait for each other wait one after the other, what
+    a thread has waited is forgotten with it, and an answer of this server may have taken long."""
+    runnable: bool
+    """A thread runs or waits for a processor now; the kernel counts a wait when it ends."""
+
+
 class WaitMeter:
     """How long a program was ready to run but found no processor."""
 
@@ -29,42 +42,44 @@ class WaitMeter:
         self.exact = self._look(os.getpid()) is not None
         self.held: Callable[[int], float] = lambda pid: 0.0
         """Seconds for which a program waited for this server, see `clones.CloneGate.held`."""
+        self.started: Callable[[int], int] = lambda pid: 0
+        """Threads that a program has started, likewise."""
 
     def own(self) -> float:
         """Seconds on the run queue of this process."""
         seen = self._look(os.getpid())
-        return 0.0 if seen is None else seen[0]
+        return 0.0 if seen is None else seen[0][0]
 
-    def _look(self, pid: int) -> tuple[float, bool] | None:
-        """Seconds on the run queue, of the thread that waited most, and whether one waits now."""
+    def _look(self, pid: int) -> tuple[list[float], bool] | None:
+        """Seconds on the run queue of each thread, longest first, and whether one runs or waits."""
         if self._proc < 0:
             return None
-        longest, runnable = 0.0, False
+        waited, runnable = [0.0], False
         try:
             tasks = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._proc)
         except OSError:
             return None
         try:
             for task in os.listdir(tasks):  # noqa: PTH208 - of a descriptor
-                longest = max(longest, waited_seconds(_read_at(tasks, f"{task}/schedstat")))
+                waited.append(waited_seconds(_read_at(tasks, f"{task}/schedstat")))
                 runnable |= is_runnable(_read_at(tasks, f"{task}/stat"))
         except (OSError, IndexError, ValueError):
             return None
         finally:
             os.close(tasks)
-        return longest, runnable
+        return sorted(waited, reverse=True), runnable
 
-    def left(self, pid: int, wall: float, limit: float) -> float:
-        """Seconds of its wall limit that a program still has, `wall` seconds after its start."""
+    def waits(self, pid: int, wall: float) -> Waits:
+        """Of a program, `wall` seconds after its start."""
         seen = self._look(pid) if self.exact else None
         if seen is None:
             crowd = max(self._running(), kernel.load_average()) / _PROCESSORS
-            return limit - wall / max(1.0, crowd)
-        waited, runnable = seen
-        waited += self.held(pid)
-        # The kernel counts a wait when it ends, so one that goes on now is not in the sum yet; a
-        # program that is always ready to run ends by its CPU limit.
-        return max(limit - wall + waited, _AGAIN if runnable else 0.0)
+            return Waits(wall - wall / max(1.0, crowd), 0.0, False)
+        (longest, *others), runnable = seen
+        # Of the numbers one is the 0.0 put in above, and one the main thread's.
+        ended = self.started(pid) > len(others) - 1
+        doubtful = math.inf if ended else sum(others) + self.held(pid)
+        return Waits(longest, doubtful, runnable)
 
 
 def _read_at(directory: int, name: str) -> bytes:
@@ -88,6 +103,10 @@ class Watch:
         self.verdict: Ending | None = None
         """Why it was killed; `None` while it was not killed."""
         self.over = False
+        self._looked = 0.0
+        """Wall seconds at the last look beyond the limit."""
+        self._slept = 0.0
+        """Seconds since the first such look in which it was seen asleep."""
         self._schedule(min(job.cpu_ms / 1000 / _PROCESSORS, job.wall_ms / 1000))
 
     @property
@@ -130,8 +149,26 @@ class Watch:
             return
         wall_left = wall_limit - wall
         if wall_left <= 0:
-            wall_left = self._meter.left(self.pid, wall, wall_limit)
+            wall_left = self._beyond(wall, wall_limit)
             if wall_left <= 0 or wall > _PATIENCE * wall_limit:
                 self.kill(Ending.WALL)
                 return
         self._schedule(min(cpu_left / _PROCESSORS, wall_left))
+
+    def _beyond(self, wall: float, limit: float) -> float:
+        """Seconds that a program may go on after its limit, because it waited and did not sleep.
+
+        Only what it slept counts, so that no load makes a timeout of a right program. What it may
+        have slept or waited is given to it once, but no more than its limit: nobody sleeps longer
+        than twice that. One that is always ready to run ends by its CPU limit.
+        """
+        waits = self._meter.waits(self.pid, wall)
+        left = limit - wall + waits.sure
+        if left > 0:
+            return left
+        if waits.runnable:
+            self._looked = wall
+            return _AGAIN
+        self._slept += min(wall - self._looked, 2 * _AGAIN) if self._looked else 0.0
+        self._looked = wall
+        return _AGAIN if self._slept < min(waits.doubtful, limit) else 0.0

@@ -154,6 +154,14 @@ class LocalSandbox(CallableSandbox):
         """What the servers started so far say of themselves."""
         return [] if self._pool is None else self._pool.reports()
 
+    def keeps_files(self) -> bool:
+        """Whether programs may write files by name here; starts a server if none runs."""
+        if self._plain is not None:
+            return False
+        if not self.reports():
+            self._call_in(self._preload_sets()[0]).result()
+        return any(report.files_mb for report in self.reports())
+
     def warm(self) -> list[ServerReport]:
         """Start the servers of every preload and wait until they are ready."""
         if self._plain is not None:

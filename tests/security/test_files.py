@@ -1,0 +1,116 @@
+"""Files by name: private to a program, a few megabytes, gone with it; shared within a session."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from torl_env.sandbox import Limits, LocalSandbox, Status
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux"),
+    pytest.mark.filterwarnings("ignore:the sandbox runs without:RuntimeWarning"),
+]
+LIMITS = Limits(cpu_seconds=5, wall_seconds=30, memory_mb=256)
+WRITE = "open('x', 'w').write('1'); open('/tmp/x', 'w').write('2')"
+LOOK = "import os; print(os.listdir(), os.listdir('/tmp'))"
+NOTHING = "[] []\n"
+
+
+@pytest.fixture(scope="module")
+def sandbox(layers_off: tuple[str, ...]) -> Iterator[LocalSandbox]:
+    # One program at a time, so that every one gets the place of the one before it.
+    with LocalSandbox(LIMITS, off=layers_off, concurrency=1, idle=1) as opened:
+        if not opened.keeps_files():
+            assert "namespaces" in layers_off
+            result = opened.run(WRITE)
+            assert (result.status, result.error_type) == (Status.ERROR, "PermissionError")
+            pytest.skip("without namespaces no file can be written")
+        yield opened
+
+
+@pytest.mark.parametrize(
+    "code",
+    {
+        "plain": "open('a.txt', 'w').write('x'); print(open('/sandbox/a.txt').read())",
+        "tempfile": (
+            "import tempfile\nwith tempfile.NamedTemporaryFile('w+') as f:\n"
+            "  f.write('x'); f.seek(0); print(f.read())"
+        ),
+        "a directory of one's own": (
+            "import os, tempfile\nwith tempfile.TemporaryDirectory() as d:\n"
+            "  open(f'{d}/a', 'w').write('x'); print(open(f'{d}/a').read())\n"
+            "assert not os.path.exists(d)"
+        ),
+        "shutil": (
+            "import os, shutil\nos.makedirs('a/b'); open('a/b/c', 'w').write('x')\n"
+            "shutil.copytree('a', '/tmp/d'); shutil.move('/tmp/d', 'e'); shutil.rmtree('a')\n"
+            "print(open('e/b/c').read())"
+        ),
+        "a module": (
+            "import sys\nopen('m.py', 'w').write('value = \"x\"')\nsys.path.append('.')\n"
+            "import m; print(m.value)"
+        ),
+        "an archive": (
+            "import zipfile\nwith zipfile.ZipFile('a.zip', 'w') as z: z.writestr('a', 'x')\n"
+            "print(zipfile.ZipFile('a.zip').read('a').decode())"
+        ),
+        "numpy": (
+            "import numpy as np\nnp.memmap('a', mode='w+', shape=3, dtype='u1')[:] = 120\n"
+            "print(chr(np.fromfile('a', 'u1')[2]))"
+        ),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_files_by_name(sandbox: LocalSandbox, code: tuple[str, str]) -> None:
+    result = sandbox.run(code[1])
+    assert (result.stdout, result.stderr) == ("x\n", "")
+
+
+def test_what_a_program_leaves_is_gone(sandbox: LocalSandbox) -> None:
+    assert sandbox.run(WRITE).ok
+    assert sandbox.run(LOOK).stdout == NOTHING
+    # It must be able to write, too: of one user, it may take the right from the directories.
+    spoil = "import os\nfor d in '.', '/tmp':\n  try: os.chmod(d, 0)\n  except OSError: pass"
+    sandbox.run(spoil)
+    assert sandbox.run(f"{LOOK}\n{WRITE}").stdout == NOTHING
+
+
+def test_the_place_is_bounded_for_each_program(sandbox: LocalSandbox) -> None:
+    fill = (
+        "n = 0\ntry:\n  while True:\n"
+        "    with open(f'{n}', 'wb') as f: f.write(b'x' * 500_000)\n    n += 1\n"
+        "except OSError as error: print(n, error.strerror)"
+    )
+    assert {sandbox.run(fill).stdout for _ in range(3)} == {"16 No space left on device\n"}
+
+
+def test_a_file_is_no_longer_than_a_stream(sandbox: LocalSandbox) -> None:
+    result = sandbox.run("open('a', 'wb').write(b'x' * 2_000_000)")
+    assert result.status is Status.KILLED
+    assert "1048576 bytes" in result.error
+
+
+def test_a_session_keeps_its_files_and_shares_them_with_its_branches(sandbox: LocalSandbox) -> None:
+    with sandbox.open_session(preload="bare") as session, sandbox.session() as other:
+        session.run(WRITE)
+        failed = session.run("open('y', 'w').write('3'); 1/0")
+        assert not failed.ok
+        with session.branch() as branch:
+            # Unlike variables: what the turn that was undone has written is there.
+            assert branch.run(f"{LOOK}; print(open('y').read())").stdout == "['y', 'x'] ['x']\n3\n"
+            branch.run("open('z', 'w').write('4')")
+        assert session.run("print(open('z').read())").stdout == "4\n"
+        assert other.run(LOOK).stdout == NOTHING
+    assert sandbox.run(LOOK).stdout == NOTHING
+
+
+def test_branches_share_what_a_fork_shares(sandbox: LocalSandbox) -> None:
+    with sandbox.open_session(preload="bare") as session:
+        session.run("import mmap, socket; shared = mmap.mmap(-1, 8); own = [0]")
+        session.run("left, right = socket.socketpair()")
+        assert not session.run("shared[0] = 7; own[0] = 7; left.send(b'a'); 1/0").ok
+        assert session.run("print(shared[0], own[0], right.recv(1))").stdout == "7 0 b'a'\n"
+        with session.branch() as branch:
+            branch.run("shared[1] = 8; own[0] = 8; left.send(b'b')")
+        assert session.run("print(shared[1], own[0], right.recv(1))").stdout == "8 0 b'b'\n"
