@@ -9,7 +9,8 @@ Over plain HTTP a session is named by the `episode_id` of its reset, which the o
 | `POST /step` | `{"action": {"text": ..., "cut": false}, "episode_id": ...}` | observation |
 | `GET /state?episode_id=...` | | `{"episode_id": ..., "step_count": ..., ...}` |
 | `POST /close` | `{"episode_id": ...}` | `{"closed": true}` |
-| `GET /health`, `/metadata`, `/schema` | | as OpenEnv has them |
+| `GET /health`, `/metadata`, `/schema`, `/openapi.json` | | as OpenEnv has them |
+| `POST /mcp` | JSON-RPC | no tools: a model calls them in the text of a step |
 
 An observation is `{"observation": {"text", "terminated", "truncated", "episode_id", "info"},
 "reward", "done"}`; `reward` is `null` at a reset, and where the machine failed or the grader could
@@ -30,40 +31,13 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from torl_env.adapters.openenv_description import METADATA, SCHEMA, mcp_reply, openapi
 from torl_env.adapters.openenv_sessions import JSON, RequestError, Sessions, invalid, name_in
 from torl_env.env import ToRLMathEnv
 from torl_env.http_options import ServerOptions as ServerOptions
 from torl_env.http_server import HttpServer, answer, read_body
 
 T = TypeVar("T")
-
-_TEXT = {"type": "string"}
-SCHEMA: JSON = {
-    "action": {
-        "type": "object",
-        "properties": {"text": _TEXT, "cut": {"type": "boolean", "default": False}},
-        "required": ["text"],
-    },
-    "observation": {
-        "type": "object",
-        "properties": {
-            "text": _TEXT,
-            "terminated": {"type": "boolean"},
-            "truncated": {"type": "boolean"},
-            "episode_id": _TEXT,
-            "info": {"type": "object"},
-        },
-    },
-    "state": {
-        "type": "object",
-        "properties": {"episode_id": _TEXT, "step_count": {"type": "integer"}},
-    },
-}
-METADATA: JSON = {
-    "name": "ToRLMath-v0",
-    "description": "A problem, a Python interpreter and a model that writes text",
-    "version": "0",
-}
 
 
 class OpenEnvServer(HttpServer):
@@ -83,11 +57,17 @@ class OpenEnvServer(HttpServer):
         self.sessions = Sessions(make, options.sessions, options.idle_seconds)
         # A step waits on a thread; one more may be closed while all places are taken.
         self._threads = ThreadPoolExecutor(2 * options.sessions, thread_name_prefix="torl-openenv")
-        known = {"/health": {"status": "healthy"}, "/metadata": METADATA, "/schema": SCHEMA}
+        known = {
+            "/health": {"status": "healthy"},
+            "/metadata": METADATA,
+            "/schema": SCHEMA,
+            "/openapi.json": openapi(),
+        }
         posts = {"/reset": self._reset, "/step": self._step, "/close": self._close}
         routes = [
             WebSocketRoute("/ws", self._converse),
             Route("/ws", _upgrade_required, methods=["GET"]),
+            Route("/mcp", _mcp, methods=["POST"]),
             Route("/state", self._state, methods=["GET"]),
             *(Route(path, _constant(said), methods=["GET"]) for path, said in known.items()),
             *(Route(path, self._posted(act), methods=["POST"]) for path, act in posts.items()),
@@ -186,6 +166,10 @@ async def _close_with(socket: WebSocket, code: int, message: Any) -> None:
 
 async def _upgrade_required(_: Request) -> Response:
     raise HTTPException(426, "/ws speaks WebSocket, version 13", {"Upgrade": "websocket"})
+
+
+async def _mcp(request: Request) -> Response:
+    return answer(mcp_reply(await read_body(request)))
 
 
 def _constant(said: JSON) -> Callable[[Request], Any]:

@@ -122,6 +122,34 @@ def test_what_the_server_says_of_itself(server):
     assert set(call(server, "GET", "/schema")[1]) == {"action", "observation", "state"}
 
 
+def test_every_operation_of_the_openapi_document_is_served(server):
+    status, document = call(server, "GET", "/openapi.json")
+    assert (status, document["info"]["version"]) == (200, "1.0.0")
+    # By these OpenEnv tells an environment to train in from one that only has tools.
+    assert {"/reset", "/step", "/state"} <= set(document["paths"])
+    for path, operations in document["paths"].items():
+        for method in operations:
+            body = {} if method == "post" else None
+            _, seen = call(server, method.upper(), path, body)
+            assert seen.get("detail") not in ("Not Found", "Method Not Allowed"), path
+
+
+@pytest.mark.parametrize(
+    ("body", "key", "said"),
+    [
+        ({}, None, -32600),
+        ([], None, -32600),
+        ({"jsonrpc": "2.0", "id": 3, "method": "dance"}, 3, -32601),
+        ({"jsonrpc": "2.0", "id": "a", "method": "tools/call", "params": {}}, "a", -32602),
+        ({"jsonrpc": "2.0", "id": 4, "method": "tools/list"}, 4, {"tools": []}),
+    ],
+)
+def test_mcp_has_no_tools(server, body, key, said):
+    status, seen = call(server, "POST", "/mcp", body)
+    assert (status, seen["jsonrpc"], seen["id"]) == (200, "2.0", key)
+    assert seen.get("result", seen.get("error", {}).get("code")) == said
+
+
 def test_a_session_over_websocket(server):
     with OpenEnvClient(server.url) as client:
         assert client.reset(problem_id="list-0", episode_id="named").text == "What is 6*7?"
