@@ -8,6 +8,7 @@ it does not compile. The reading of an answer is written here anew from that int
 import http.client
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -116,6 +117,39 @@ SITUATIONS: dict[str, tuple[str, str | None, str | None, dict[str, Any], Verdict
         True,
     ),
     "an assertion of the test": ("def f(x): return x\n\nassert f(1) == 2", None, None, {}, RUNTIME),
+    "assertions of the test that hold": (
+        "from typing import List\ndef f(x: List[int]): return x\nassert f([1]) == [1]",
+        None,
+        None,
+        {},
+        True,
+    ),
+    "a function that is not there": (called("x = 1", "f"), "1", "1", {}, RUNTIME),
+    "a function that raises": (called("def f(a): return 1 / a", "f"), "0", "", {}, RUNTIME),
+    "a name that is not defined": ("a = b", None, "", {}, RUNTIME),
+    "says something and raises": (
+        "import sys; print('now', file=sys.stderr); raise ValueError('no')",
+        "x",
+        "",
+        {},
+        RUNTIME,
+    ),
+    "empty standard input": ("import sys; print(repr(sys.stdin.read()))", "", "''", {}, True),
+    "no standard input at all": (
+        "import sys; print(repr(sys.stdin.read()))",
+        None,
+        "''",
+        {},
+        True,
+    ),
+    "all names of modules": (
+        "from string import *\nfrom re import *\nfrom math import *\nfrom io import *\n"
+        "from sys import *\nfrom json import *\nfrom builtins import *\nprint(gcd(4, 6))",
+        None,
+        "2",
+        {},
+        True,
+    ),
     "longer than is returned": ("print('x' * 10**7)", None, "x" * 10**7, {}, RUNTIME),
     "another language": ("int main() {}", None, "", {"language": "cpp"}, SANDBOX),
 }
@@ -130,6 +164,19 @@ def url(serve: Callable[..., str]) -> str:
 def test_the_verdict_is_sandbox_fusions(url: str, name: str) -> None:
     program, stdin, expected, more, wanted = SITUATIONS[name]
     assert check(url, program, stdin, expected, **more) == wanted
+
+
+def test_many_at_once_keep_their_order_and_verdicts(url: str) -> None:
+    program = "import time\nname = input()\nif name == 'slow': time.sleep(60)\nprint('out', name)"
+    cases = [("slow" if n % 10 == 3 else str(n)) for n in range(40)]
+    expected = [f"out {name}" if n % 7 else "another" for n, name in enumerate(cases)]
+    wanted = [TIMEOUT if name == "slow" else bool(n % 7) for n, name in enumerate(cases)]
+    with ThreadPoolExecutor(40) as pool:
+        found = pool.map(
+            lambda case: check(url, program, case[0], case[1], run_timeout=2),
+            zip(cases, expected, strict=True),
+        )
+        assert list(found) == wanted
 
 
 def test_a_program_has_a_file_name(url: str) -> None:
