@@ -12,7 +12,7 @@ import types
 from dataclasses import replace
 from typing import NoReturn
 
-from torl_env.sandbox.forkserver import gather, kernel, rootfs, warm
+from torl_env.sandbox.forkserver import gather, integrity, kernel, rootfs, warm
 from torl_env.sandbox.forkserver import isolation as layers
 from torl_env.sandbox.forkserver.areas import MEGABYTES
 from torl_env.sandbox.forkserver.clones import CloneGate
@@ -21,6 +21,7 @@ from torl_env.sandbox.forkserver.program import Child, open_streams
 from torl_env.sandbox.forkserver.reactor import Reactor
 from torl_env.sandbox.forkserver.runs import Runs, new_phases
 from torl_env.sandbox.forkserver.sessions import Sessions
+from torl_env.sandbox.forkserver.turns import Interpreter
 from torl_env.sandbox.forkserver.watch import WaitMeter
 from torl_env.sandbox.forkserver.wire import PACKET_BYTES, READY, Ending, Op, Reply, Request
 
@@ -120,6 +121,7 @@ def _warm(config: ServerConfig, names: tuple[str, ...], search: list[str]) -> wa
     warm.seed_generators(config.seed)
     open_streams()
     warm.hide_places()
+    warm.forbid_audit_hooks()
     return loaded
 
 
@@ -184,6 +186,7 @@ def main(control: int, text: str) -> NoReturn:
     ends = kernel.signal_descriptor(signal.SIGCHLD)
     layers.seal(config, isolation, places)
     reactor = Reactor(ends)
+    integrity.own_builtins()
     child = Child(isolation, new_phases(config.slots + config.idle), null, config)
     own_modules = _forget_own_modules()
     pages = _compact(maps, _threads_and_bytes(stat)[0])
@@ -207,5 +210,6 @@ def main(control: int, text: str) -> NoReturn:
         files_mb=0 if isolation.areas is None else MEGABYTES,
         schedstat=meter.exact,
     )
-    link.serve(runs, Sessions(reactor, child, link.send, meter, gate), report, config.processes)
+    sessions = Sessions(reactor, child, link.send, meter, gate, Interpreter(child))
+    link.serve(runs, sessions, report, config.processes)
     raise AssertionError(f"unreachable: {own_modules}")

@@ -7,7 +7,6 @@ words the program's own error.
 
 import _thread
 import atexit
-import builtins
 import gc
 import io
 import linecache
@@ -279,7 +278,7 @@ def finish(code: int) -> NoReturn:
 def new_main() -> dict[str, object]:
     """An empty `__main__`."""
     module = types.ModuleType("__main__")
-    module.__dict__["__builtins__"] = builtins
+    module.__dict__["__builtins__"] = sys.modules["builtins"]
     # Programs ask where they lie, although nothing lies there.
     module.__dict__["__file__"] = "/sandbox/main.py"
     sys.modules["__main__"] = module

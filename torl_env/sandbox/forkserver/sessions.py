@@ -16,7 +16,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from torl_env.sandbox.forkserver import kernel
 from torl_env.sandbox.forkserver.clones import CloneGate
 from torl_env.sandbox.forkserver.process_tree import Session, Turn, children, read_word
 from torl_env.sandbox.forkserver.program import Child
@@ -54,14 +53,16 @@ class Sessions:
         send: Callable[[Reply], None],
         meter: WaitMeter,
         gate: CloneGate,
+        interpreter: Interpreter,
     ) -> None:
+        self._interpreter = interpreter
+        self._kept = interpreter.keep()
         self._reactor = reactor
         self._child = child
         self._send = send
         self._meter = meter
         self._gate = gate
         self._sessions: dict[int, Session] = {}
-        self._fork = kernel.SiblingFork()
         self._next_offset = 0
 
     def handle(self, request: Request, files: list[int]) -> None:
@@ -97,11 +98,12 @@ class Sessions:
         """Fork the first head, which has run nothing yet and can be trusted."""
         self._next_offset = (self._next_offset + 1) % _UID_SPAN
         offset = len(self._child.phases) + self._next_offset
-        interpreter = Interpreter(self._child, self._fork)
         session = Session(request.session, offset)
         isolation = self._child.isolation
         area = None if isolation.areas is None else isolation.areas.make()
-        pid, channel = fork_child(lambda end: interpreter.serve(end, offset, area), isolation)
+        pid, channel = fork_child(
+            lambda end: self._interpreter.serve(end, self._kept, offset, area), isolation
+        )
         if area is not None:
             # It lasts as long as a process is in it: all heads, turns and branches of the session.
             area.close()

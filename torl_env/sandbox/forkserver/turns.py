@@ -11,6 +11,7 @@ All are the server's children (`CLONE_PARENT`). A turn in place has no first for
 runner. Nothing that a program writes to any descriptor is taken for a result.
 """
 
+import _socket
 import gc
 import os
 import random
@@ -20,7 +21,7 @@ import sys
 from resource import RLIMIT_AS, RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import Final, NoReturn
 
-from torl_env.sandbox.forkserver import kernel
+from torl_env.sandbox.forkserver import integrity, kernel, pictures, program, wire
 from torl_env.sandbox.forkserver.areas import Area
 from torl_env.sandbox.forkserver.program import (
     CONTROL,
@@ -30,7 +31,6 @@ from torl_env.sandbox.forkserver.program import (
     fail,
     flush_streams,
     leave_pictures,
-    new_main,
     prepare_source,
     report,
     run,
@@ -55,133 +55,159 @@ COMPILED: Final = b"C"
 NOT_COMPILED: Final = b"N"
 """Instead of that: there will be none."""
 CANNOT_FORK: Final = b"X"
+_HERE: Final = sys.modules[__name__]
 _CREDENTIALS: Final = struct.Struct("3i")
-_HEAD_FAILED: Final = 70
+_PASSED: Final = tuple(
+    f"torl_env.sandbox.forkserver.{name}" for name in ("program", "kernel", "wire", "pictures")
+)
+"""Modules through which a turn passes, besides this one."""
 
 
 class Interpreter:
-    """One session: each of its processes has a copy."""
+    """What all sessions of a server start from: each of their processes has a copy."""
 
-    def __init__(self, child: Child, fork: kernel.SiblingFork) -> None:
-        self._child = child
-        self._fork = fork
-        self._control: socket.socket
-        self._namespace: dict[str, object]
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.fork = kernel.SiblingFork()
+        self.namespace = child.namespace
 
-    def serve(self, channel: socket.socket, offset: int, area: Area | None) -> NoReturn:
+    def keep(self) -> integrity.Kept:
+        """Note how everything is that a turn needs, after the server's start."""
+        modules = (_HERE, program, kernel, wire, pictures)
+        return integrity.keep(obey, modules, (self, self.child, self.child.isolation, self.fork))
+
+    def serve(
+        self, channel: socket.socket, kept: integrity.Kept, offset: int, area: Area | None
+    ) -> NoReturn:
         """Become the first head, on `channel`; never returns."""
-        child = self._child
+        child = self.child
         os.dup2(child.null, NULL)
         child.settle(channel.fileno(), NULL + 1, offset, area)
         for number in (0, 1, 2):
             os.dup2(NULL, number)
         os.dup2(channel.fileno(), CONTROL)
         channel.close()
-        self._control = socket.socket(fileno=CONTROL)
         child.phases.close()
         random.seed(child.seed)
         gc.enable()
-        self._namespace = new_main()
         if child.isolation.session_filter is not None:
             child.isolation.session_filter.install()
-        self._control.send(HELLO)
-        while True:
-            try:
-                self._obey()
-            except BaseException:  # noqa: BLE001 - the server sees the end, whatever the reason
-                _exit(_HEAD_FAILED)
+        os.write(CONTROL, HELLO)
+        integrity.serve(kept, globals(), "obey", self)
 
-    def _obey(self) -> None:
-        """Do one thing that the server says; returns in a head only."""
-        self._lift_limits()
-        data, files, _, _ = socket.recv_fds(self._control, 256, 4)
-        if not data or not files:
-            _exit(0)
-        kind, job = data[:1], Job.unpack(data[1:]) if len(data) > 1 else None
-        if kind == TURN_IN_PLACE:
-            self._take_channel(files[0])
-        elif not self._fork_on(files):
-            return
-        if job is not None:
-            self._run(job, files[1:], in_place=kind == TURN_IN_PLACE)
 
-    def _lift_limits(self) -> None:
-        """What the last turn left in use must not keep the next one from starting."""
-        for what in (RLIMIT_AS, RLIMIT_NOFILE):
-            hard = getrlimit(what)[1]
-            setrlimit(what, (hard, hard))
+def obey(session: Interpreter) -> None:
+    """Do one thing that the server says; returns in a head only."""
+    # What the last turn left in use must not keep the next one from starting.
+    for what in (RLIMIT_AS, RLIMIT_NOFILE):
+        hard = getrlimit(what)[1]
+        setrlimit(what, (hard, hard))
+    data, files = _receive()
+    if not data or not files:
+        _exit(0)
+    kind, job = data[:1], Job.unpack(data[1:]) if len(data) > 1 else None
+    if kind == TURN_IN_PLACE:
+        _take_channel(files[0])
+    elif not _fork_on(session, files):
+        return
+    if job is not None:
+        _run(session, job, files[1:], in_place=kind == TURN_IN_PLACE)
 
-    def _fork_on(self, files: list[int]) -> bool:
-        """Fork; `True` in the new process, which answers on the channel in `files`."""
-        if (pid := self._new_process()) != 0:
-            if pid < 0:
-                socket.socket(fileno=os.dup(files[0])).send(CANNOT_FORK)
-            for file in files:
-                os.close(file)
-            return False
-        self._take_channel(files[0])
-        self._control.send(HELLO)
-        return True
 
-    def _new_process(self) -> int:
-        """As `os.fork`, but -1 on failure."""
-        several = len(_frames()) > 1
-        # With its hooks, the random module draws a new seed in every forked child.
-        state = random.getstate() if several else None
-        pid = self._fork(hooks=several)
-        if pid == 0:
-            if state is not None:
-                random.setstate(state)
-            if not self._child.isolation.private_pids:
-                kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
-        return pid
+def _receive() -> tuple[bytes, list[int]]:
+    """From the server: a word and descriptors.
 
-    def _take_channel(self, file: int) -> None:
-        self._control.detach()
-        os.dup2(file, CONTROL)
-        os.close(file)
-        self._control = socket.socket(fileno=CONTROL)
+    By the type of the interpreter itself, for programs may have replaced the methods of
+    `socket.socket`.
+    """
+    control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, CONTROL)
+    try:
+        data, ancillary, _, _ = control.recvmsg(256, _socket.CMSG_SPACE(4 * 4))
+    finally:
+        control.detach()
+    rights = ancillary[0][2] if ancillary else b""
+    return data, [file for (file,) in struct.iter_unpack("i", rights)]
 
-    def _run(self, job: Job, files: list[int], *, in_place: bool) -> None:
-        """The turn, in a runner; returns in its continuation only."""
-        for number, file in enumerate(files):
-            os.dup2(file, number)
-            os.close(file)
-        set_limits(job, self._child, session=True)
-        code = self._execute(job)
-        if code != 0 and not in_place:
-            # The head still has the state before the turn.
-            _exit(code)
-        pid = self._new_process()
-        if pid == 0:
-            for number in (0, 1, 2):
-                os.dup2(NULL, number)
-            self._control.send(HELLO)
-            return
+
+def _fork_on(session: Interpreter, files: list[int]) -> bool:
+    """Fork; `True` in the new process, which answers on the channel in `files`."""
+    if (pid := _new_process(session)) != 0:
         if pid < 0:
-            report("BlockingIOError: the interpreter cannot fork, too many threads are running")
-        _exit(code if pid > 0 else code or 1)
+            os.write(files[0], CANNOT_FORK)
+        for file in files:
+            os.close(file)
+        return False
+    _take_channel(files[0])
+    os.write(CONTROL, HELLO)
+    return True
 
-    def _execute(self, job: Job) -> int:
-        """Run the program that standard input's file holds; its exit code."""
-        room = job.output_bytes // 16
-        try:
-            code = prepare_source(take_source(job.source_bytes), FILENAME, room)
-            if code is None:
-                self._control.send(NOT_COMPILED)
-                return 1
-            self._control.send(COMPILED)
-            exit_code = run(code, self._namespace, room)
-        except MemoryError as error:
-            # What earlier turns left leaves no room to start.
-            fail(error, room)
+
+def _new_process(session: Interpreter) -> int:
+    """As `os.fork`, but -1 on failure."""
+    several = len(_frames()) > 1
+    # With its hooks, the random module draws a new seed in every forked child.
+    state = random.getstate() if several else None
+    pid = session.fork(hooks=several)
+    if pid == 0:
+        if state is not None:
+            random.setstate(state)
+        if not session.child.isolation.private_pids:
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)
+    return pid
+
+
+def _take_channel(file: int) -> None:
+    os.dup2(file, CONTROL)
+    os.close(file)
+
+
+def _run(session: Interpreter, job: Job, files: list[int], *, in_place: bool) -> None:
+    """The turn, in a runner; returns in its continuation only.
+
+    Once the program runs, all that is needed later is looked up already: what it leaves behind may
+    still run, as a stream of its own does, and change the names of this module.
+    """
+    leave, new_process, duplicate, write, say = _exit, _new_process, os.dup2, os.write, report
+    for number, file in enumerate(files):
+        duplicate(file, number)
+        os.close(file)
+    set_limits(job, session.child, session=True)
+    code = _execute(session, job)
+    if code != 0 and not in_place:
+        # The head still has the state before the turn.
+        leave(code)
+    pid = new_process(session)
+    if pid == 0:
+        for number in (0, 1, 2):
+            duplicate(NULL, number)
+        write(CONTROL, HELLO)
+        return
+    if pid < 0:
+        say("BlockingIOError: the interpreter cannot fork, too many threads are running")
+    leave(code if pid > 0 else code or 1)
+
+
+def _execute(session: Interpreter, job: Job) -> int:
+    """Run the program that standard input's file holds; its exit code."""
+    room = job.output_bytes // 16
+    execute, word, pictures, flush, write = run, fail, leave_pictures, flush_streams, os.write
+    try:
+        code = prepare_source(take_source(job.source_bytes), FILENAME, room)
+        if code is None:
+            write(CONTROL, NOT_COMPILED)
             return 1
-        leave_pictures()
-        try:
-            flush_streams()
-        except BaseException:  # noqa: BLE001 - the program may have replaced its streams
-            return exit_code or 120
-        return exit_code
+        write(CONTROL, COMPILED)
+        exit_code = execute(code, session.namespace, room)
+    except MemoryError as error:
+        # What earlier turns left leaves no room to start.
+        word(error, room)
+        return 1
+    pictures()
+    try:
+        flush()
+    except BaseException:  # noqa: BLE001 - the program may have replaced its streams
+        return exit_code or 120
+    return exit_code
 
 
 def vouched_pid(ancillary: list[tuple[int, int, bytes]]) -> int:

@@ -226,6 +226,12 @@ def _places() -> list[str]:
     return [str(Path(path)) for path in {os.path.dirname(os.__file__)}]  # noqa: PTH120
 
 
+def forbid_audit_hooks() -> None:
+    """A hook can never be removed again, and would run within the interpreter's own functions."""
+    namespace: Any = sys
+    del namespace.addaudithook
+
+
 def hide_places() -> int:
     """Rename the files of all loaded code, so that a traceback shows no path of the host."""
     renamed: dict[str, str] = {}
