@@ -66,7 +66,9 @@ def sentence_of(status: Status, ended: Ended, limits: Limits) -> str:
     if status is Status.KILLED:
         name = signal_name(-ended.exit_code)
         most = limits.output_bytes * HARD_LIMIT_FACTOR
-        return f"killed by {name}" + (f": a file may have {most} bytes" if name == "SIGXFSZ" else "")
+        return f"killed by {name}" + (
+            f": a file may have {most} bytes" if name == "SIGXFSZ" else ""
+        )
     if status is Status.MEMORY:
         return ended.error or f"memory limit of {limits.memory_mb} MB exceeded"
     return ended.error or f"exit code {ended.exit_code}"

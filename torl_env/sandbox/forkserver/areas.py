@@ -98,8 +98,8 @@ class Areas:
             places = [os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=root) for name in _NAMES]
             return Area(namespace, root, self._ruleset(places), _state(root))
         finally:
-            for place in places:
-                os.close(place)
+            for opened in places:
+                os.close(opened)
             kernel.enter_mounts(self._base)
             os.chdir(rootfs.HOME)
 

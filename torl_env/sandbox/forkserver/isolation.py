@@ -314,7 +314,7 @@ def _first_uid() -> int:
 
 def _seal_user(config: ServerConfig, isolation: Isolation, packages: list[str]) -> None:
     # To make areas and let programs enter them.
-    kept = (kernel.CAP_SYS_CHROOT, kernel.CAP_SYS_ADMIN) if isolation.private_root else ()
+    kept = [kernel.CAP_SYS_CHROOT, kernel.CAP_SYS_ADMIN] if isolation.private_root else []
     if (
         isolation.first_uid
         and not isolation.private_root
@@ -333,7 +333,7 @@ def _seal_user(config: ServerConfig, isolation: Isolation, packages: list[str]) 
             isolation.first_uid = 0
             isolation.note(Layer.USER, False, f"cannot change user ({error.strerror})")
         else:
-            kept += (kernel.CAP_KILL, kernel.CAP_SETGID, kernel.CAP_SETUID)
+            kept += [kernel.CAP_KILL, kernel.CAP_SETGID, kernel.CAP_SETUID]
             isolation.note(Layer.USER, True, f"a user id for each program, from {first}")
     if Layer.CAPABILITIES in config.off:
         isolation.note(Layer.CAPABILITIES, False, "switched off")
