@@ -23,11 +23,7 @@ def run(options: Mapping[str, object], usage: str | None, config: str) -> int:
         print(usage, file=sys.stderr)
         return 2
     out, *more = sys.argv[1:]
-    words = [
-        word
-        for name, value in options.items()
-        for word in (f"--{name}", *(value if isinstance(value, tuple) else (str(value),)))
-    ]
+    words = [word for name, value in options.items() for word in (f"--{name}", *_values(value))]
     train = ["-m", "torl", "train", "--out", out, *words, *more]
     launch = ["-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / config), *train]
     shown = [word for word in launch[2:] if word != "--dry-run"]
@@ -36,6 +32,13 @@ def run(options: Mapping[str, object], usage: str | None, config: str) -> int:
         environment = os.environ | as_launched(CONFIGS / config)
         return subprocess.run([sys.executable, *train], env=environment, check=False).returncode
     return subprocess.run([sys.executable, *launch], check=False).returncode
+
+
+def _values(value: object) -> tuple[str, ...]:
+    """The words behind an option's name; a switch has none."""
+    if value is True:
+        return ()
+    return value if isinstance(value, tuple) else (str(value),)
 
 
 def as_launched(config: Path) -> dict[str, str]:

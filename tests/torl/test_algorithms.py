@@ -1,6 +1,7 @@
 """Algorithms by name and their settings as words."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.core.trainer import distributed
 from agents.grpo import GRPO
 from agents.ppo import PPO
 from torl.__main__ import main
@@ -144,13 +146,72 @@ def test_a_dry_run_tells_the_plan_and_does_nothing(tiny, tmp_path, capsys):
     assert "the size of 'org/nameless' is unknown" in told.err
 
 
-@pytest.mark.parametrize("recipe", ["torl_1_5b", "torl_7b", "thor"])
-def test_the_recipes_resolve(recipe, tmp_path):
-    file = Path(__file__).parents[2] / "runs" / f"{recipe}.py"
-    words = [sys.executable, str(file), str(tmp_path / "run"), "--dry-run"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+def recipe(name, tmp_path, *words):
+    file = Path(__file__).parents[2] / "runs" / f"{name}.py"
+    command = [sys.executable, str(file), str(tmp_path / "run"), "--dry-run", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["torl_1_5b", *(pytest.param(n, marks=pytest.mark.slow) for n in ("torl_7b", "thor"))]
+)
+def test_the_recipes_fit_the_machines_they_name(name, tmp_path):
+    """The plan is made of the model's shape; no network is needed for that."""
+    traces = tmp_path / "traces.jsonl"
+    traces.touch()
+    done = recipe(name, tmp_path, *(("--traces", traces) if name == "thor" else ()))
     assert done.returncode == 0, done.stderr
     assert "128 problems x 16 samples = 2048 episodes" in done.stdout
+    (peak,) = re.findall(r"memory +([\d.]+) GB a process at its peak", done.stdout)
+    assert 20 < float(peak) < 80
+    size = {"torl_7b": "7.62", "thor": "1.54", "torl_1_5b": "1.54"}[name]
+    assert f"{size} billion parameters" in done.stdout
+    if name == "thor":
+        assert "1 epochs in batches of 256, rate 2e-06" in done.stdout
+
+
+def test_thor_does_not_start_without_traces(tmp_path):
+    done = recipe("thor", tmp_path)
+    assert done.returncode == 1
+    assert "expected --traces FILE" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        # The window is 4,096 ids, of which the prompt needs some.
+        (("--max-tokens", 4096), "exceeds the model's window of 4096"),
+        (("--device-gb", 4), "a process needs"),
+        (("--traces", "nowhere.jsonl"), "--traces: no such file"),
+    ],
+)
+def test_a_dry_run_refuses_what_does_not_fit(words, message, tmp_path, capsys):
+    model = ("--model", "Qwen/Qwen2.5-Math-1.5B")
+    code, told = dry(capsys, *model, "--out", tmp_path / "run", *words)
+    assert code != 0
+    assert message in " ".join(told.err.replace("│", " ").split())
+
+
+def test_a_dry_run_looks_for_room_on_the_disk(tiny, tmp_path, capsys, monkeypatch):
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda place: usage(10**9, 10**9, 10**5))
+    code, told = dry(capsys, "--model", tiny, "--out", tmp_path / "run")
+    assert code == 1
+    assert "0.0 GB free" in told.err
+
+
+def test_several_gpus_and_one_process_are_said_in_the_plan(tiny, tmp_path, capsys, monkeypatch):
+    with monkeypatch.context() as two:
+        two.setattr("torch.cuda.is_available", lambda: True)
+        two.setattr("torch.cuda.device_count", lambda: 2)
+        said = distributed.devices()
+    assert said == "one GPU; for all 2 start accelerate launch, docs/scale.md"
+    monkeypatch.setattr(distributed, "devices", lambda: said)
+    code, told = dry(capsys, "--model", tiny, "--out", tmp_path / "run", "--device-gb", 24)
+    assert code == 0, told.err
+    assert f"{said} here; planned for 24 GB a process" in told.out
 
 
 def test_an_object_keeps_its_settings_and_takes_more():

@@ -10,14 +10,12 @@ from agents.core.trainer import distributed
 from agents.core.trainer.options import TrainingError, check_window
 from torl.console import CommandError
 from torl.training.options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
+from torl.training.plan import PROMPT_TOKENS
 from torl_env import EnvConfig
 from torl_env.problems.types import Problem
 
 if TYPE_CHECKING:
     from agents.core.rollout.prompts import Prompt
-
-_DISK_GB = 5
-"""A checkpoint of the default model is 1.6 GB with its optimiser; at most three exist at a time."""
 
 
 def check_settings(options: TrainOptions) -> None:
@@ -37,10 +35,13 @@ def check_settings(options: TrainOptions) -> None:
         raise CommandError("--schedule tool_budget: --tool-budget 0 has a prompt without tools")
     schedule.check(training.schedule, algorithm.loss, options.max_tokens)
     _check_trackers(options.report_to)
+    options.sft.pass_rows(distributed.world_size())
     if options.traces is not None and options.warm_start_from is not None:
         raise CommandError(
             "--traces and --warm-start-from both say where RL starts from: give one of them"
         )
+    if options.traces is not None and not options.traces.is_file():
+        raise CommandError(f"--traces: no such file: {options.traces}")
 
 
 def _check_trackers(names: Sequence[str]) -> None:
@@ -86,7 +87,7 @@ def check_prompts(options: TrainOptions, problems: Sequence[Problem]) -> None:
             for its response.
         ValueError: The prompt style needs a chat template that is not there.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
     from agents.core.models import loading
     from agents.core.rollout.prompts import make_prompt
@@ -102,9 +103,24 @@ def check_prompts(options: TrainOptions, problems: Sequence[Problem]) -> None:
         )
     prompt = make_prompt(options.prompt, tokenizer, options.env)
     longest, size = longest_prompt(prompt, options.env, problems)
-    window = getattr(AutoConfig.from_pretrained(source), "max_position_embeddings", None)
+    _check_window(options, longest, size)
+
+
+def check_model_window(options: TrainOptions) -> None:
+    """Whether an ordinary prompt leaves room for a response; needs no tokenizer and no problems.
+
+    Raises:
+        CommandError: It does not.
+    """
+    _check_window(options, "(any)", PROMPT_TOKENS)
+
+
+def _check_window(options: TrainOptions, problem_id: str, size: int) -> None:
+    from agents.core.models import loading
+
+    window = getattr(loading.config_of(options.model), "max_position_embeddings", None)
     try:
-        check_window(size, options.max_tokens, window, longest)
+        check_window(size, options.max_tokens, window, problem_id)
     except TrainingError as error:
         raise CommandError(str(error)) from error
 
@@ -122,8 +138,12 @@ def longest_prompt(
     return longest, sizes[longest]
 
 
-def check_disk(out: Path) -> None:
-    """Whether checkpoints find room.
+def check_disk(out: Path, needed: float) -> None:
+    """Whether checkpoints and transcripts find room.
+
+    Args:
+        out: Where they are written.
+        needed: GB.
 
     Raises:
         CommandError: They do not.
@@ -132,8 +152,8 @@ def check_disk(out: Path) -> None:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free / 1e9
-    if free < _DISK_GB:
+    if free < needed:
         raise CommandError(
-            f"{free:.1f} GB free at {place}, but a run needs about {_DISK_GB} GB for checkpoints: "
-            "free some space or choose another --out"
+            f"{free:.1f} GB free at {place}, but the run needs {needed:.1f} GB for checkpoints and "
+            "transcripts: free some space or choose another --out"
         )

@@ -134,6 +134,8 @@ class TrainOptions:
     of memory leaves to it."""
     vllm_url: str = "http://localhost:8000/v1"
     """Of the vLLM server."""
+    device_gb: float = 0.0
+    """Plan for devices of so many GB of memory, which are not here; 0: for those that are."""
     hang_minutes: float = 20.0
     """Where several processes train: minutes without progress after which one of them hangs, and
     all end."""

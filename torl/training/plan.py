@@ -1,14 +1,23 @@
 """`torl train --dry-run`: what a training would do and need, before it does or needs it."""
 
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from agents.core.models import loading
 from agents.core.models.dtype import precision
+from agents.core.trainer import distributed
 from agents.core.trainer.memory import MemoryPlan, plan_memory
 from agents.core.trainer.options import Training
+from agents.sft import SFT
+from torl.console import CommandError
+from torl.training.options import TrainOptions, training_of
 
 PROMPT_TOKENS = 256
 """Of a prompt, in the plan of memory."""
+TRANSCRIPT_BYTES = 8
+"""Of one token on file: its id, its log-probability and its text, compressed."""
 _BILLIONS = re.compile(r"(\d+(?:\.\d+)?)[bB]\b")
 
 
@@ -29,6 +38,10 @@ class Plan:
     """What samples."""
     memory: MemoryPlan | None = None
     """Of one process, where the model's configuration is at hand."""
+    sft: SFT | None = None
+    """How the SFT stage imitates, where there is one."""
+    lora: bool = False
+    """Whether adapters are trained in place of all weights."""
 
     @property
     def rows(self) -> int:
@@ -54,17 +67,45 @@ class Plan:
 
     @property
     def checkpoints_gb(self) -> float:
-        """Disk of three checkpoints, weights and Adam's moments, which is the most at a time."""
-        return 3 * self.parameters * 3 * 4 / 1e9
+        """Disk of three checkpoints, weights and Adam's moments, which is the most at a time.
+
+        The weights after an SFT stage come on top.
+        """
+        # Adapters are small beside what they adapt.
+        trained = 0.02 if self.lora else 1.0
+        return (3 * 12 * trained + (4 if self.sft else 0)) * self.parameters / 1e9
+
+    @property
+    def transcripts_gb(self) -> float:
+        """Disk of the transcripts of all steps, at most."""
+        t = self.training
+        kept = min(t.transcripts, self.rows) * t.steps
+        return kept * t.max_tokens * TRANSCRIPT_BYTES / 1e9
+
+    @property
+    def disk_gb(self) -> float:
+        """What the run writes in all, evaluations apart."""
+        return self.checkpoints_gb + self.transcripts_gb
+
+    @property
+    def _imitation(self) -> str:
+        if self.sft is None:
+            return "none"
+        many = f"{self.warm_start} traces" if self.warm_start else "traces from a file"
+        return (
+            f"{many}, {self.sft.epochs} epochs in batches of {self.sft.batch}, rate "
+            f"{self.sft.learning_rate:g} {self.sft.schedule}"
+        )
 
     def lines(self) -> list[str]:
         """For a person to read."""
         t = self.training
         rows = t.pass_rows(self.processes)
+        ratios = f", importance ratios {t.importance_mode} at {t.importance_cap:g}"
         shrunk = f" (not {t.micro_batch}, which {self.rows} do not divide into)"
         return [
             f"model        {self.parameters / 1e9:.2f} billion parameters",
-            f"warm start   {self.warm_start} traces",
+            f"warm start   {self._imitation}",
             f"steps        {t.steps}, of {t.prompts_per_step} problems x {t.group_size} samples = "
             f"{self.rows} episodes; {t.steps * self.rows} episodes in all",
             f"learning     rate {t.learning_rate:g}, sampling at temperature {t.temperature:g}",
@@ -72,9 +113,9 @@ class Plan:
             f"{t.passes(self.processes)} passes of {rows} rows over a step"
             + (shrunk if rows < t.micro_batch else ""),
             f"computed in  {precision(t.dtype)}",
-            f"processes    {self.processes}, of {self.rows // self.processes} episodes a step"
-            + (", weights and optimiser shared out among them" if self.sharded else ""),
-            f"sampling by  {self.policy}",
+            f"processes    {self.processes} on one device each, of {self.rows // self.processes} "
+            f"episodes a step{', weights and optimiser shared out among them' * self.sharded}",
+            f"sampling by  {self.policy}" + ("" if self.policy == "transformers" else ratios),
             f"tokens       at most {t.max_tokens} an episode, {self.rows * t.max_tokens:,} a step",
             *(
                 self.memory.lines()
@@ -85,58 +126,101 @@ class Plan:
                     "would tell" + (", and vLLM's cache" if self.policy == "vllm" else "")
                 ]
             ),
-            f"disk         {self.checkpoints_gb:.0f} GB for checkpoints",
+            f"disk         {self.checkpoints_gb:.1f} GB for checkpoints, "
+            f"{self.transcripts_gb:.1f} GB for transcripts",
         ]
 
 
-def parameters(model: str) -> float:
-    """Parameters of a model: counted where its configuration is at hand, else read off its name.
+def plan_of(options: TrainOptions, *, memory: bool = False) -> Plan:
+    """The size of the training that these options describe.
+
+    Args:
+        options: Resolved.
+        memory: Plan that too, which takes some seconds.
 
     Raises:
-        ValueError: Neither is possible.
+        ValueError: Nobody knows how large the model is.
+    """
+    processes, sharded = distributed.world_size(), distributed.sharded()
+    training, config = training_of(options), loading.config_of(options.model)
+    plan = Plan(
+        parameters=_count(config) if config is not None else named_size(options.model),
+        warm_start=options.warm_start or 0,
+        training=training,
+        processes=processes,
+        sharded=sharded,
+        policy=options.policy,
+        sft=options.sft if options.warm_start or options.traces else None,
+        lora=options.lora_rank > 0,
+    )
+    if not memory or config is None:
+        return plan
+    planned = plan_memory(
+        config,
+        training,
+        prompt_tokens=PROMPT_TOKENS,
+        processes=processes,
+        sharded=sharded,
+        sampler_bytes=_sampler_bytes(options),
+        sleeps=options.policy == "vllm",
+        checkpointing=training.activation_checkpointing,
+    )
+    return replace(plan, memory=planned)
+
+
+def _sampler_bytes(options: TrainOptions) -> int:
+    """Of one weight of what samples in the training process."""
+    if options.policy == "vllm-server":
+        return 0
+    return 2 if options.policy == "vllm" or precision(options.dtype).bf16 else 4
+
+
+def _count(config: Any) -> float:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        made = AutoModelForCausalLM.from_config(config)
+    return float(sum(p.numel() for p in made.parameters()))
+
+
+def named_size(model: str) -> float:
+    """Parameters of a model as its name tells them.
+
+    Raises:
+        ValueError: It does not.
 
     Example:
-        >>> parameters("Qwen/Qwen2.5-Math-1.5B")
+        >>> named_size("org/some-1.5B")
         1500000000.0
     """
-    from pathlib import Path
-
-    from agents.core.models.loading import resolve
-
-    source = resolve(model)
-    if Path(source).is_dir():
-        import torch
-        from transformers import AutoConfig, AutoModelForCausalLM
-
-        with torch.device("meta"):
-            made = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source))
-        return float(sum(p.numel() for p in made.parameters()))
     found = _BILLIONS.search(model)
     if found is None:
         raise ValueError(f"the size of {model!r} is unknown: expected a folder, or a name with ..B")
     return float(found[1]) * 1e9
 
 
-def memory_of(
-    model: str, training: Training, processes: int, sharded: bool, policy: str
-) -> MemoryPlan | None:
-    """The memory of a training, where the model's configuration can be read without a network."""
-    from pathlib import Path
+def device_gb(options: TrainOptions) -> float:
+    """What a process has on its device, or its share of main memory where that is the CPU."""
+    if options.device_gb:
+        return options.device_gb
+    import torch
 
-    from agents.core.models.loading import resolve
+    if torch.cuda.is_available():
+        return float(torch.cuda.get_device_properties(0).total_memory) / 1e9
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    return memory / distributed.world_size()
 
-    source = resolve(model)
-    # What vLLM takes is a share of a device that is not here.
-    if policy == "vllm" or not Path(source).is_dir():
-        return None
-    from transformers import AutoConfig
 
-    return plan_memory(
-        AutoConfig.from_pretrained(source),
-        training,
-        prompt_tokens=PROMPT_TOKENS,
-        processes=processes,
-        sharded=sharded,
-        sampler_bytes=0 if policy == "vllm-server" else 2 if precision(training.dtype).bf16 else 4,
-        checkpointing=training.activation_checkpointing,
-    )
+def check_memory(plan: Plan, room_gb: float) -> None:
+    """Whether the planned peak fits the device.
+
+    Raises:
+        CommandError: It does not.
+    """
+    if plan.memory is not None and plan.memory.peak / 1e9 > room_gb:
+        raise CommandError(
+            f"a process needs {plan.memory.peak / 1e9:.0f} GB at its peak and its device has "
+            f"{room_gb:.0f}: lower --micro-batch, add --activation-checkpointing, or share weights "
+            "out (runs/configs/fsdp.yaml)"
+        )

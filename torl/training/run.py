@@ -17,7 +17,13 @@ from torl.environment import made
 from torl.evaluation.options import EvalOptions
 from torl.evaluation.run import Evaluation
 from torl.evaluation.run import evaluate as evaluate_model
-from torl.training.checks import check_disk, check_prompts, check_settings, check_vllm
+from torl.training.checks import (
+    check_disk,
+    check_model_window,
+    check_prompts,
+    check_settings,
+    check_vllm,
+)
 from torl.training.datasets import Datasets, heldout_of, open_datasets
 from torl.training.options import (
     TrainOptions,
@@ -27,6 +33,7 @@ from torl.training.options import (
     to_json,
     training_of,
 )
+from torl.training.plan import check_memory, device_gb, plan_of
 from torl.training.stages import Job
 from torl_env import EnvConfig
 
@@ -168,36 +175,39 @@ def _checked(options: TrainOptions, *, planning: bool = False) -> Datasets:
         )
     check_settings(options)
     checks: tuple[Callable[[], object], ...] = (
+        lambda: check_model_window(options),
         lambda: loading.check(options.model),
         lambda: check_vllm(options),
         open_all,
         lambda: check_prompts(options, found.schedule),
-        lambda: check_disk(options.out),
+        lambda: check_disk(options.out, plan_of(options).disk_gb),
     )
+    if planning and options.device_gb:
+        # The plan is for another machine and says what it needs of its disk.
+        checks = checks[:-1]
+    told: list[str] = []
     for check in checks:
         try:
             check()
         except Exception as error:
             if not (planning and is_out_of_reach(error)):
                 raise
-            print(f"not checked  {explain(error)}")
+            if (said := f"not checked  {explain(error)}") not in told:
+                print(said)
+                told.append(said)
     return found
 
 
 def show_plan(options: TrainOptions) -> None:
     """Make every check of the run, and print what it would do and need."""
-    from torl.training.plan import Plan, memory_of, parameters
-
     options = resolved(options)
     algorithm = algorithm_of(options)
-    count = distributed.world_size()
     _checked(options, planning=True)
-    size, training = parameters(options.model), training_of(options)
-    where = (count, distributed.sharded(), options.policy)
-    memory = memory_of(options.model, training, *where)
-    plan = Plan(size, options.warm_start or 0, training, *where, memory)
+    plan, room = plan_of(options, memory=True), device_gb(options)
     print(f"algorithm    {type(algorithm).__name__}, {algorithm.loss}")
     print("\n".join(plan.lines()))
+    print(f"device       {distributed.devices()} here; planned for {room:.0f} GB a process")
+    check_memory(plan, room)
 
 
 def stored_options(out: Path, given: Mapping[str, Any] | None = None) -> TrainOptions:

@@ -75,24 +75,15 @@ def check(name: str) -> None:
         check(base)
     elif not Path(source).is_dir():
         from transformers import AutoConfig
-        from transformers.utils import cached_file
 
         from torl_env.problems.hub import hub_answers
 
-        if not hub_answers():
-            cached = cached_file(
-                source,
-                "config.json",
-                local_files_only=True,
-                _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_connection_errors=False,
-            )
-            if cached is None:
-                raise ModelError(
-                    f"cannot load model {name!r}: the hub cannot be reached and no copy of it is "
-                    f"cached. Expected a folder, or a hub id and a network connection; "
-                    f"{DEFAULT_MODEL!r} needs neither."
-                ) from ConnectionError("no answer from the hub")
+        if not hub_answers() and not _is_cached(source):
+            raise ModelError(
+                f"cannot load model {name!r}: the hub cannot be reached and no copy of it is "
+                f"cached. Expected a folder, or a hub id and a network connection; "
+                f"{DEFAULT_MODEL!r} needs neither."
+            ) from ConnectionError("no answer from the hub")
         # The hub client tells each of its retries; one message at the end says more.
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         try:
@@ -146,6 +137,49 @@ def generation_config(source: str) -> Any:
         return GenerationConfig.from_pretrained(adapted_by(source) or source)
     except OSError:
         return None
+
+
+def config_of(name: str) -> Any:
+    """The configuration of a model without its weights, if need be without a network.
+
+    Args:
+        name: See `resolve`.
+
+    Returns:
+        That of transformers; `None` for a hub id that is neither cached, nor among `SHAPES`, nor to
+        be had from a hub.
+
+    Raises:
+        ModelError: No model can have this name, or its configuration cannot be read.
+    """
+    from transformers import AutoConfig
+
+    from agents.core.models.shapes import SHAPES
+    from torl_env.problems.hub import hub_answers
+
+    source = resolve(name)
+    base = adapted_by(source)
+    if base is not None:
+        return config_of(base)
+    if not Path(source).is_dir() and not _is_cached(source) and not hub_answers():
+        return AutoConfig.for_model(**SHAPES[source]) if source in SHAPES else None
+    try:
+        return AutoConfig.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise _not_loaded(name, error) from error
+
+
+def _is_cached(source: str) -> bool:
+    from transformers.utils import cached_file
+
+    found = cached_file(
+        source,
+        "config.json",
+        local_files_only=True,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return found is not None
 
 
 def adapted_by(source: str) -> str | None:

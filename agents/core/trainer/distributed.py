@@ -254,6 +254,23 @@ def _free_port() -> int:
         return port
 
 
+def devices() -> str:
+    """What this process computes on, for the plan of a training.
+
+    A process takes one device, whatever it sees: TRL and transformers would split batches over
+    several in ways of their own.
+    """
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        return "the CPU"
+    if world_size() > 1:
+        return f"one of {count} GPUs for each process"
+    rest = f"; for all {count} start accelerate launch, docs/scale.md" if count > 1 else ""
+    return f"one GPU{rest}"
+
+
 def member_of_another_group(environment: Mapping[str, str], port: int) -> dict[str, str]:
     """An environment in which a child has this rank among processes that meet at another port.
 

@@ -36,13 +36,15 @@ class MemoryPlan:
     sampler: float
     """The sampler's copy of the weights, or the share of the device that vLLM takes."""
     cache: float
-    """Keys and values of all rows of a step, where transformers samples."""
+    """Keys and values of all rows of a step."""
+    sleeps: bool = False
+    """Whether the sampler holds nothing while a micro-batch is learned from, as vLLM does."""
 
     @property
     def learning(self) -> float:
         """While a micro-batch is learned from; the sampler keeps its weights, not its cache."""
         state = self.weights + self.gradients + self.optimizer + self.gathered
-        return state + self.activations + self.logits + self.sampler
+        return state + self.activations + self.logits + (0 if self.sleeps else self.sampler)
 
     @property
     def sampling(self) -> float:
@@ -144,7 +146,7 @@ def plan_memory(
     processes: int = 1,
     sharded: bool = False,
     sampler_bytes: int = 2,
-    engine: float | None = None,
+    sleeps: bool = False,
     checkpointing: bool = False,
 ) -> MemoryPlan:
     """What one process holds at its peak.
@@ -156,8 +158,7 @@ def plan_memory(
         processes: That train together.
         sharded: Whether they share out weights, gradients and optimiser (FSDP, ZeRO-3).
         sampler_bytes: Of one weight of the sampler's copy; 0 where a server holds it.
-        engine: Bytes that vLLM takes beside the trainer and keeps; `None` where transformers
-            samples.
+        sleeps: Whether the sampler holds nothing while a micro-batch is learned from.
         checkpointing: Whether activations are computed again in the backward pass.
     """
     import torch
@@ -180,8 +181,9 @@ def plan_memory(
         gathered=2 * 4.0 * max(_blocks(model).values()) if sharded else 0.0,
         activations=found.checkpointed() if checkpointing else found.kept,
         logits=float(_LOGIT_BYTES * batch * training.max_tokens * config.vocab_size),
-        sampler=float(sampler_bytes * count) if engine is None else engine,
-        cache=_cache(config, rows, length) if engine is None and sampler_bytes else 0.0,
+        sampler=float(sampler_bytes * count),
+        cache=_cache(config, rows, length) if sampler_bytes else 0.0,
+        sleeps=sleeps,
     )
 
 
