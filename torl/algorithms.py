@@ -47,18 +47,6 @@ def implied(name: str, prompt: str) -> dict[str, Any]:
     return found if name in ALGORITHMS else {}
 
 
-OPTIONS_OF_A_RUN = (
-    "epochs",
-    "learning_rate",
-    "max_grad_norm",
-    "max_tokens",
-    "steps",
-    "temperature",
-    "tool_budget",
-)
-"""Fields that an algorithm may have for a paper's record, and that only the run's options set."""
-
-
 _FLAGS = {"group_size": "group", "prompts_per_step": "prompts"}
 
 
@@ -139,21 +127,23 @@ def _fields(
     own = _names(made)
     given: dict[str, Any] = {key: value for key, value in sizes.items() if key in own}
     given |= SETTINGS.get(name, {}) if start is None else {}
-    # An algorithm of the user's own may well read a temperature of its own.
-    unread = OPTIONS_OF_A_RUN if made.__module__.startswith("agents.") else ()
-    known = (own | _names(Loss)) - {"loss", *sizes, *unread}
+    known = (own | _names(Loss)) - {"loss", *sizes}
     loss: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if key == "loss":
             given["loss"] = _named_loss(text)
             continue
-        if key in sizes or key in unread:
-            flag = _FLAGS.get(key, key.replace("_", "-"))
-            raise CommandError(f"--set: {key} is an option of the run: --{flag} {text or '...'}")
+        if key in sizes:
+            raise CommandError(
+                f"--set: {key} is an option of the run: --{_FLAGS[key]} {text or '...'}"
+            )
         if key not in known or not equals:
             choices = ", ".join(sorted({*known, "loss"}))
-            raise CommandError(f"--set: {name} has name=value for {choices}; got {setting!r}")
+            raise CommandError(
+                f"--set: {name} has name=value for {choices}; got {setting!r}. Options of the run, "
+                "such as --learning-rate, are no settings of the algorithm"
+            )
         (given if key in own else loss)[key] = _value(text)
     if loss:
         default = given.get("loss", (start or made(**given)).loss)

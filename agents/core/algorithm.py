@@ -1,8 +1,7 @@
 """What an RL algorithm is here: how credit is assigned, and which loss turns it into a gradient."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agents.core.loss import Loss
@@ -19,8 +18,23 @@ Group = Sequence[Trajectory]
 """The trajectories of one problem."""
 
 
-class AlgorithmError(Exception):
-    """An algorithm cannot be found or used; the message says what to do."""
+if TYPE_CHECKING:
+    default = property
+else:
+
+    class default:  # noqa: N801 - used as `property` is
+        """A default that a subclass replaces by a field, a property or an attribute.
+
+        A `property` could not be: it takes part in every assignment to its name, also in that of a
+        dataclass field without slots, and refuses it.
+        """
+
+        def __init__(self, get: Callable[[Any], Any]) -> None:
+            self._get = get
+            self.__doc__ = get.__doc__
+
+        def __get__(self, instance: Any, owner: type) -> Any:
+            return self if instance is None else self._get(instance)
 
 
 class Algorithm:
@@ -32,22 +46,22 @@ class Algorithm:
 
     __slots__ = ()
 
-    @property
+    @default
     def loss(self) -> Loss:
         """The clipped loss that the trainer computes from the advantages."""
         return Loss()
 
-    @property
+    @default
     def least_group_size(self) -> int:
         """Samples of a problem that credit needs; 2 where they are compared with each other."""
         return 1
 
-    @property
+    @default
     def resample(self) -> int:
         """How often groups that teach nothing may be replaced by groups of other problems."""
         return 0
 
-    @property
+    @default
     def shaping(self) -> "Sequence[Shaping]":
         """What is added to the rewards of each group before its credit is assigned."""
         return ()
@@ -87,7 +101,7 @@ class Algorithm:
         """As `assign_credit`, for the groups that `branch` returned."""
         return self.assign_credit(groups)
 
-    @property
+    @default
     def branches(self) -> bool:
         """Whether `branch` is to be called; the sampler then keeps the states to branch from."""
         return False
@@ -100,7 +114,7 @@ class Algorithm:
         """
         return None
 
-    @property
+    @default
     def auxiliary_learning_rate(self) -> float:
         """Of the weights that `auxiliary_module` returned."""
         return 1e-3
@@ -149,27 +163,3 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, list | tuple | set):
         return all(map(_is_plain, value))
     return value is None or type(value).__module__ in ("builtins", "torch")
-
-
-def load_algorithm(path: str) -> type[Algorithm]:
-    """The class of `module:Class`.
-
-    Raises:
-        AlgorithmError: It cannot be imported, or is no `Algorithm`.
-
-    Example:
-        >>> load_algorithm("agents.grpo:GRPO").__name__
-        'GRPO'
-    """
-    module, _, name = path.partition(":")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise AlgorithmError(
-            f"expected module:Class that can be imported here, got {path!r} ({error})"
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, Algorithm)):
-        raise AlgorithmError(
-            f"{path} is {found!r}: expected a subclass of agents.core.algorithm.Algorithm"
-        )
-    return found

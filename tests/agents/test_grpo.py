@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.core.advantages import group_relative, leave_one_out
-from agents.core.algorithm import Algorithm, AlgorithmError, load_algorithm
+from agents.core.algorithm import Algorithm
 from agents.core.loss import DAPO, GSPO, Loss
 from agents.core.losses import clipped
 from agents.core.types import Trajectory
@@ -102,20 +102,6 @@ def test_bad_settings_say_what_is_expected(case):
     make, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         make()
-
-
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [
-        ("agents.grpo", "expected module:Class"),
-        ("agents.nowhere:GRPO", "No module named"),
-        ("agents.grpo:Nothing", "Nothing"),
-        ("agents.core.algorithm:Loss", "expected a subclass of"),
-    ],
-)
-def test_an_algorithm_that_cannot_be_loaded_is_named(path, message):
-    with pytest.raises(AlgorithmError, match=message):
-        load_algorithm(path)
 
 
 def test_an_algorithm_without_credit_says_so():

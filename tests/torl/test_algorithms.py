@@ -68,7 +68,7 @@ BAD = {
     "setting": ("grpo", ("clip=1",), "grpo has name=value for baseline, clip_high"),
     "form": ("grpo", ("clip_high",), "got 'clip_high'"),
     "value": ("grpo", ("clip_high=-1",), "clip_high positive"),
-    "of the run": ("grpo", ("learning_rate=1",), "an option of the run: --learning-rate 1"),
+    "of the run": ("grpo", ("learning_rate=1",), "Options of the run, such as --learning-rate"),
     "size": ("grpo", ("group_size=4",), "an option of the run: --group 4"),
     "kind": ("grpo", ("clip_high=wide",), "--algorithm grpo"),
 }
