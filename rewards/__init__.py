@@ -3,7 +3,7 @@
 from rewards.batch import grade_batch
 from rewards.errors import ReferenceError
 from rewards.extraction import Extraction, Style, extract
-from rewards.grader import Reference, grade, grade_answer
+from rewards.grader import Reference, grade, grade_answer, grade_async, grade_training
 from rewards.grading_options import TRAINING, Bases, Boxes, Degrees, GradingOptions, Percent, Units
 from rewards.presets import presets, register, reward
 from rewards.terms import Reward, Term
@@ -30,7 +30,9 @@ __all__ = [
     "extract",
     "grade",
     "grade_answer",
+    "grade_async",
     "grade_batch",
+    "grade_training",
     "presets",
     "register",
     "reward",

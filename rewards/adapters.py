@@ -10,17 +10,18 @@ TRL (a column `answer` or `solution` beside `prompt`):
     from rewards.adapters import trl_reward
     trainer = GRPOTrainer(..., reward_funcs=trl_reward)
 
-Both judge text alone: they know of no tool calls, so choose a preset that pays the answer only
-(`torl`, `thor`, `limr`). Where the grader cannot decide there is no number to learn from: TRL takes
-`None` and leaves the row out of its group, verl counts the rollout as failed when the function
-raises and trains on its siblings.
+Both train, so that an answer which copies the question's sum for a plain number earns nothing
+(`rewards.TRAINING`). Both judge text alone: they know of no tool calls, so choose a preset that
+pays the answer only (`torl`, `thor`, `limr`). Where the grader cannot decide there is no number
+to learn from: TRL takes `None` and leaves the row out of its group, verl counts the rollout as
+failed when the function raises and trains on its siblings.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewards.extraction import extract
-from rewards.grader import grade
+from rewards.grader import grade, grade_training
 from rewards.presets import reward
 from rewards.types import Attempt, Grade, Verdict
 
@@ -39,7 +40,7 @@ def graded(text: str, answer: str, preset: str = "torl") -> tuple[Grade, float |
         >>> graded("So it is \\boxed{1/2}.", "0.5")[1], graded("I give up.", "0.5")[1]
         (1.0, -1.0)
     """
-    found = grade(text, answer)
+    found = grade_training(text, answer)
     if found.verdict is Verdict.UNGRADABLE:
         return found, None
     attempt = Attempt(found.verdict, boxed=extract(text).boxed)

@@ -6,6 +6,7 @@ of an answer is ever evaluated as code, and no signal or timer is set: work is b
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from rewards.errors import LimitHitError, ReferenceError, UnreadableError
 from rewards.extraction import Extraction, extract
-from rewards.grading_options import DEFAULT, Boxes, GradingOptions
+from rewards.grading_options import DEFAULT, TRAINING, Boxes, GradingOptions
 from rewards.types import Grade, Verdict
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from rewards.equality import Comparison, Parsed
 
 # `\frac{3}{4}`, `\dfrac{12}{5}`, `-3/4`, `17`
@@ -112,6 +115,49 @@ def grade(response: str, reference: str | Reference, options: GradingOptions = D
     else:
         said = grade_answer(found.answer, reference, options)
     return replace(said, boxed=found.boxed)
+
+
+def grade_training(response: str, reference: str) -> Grade:
+    r"""`grade` as a reward should: a plain number must be worked out (`rewards.TRAINING`).
+
+    >>> grade_training(r"\boxed{\sum_{k=1}^{10} k}", "55").rule
+    'not_worked_out'
+    """
+    return grade(response, reference, TRAINING)
+
+
+async def grade_async(
+    response: str, reference: str | Reference, options: GradingOptions = DEFAULT
+) -> Grade:
+    """`grade` for asyncio: the event loop goes on, and no easy answer waits for a hard one.
+
+    Our own rules run in a thread. What they leave open waits for computer algebra in threads of
+    its own, as many as there are workers, so that hard answers queue among themselves alone.
+    """
+    if isinstance(reference, Reference):
+        options = reference.options
+        reference = reference.text
+    # Needed where an event loop runs, and so imported there already.
+    import asyncio
+
+    quickly = replace(options, sympy_fallback=False)
+    found = await asyncio.to_thread(grade, response, reference, quickly)
+    if not options.sympy_fallback or found.rule not in ("undecided", "multiple_candidates"):
+        return found
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_hard_answers(), grade, response, reference, options)
+
+
+@lru_cache(maxsize=1)
+def _hard_answers() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from rewards.workers.sympy_fallback import WORKERS
+
+    return ThreadPoolExecutor(WORKERS, "grading")
+
+
+os.register_at_fork(after_in_child=_hard_answers.cache_clear)  # a fork has none of the threads
 
 
 def _grade_several(

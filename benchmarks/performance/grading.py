@@ -10,6 +10,7 @@ not return.
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -22,11 +23,20 @@ from pathlib import Path
 
 from benchmarks.performance.grading_inputs import GAMING, Pair, hostile, mix, truncations
 from benchmarks.performance.grading_peers import Peer, peers
-from benchmarks.performance.grading_rows import Judged, Row, judge, ours, read_rows, summarise
+from benchmarks.performance.grading_rows import (
+    Judged,
+    Row,
+    judge,
+    ours,
+    read_rows,
+    shared_data,
+    summarise,
+)
+from benchmarks.performance.reference_mutations import spoiled
 from rewards import GradingOptions, Verdict, grade_answer, grade_batch
 from rewards.grader import forget
+from rewards.workers import sympy_fallback
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 SUITES = ("math500", "olympiadbench", "minerva_math", "aime24", "aime25", "amc23", "gsm8k_test")
 SLOW_SAMPLE = 400
 """Pairs of the mix on which a peer is timed."""
@@ -103,19 +113,24 @@ def gaming(data: Path) -> Figures:
 
 def references(data: Path) -> Figures:
     """The answers of the suites against themselves, respelled, and against their neighbours."""
-    itself = neighbours = unreadable = count = 0
+    itself = neighbours = unreadable = count = forms = paid = 0
     for suite in SUITES:
         every = answers(data, f"heldout/{suite}")
         count += len(every)
         for reference, other in zip(every, every[1:] + every[:1], strict=True):
             for spelled in (reference, f" {reference} ", f"${reference}$", f"\\[{reference}\\]"):
                 itself += ours(reference, spelled).verdict is not Verdict.CORRECT
+            wrong = spoiled(reference)
+            forms += len(wrong)
+            paid += sum(ours(reference, text).verdict is Verdict.CORRECT for text in wrong)
             found = ours(reference, other).verdict
             neighbours += found is Verdict.CORRECT and reference != other
             unreadable += found is Verdict.UNGRADABLE
     return {
         "references of the suites": count,
         "not equal to themselves respelled": itself,
+        "spoiled forms": forms,
+        "spoiled forms accepted": paid,
         "equal to their neighbour, spelled otherwise": neighbours,
         "ungradable against their neighbour": unreadable,
     }
@@ -197,7 +212,38 @@ def hostility() -> Figures:
             "hostile, worst CPU ms": 1000 * max(times),
             "hostile, memory MB": (after - before) / 1024,
             "hostile, code executed": float(marker.exists()),
+            **_with_algebra(inputs),
         }
+
+
+def _with_algebra(inputs: Sequence[str]) -> Figures:
+    """CPU seconds of the same answers, workers included, against a number and against a function.
+
+    The first hard question starts a worker, which is in the worst.
+    """
+    sympy_fallback.close()
+    figures: Figures = {}
+    for reference in ("42", r"\sin x+\sqrt{2}"):
+        forget()
+        times = list[float]()
+        for text in inputs:
+            before, own = _worker_seconds(), time.process_time()
+            ours(reference, text)
+            spent = sum(after - before.get(pid, 0.0) for pid, after in _worker_seconds().items())
+            times.append(time.process_time() - own + spent)
+        figures[f"against {reference}, worst CPU s with algebra"] = max(times)
+        figures[f"against {reference}, CPU s in total"] = sum(times)
+    return figures
+
+
+def _worker_seconds() -> dict[int, float]:
+    """CPU seconds of every worker so far."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    out = dict[int, float]()
+    for pid in sympy_fallback.pids():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        out[pid] = (int(fields[11]) + int(fields[12])) / ticks
+    return out
 
 
 def import_time() -> Figures:
@@ -266,12 +312,13 @@ def show(title: str, figures: Figures) -> None:
 def main() -> None:
     """Measure and print; with `--json` also write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", type=Path, default=SHARED, help="with grading/ and heldout/")
+    parser.add_argument("--data", type=Path, default=None, help="with grading/ and heldout/")
     parser.add_argument("--peers", action="store_true", help="run others on the same inputs")
     parser.add_argument("--gem", help="with --peers: an interpreter that has gem-llm")
     parser.add_argument("--misses", action="store_true", help="print every miss")
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
+    options.data = options.data or shared_data()
     rows = [row for row in read_rows(options.data / "grading" / "dev.jsonl") if not row.doubtful]
     realistic = answers(options.data, "heldout/math500", "train/deepscaler_20k")
     pairs = mix(realistic[:500] + realistic[500::10])

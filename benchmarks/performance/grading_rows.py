@@ -152,3 +152,16 @@ def summarise(judged: Sequence[Judged], seconds: float) -> Summary:
         seconds=seconds,
         checks_per_second=n / seconds if seconds else 0.0,
     )
+
+
+def shared_data() -> Path:
+    """The nearest `shared/data` above this checkout: data that is not part of the repository.
+
+    Raises:
+        RowError: There is none.
+    """
+    places = (parent / "shared" / "data" for parent in Path(__file__).parents)
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise RowError(f"no shared/data above {Path(__file__).parent}; name the folder by --data")
+    return found

@@ -63,6 +63,7 @@ from rewards.equality.values.kinds import (
     SetOperation,
     Text,
     Value,
+    children,
     is_ordering,
 )
 from rewards.errors import LimitHitError
@@ -108,7 +109,7 @@ class Comparer:
             found = compare_piecewise(reference, answer, self.compare)
             return found if found.equal else compare_functions(reference, answer)
         if _cases(reference) or _cases(answer):
-            return compare_functions(self.said(reference) or reference, self.said(answer) or answer)
+            return self.cases(reference, answer)
         if isinstance(reference, Permutation) or isinstance(answer, Permutation):
             return different("permutation_differs")
         ours, theirs = expand(reference), expand(answer)
@@ -189,6 +190,11 @@ class Comparer:
     ) -> Comparison:
         """Two amounts with their units: one dimension converts, another differs."""
         if ours is not None and theirs is not None and ours.noun != theirs.noun:
+            generic, exact = (ours, theirs) if ours.is_generic else (theirs, ours)
+            if generic.is_generic and exact.dimension:  # 12 square units are 12 cm^2, and no cm
+                powers = [power for name, power in exact.dimension if name == "L"]
+                fits = generic.noun == "units" or powers == [int(generic.noun[-1])]
+                return equal_scalars(a, b, self.options) if fits else different("unit_differs")
             if ours.noun and theirs.noun:
                 return different("noun_differs", f"{theirs.noun} against {ours.noun}")
             if ours.dimension or theirs.dimension:
@@ -225,6 +231,13 @@ class Comparer:
         if ours is None or theirs is None:
             return different("type_differs", "an equation against a value")
         return self.compare(ours, theirs)
+
+    def cases(self, reference: Value, answer: Value) -> Comparison:
+        """A piecewise function against one that is given in another way."""
+        ours, theirs = self.said(reference), self.said(answer)
+        if ours is None or theirs is None:
+            return different("type_differs", "an equation against cases")
+        return compare_functions(ours, theirs)
 
     def said(self, value: Value) -> Value | None:
         """The value that a chain gives, the value itself if it is none."""
@@ -364,6 +377,9 @@ class Comparer:
     def sets(self, reference: Value, answer: Value) -> Comparison:
         """Unions, intersections and differences."""
         reference, answer = as_conditions(reference), as_conditions(answer)
+        unmet = [isinstance(v, SetOperation) and region(v) == () for v in (reference, answer)]
+        if all(unmet):  # x > 1 and x < -3: nothing is both, so "and" may mean "or"
+            return equal_groups(self, children(reference), children(answer))
         algebra = same_set_algebra(reference, answer)
         if algebra is not None:
             return algebra

@@ -60,6 +60,9 @@ def compare(reference: Parsed, answer: Parsed, options: GradingOptions) -> Compa
         return found
     if answer.tokens[0].text in PYTHON_FORMS:  # Interval(0, 1, True, False)
         return found
+    known = {token.text for token in reference.tokens} | {"0", "1", "2"}
+    if answer.conditions - known:
+        return different("condition_differs", "it holds under a condition of its own")
     said = [{t.text.lower() for t in parsed.tokens} & _DENIALS for parsed in (reference, answer)]
     return different("denied", "it denies what it says") if said[0] != said[1] else found
 

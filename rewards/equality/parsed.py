@@ -41,6 +41,11 @@ class Parsed:
         return self._value
 
     @property
+    def conditions(self) -> set[str]:
+        """Numbers of the clauses that declare its names."""
+        return self._reading.conditions if self.value is not None else set()
+
+    @property
     def parameters(self) -> set[str]:
         """Names that the answer declares to be any integer."""
         return self._reading.parameters if self.value is not None else set()
@@ -53,7 +58,7 @@ def read(text: str, options: GradingOptions, join_commas: bool = True) -> Parsed
         UnreadableError: It holds what no answer holds.
         LimitHitError: It is too long.
     """
-    tokens = tokenize(normalise(text, options, join_commas))
+    tokens = _without_announcement(tokenize(normalise(text, options, join_commas)))
     if not tokens:
         raise UnreadableError("empty", "nothing but white space and markup")
     letter, size = choice(tokens) if options.choice_letters else ("", 0)
@@ -61,3 +66,16 @@ def read(text: str, options: GradingOptions, join_commas: bool = True) -> Parsed
         join_commas and "," in text and normalise(text, options, False) != normalise(text, options)
     )
     return Parsed(text, options, tokens, letter, size, joined)
+
+
+_ANNOUNCING = frozenset({"the", "our", "so", "thus", "hence", "therefore", "final", "correct"})
+
+
+def _without_announcement(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+    """What follows on `The final answer is`; any other sentence stays whole."""
+    said = [token.text.lower() for token in tokens[:6]]
+    if "answer" not in said[:5]:
+        return tokens
+    start = said.index("answer")
+    announced = set(said[:start]) <= _ANNOUNCING and said[start + 1 : start + 2] in (["is"], [":"])
+    return tokens[start + 2 :] if announced and len(tokens) > start + 2 else tokens

@@ -15,7 +15,7 @@ from rewards.equality.answers.python_forms import PYTHON_FORMS, python_form
 from rewards.equality.answers.quantities import quantity, ratio, spoken_amount, words
 from rewards.equality.answers.residues import read_residue
 from rewards.equality.answers.sets import INTEGERS, Reading, braces, grouped, special
-from rewards.equality.answers.words import announces
+from rewards.equality.answers.words import DECLARING, announces, denies
 from rewards.equality.syntax.token_spans import (
     RELATIONS,
     Tokens,
@@ -32,7 +32,9 @@ from rewards.equality.syntax.token_spans import (
 from rewards.equality.syntax.tokens import (
     COMMAND,
     NAME,
+    NUMBER,
     WORD,
+    Token,
 )
 from rewards.equality.values.expressions import Apply, Symbol
 from rewards.equality.values.kinds import (
@@ -116,11 +118,24 @@ class _Reader:
             if depth == 0 and word in _QUALIFIERS and index > 0:
                 end = resumed(tokens, index) if word in ("for", "forall") else len(tokens)
                 tail = tokens[index:end]
+                if not self.qualifies(tail):
+                    return tokens
                 if any(part.text in INTEGERS for part in tail):
                     self.reading.parameters |= {t.text for t in tail if t.kind == NAME} - INTEGERS
                 kept = trim([*trim(tokens[:index]), *tokens[end:]])
                 return self.without_qualifiers(kept) if end < len(tokens) else kept
         return tokens
+
+    def qualifies(self, tail: Tokens) -> bool:
+        """Whether words behind a value only declare its names; notes what numbers they bring in.
+
+        `for all x > 0` and `where k is an integer` do; `for x or 7`, `where x is wrong` do not.
+        """
+        self.reading.conditions |= {t.text for t in tail if t.kind == NUMBER}
+        return all(
+            token.text.lower() in DECLARING if token.kind == WORD else token.text not in ("+", "*")
+            for token in tail
+        )
 
     def split(self, tokens: Tokens) -> Value:
         if not tokens:
@@ -189,6 +204,8 @@ class _Reader:
         index = next((i for i, token in enumerate(tokens) if token.text == "∈"), -1)
         if index < 1 or not any(token.text in INTEGERS for token in tokens[index:]):
             return False
+        if not all(_in_declaration(token) for token in tokens[index:]):
+            return False  # k in Z plus 3
         names = {token.text for token in tokens[:index] if token.kind == NAME}
         self.reading.parameters |= names
         return bool(names)
@@ -247,6 +264,8 @@ class _Reader:
             return Chain(tuple(self.statement(part) for part in parts), signs)
         parts, operators = split_relations(tokens, {"∈"})
         if len(operators) == 1 and all(parts):
+            if denies([token.text.lower() for token in parts[0] if token.kind == WORD]):
+                return None
             inside, left = self.statement(parts[1]), self.statement(parts[0])
             if isinstance(left, Quantity) and not isinstance(left.expression, Symbol):
                 return Chain((left, inside), ("∈",))  # 2x in (1,4) does not bound x by 1 and 4
@@ -342,6 +361,13 @@ class _Reader:
         if len(pieces) < 2 or not all(closes(p) and len(split(p[1:-1], {","})) > 1 for p in pieces):
             return None
         return grouped(self.statement(piece) for piece in pieces)
+
+
+def _in_declaration(token: Token) -> bool:
+    r"""Whether this may stand behind the sign in `k \in \mathbb{Z}^+`, `n \in \mathbb{N}`."""
+    if token.kind == WORD:
+        return token.text.lower() in DECLARING or token.text in INTEGERS
+    return token.text != "=" and (token.kind != NUMBER or token.text in ("0", "1", "2"))
 
 
 def _called(tokens: Tokens) -> Quantity | None:

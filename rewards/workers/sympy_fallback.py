@@ -14,7 +14,7 @@ from rewards.equality.values.expressions import Expression
 from rewards.workers.process import Worker, WorkerError
 from rewards.workers.trees import to_plain
 
-CPU_SECONDS = 0.6
+CPU_SECONDS = 0.3
 """Of one question, counted in the child."""
 WALL_SECONDS = 8.0
 """Of one question: only against a child that hangs in one long operation of C code."""

@@ -15,6 +15,13 @@ def test_verl_gets_a_score_and_an_accuracy():
     }
 
 
+def test_trainers_pay_no_copied_question_and_the_harness_counts_it():
+    copied = r"so \boxed{\sum_{k=1}^{10} k}"
+    assert verl_reward("m", copied, "55")["acc"] == 0.0
+    assert trl_reward([copied, "\\boxed{55}"], answer=["55"] * 2) == [-1.0, 1.0]
+    assert lm_eval_results({"answer": "55"}, [copied])["acc"] == 1.0
+
+
 def test_where_the_grader_cannot_decide_there_is_no_reward():
     with pytest.raises(UngradableError, match="no reward for"):
         verl_reward("m", "so \\boxed{0.5}", UNREADABLE)

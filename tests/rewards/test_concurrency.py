@@ -9,7 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rewards import GradingOptions, Reference, Verdict, batch, grade, grade_answer, grade_batch
+from rewards import (
+    Grade,
+    GradingOptions,
+    Reference,
+    Verdict,
+    batch,
+    grade,
+    grade_answer,
+    grade_async,
+    grade_batch,
+)
 from rewards.grader import forget
 from rewards.workers import sympy_fallback
 from rewards.workers.process import Worker, WorkerError
@@ -34,6 +44,41 @@ def test_asyncio_may_grade() -> None:
         return [found.verdict for found in await asyncio.gather(*jobs)]
 
     assert asyncio.run(many()) == [grade(*pair).verdict for pair in PAIRS[:50]]
+
+
+def test_hard_answers_keep_no_easy_one_and_no_event_loop_waiting() -> None:
+    """Six answers that need all of their CPU time, and then an easy one, which is done first."""
+
+    async def order() -> tuple[list[str], int]:
+        done, turns = list[str](), 0
+
+        async def one(name: str, response: str, reference: str) -> None:
+            await grade_async(response, reference)
+            done.append(name)
+
+        async def beat() -> None:
+            nonlocal turns
+            while len(done) < 7:
+                turns += 1
+                await asyncio.sleep(0.005)
+
+        hard = [one("hard", rf"\boxed{{{n}}}", HARD) for n in range(50, 56)]
+        await asyncio.gather(*hard, one("easy", r"\boxed{\sqrt{8}}", r"2\sqrt{2}"), beat())
+        return done, turns
+
+    forget()
+    done, turns = asyncio.run(order())
+    assert done[0] == "easy"
+    assert turns > 10, "the loop ran on while answers were graded"
+
+
+def test_grading_for_asyncio_says_the_same() -> None:
+    pairs = [*PAIRS[:20], (rf"\boxed{{{INTEGRAL}}}", "1/2"), (r"\boxed{1} \boxed{2}", "1,2")]
+
+    async def many() -> list[Grade]:
+        return list(await asyncio.gather(*(grade_async(*pair) for pair in pairs)))
+
+    assert asyncio.run(many()) == [grade(*pair) for pair in pairs]
 
 
 def test_batches_on_all_cores_say_the_same_in_order() -> None:

@@ -140,6 +140,7 @@ def test_a_dry_run_tells_the_plan_and_does_nothing(tiny, tmp_path, capsys):
     assert code == 0
     assert "3, of 8 problems x 8 samples = 64 episodes; 192 episodes in all" in told.out
     assert "2 a step, 6 in all; 8 passes of 8 rows over a step" in told.out
+    assert "in training a plain number must be worked out" in told.out
     assert not out.exists()
     code, told = dry(capsys, "--model", "org/nameless", "--out", out)
     assert code == 1

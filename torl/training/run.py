@@ -13,7 +13,7 @@ from benchmarks.report.plots import figure5, write_csv
 from benchmarks.report.runs import open_run
 from benchmarks.report.tables import results
 from torl.console import CommandError, clock, explain, is_out_of_reach, print_table, say
-from torl.environment import made
+from torl.environment import made, stored
 from torl.evaluation.options import EvalOptions
 from torl.evaluation.run import Evaluation
 from torl.evaluation.run import evaluate as evaluate_model
@@ -29,6 +29,7 @@ from torl.training.options import (
     TrainOptions,
     algorithm_of,
     from_json,
+    must_work_out,
     resolved,
     to_json,
     training_of,
@@ -149,7 +150,7 @@ def _opened(options: TrainOptions, given: Mapping[str, Any]) -> tuple[TrainOptio
         return options, open_datasets(options)
     options = resolved(options)
     found = _checked(options)
-    Run(options.out).write_config({"options": to_json(options)})
+    Run(options.out).write_config({"options": to_json(options), "grader": grading_of(options)})
     return options, found
 
 
@@ -205,9 +206,21 @@ def show_plan(options: TrainOptions) -> None:
     _checked(options, planning=True)
     plan, room = plan_of(options, memory=True), device_gb(options)
     print(f"algorithm    {type(algorithm).__name__}, {algorithm.loss}")
+    print(f"grader       {grading_of(options)}")
     print("\n".join(plan.lines()))
     print(f"device       {distributed.devices()} here; planned for {room:.0f} GB a process")
     check_memory(plan, room)
+
+
+def grading_of(options: TrainOptions) -> str:
+    """Who judges the answers of a run, for its header."""
+    if options.text_env is not None:
+        return "the environment's own"
+    if must_work_out(options):
+        return (
+            "rewards; in training a plain number must be worked out, in evaluation any form counts"
+        )
+    return str(stored(options.env)["grader"])
 
 
 def stored_options(out: Path, given: Mapping[str, Any] | None = None) -> TrainOptions:

@@ -15,6 +15,7 @@ from agents.core.trainer.options import TrainingError
 from agents.core.types import Sampling
 from benchmarks.heldout import summary_path
 from benchmarks.heldout.evaluate import Collect
+from rewards import grade_training
 from torl.console import CommandError, progress
 from torl.curves import view
 from torl.evaluation.models import answering
@@ -24,9 +25,16 @@ from torl.evaluation.run import measure
 from torl.training.checks import longest_prompt
 from torl.training.datasets import Datasets, heldout_of, source_name
 from torl.training.interrupt import Bar, stopping
-from torl.training.options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
+from torl.training.options import (
+    TrainOptions,
+    algorithm_of,
+    must_work_out,
+    sampling_of,
+    training_of,
+    vllm_of,
+)
 from torl.training.shared_collect import SharedCollect
-from torl.wiring import BatchEnvs, Collecting, make_rollout, rollout_over, text_env_of
+from torl.wiring import BatchEnvs, Collecting, rollout_over, text_env_of
 from torl_env import EnvConfig
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
@@ -42,6 +50,10 @@ class Job:
     def __init__(self, options: TrainOptions, run: Run) -> None:
         self.options, self.run = options, run
         self.envs = BatchEnvs(options.env, text_env_of(options.text_env))
+        """In which the model is evaluated."""
+        # Asked for a number, the sum that the question names earns nothing while it learns.
+        paid = {"grader": grade_training} if must_work_out(options) else {}
+        self.training_envs = self.envs.changed(**paid) if paid else self.envs
 
     def warm_start(self, problems: Sequence[Problem]) -> str:
         """The SFT stage; returns where the weights are that RL starts from."""
@@ -228,6 +240,7 @@ class Job:
         """The model in training, its tokenizer, and what samples with its weights."""
         from agents.core.models import loading
         from agents.core.models.lora import Lora, with_lora
+        from agents.core.policies.transformers import TransformersPolicy
         from agents.core.trainer.weight_sync import CopySampler
 
         options = self.options
@@ -237,6 +250,12 @@ class Job:
         model, tokenizer = loading.load(start)
         how: dict[str, Any] = {"keep_states": branches, "overlap": options.overlap}
         where = (self.envs, sampling_of(options), options.prompt)
+
+        def over(policy: Any) -> Any:
+            rollout = rollout_over(policy, *where, **how)
+            rollout.make_envs = self.training_envs
+            return rollout
+
         vllm = vllm_of(options, distributed.world_size())
         if vllm is not None:
             from agents.core.rollout.prompts import make_prompt
@@ -246,12 +265,12 @@ class Job:
             prompt = make_prompt(options.prompt, tokenizer, options.env)
             _, size = longest_prompt(prompt, options.env, asked)
             vllm = dataclasses.replace(vllm, window=size + options.max_tokens)
-            sampler: Any = VLLMSampler(vllm, lambda policy: rollout_over(policy, *where, **how))
+            sampler: Any = VLLMSampler(vllm, over)
         else:
             with distributed.whole_weights():
                 copy, _ = loading.load(start, dtype=options.dtype)
-            rollout = make_rollout(copy, tokenizer, *where, **how)
-            sampler = CopySampler(rollout, copy)
+            sampler = CopySampler(over(TransformersPolicy(copy, tokenizer)), copy)
+        sampler.evaluated_envs = self.envs
         if options.lora_rank:
             model = with_lora(model, Lora(options.lora_rank))
         return model, tokenizer, sampler

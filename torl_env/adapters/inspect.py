@@ -78,7 +78,7 @@ def _scorer(scoring: Any) -> Any:
         async def score(state: Any, target: Any) -> Any:
             said = [one.text for one in state.messages if one.role == "assistant"]
             words = "\n\n".join(text for text in said if text)
-            grade = await asyncio.to_thread(rewards.grade, words, target.text)
+            grade = await rewards.grade_async(words, target.text)
             if grade.verdict is Verdict.UNGRADABLE:
                 raise ValueError(f"the grader could not decide ({grade.rule}): {grade.detail}")
             value = scoring.CORRECT if grade.verdict is Verdict.CORRECT else scoring.INCORRECT

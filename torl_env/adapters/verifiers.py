@@ -146,7 +146,7 @@ def _task_of(vf: Any, tool: SimpleNamespace) -> SimpleNamespace:
         @vf.reward  # type: ignore[untyped-decorator]
         async def torl(self, trace: vf.Trace) -> float:
             """The preset's reward; an error, not a number, where nothing may be learned."""
-            return _scored(vf, self, trace)
+            return await _scored(vf, self, trace)
 
         @vf.metric  # type: ignore[untyped-decorator]
         async def tool_calls(self, trace: vf.Trace) -> float:
@@ -161,13 +161,13 @@ def _task_of(vf: Any, tool: SimpleNamespace) -> SimpleNamespace:
     return SimpleNamespace(ToRLTaskConfig=ToRLTaskConfig, ToRLData=ToRLData, ToRLTask=ToRLTask)
 
 
-def _scored(vf: Any, task: Any, trace: Any) -> float:
+async def _scored(vf: Any, task: Any, trace: Any) -> float:
     state = trace.state
     if state.infra_error:
         raise vf.SandboxError(state.infra_error)
     said = [m.content for m in trace.assistant_messages if isinstance(m.content, str)]
     words = "\n\n".join(text for text in said if text)
-    grade = rewards.grade(words, task.data.answer)
+    grade = await rewards.grade_async(words, task.data.answer)
     if grade.verdict is Verdict.UNGRADABLE:
         raise vf.TaskError(f"the grader could not decide ({grade.rule}): {grade.detail}")
     return total(grade, task.config.reward, state.tool_calls, state.tool_errors, words)

@@ -12,6 +12,8 @@ _AGAINST = frozenset(
     | {"unlikely", "neither", "nor", "except", "possibly"}
 )
 _JOINING = frozenset({",", "/", ";", "&"})
+_GOING_ON = frozenset({*_JOINING, "+", "*", "=", "≡", "plus", "times", "choose"})
+"""What the text of a choice does not begin with: `(A) + 3` is a calculation."""
 _BETWEEN_LETTERS = frozenset({",", ";", "(", ")", "and", "&", "\\{", "\\}", "{", "}"})
 
 
@@ -29,6 +31,8 @@ def choice(tokens: Sequence[Token]) -> tuple[str, int]:
     if not letter:
         return "", 0
     rest = tokens[start + size :]
+    if rest and rest[0].text.lower() in _GOING_ON:
+        return "?", len(tokens)
     if any(token.text.lower() in _AGAINST for token in rest[:2]) or _another(rest):
         return "?", len(tokens)
     return letter, start + size

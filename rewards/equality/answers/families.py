@@ -138,8 +138,10 @@ def arbitrary_constants(ours: Expression, theirs: Expression) -> tuple[list[str]
     strict = [all(_CONSTANT.fullmatch(name) for name in names) for names in (own, other)]
     variables = (first | second) - {*own, *other}
     announced = all(any(map(_STRICT.fullmatch, side)) for side in (own, other))
-    if not announced and not variables <= _UNKNOWNS:
-        return None  # in mg/k and a^3 b - c, the c and k are given numbers
+    if not announced and (own == other or not variables <= _UNKNOWNS):
+        return None  # in mg/k, n - k and a^3 b - c, the c and k are given numbers
+    if own == other and {*own} <= {"A", "B"} and not _has_functions(ours):
+        return None  # and so are A and B in Ax + B
     if not own or len(own) != len(other) or len(own) > _MAX_CONSTANTS or not any(strict):
         return None
     return (own, other) if first - set(own) == second - set(other) != frozenset() else None
@@ -188,14 +190,18 @@ def _absorbs(node: Expression, names: list[str]) -> bool:
             alone = [symbols(term) for term in part.arguments if symbols(term)]
             if any(term <= set(names) for term in alone):
                 return True
-    functions = any(
+    return _has_functions(node) and all(_STRICT.fullmatch(name) for name in names)
+
+
+def _has_functions(node: Expression) -> bool:
+    """Whether it is more than a polynomial, as solutions of differential equations are."""
+    return any(
         type(part) is Apply
         and (
             part.operation in _FUNCTIONS or (part.operation == "pow" and symbols(part.arguments[1]))
         )
         for part in walk(node)
     )
-    return functions and all(_STRICT.fullmatch(name) for name in names)
 
 
 def _collapsed(node: Expression, names: list[str]) -> Expression:

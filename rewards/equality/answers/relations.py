@@ -68,7 +68,10 @@ def is_name(value: Value) -> bool:
         return all(is_name(item) for item in value.items)
     if isinstance(value, Ratio):
         return all(_is_name(part) for part in value.parts)
-    return isinstance(value, Text) and not denies(value.words)
+    numbered = isinstance(value, Text) and any(
+        not word.isalpha() or word == "or" for word in value.words
+    )
+    return isinstance(value, Text) and not numbered and not denies(value.words)
 
 
 def _is_name(node: Expression) -> bool:

@@ -3,12 +3,14 @@ r"""Residue classes: `2 \pmod 7`, `x \equiv 1, 3 \pmod 8`; `17 \bmod 5` is a num
 from collections.abc import Callable
 from fractions import Fraction
 
+from rewards.equality.answers.words import denies
 from rewards.equality.comparison import Comparison, different, equal, undecided
 from rewards.equality.numbers.exact import exact
 from rewards.equality.syntax.parser import parse
 from rewards.equality.syntax.token_spans import Tokens
+from rewards.equality.syntax.tokens import WORD
 from rewards.equality.values.expressions import Expression, Number, Symbol, replaced, symbols
-from rewards.equality.values.kinds import Chain, Group, Quantity, Residue, Value
+from rewards.equality.values.kinds import Chain, Group, Labelled, Quantity, Residue, Value
 from rewards.errors import UnreadableError
 
 
@@ -24,7 +26,7 @@ def read_residue(tokens: Tokens, statement: Callable[[Tokens], Value]) -> Residu
         if not head or head[-1].text != "(" or not tail or tail[-1].text != ")":
             return None
         head, tail = head[:-1], tail[:-1]
-    if not head or not tail:
+    if not head or not tail or denies([token.text for token in head if token.kind == WORD]):
         return None
     try:
         modulus = parse(tail)
@@ -36,6 +38,8 @@ def read_residue(tokens: Tokens, statement: Callable[[Tokens], Value]) -> Residu
 
 
 def _said(value: Value) -> Value:
+    if isinstance(value, Labelled):
+        return _said(value.value)
     return value.parts[-1] if isinstance(value, Chain) and set(value.operators) == {"="} else value
 
 

@@ -47,6 +47,8 @@ class Reading:
 
     parameters: set[str] = field(default_factory=set)
     """Names declared to be any integer: `k \\in \\mathbb{Z}`."""
+    conditions: set[str] = field(default_factory=set)
+    """Numbers in what was cut off as a condition: `for n > 3`."""
     depth: int = 0
 
 

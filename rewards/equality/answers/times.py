@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rewards.equality.answers.words import announces
 from rewards.equality.comparison import Comparison, different, equal
 from rewards.equality.syntax.tokens import Token
 
@@ -56,6 +57,8 @@ def time_or_date(tokens: Sequence[Token]) -> Time | Date | None:
     """What a whole answer says, if that is a time or a date."""
     if not 1 <= len(tokens) <= 16:
         return None
+    while len(tokens) > 2 and announces(tokens[:1]):  # the answer is 10:25 PM
+        tokens = tokens[1:]
     text = "".join(token.text for token in tokens if token.text not in ("{", "}")).lower()
     if text in ("noon", "midnight"):
         return Time(_HOURS // 2 * 3600 * (text == "noon"), text)

@@ -31,6 +31,11 @@ class Unit:
     """Where its zero lies, in base units: 0 but for Celsius and Fahrenheit."""
     noun: str = ""
 
+    @property
+    def is_generic(self) -> bool:
+        """Whether it is `units` or `square units` of whatever is measured."""
+        return self.noun.startswith("units")
+
     def convert(self, amount: Expression, other: "Unit") -> Expression:
         """An amount in the other unit, as an amount in this one."""
         scaled = Apply("mul", (amount, Number(other.factor / self.factor)))
@@ -182,7 +187,7 @@ def read_unit(tokens: Sequence[Token]) -> Unit | None:  # noqa: C901 - one branc
     if not tokens or not all(_is_unit_token(token) for token in tokens):
         return None
     powers: Counter[str] = Counter()
-    factor, offset, generic = Fraction(1), Fraction(0), False
+    factor, offset, generic, size = Fraction(1), Fraction(0), False, 1
     sign, prefix, index = 1, 1, 0
     while index < len(tokens):
         token = tokens[index]
@@ -202,7 +207,7 @@ def read_unit(tokens: Sequence[Token]) -> Unit | None:  # noqa: C901 - one branc
             return counted(tokens)
         index = behind
         if entry is None:
-            generic = True
+            generic, size, prefix = True, abs(power * prefix), 1
             continue
         power, prefix = power * prefix * sign, 1
         for name, exponent in entry[0]:
@@ -210,7 +215,7 @@ def read_unit(tokens: Sequence[Token]) -> Unit | None:  # noqa: C901 - one branc
         factor *= entry[1] ** power
         offset = _OFFSETS.get(word, Fraction(0))
     if generic:
-        return Unit(None)
+        return Unit(None, noun="units" if size == 1 else f"units^{size}")
     dimension = tuple(sorted((name, p) for name, p in powers.items() if p))
     if not dimension:
         return None

@@ -113,7 +113,8 @@ def _in_roman(number: int) -> str:
 _DENYING = names(
     "not never no none neither nor false wrong incorrect untrue isn't cannot except unless "
     "without twice half double triple thrice minus negative times less more fewer than least "
-    "most nearly almost opposite inverse reciprocal impossible unlike contrary doubt if"
+    "most nearly almost opposite inverse reciprocal impossible unlike contrary doubt if "
+    "anything but isn plus choose divided"
 )
 _HARMLESS = names(
     "answer final result value solution the a an so thus hence therefore then we get have "
@@ -171,9 +172,25 @@ def _takes_back(text: Text, head: str) -> bool:
     `No, it does not` takes nothing back.
     """
     words = [_SYNONYMS.get(word, word) for word in text.words[1:]]
+    if words and words[0] not in _EXPLAINING:
+        return True  # No is wrong
     against = {"/", "or", "wrong", "maybe", "yes" if head == "no" else "no"}
     denied = any(a == "not" and b in ("no", "yes") for a, b in pairwise(words))
     return denied or bool({*words} & against) or (head == "yes" and "not" in words)
+
+
+DECLARING = names(
+    "for where with when whenever all any some every each an a and the is are be being integer "
+    "integers real reals number numbers constant constants positive negative non nonnegative "
+    "natural whole arbitrary values value of to such that in set if term terms index prime odd "
+    "even nonzero rational complex if given by function functions parameter denotes"
+)
+"""Words of a clause that says what the names of an answer stand for."""
+_EXPLAINING = names(
+    "it the there this that these those they he she we you i because since as always definitely "
+    "of a an its his her their both in by for so indeed every all each"
+)
+"""What an explanation behind yes or no begins with."""
 
 
 def explained(value: Value) -> Value:

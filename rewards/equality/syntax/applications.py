@@ -211,13 +211,14 @@ def derivative(top: Expression, bottom: Expression) -> Expression | None:
     if len(over) != 2 or not under or len(under) % 2 or type(over[1]) is not Symbol:
         return None
     mark, order = _power_of(over[0])
-    letters = ""
+    letters, total = "", 0
     for sign, factor in zip(under[::2], under[1::2], strict=True):
         variable, times = _power_of(factor)
         if sign != mark or type(variable) is not Symbol:
             return None
         letters += variable.name * times
-    if mark not in (Symbol("d"), Symbol("partial")) or not order or not letters:
+        total += times
+    if mark not in (Symbol("d"), Symbol("partial")) or not order or total != order:
         return None
     if mark == Symbol("partial"):
         return Symbol(f"{over[1].name}_{letters}")
