@@ -62,6 +62,16 @@ class Algorithm:
         return 0
 
     @default
+    def oversample(self) -> int:
+        """Times as many samples of a problem as are learned from (`agents.core.downsampling`)."""
+        return 1
+
+    @default
+    def on_policy(self) -> bool:
+        """Whether only what the policy of the moment wrote can be learned from."""
+        return False
+
+    @default
     def shaping(self) -> "Sequence[Shaping]":
         """What is added to the rewards of each group before its credit is assigned."""
         return ()

@@ -27,6 +27,9 @@ class GRPO(Algorithm):
     resample: int = 0
     """Rounds in which groups without signal are replaced by groups of other problems (dynamic
     sampling of DAPO, arXiv 2503.14476, section 3.2); 0 keeps them, as ToRL does."""
+    oversample: int = 1
+    """Times as many samples as are learned from; 2 is GRPO-RoC (rStar2-Agent, arXiv 2508.20722,
+    section 3.3), which keeps clean right answers and all kinds of wrong ones."""
     shaping: tuple[Shaping, ...] = ()
     """Added to rewards before credit: `otc`, `overlong(max_tokens=3072, cache=512)`, ..., or a sum
     of such, see `agents.core.credit`."""
@@ -41,6 +44,8 @@ class GRPO(Algorithm):
             object.__setattr__(self, "loss", replace(self.loss, clip_high=clip_high))
         if self.baseline not in ("group", "leave_one_out"):
             raise ValueError(f"baseline must be group or leave_one_out, got {self.baseline!r}")
+        if self.oversample < 1:
+            raise ValueError(f"oversample must be >= 1, got {self.oversample}")
         if self.resample < 0:
             raise ValueError(f"resample must be >= 0, got {self.resample}")
 

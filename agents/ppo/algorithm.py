@@ -71,6 +71,11 @@ class PPO(Algorithm):
             raise ValueError(f"critic must be head or model, got {self.critic!r}")
 
     @property
+    def on_policy(self) -> bool:
+        """The critic's values are of the policy of the moment."""
+        return True
+
+    @property
     def auxiliary_learning_rate(self) -> float:
         """The critic's."""
         return self.critic_learning_rate

@@ -71,6 +71,11 @@ class THOR(Algorithm):
         return 2
 
     @property
+    def on_policy(self) -> bool:
+        """An episode that is branched needs the environment as it was."""
+        return True
+
+    @property
     def branches(self) -> bool:
         """Whether failed steps are learned from."""
         return self.step_level

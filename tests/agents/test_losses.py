@@ -182,6 +182,7 @@ def test_responses_that_left_the_sampler_behind_are_not_punished(model, tokenize
     assert norm == pytest.approx(norm_of(model, loss), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_reference_is_reset_and_resumes(model, tokenizer, tmp_path):
     """After two of three steps the reference is the policy of then, in a resumed run as well."""
     model.save_pretrained(tmp_path / "start")

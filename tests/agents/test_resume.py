@@ -116,7 +116,14 @@ def kill(process):
 def test_kill_in_the_middle_of_a_step_and_resume(whole, tmp_path):
     """Weights, optimiser, scheduler, generators, metrics, transcripts, solve rates."""
     again = killed_and_resumed(tmp_path / "killed")
-    parts = {"algorithm.pt", "optimizer.pt", "scheduler.pt", "rng_state.pth", "weights"}
+    parts = {
+        "algorithm.pt",
+        "sampling.pt",
+        "optimizer.pt",
+        "scheduler.pt",
+        "rng_state.pth",
+        "weights",
+    }
     assert again["state"].keys() == parts
     assert [name for name in parts if not alike(whole["state"][name], again["state"][name])] == []
     assert all(again[name] == whole[name] for name in whole if name != "state")

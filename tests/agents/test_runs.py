@@ -50,12 +50,11 @@ def test_solve_rates_are_what_limr_reads(tmp_path):
     from one_step import trajectory
 
     from torl_env.problems import read_solve_rates
-    from torl_env.problems.types import Problem
 
     def batch(*rewards):
         return [trajectory((1,), (2,), (1,), r, scorable=r is not None) for r in rewards]
 
     run = Run(tmp_path)
-    run.add_solve_rates(1, [], batch(1.0, -1.0, -1.0, -1.0))
-    run.add_solve_rates(2, [Problem("p", "q", "a")], batch(1.0, 1.0, -1.0))
+    run.add_solve_rates(1, {}, batch(1.0, -1.0, -1.0, -1.0))
+    run.add_solve_rates(2, {"p": 1}, batch(1.0, 1.0, -1.0))
     assert read_solve_rates(tmp_path / "solve-rates.jsonl") == {"p": [0.25, 2 / 3]}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agents.core import schedule
+from agents.core import replay, schedule
 from agents.core.trainer import distributed
 from agents.core.trainer.options import TrainingError, check_window
 from torl.console import CommandError
@@ -33,6 +33,7 @@ def check_settings(options: TrainOptions) -> None:
     training.passes(distributed.world_size())
     if not options.env.tool_budget and any(one.name == "tool_budget" for one in training.schedule):
         raise CommandError("--schedule tool_budget: --tool-budget 0 has a prompt without tools")
+    replay.check(algorithm, training.replay)
     schedule.check(training.schedule, algorithm.loss, options.max_tokens)
     _check_trackers(options.report_to)
     options.sft.pass_rows(distributed.world_size())

@@ -34,17 +34,33 @@ def open_datasets(options: TrainOptions) -> Datasets:
     train = open_problems(options.env.problems, options.env.split)
     found = Datasets(
         _scheduled(train, options.seed + 7, options.warm_start or 0),
-        # Behind the schedule stand the fresh problems of dynamic sampling.
-        _scheduled(
-            train,
-            options.seed + 11,
-            options.steps * options.prompts * (1 + algorithm_of(options).resample),
-        ),
+        _scheduled(train, options.seed + 11, _wanted(options, train)),
         _heldout(options),
     )
     if not (is_generated(options.env.problems) and is_generated(heldout_of(options))):
         _refuse_overlap(options, found)
     return found
+
+
+POOL = 50_000
+"""Most problems that a curriculum draws from."""
+
+
+def _wanted(options: TrainOptions, train: ProblemSource) -> int:
+    """Problems that a run needs at hand.
+
+    Behind the schedule stand the fresh problems of dynamic sampling; a curriculum draws from all
+    there are, and from more than a run needs where they are generated.
+    """
+    planned = options.steps * options.prompts
+    if options.curriculum.on:
+        return max(planned, min(len(train), 4 * planned if generated(train) else POOL))
+    return planned * (1 + algorithm_of(options).resample)
+
+
+def generated(source: ProblemSource) -> bool:
+    """Whether problems are made as they are asked for."""
+    return source[0].source == "procedural"
 
 
 def _seeds(options: TrainOptions) -> Datasets:

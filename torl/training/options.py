@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import gymnasium as gym
 
 from agents.core.algorithm import Algorithm
+from agents.core.curriculum import Curriculum
+from agents.core.replay import Replay
 from agents.core.schedule import Schedule
 from agents.core.trainer.alarms import Alarms
 from agents.core.trainer.options import ImportanceMode, Training
@@ -106,6 +108,11 @@ class TrainOptions:
     """Settings that change over the steps: --schedule temperature=1:1.0,100:0.8
     tool_budget=1:1,50:2 clip_high=linear,1:0.2,200:0.28; also max_tokens, output_limit, clip_low,
     dual_clip, entropy, entropy_top, nll, kl, off_policy_kl."""
+    curriculum: Curriculum = field(default_factory=Curriculum)
+    """Problems drawn by how often they are solved: --curriculum.mix 0.1 0.7 0.2 (easy, normal,
+    hard)."""
+    replay: Replay = field(default_factory=Replay)
+    """Right answers to hard problems learned from again: --replay.keep 2."""
     alarms: Alarms = field(default_factory=Alarms)
     """What rings where a training breaks down: --alarms.action off, warn or stop."""
     save_every: int = 4
@@ -146,9 +153,13 @@ class TrainOptions:
             worked = is_generated(env.problems) and env.tools in (None, ("python",))
             worked = worked and self.text_env is None
             object.__setattr__(self, "warm_start", 96 if worked else 0)
-        for name, kind in (("sft", SFT), ("alarms", Alarms)):
+        for name, kind in NESTED.items():
             if isinstance(told := getattr(self, name), Mapping):
                 object.__setattr__(self, name, kind(**told))
+
+
+NESTED = {"sft": SFT, "alarms": Alarms, "curriculum": Curriculum, "replay": Replay}
+"""Options that are groups of options; a mapping stands for one."""
 
 
 def is_generated(problems: object) -> bool:
@@ -200,7 +211,7 @@ def to_json(options: TrainOptions) -> dict[str, Any]:
         told["heldout"] = {OBJECT: options.heldout.name}
     if not isinstance(options.text_env, str | None):
         told["text_env"] = {OBJECT: algorithm_name(options.text_env)}
-    nested = {name: dataclasses.asdict(getattr(options, name)) for name in ("sft", "alarms")}
+    nested = {name: dataclasses.asdict(getattr(options, name)) for name in NESTED}
     return told | nested | {"env": stored(options.env)}
 
 
@@ -251,6 +262,8 @@ def training_of(options: TrainOptions) -> Training:
         temperature=options.temperature,
         max_tokens=options.max_tokens,
         schedule=tuple(map(Schedule.parse, options.schedule)),
+        curriculum=options.curriculum,
+        replay=options.replay,
         alarms=options.alarms,
         save_every=options.save_every,
         transcripts=options.transcripts,

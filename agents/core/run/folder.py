@@ -6,7 +6,6 @@ own.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 from agents.core.run.provenance import commit, versions
 from agents.core.run.storage import dump_line, write_json, write_text
 from agents.core.types import Trajectory
-from torl_env.problems.types import Problem
 
 COMPLETE = "complete"
 """An empty file that marks a checkpoint as wholly written."""
@@ -92,19 +90,18 @@ class Run:
         write_text(self.path / "branches" / f"step-{step:06d}.jsonl", lines)
 
     def add_solve_rates(
-        self, step: int, before: Iterable[Problem], trajectories: Iterable[Trajectory]
+        self, step: int, epochs: Mapping[str, int], trajectories: Iterable[Trajectory]
     ) -> None:
         """Append a line for each problem of a step to `solve-rates.jsonl`, which LIMR reads.
 
         Args:
             step: Number of the step.
-            before: The problems of all earlier steps: how often one is among them is its epoch.
+            epochs: How often each problem was in an earlier step, by its id.
             trajectories: The step's, grouped by problem.
         """
-        epochs = Counter(problem.id for problem in before)
         for name, group in groupby(trajectories, lambda t: t.problem_id):
             known = [t.correct for t in group if t.scorable]
-            row = {"step": step, "stage": "rl", "epoch": epochs[name], "problem_id": name}
+            row = {"step": step, "stage": "rl", "epoch": epochs.get(name, 0), "problem_id": name}
             if known:
                 self._append(
                     "solve-rates.jsonl", {**row, "solved": sum(known), "samples": len(known)}

@@ -4,10 +4,15 @@ Every process samples whole groups of its own. Credit and reports are taken over
 processes together, so that an algorithm sees one batch, however many processes share it.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from agents.core.algorithm import Algorithm, Group
 from agents.core.credit import shaped
+from agents.core.curriculum import Pools
+from agents.core.downsampling import kept_metrics, resample_on_correct
+from agents.core.replay import Memory
 from agents.core.trainer import distributed
 from agents.core.trainer.dynamic_sampling import resampled
 from agents.core.trainer.options import Training, check_scorable
@@ -46,8 +51,15 @@ class Collector:
         """Those of all processes, in the order of the problems."""
         self.branches: list[Trajectory] = []
         """What was sampled from inside them, by all processes."""
-        self.first = 0
-        """Index of the step's first problem."""
+        self.sampled: list[Trajectory] = []
+        """Those that were sampled in this step: all but replayed ones."""
+        self.replayed: list[bool] = []
+        """Which of this process's trajectories are from earlier steps."""
+        self.epochs: Mapping[str, int] = {}
+        """How often each problem was in an earlier step, by its id."""
+        how = training.curriculum
+        self._pools = Pools(how, problems) if how.on else None
+        self._memory = Memory(training.replay)
 
     def collect(self, indices: Sequence[int], seed: int, step: int) -> list[Trajectory]:
         """Sample for this process.
@@ -71,12 +83,55 @@ class Collector:
                 "(micro_batch x accumulation) a multiple of group_size"
             )
         everyone = distributed.gather(list(indices))
-        self.first = min(everyone)
-        rows = self._sampler.collect(problems, size, seed)
-        self.own = self._resampled(rows, everyone, seed, step)
+        first = min(everyone)
+        self.epochs = Counter(p.id for p in self._problems[:first])
+        if self._pools is not None:
+            self.epochs = Counter(self._pools.drawn)
+            chosen = self._pools.choose(len(everyone) // size, seed)
+            start = distributed.rank() * len(problems)
+            problems = chosen[start : start + len(problems)]
+        rows = [t for group in self._sampled(problems, seed) for t in group]
+        sampled = self._resampled(rows, problems, everyone, seed, step)
+        self.sampled = distributed.gather(sampled)
+        self.own, self.replayed = self._memory.replayed(self.groups(sampled), step)
         self.all = distributed.gather(self.own)
         check_scorable(self.all, step)
+        self._note(step)
         return self.own
+
+    def _note(self, step: int) -> None:
+        """Tell curriculum and memory of what was sampled."""
+        groups = self.groups(self.sampled)
+        if self._pools is not None:
+            self._pools.update(groups)
+            self._log(self._pools.metrics())
+        if self._training.replay.keep:
+            self._memory.update(groups, step)
+            count = float(sum(distributed.gather(self.replayed)))
+            self._log({"replayed": count, "replay_size": float(len(self._memory))})
+
+    def _sampled(self, problems: Sequence[Problem], seed: int) -> list[Group]:
+        """A group of each problem, of more samples than it keeps where the algorithm wants that."""
+        size, times = self._training.group_size, self._algorithm.oversample
+        rows = self._sampler.collect(problems, times * size, seed)
+        groups = [rows[i : i + times * size] for i in range(0, len(rows), times * size)]
+        if times == 1:
+            return list(groups)
+        kept = [resample_on_correct(g, size, f"{seed}/{i}") for i, g in enumerate(groups)]
+        told = (rows, [t for group in kept for t in group])
+        self._log(kept_metrics(*map(distributed.gather, told)))
+        return list(kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of curriculum and memory, for a checkpoint."""
+        pools = {} if self._pools is None else self._pools.state_dict()
+        return {"curriculum": pools, "replay": self._memory.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        if self._pools is not None:
+            self._pools.load_state_dict(state["curriculum"])
+        self._memory.load_state_dict(state["replay"])
 
     def credit(self) -> list[list[float]]:
         """An advantage for each id of this process's trajectories."""
@@ -106,7 +161,12 @@ class Collector:
         return [rows[i : i + size] for i in range(0, len(rows), size)]
 
     def _resampled(
-        self, rows: list[Trajectory], everyone: Sequence[int], seed: int, step: int
+        self,
+        rows: list[Trajectory],
+        problems: Sequence[Problem],
+        everyone: Sequence[int],
+        seed: int,
+        step: int,
     ) -> list[Trajectory]:
         """Dynamic sampling: groups of other problems in place of those that teach nothing.
 
@@ -114,11 +174,16 @@ class Collector:
         """
         if not self._algorithm.resample:
             return rows
-        spare = self._spare(everyone, step)
+        if self._pools is None:
+            spare = self._spare(everyone, step)
+        else:
+            wanted = self._algorithm.resample * self._training.prompts_per_step
+            there = [p.id for p in distributed.gather(list(problems))]
+            spare = self._pools.choose(wanted, seed + 1, there)
         found = resampled(
             self.groups(rows),
             self._has_signal,
-            lambda some: self.groups(self._sampler.collect(some, self._training.group_size, seed)),
+            lambda some: self._sampled(some, seed),
             spare[distributed.rank() :: distributed.world_size()],
             self._algorithm.resample,
         )

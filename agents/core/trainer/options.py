@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from math import isfinite, isnan
 from typing import Literal, get_args
 
+from agents.core.curriculum import Curriculum
+from agents.core.replay import Replay
 from agents.core.schedule import Schedule
 from agents.core.trainer.alarms import Alarms
 from agents.core.trainer.distributed import ProcessesError, rows_of_one
@@ -64,6 +66,10 @@ class Training:
     """Largest importance ratio."""
     schedule: tuple[Schedule, ...] = ()
     """Settings that change over the steps, see `agents.core.schedule`."""
+    curriculum: Curriculum = field(default_factory=Curriculum)
+    """Draws problems by how often they are solved, in place of the schedule of problems."""
+    replay: Replay = field(default_factory=Replay)
+    """Right answers to hard problems that are learned from again."""
     alarms: Alarms = field(default_factory=Alarms)
     """What rings where a training breaks down, and whether that stops it."""
     report_to: tuple[str, ...] = ()

@@ -13,7 +13,6 @@ from agents.core.trainer.alarms import Bell
 from agents.core.trainer.collector import Collector
 from agents.core.trainer.options import Training
 from agents.core.types import Trajectory
-from torl_env.problems.types import Problem
 
 _LOG = logging.getLogger(__name__)
 _SAMPLER = {
@@ -30,11 +29,10 @@ class Recorder:
     Args:
         run: The folder.
         training: Tells the updates of a batch.
-        problems: Of the whole training, in the order of their use.
     """
 
-    def __init__(self, run: Run, training: Training, problems: Sequence[Problem]) -> None:
-        self._run, self._training, self._problems = run, training, problems
+    def __init__(self, run: Run, training: Training) -> None:
+        self._run, self._training = run, training
         metrics = run.path / "metrics.jsonl"
         self._bell = Bell(training.alarms, run.read_metrics("rl") if metrics.is_file() else ())
 
@@ -45,7 +43,7 @@ class Recorder:
             collected: The batch.
             extra: Numbers of the algorithm and its losses.
         """
-        numbers = {**dataclasses.asdict(behaviour(collected.all)), **extra}
+        numbers = {**dataclasses.asdict(behaviour(collected.sampled)), **extra}
         return {f"torl/{name}": value for name, value in numbers.items() if isfinite(value)}
 
     def record(
@@ -69,7 +67,11 @@ class Recorder:
         per_batch = self._training.optimizer_steps
         if state.global_step % per_batch or not distributed.is_main():
             return ""
-        from_trl, step, rows = state.log_history[-1], state.global_step // per_batch, collected.all
+        from_trl, step, rows = (
+            state.log_history[-1],
+            state.global_step // per_batch,
+            collected.sampled,
+        )
         numbers = {
             **dataclasses.asdict(behaviour(rows)),
             "reward": _mean([t.reward for t in rows if t.scorable]),
@@ -91,7 +93,7 @@ class Recorder:
         self._run.write_transcripts(step, rows)
         if collected.branches:
             self._run.write_branches(step, collected.branches)
-        self._run.add_solve_rates(step, self._problems[: collected.first], rows)
+        self._run.add_solve_rates(step, collected.epochs, rows)
         rung = self._bell.look(numbers)
         for name, cause in rung.items():
             _LOG.warning("step %d, alarm %s: %s", step, name, cause)

@@ -4,7 +4,7 @@ TRL takes some of these over the rows of one forward pass, where another cut int
 another loss.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from agents.core.losses import entropy_threshold, importance_ratio
 from agents.core.trainer import distributed
+from agents.core.trainer.batch import joined
 from agents.core.trainer.options import Training
 
 
@@ -38,6 +39,28 @@ def high_entropy(
     everyone = distributed.gather(entropies_BT[mask > 0].tolist())
     threshold = entropy_threshold(torch.tensor(everyone), top) if everyone else 0.0
     return mask * (entropies_BT >= threshold), {"entropy_threshold": threshold}
+
+
+def correct_replayed(
+    batch: dict[str, Any], replayed: Sequence[bool], score: Callable[[Tensor, Tensor, int], Tensor]
+) -> None:
+    """Let the importance ratio of rows from earlier steps be that to the policy that wrote them.
+
+    Args:
+        batch: Under TRL's names.
+        replayed: Which rows those are.
+        score: Log-probabilities under the policy before this batch's updates.
+    """
+    rows = torch.tensor(replayed, device=batch["advantages"].device)
+    old = batch.get("old_per_token_logps")
+    old = score(*joined(batch), batch["advantages"].shape[1]) if old is None else old
+    wrote = batch["sampling_per_token_logps"].to(old)
+    batch["old_per_token_logps"] = torch.where(rows[:, None], wrote, old)
+    if "importance_sampling_ratio" in batch:
+        # That ratio is part of the other one now.
+        batch["importance_sampling_ratio"] = batch["importance_sampling_ratio"].masked_fill(
+            rows[:, None], 1.0
+        )
 
 
 def reject(batch: dict[str, Any], training: Training) -> dict[str, float]:

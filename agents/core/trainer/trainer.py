@@ -30,6 +30,7 @@ from trl import GRPOTrainer
 from agents.core.algorithm import Algorithm
 from agents.core.filters import filtered_share, learned_mask
 from agents.core.models.lora import trunk
+from agents.core.replay import check as check_replay
 from agents.core.run.folder import Run
 from agents.core.run.heartbeat import beat
 from agents.core.run.progress import Progress, Silent
@@ -46,7 +47,7 @@ from agents.core.trainer.prefix_sharing import can_share, shared_prefix_logprobs
 from agents.core.trainer.recorder import Recorder
 from agents.core.trainer.reference import ReferenceReset
 from agents.core.trainer.stages import set_loss, set_sampler, set_temperature
-from agents.core.trainer.token_weights import high_entropy, learned, reject
+from agents.core.trainer.token_weights import correct_replayed, high_entropy, learned, reject
 from agents.core.trainer.trl_config import trl_config
 from agents.core.trainer.trl_releases import warn_if_untested
 from agents.core.trainer.vllm_generation import VLLMSampler
@@ -55,6 +56,8 @@ from torl_env.problems.types import Problem
 
 ALGORITHM_STATE = "algorithm.pt"
 """In a checkpoint: what `Algorithm.state_dict` returned."""
+SAMPLING_STATE = "sampling.pt"
+"""And what `Collector.state_dict` did: solve rates of a curriculum, and answers to replay."""
 
 
 class RLTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -91,6 +94,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
                 f"{type(algorithm).__name__} compares the samples of a problem: expected a "
                 f"group_size of at least {algorithm.least_group_size}, got {training.group_size}"
             )
+        check_replay(algorithm, training.replay)
         self._algorithm = algorithm
         self._training = training
         self._loss = algorithm.loss
@@ -101,7 +105,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._means: dict[str, float] = {}
         """Losses of this process's passes, which are averaged over processes when logged."""
         self._collector = Collector(algorithm, training, problems, sampler, self._add)
-        self._recorder = Recorder(run, training, problems)
+        self._recorder = Recorder(run, training)
         self._seconds: dict[str, float] = {}
         self._parts: list[dict[str, Any]] = []
         self._hidden: torch.Tensor | None = None
@@ -167,6 +171,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._add(self._collector.shaping_metrics())
         self._add(filtered_share(self._collector.all, self._loss.drop))
         self._row_scale = self._rows_that_count()
+        if distributed.maximum(int(any(self._collector.replayed))):
+            correct_replayed(output, self._collector.replayed, self._score)
         if (top := self._loss.entropy_top) < 1:
             mask, numbers = high_entropy(output, self._entropies_of(output), top)
             output["advantages"] = output["advantages"] * mask
@@ -438,14 +444,22 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _save_own(self, folder: Path) -> None:
         torch.save(self._algorithm.state_dict(), folder / ALGORITHM_STATE)
-        if self.auxiliary is not None:
-            self.auxiliary.save(folder)
+        torch.save(self._collector.state_dict(), folder / SAMPLING_STATE)
+        for part in (self.auxiliary, self._reset):
+            if part is not None:
+                part.save(folder)
 
     def _load_own(self, folder: Path) -> None:
-        if (state := folder / ALGORITHM_STATE).is_file():
-            self._algorithm.load_state_dict(torch.load(state, weights_only=True))
-        if self.auxiliary is not None:
-            self.auxiliary.load(folder)
+        loads = {
+            ALGORITHM_STATE: self._algorithm.load_state_dict,
+            SAMPLING_STATE: self._collector.load_state_dict,
+        }
+        for name, load in loads.items():
+            if (state := folder / name).is_file():
+                load(torch.load(state, weights_only=True))
+        for part in (self.auxiliary, self._reset):
+            if part is not None:
+                part.load(folder)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write one line of metrics for each batch: TRL's numbers and ToRL's behaviour metrics.
