@@ -1,7 +1,7 @@
 """Answers in, verdicts and numbers out: the grader and the rewards built on its verdicts."""
 
 from rewards.batch import grade_batch
-from rewards.errors import ReferenceError
+from rewards.errors import ReferenceError, UndecidedError
 from rewards.extraction import Extraction, Style, extract
 from rewards.grader import Reference, grade, grade_answer, grade_async, grade_training
 from rewards.grading_options import TRAINING, Bases, Boxes, Degrees, GradingOptions, Percent, Units
@@ -25,6 +25,7 @@ __all__ = [
     "Scored",
     "Style",
     "Term",
+    "UndecidedError",
     "Units",
     "Verdict",
     "extract",

@@ -43,7 +43,13 @@ def graded(text: str, answer: str, preset: str = "torl") -> tuple[Grade, float |
     found = grade_training(text, answer)
     if found.verdict is Verdict.UNGRADABLE:
         return found, None
-    attempt = Attempt(found.verdict, boxed=extract(text).boxed)
+    attempt = Attempt(
+        found.verdict,
+        boxed=extract(text).boxed,
+        length=len(text),
+        response=text,
+        reference=answer,
+    )
     return found, float(reward(preset).score(attempt).total)
 
 

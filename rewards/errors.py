@@ -23,3 +23,10 @@ class LimitHitError(Exception):
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(message or code)
         self.code = code
+
+
+class UndecidedError(Exception):
+    """A term of a reward that asks somebody, such as a judge, got no verdict.
+
+    The attempt has no true reward then: it is `UNGRADABLE`, and nothing is learned from it.
+    """

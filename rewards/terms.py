@@ -45,6 +45,25 @@ def finished(attempt: Attempt) -> float:
     return 0.0 if attempt.truncated else 1.0
 
 
+def overlong(limit: int, cache: int) -> Term:
+    """Soft overlong punishment (DAPO, arXiv 2503.14476, eq. 13), as a term.
+
+    Args:
+        limit: Length at which it is -1, in the environment's unit. In training ids count:
+            `agents.core.credit.Overlong` has them.
+        cache: The stretch below `limit` over which it falls from 0.
+
+    Example:
+        >>> from rewards.types import Attempt, Verdict
+        >>> term = overlong(limit=100, cache=40)
+        >>> [term(Attempt(Verdict.WRONG, length=n)) for n in (60, 70, 100, 500)]
+        [0.0, -0.25, -1.0, -1.0]
+    """
+    if not 0 < cache <= limit:
+        raise ValueError(f"overlong: cache must be in 1 to limit={limit}, got {cache}")
+    return lambda attempt: 0.0 - min(1.0, max(0, attempt.length - limit + cache) / cache)
+
+
 @dataclass(frozen=True)
 class Reward:
     """A weighted sum of named terms.
@@ -84,6 +103,8 @@ class Reward:
         Raises:
             ValueError: The attempt is `UNGRADABLE`: there is no true number to give it. Drop it, as
                 one drops an attempt whose sandbox broke.
+            UndecidedError: A term could not decide: there is no true number either.
+            UndecidedError: A term could not decide, which is the same.
         """
         if attempt.verdict is Verdict.UNGRADABLE:
             raise ValueError(

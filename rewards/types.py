@@ -34,7 +34,7 @@ class Grade:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One finished episode as far as a reward may see it: plain data, no text of the problem."""
+    """One finished episode as far as a reward may see it: plain data."""
 
     verdict: Verdict
     """`NO_ANSWER` when the episode ended without a final answer."""
@@ -47,6 +47,14 @@ class Attempt:
     """The episode hit a turn or token limit."""
     boxed: bool = False
     """The response holds a closed, non-empty answer box, right or wrong."""
+    length: int = 0
+    """Of the response, in the environment's unit of length (characters, or tokens of a tokenizer
+    that it was given)."""
+    question: str = ""
+    """Text for terms that read, such as a judge; empty where only counts are known."""
+    response: str = ""
+    """Everything after the prompt, tool output included."""
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 import rewards
-from rewards import Reward
+from rewards import Reward, UndecidedError
 from rewards.types import Attempt, Grade, Verdict
 from torl_env.errors import ConfigError
 from torl_env.loading import is_reference, load_object
@@ -157,22 +157,25 @@ def read_reward(reward: object) -> Reward:
             f"rewards.Reward or a function of an Attempt, got {reward!r}; take "
             'Reward("mine", {"term": function})'
         )
-    # Terms are pure functions of an attempt, so that trying them costs nothing and tells all.
-    for verdict in (Verdict.CORRECT, Verdict.WRONG, Verdict.NO_ANSWER):
-        for name, term in reward.terms.items():
-            what = f"reward {reward.name!r}: the term {name!r}"
-            try:
-                said: Any = term(Attempt(verdict))
-            except Exception as error:
-                raise ConfigError(
-                    f"{what} fails for a {verdict} attempt ({type(error).__name__}: {error}); it "
-                    "is called with one rewards.Attempt"
-                ) from error
-            if not hasattr(said, "__float__") or not math.isfinite(said):
-                raise ConfigError(
-                    f"{what} must return a number, got {said!r} for a {verdict} attempt"
-                )
+    for name, term in reward.terms.items():
+        _try_term(f"reward {reward.name!r}: the term {name!r}", term)
     return reward
+
+
+def _try_term(what: str, term: Callable[[Attempt], Any]) -> None:
+    """Terms are pure functions of an attempt, so that trying them costs nothing and tells all."""
+    for verdict in (Verdict.CORRECT, Verdict.WRONG, Verdict.NO_ANSWER):
+        try:
+            said: Any = term(Attempt(verdict))
+        except UndecidedError:
+            continue  # A judge has nothing to read here.
+        except Exception as error:
+            raise ConfigError(
+                f"{what} fails for a {verdict} attempt ({type(error).__name__}: {error}); it "
+                "is called with one rewards.Attempt"
+            ) from error
+        if not hasattr(said, "__float__") or not math.isfinite(said):
+            raise ConfigError(f"{what} must return a number, got {said!r} for a {verdict} attempt")
 
 
 def read_grader(grader: object) -> Callable[[str, str], Grade]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import gymnasium as gym
 
 import rewards
+from rewards.errors import UndecidedError
 from rewards.types import Attempt, Grade, Scored, Verdict
 from torl_env.config import EnvConfig
 from torl_env.episode import Continue, Episode, RunTool
@@ -191,19 +192,29 @@ class EpisodeRunner:
         return self.toolbox.start(call, context)
 
     def _grade(self, episode: Episode) -> StepGenerator:
-        problem, prose = self._current()[1], episode.prose
-        grading = partial(self._grader, prose, problem.answer)
+        problem = self._current()[1]
+        grading = partial(self._judged, episode, problem)
         try:
-            # A grader of one's own may ask a server, which can fail as a sandbox can.
-            grade: Grade = yield from self._with_retry(lambda: grading)
+            # A grader or reward of one's own may ask a server, which can fail as a sandbox can.
+            grade, scored = yield from self._with_retry(lambda: grading)
         except SandboxError as error:
             return self._infrastructure_error(episode, error)
-        # An answer that could not be judged is neither right nor wrong: no term may see it.
-        scored = Scored(0.0)
-        if grade.verdict is not Verdict.UNGRADABLE:
-            scored = self._reward.score(_attempt(episode, grade, prose))
         info = _build_info(problem, episode, grade=grade, scored=scored)
         return self._result("", info, scored.total)
+
+    def _judged(self, episode: Episode, problem: Problem) -> tuple[Grade, Scored]:
+        """Verdict and reward of an ended episode; both may wait for a server."""
+        prose = episode.prose
+        grade = self._grader(prose, problem.answer)
+        # An answer that could not be judged is neither right nor wrong: no term may see it.
+        if grade.verdict is Verdict.UNGRADABLE:
+            return grade, Scored(0.0)
+        try:
+            return grade, self._reward.score(_attempt(episode, problem, grade, prose))
+        except UndecidedError as error:
+            why = str(error)
+            undecided = replace(grade, verdict=Verdict.UNGRADABLE, rule="undecided", detail=why)
+            return undecided, Scored(0.0)
 
     def _infrastructure_error(self, episode: Episode, error: SandboxError) -> StepResult:
         episode.fail()
@@ -245,9 +256,10 @@ class EpisodeRunner:
             session.close()
 
 
-def _attempt(episode: Episode, grade: Grade, prose: str) -> Attempt:
+def _attempt(episode: Episode, problem: Problem, grade: Grade, prose: str) -> Attempt:
     """The ended episode as a reward sees it; a grader that looked for the box has said so."""
     state, ending = episode.state, episode.ending
+    response = "".join(part.text for part in state.segments if part.role != "prompt")
     return Attempt(
         verdict=grade.verdict,
         tool_calls=state.tool_calls,
@@ -255,6 +267,10 @@ def _attempt(episode: Episode, grade: Grade, prose: str) -> Attempt:
         turns=state.turn,
         truncated=ending is not None and not ending.terminates,
         boxed=rewards.extract(prose).boxed if grade.boxed is None else grade.boxed,
+        length=episode.config.components.length(response),
+        question=problem.question,
+        response=response,
+        reference=problem.answer,
     )
 
 

@@ -5,6 +5,7 @@ import gc
 import random
 import threading
 import time
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -106,10 +107,14 @@ def test_a_reward_sees_the_whole_attempt(box: Sandbox) -> None:
     assert env.cut("It is \\boxed{41}. And")[1] == 0.25
     env.reset(options={"problem_id": "list-1"})
     env.step("I do not know.")
-    assert seen == [
+    counts = [replace(one, length=0, question="", response="", reference="") for one in seen]
+    assert counts == [
         Attempt(Verdict.WRONG, tool_calls=2, tool_errors=1, turns=3, truncated=True, boxed=True),
         Attempt(Verdict.NO_ANSWER, turns=1, truncated=False, boxed=False),
     ]
+    assert (seen[1].question, seen[1].reference) == ("What is 6*7?", "42")
+    assert (seen[1].response, seen[1].length) == ("I do not know.", 14)
+    assert seen[0].response.endswith("```output\n42\n```\nIt is \\boxed{41}. And")
 
 
 @pytest.mark.parametrize(
