@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q -c constraints.txt
 OUT ?= out/demo
 
-.PHONY: demo test check lint types imports doctest examples bench wheels stacks docs release clean
+.PHONY: demo test check lint types imports doctest examples bench wheels stacks docs notebooks release clean
 
 demo: $(VENV)/.train
 	$(BIN)/torl train --out $(OUT)
@@ -48,10 +48,15 @@ stacks: $(VENV)/.dev
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
+# The tutorials with their output, in out/notebooks. NOTEBOOKS names some.
+notebooks: $(VENV)/.docs
+	$(BIN)/python .ci/notebooks.py out/notebooks $(NOTEBOOKS)
+
 # All but the upload: both distributions built, checked, installed into fresh environments, tested.
+# RELEASE adds options: make release RELEASE='--python python3.12 /opt/python3.14'
 release: $(VENV)/.dev
 	$(PIP) twine
-	$(BIN)/python .ci/release.py out/release
+	$(BIN)/python .ci/release.py out/release $(RELEASE)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is %s: name one with make PYTHON=python3.12 ..." % sys.version.split()[0])'

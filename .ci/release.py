@@ -44,13 +44,14 @@ def main() -> None:
     """Check, build, install, test."""
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
+    parser.add_argument("--python", nargs="+", help=f"in place of those of {PYTHONS} that are here")
     parser.add_argument("--no-tests", action="store_true", help="install and run five lines only")
     options = parser.parse_args()
     version = checked_version()
     shutil.rmtree(options.out, ignore_errors=True)
     built = wheels.build(options.out, sdist=True)
     run([sys.executable, "-m", "twine", "check", "--strict", *map(str, built)])
-    found = list(pythons())
+    found = options.python or list(pythons())
     for python in found:
         try_out(python, options.out.resolve(), version, tests=not options.no_tests)
     print(f"{version}: {len(built)} files in {options.out}, tried on {', '.join(found)}")
