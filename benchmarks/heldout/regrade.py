@@ -1,5 +1,6 @@
 """New verdicts for old answers: records are graded again without any inference."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,6 +9,7 @@ from agents.core.types import Trajectory, Turn
 from benchmarks.heldout.code_suites import GRADER as CODE_GRADER
 from benchmarks.heldout.records import Records
 from rewards import Grade, Verdict
+from torl_env import EnvConfig
 from torl_env.parsing.fenced import FencedParser
 from torl_env.parsing.types import Parser
 
@@ -46,17 +48,19 @@ def regrade(old: Records, grade: Grader, name: str, parser: Parser | None = None
         old: Records as read.
         grade: The new grader.
         name: Its name, for the header.
-        parser: The action grammar of the run, to tell prose from code.
+        parser: Of the turns, to tell prose from code; by default that of the environment on
+            record.
 
     Raises:
         RecordError: If the answers are programs.
+        ConfigError: The parser on record was an object without a name: give it.
     """
     if old.header.grader == CODE_GRADER:
         raise RecordError(
             f"{old.header.problems}: programs are graded by tests and not by their text; "
             f"run torl eval again"
         )
-    reader = parser or FencedParser()
+    reader = parser or _parser(old)
     trajectories, changes = [], []
     for trajectory in old.trajectories:
         if trajectory.infra_error:
@@ -74,6 +78,18 @@ def regrade(old: Records, grade: Grader, name: str, parser: Parser | None = None
             changes.append(_change(trajectory, new, found.rule))
     header = replace(old.header, grader=name)
     return Regraded(Records(header, tuple(trajectories)), tuple(changes))
+
+
+def _parser(old: Records) -> Parser:
+    """How the environment of the records read turns: fenced, where they do not say."""
+    kept = {
+        name: old.header.environment[name]
+        for name in ("format", "parser", "tools")
+        if name in old.header.environment
+    }
+    if "parser" not in kept:
+        return FencedParser()
+    return EnvConfig.from_json(json.dumps(kept)).components.parser
 
 
 def prose(turns: Sequence[Turn], parser: Parser) -> str:

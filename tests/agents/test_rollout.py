@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +12,7 @@ from agents.core.rollout.prompts import PlainPrompt, make_prompt
 from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.types import Sampling
 from torl.wiring import envs_over
-from torl_env import closes_tool_call
+from torl_env import ToRLMathVectorEnv, closes_tool_call
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
 from torl_env.sandbox import UnsafeSandbox
@@ -175,3 +176,21 @@ def test_order_of_problems_changes_no_trajectory(sandbox, tokenizer, model):
 
 def test_listed_problems_are_found():
     assert Listed("batch", PROBLEMS).find("p2").answer == "3"
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_no_mode_of_autoreset_puts_the_next_question_into_a_record(sandbox, tokenizer, mode):
+    """With `SameStep` a result shows the beginning of the next episode."""
+
+    def make_envs(problems, group_size):
+        options = {"sandbox": sandbox, "tool_budget": 1, "autoreset_mode": mode}
+        return ToRLMathVectorEnv(len(problems) * group_size, Listed("some", PROBLEMS), **options)
+
+    policy = ScriptedPolicy(
+        tokenizer, lambda row, turn: "\\boxed{1}" if turn or row else call("1"), closes_tool_call
+    )
+    prompt = PlainPrompt(tokenizer, "{question}")
+    found = Rollout(policy, prompt, make_envs, Sampling(max_tokens=400)).collect(PROBLEMS, 1, 0)
+    assert [t.turns[-1].observation for t in found] == [""] * len(PROBLEMS)
+    assert [t.problem_id for t in found] == [p.id for p in PROBLEMS]
+    assert [t.verdict for t in found] == ["correct", "wrong", "wrong", "wrong"]

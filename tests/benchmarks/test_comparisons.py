@@ -1,5 +1,6 @@
 """Compare, regrade, select, rank: everything that reads records and needs no inference."""
 
+import json
 import random
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from benchmarks.heldout.regrade import regrade
 from benchmarks.heldout.selectors import Selector, best_of
 from benchmarks.report.leaderboard import find_summaries, leaderboard, macro_average
 from benchmarks.report.published import EXCERPTS, PAPERS, TORL, published
+from torl_env import EnvConfig
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
 
@@ -121,6 +123,19 @@ def test_regrading_with_the_same_grader_changes_nothing(make, script, budget):
     found = regrade(Records(header(count=1, k=1), (played,)), rewards.grade, grader_name())
     assert found.changes == ()
     assert found.records.trajectories == (played,)
+
+
+def test_turns_are_read_as_the_environment_on_record_read_them(make):
+    """In a call of Hermes a box is no answer; to a reader of fences it would be one."""
+    call = '<tool_call>{"name": "python", "arguments": {"code": "\\\\boxed{42}"}}</tool_call>'
+    played = make(turns=[Turn(f"It is 41.\n{call}", "", 0, 0, "cut", "", "", 0.0)], reference="42")
+    played = replace(played, verdict="no_answer", answer="")
+    kept = json.loads(EnvConfig(parser="hermes").to_json())
+    by_record, by_fences = (
+        regrade(Records(replace(header(), environment=env), (played,)), rewards.grade, "new")
+        for env in (kept, {})
+    )
+    assert (by_record.changes, len(by_fences.changes)) == ((), 1)
 
 
 def test_another_grader_changes_what_it_must(make):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rewards.suggestion import did_you_mean
+from torl_env.loading import load_object
 from torl_env.sandbox.types import Sandbox
 
 _CLASSES: Final[Mapping[str, str]] = {
@@ -41,7 +42,8 @@ def open_sandbox(spec: Sandbox | str | None = None) -> Sandbox:
     Raises:
         TypeError: For another type.
         ValueError: For a description that nothing matches; it says what was expected.
-        ModuleNotFoundError: For `ray` where Ray is not installed, or `module` where it is not.
+        ConfigError: For a `module:object` that cannot be imported.
+        ModuleNotFoundError: For `ray` where Ray is not installed.
 
     >>> open_sandbox("local:concurrency=8").close()
     >>> open_sandbox("docker")  # doctest: +ELLIPSIS
@@ -73,7 +75,7 @@ def sandbox_factory(spec: Sandbox | str | None = None) -> Callable[[], Sandbox]:
         if not rest:
             hint = did_you_mean(name, _CLASSES)
             raise ValueError(f"unknown sandbox {spec!r}: expected {_FORMS}.{hint}")
-        return _from_module(spec, name, rest)
+        return _from_module(spec)
     if name == "ray" and importlib.util.find_spec("ray") is None:
         raise ModuleNotFoundError("the sandbox 'ray' needs Ray: pip install torl-gym[ray]")
     module, _, attribute = _CLASSES[name].partition(":")
@@ -90,18 +92,8 @@ def _is_sandbox(item: object) -> bool:
     return not isinstance(item, type) and all(map(callable, methods))
 
 
-def _from_module(spec: str, module: str, attribute: str) -> Callable[[], Sandbox]:
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            # The module is there, and something that it imports is not.
-            raise
-        raise ModuleNotFoundError(
-            f"sandbox {spec!r}: there is no module {module!r}; expected {_FORMS}", name=module
-        ) from error
-    except AttributeError as error:
-        raise ValueError(f"sandbox {spec!r}: module {module!r} has no {attribute!r}") from error
+def _from_module(spec: str) -> Callable[[], Sandbox]:
+    found = load_object(spec, "sandbox")
     if _is_sandbox(found):
         return lambda: found
     if not callable(found):

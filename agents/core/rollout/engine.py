@@ -202,7 +202,7 @@ class Rollout:
             ended = self.policy.advance()
             live = len(episodes) - len(done)
             waiting = int(in_flight == live) if self.overlap else in_flight
-            for result in envs.recv(min_ready=waiting):
+            for result in map(_own_end, envs.recv(min_ready=waiting)):
                 in_flight -= 1
                 episode = episodes[result.env_id]
                 forced = self._book(episode, result)
@@ -290,6 +290,13 @@ def _resumed(point: Point, max_tokens: int, keep_states: bool) -> _Episode:
     if keep_states:
         episode.states = list(point.before)
     return episode
+
+
+def _own_end(result: StepResult) -> StepResult:
+    """With `SameStep` a last step shows the beginning of an episode that nobody asked for."""
+    if result.final is None:
+        return result
+    return replace(result, observation=result.final.observation, info=result.final.info)
 
 
 def _ignore(trajectory: Trajectory) -> None:

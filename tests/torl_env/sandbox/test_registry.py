@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from torl_env.errors import ConfigError
 from torl_env.sandbox import (
     LocalSandbox,
     SubprocessSandbox,
@@ -82,8 +83,8 @@ def test_an_object_is_returned_as_it_is(mine: types.ModuleType) -> None:
         ("local:concurrency=0", ValueError, "concurrency must be at least 1"),
         ("local:tiered=perhaps", ValueError, "tiered must be true or false, got 'perhaps'"),
         ("unsafe:a=1", ValueError, "'unsafe' has no option 'a': it takes none"),
-        ("nowhere.at.all:box", ModuleNotFoundError, "there is no module 'nowhere.at.all'"),
-        ("os:nothing", ValueError, "module 'os' has no 'nothing'"),
+        ("nowhere.at.all:box", ConfigError, "there is no module 'nowhere' here"),
+        ("os:nothing", ConfigError, "has no 'nothing'"),
         ("os:path", ValueError, "expected a sandbox or what makes one, got module"),
         (3, TypeError, "an object with run, submit, session and close; got 3"),
         (UnsafeSandbox, TypeError, "got <class"),
