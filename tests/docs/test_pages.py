@@ -111,7 +111,7 @@ def test_files_that_a_page_names_exist():
         (page.name, file)
         for page in PAGES
         for file in re.findall(
-            r"`((?:torl_env|rewards|agents|benchmarks|torl|tests|runs|docs|examples)/[\w/.]+\.\w+)`",
+            r"`((?:torl_env|rewards|agents|benchmarks|torl|tests|runs|docs|examples|containers)/[\w/.]+\.\w+)`",
             page.read_text(),
         )
     }

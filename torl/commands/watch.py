@@ -25,7 +25,9 @@ class WatchOptions:
     every: float = 2.0
     """Seconds between looks."""
     port: int | None = None
-    """Serve the report page on this port of this machine in place of the terminal view."""
+    """Serve the report page on this port in place of the terminal view."""
+    host: str = "127.0.0.1"
+    """Where --port listens. Whoever reaches it reads the transcripts: there is no password."""
     once: bool = False
     """Show the state and end."""
 
@@ -77,11 +79,11 @@ def _serve(options: WatchOptions) -> int:
             """Keep the terminal quiet."""
 
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", options.port or 0), Handler)
+        server = ThreadingHTTPServer((options.host, options.port or 0), Handler)
     except OSError as error:
         raise CommandError(f"--port: cannot listen on {options.port} ({error})") from None
     with server:
-        say(f"open http://127.0.0.1:{server.server_port}/ ; Ctrl-C ends")
+        say(f"open http://{options.host}:{server.server_port}/ ; Ctrl-C ends")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
