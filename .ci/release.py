@@ -82,11 +82,11 @@ def pythons() -> Iterator[str]:
     for name in PYTHONS:
         code = "import sys; print('.'.join(map(str, sys.version_info[:2])))"
         try:
-            told = subprocess.run([name, "-c", code], capture_output=True, text=True, check=False)
+            done = subprocess.run([name, "-c", code], capture_output=True, text=True, check=False)
         except FileNotFoundError:
             continue
         # A shim of a version manager is there for versions that are not.
-        if told.stdout.strip() == name.removeprefix("python"):
+        if done.stdout.strip() == name.removeprefix("python"):
             yield name
 
 

@@ -149,10 +149,10 @@ def _hook(hook: str, stage: Path, out: Path) -> str:
 
 
 def _commit_time() -> str:
-    told = subprocess.run(
+    done = subprocess.run(
         ["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    return told.stdout.strip() or "1735689600"
+    return done.stdout.strip() or "1735689600"
 
 
 if __name__ == "__main__":

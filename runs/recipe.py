@@ -45,15 +45,15 @@ def as_launched(config: Path) -> dict[str, str]:
     """What accelerate's launcher would tell the first process of this configuration."""
     from accelerate.commands.config.config_args import load_config_from_file
 
-    told = load_config_from_file(str(config))
-    kind = str(told.distributed_type.value)
+    settings = load_config_from_file(str(config))
+    kind = str(settings.distributed_type.value)
     return {
-        "WORLD_SIZE": str(told.num_processes),
+        "WORLD_SIZE": str(settings.num_processes),
         "RANK": "0",
         "LOCAL_RANK": "0",
         "ACCELERATE_USE_FSDP": str(kind == "FSDP").lower(),
         "ACCELERATE_USE_DEEPSPEED": str(kind == "DEEPSPEED").lower(),
-        "ACCELERATE_DEEPSPEED_ZERO_STAGE": str(told.deepspeed_config.get("zero_stage", "")),
+        "ACCELERATE_DEEPSPEED_ZERO_STAGE": str(settings.deepspeed_config.get("zero_stage", "")),
     }
 
 

@@ -187,16 +187,16 @@ def run_settings(model: str | Path, text_env: Any = None, **given: Any) -> RunSe
             if isinstance(options, dict) and "env" in options:
                 env = EnvConfig.from_json(json.dumps(options["env"]), **given)
                 names = ("heldout", "prompt", "max_tokens", "text_env")
-                told: list[Any] = [options.get(name) for name in names]
-                if isinstance(told[-1], dict):
+                kept: list[Any] = [options.get(name) for name in names]
+                if isinstance(kept[-1], dict):
                     if text_env is None:
                         raise CommandError(
                             f"{folder} was trained in an environment that has no module:object "
-                            f"name ({told[-1]}): give it again, env=..."
+                            f"name ({kept[-1]}): give it again, env=..."
                         )
-                    told[-1] = text_env
+                    kept[-1] = text_env
                 # Problems that were an object are not on file either; others are asked for.
-                if isinstance(told[0], dict):
-                    told[0] = ""
-                return RunSettings(env, *told)
+                if isinstance(kept[0], dict):
+                    kept[0] = ""
+                return RunSettings(env, *kept)
     return None

@@ -1,4 +1,4 @@
-"""What the HTTP servers are told; needs no web library to be read or checked."""
+"""Options of the HTTP servers; needs no web library to be read or checked."""
 
 import ipaddress
 from dataclasses import dataclass

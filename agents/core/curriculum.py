@@ -81,7 +81,7 @@ def rated_as(problem: Problem) -> str:
 class Pools:
     """Solve rates of a training, and the problems of its next step.
 
-    All processes hold the same: they draw the same and are told of the same trajectories.
+    All processes hold the same: they draw the same and update with the same trajectories.
 
     Args:
         curriculum: How to draw.

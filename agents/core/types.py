@@ -90,7 +90,7 @@ class Trajectory:
     stop_reason: str
     truncated: bool
     scorable: bool
-    """False for a fault of the machine or an undecided grade: nothing may be learned from it."""
+    """False for an infrastructure error or an undecided grade: nothing may be learned from it."""
     infra_error: str = ""
     reward_terms: Mapping[str, float] = field(default_factory=dict)
     question: str = ""

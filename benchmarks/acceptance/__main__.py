@@ -101,13 +101,13 @@ def _apart(number: int, options: argparse.Namespace) -> BlockResult:
     title, _ = BLOCKS[number]
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="torl-acceptance-") as folder:
-        told = Path(folder) / "result.json"
+        result = Path(folder) / "result.json"
         words = ["--device", options.device, "--model", options.model, "--block", str(number)]
         words += ["--minutes", str(options.minutes), "--tokens", str(options.tokens)]
         log = Path(folder) / "log.txt"
         with log.open("w") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.acceptance", *words, "--inside", str(told)],
+                [sys.executable, "-m", "benchmarks.acceptance", *words, "--inside", str(result)],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -122,10 +122,10 @@ def _apart(number: int, options: argparse.Namespace) -> BlockResult:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
         seconds = time.perf_counter() - start
-        if not told.exists():
+        if not result.exists():
             end = message or log.read_text(errors="replace")[-2000:]
             return BlockResult(number, title, "error", seconds, (), end)
-        found = json.loads(told.read_text())
+        found = json.loads(result.read_text())
         if "skipped" in found:
             return BlockResult(number, title, "skipped", seconds, (), found["skipped"])
         figures = [Figure(**figure) for figure in found["figures"]]

@@ -97,11 +97,11 @@ def _warnings(a: Records, b: Records, common: int) -> list[str]:
     if a.header.fingerprint != b.header.fingerprint:
         found.append(f"the sets of problems differ; compared on the {common} that both have")
     if gaps := different(a.header.environment, b.header.environment):
-        told = "; ".join(gap.replace(":", "", 1) for gap in gaps)
-        found.append(f"the environments differ: {told}")
+        differences = "; ".join(gap.replace(":", "", 1) for gap in gaps)
+        found.append(f"the environments differ: {differences}")
     if a.header.versions != b.header.versions:
-        told = "; ".join(different(a.header.versions, b.header.versions))
-        found.append(f"made with other versions: {told}")
+        differences = "; ".join(different(a.header.versions, b.header.versions))
+        found.append(f"made with other versions: {differences}")
     if a.header.k != b.header.k:
         found.append(f"A has {a.header.k} answers to a problem, B has {b.header.k}")
     return found

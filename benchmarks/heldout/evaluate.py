@@ -12,7 +12,7 @@ from torl_env.problems.types import Problem
 
 Collect = Callable[[Sequence[Problem], int, int], Iterable[Trajectory]]
 """`collect(problems, k, seed)` yields k trajectories of each problem, `sample` from 0 to k - 1, in
-any order. A fault of the machine is a trajectory with `scorable=False`, never a missing one."""
+any order. An infrastructure error is a trajectory with `scorable=False`, never a missing one."""
 
 Progress = Callable[[int], None]
 """Told the number of answers that were added."""

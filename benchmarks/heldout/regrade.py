@@ -42,7 +42,7 @@ class Regraded:
 def regrade(old: Records, grade: Grader, name: str, parser: Parser | None = None) -> Regraded:
     """Grade every answer again.
 
-    A fault of the machine stays one, and rewards stay as they were: they belong to the run.
+    An infrastructure error stays one, and rewards stay as they were: they belong to the run.
 
     Args:
         old: Records as read.

@@ -21,7 +21,7 @@ class Summary:
     answers: int
     """Trajectories on record."""
     unscorable: int
-    """Lost to a fault of the machine or an undecided grade; in none of the numbers below."""
+    """Lost to an infrastructure error or an undecided grade; in none of the numbers below."""
     empty: int
     """Answers without a word of the model, thoughts of a reasoning model apart."""
     accuracy: Estimate

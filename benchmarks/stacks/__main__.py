@@ -131,8 +131,8 @@ def run(stack: Stack, folder: Path, *, keep: bool, source: Path | None = None) -
     path.mkdir(exist_ok=True)
     if not (path / "benchmarks").exists():
         (path / "benchmarks").symlink_to(ROOT / "benchmarks")
-    told = [str(source)] if source else []
-    return read(_ran([str(python), str(stack.check), *told], cwd=folder, path=path, limit=3600.0))
+    place = [str(source)] if source else []
+    return read(_ran([str(python), str(stack.check), *place], cwd=folder, path=path, limit=3600.0))
 
 
 def table(results: list[Result]) -> Table:

@@ -49,10 +49,10 @@ def read(output: str) -> Result:
 
 def commit_of(checkout: Path) -> str:
     """The version of a stack that is on no registry."""
-    told = subprocess.run(
+    done = subprocess.run(
         ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return told.stdout.strip() or "a checkout"
+    return done.stdout.strip() or "a checkout"

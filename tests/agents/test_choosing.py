@@ -106,15 +106,15 @@ def test_the_trainer_samples_more_than_it_learns_from(model, tokenizer, tmp_path
 FILE = [Problem(f"q{i}", f"Q{i}", str(i), source="file") for i in range(12)]
 
 
-def told(problem, *right):
+def graded(problem, *right):
     return [replace(episode(1.0 if r else -1.0), problem_id=problem.id) for r in right]
 
 
 def test_problems_are_drawn_from_pools_in_given_shares():
     pools = Pools(Curriculum((0.25, 0.5, 0.25), retire=0), FILE)
-    pools.update([told(p, 1, 1, 1, 1) for p in FILE[:4]])
-    pools.update([told(p, 0, 0, 0, 1) for p in FILE[4:8]])
-    pools.update([told(p, 0, 0, 0, 0) for p in FILE[8:]])
+    pools.update([graded(p, 1, 1, 1, 1) for p in FILE[:4]])
+    pools.update([graded(p, 0, 0, 0, 1) for p in FILE[4:8]])
+    pools.update([graded(p, 0, 0, 0, 0) for p in FILE[8:]])
     assert [pools.pool(p.id) for p in FILE] == ["easy"] * 4 + ["normal"] * 4 + ["hard"] * 4
     chosen = pools.choose(8, seed=0)
     assert len({p.id for p in chosen}) == 8
@@ -126,7 +126,7 @@ def test_a_rate_follows_the_policy_by_hand():
     pools = Pools(Curriculum((0.2, 0.6, 0.2)), FILE[:1])
     seen = []
     for right in (0, 1, 1, 1):
-        pools.update([told(FILE[0], *[right] * 4)])
+        pools.update([graded(FILE[0], *[right] * 4)])
         seen.append(pools.pool("q0"))
     assert seen == ["hard", "normal", "normal", "easy"]
 
@@ -134,17 +134,17 @@ def test_a_rate_follows_the_policy_by_hand():
 def test_solved_problems_are_retired_and_come_back_when_all_are():
     pools = Pools(Curriculum((0.0, 1.0, 0.0), retire=2), FILE[:4])
     for _ in range(2):
-        pools.update([told(FILE[0], 1, 1), told(FILE[1], 1, 0)])
+        pools.update([graded(FILE[0], 1, 1), graded(FILE[1], 1, 0)])
     assert pools.metrics()["curriculum_retired"] == 1
     assert {p.id for step in range(9) for p in pools.choose(3, step)} == {"q1", "q2", "q3"}
     for _ in range(2):
-        pools.update([told(p, 1, 1) for p in FILE[1:4]])
+        pools.update([graded(p, 1, 1) for p in FILE[1:4]])
     assert {p.id for p in pools.choose(4, 0)} == {"q0", "q1", "q2", "q3"}
 
 
 def test_rows_lost_to_the_machine_tell_nothing_of_a_problem():
     pools = Pools(Curriculum((0.2, 0.6, 0.2)), FILE[:1])
-    pools.update([[replace(t, scorable=False) for t in told(FILE[0], 0, 0)]])
+    pools.update([[replace(t, scorable=False) for t in graded(FILE[0], 0, 0)]])
     assert pools.pool("q0") == "normal"
 
 
@@ -158,7 +158,7 @@ def test_a_family_at_a_level_has_one_rate():
     problems = list(load("procedural:easy:L1-2").head(200))
     pools = Pools(Curriculum((0.0, 1.0, 0.0), retire=1), problems)
     hard = [p for p in problems if p.level == "2"]
-    pools.update([told(p, 1, 1) for p in problems if p.level == "1"])
+    pools.update([graded(p, 1, 1) for p in problems if p.level == "1"])
     chosen = pools.choose(20, seed=1)
     assert {p.level for p in chosen} == {"2"}
     assert len({p.id for p in chosen}) == 20
@@ -169,7 +169,7 @@ def test_a_family_at_a_level_has_one_rate():
 def test_a_step_is_always_full_and_the_same_for_all_processes(count, seed, solved):
     made = [Pools(Curriculum((0.3, 0.4, 0.3), retire=1), FILE) for _ in range(2)]
     for pools in made:
-        pools.update([told(p, *solved[2 * i : 2 * i + 2]) for i, p in enumerate(FILE)])
+        pools.update([graded(p, *solved[2 * i : 2 * i + 2]) for i, p in enumerate(FILE)])
     first, second = (pools.choose(count, seed) for pools in made)
     assert len(first) == count
     assert first == second
@@ -234,12 +234,12 @@ def test_a_curriculum_has_a_whole_file_to_draw_from(tmp_path):
 
 
 def hard(*right):
-    return [replace(t, problem_id="h") for t in told(FILE[0], *right)]
+    return [replace(t, problem_id="h") for t in graded(FILE[0], *right)]
 
 
 def test_what_is_kept_and_for_how_long():
     memory = Memory(Replay(keep=2, rare=0.25, max_age=3))
-    memory.update([hard(1, 0, 0, 0), told(FILE[1], 1, 1, 0, 0)], step=1)
+    memory.update([hard(1, 0, 0, 0), graded(FILE[1], 1, 1, 0, 0)], step=1)
     assert len(memory) == 1
     rows, marks = memory.replayed([hard(0, 0, 0, 0)], step=4)
     assert marks == [False, False, False, True]

@@ -75,8 +75,8 @@ def test_order_within_a_group_changes_no_advantage(rewards):
     ],
 )
 def test_the_clipped_loss_by_hand(ratio, advantage, loss, expected):
-    told = clipped(torch.tensor([[ratio]]).log(), torch.tensor([[advantage]]), loss)
-    assert told.item() == pytest.approx(expected)
+    computed = clipped(torch.tensor([[ratio]]).log(), torch.tensor([[advantage]]), loss)
+    assert computed.item() == pytest.approx(expected)
 
 
 def test_presets_differ_from_plain_grpo_only_where_they_say():

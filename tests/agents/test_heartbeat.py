@@ -70,8 +70,8 @@ def test_one_that_died_or_failed_is_named(both):
     assert both(0, 1, "sampling", alive=False) == ""
     beat("sampling")
     assert both(61, 2, "sampling", alive=False).startswith("rank 1 has died: no sign of life for")
-    told = f"{heartbeat.GONE}: TrainingError: the loss of step 3 is nan"
-    assert both(62, 2, told) == "rank 1 has ended: TrainingError: the loss of step 3 is nan"
+    message = f"{heartbeat.GONE}: TrainingError: the loss of step 3 is nan"
+    assert both(62, 2, message) == "rank 1 has ended: TrainingError: the loss of step 3 is nan"
 
 
 HANGING = """

@@ -53,9 +53,9 @@ def test_only_adapters_learn_and_the_sampler_gets_the_sum(model, adapted, tokeni
     CopySampler(Rollout(), sampler).sync(adapted)
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
-        told, expected, before = (m(ids).logits for m in (sampler, adapted.eval(), model))
-    assert torch.allclose(told, expected, atol=1e-5)
-    assert not torch.allclose(told, before, atol=1e-3)
+        computed, expected, before = (m(ids).logits for m in (sampler, adapted.eval(), model))
+    assert torch.allclose(computed, expected, atol=1e-5)
+    assert not torch.allclose(computed, before, atol=1e-3)
 
 
 def test_the_first_loss_is_that_of_the_plain_model(model, adapted, tokenizer, tmp_path):
@@ -85,9 +85,9 @@ def test_adapters_on_file_load_as_the_plain_model_they_make(model, adapted, toke
     loaded, _ = loading.load(str(tmp_path / "adapters"), device="cpu")
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
-        told, expected, before = (m(ids).logits for m in (loaded, adapted.eval(), model))
-    assert torch.allclose(told, expected, atol=1e-4)
-    assert not torch.allclose(told, before, atol=1e-2)
+        computed, expected, before = (m(ids).logits for m in (loaded, adapted.eval(), model))
+    assert torch.allclose(computed, expected, atol=1e-4)
+    assert not torch.allclose(computed, before, atol=1e-2)
     assert not any("lora_" in name for name, _ in loaded.named_parameters())
     assert loading.load(str(tmp_path / "adapters"), "bfloat16")[0].dtype is torch.bfloat16
 

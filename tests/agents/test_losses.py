@@ -36,8 +36,8 @@ def sigmoid(x):
 )
 def test_cispo_and_sapo_by_hand(ratio, advantage, loss, expected):
     now, one = torch.tensor([[log(ratio)]]), torch.ones(1, 1)
-    told = surrogate(now, torch.zeros(1, 1), advantage * one, one, loss)
-    assert told.item() == pytest.approx(expected, rel=1e-5)
+    computed = surrogate(now, torch.zeros(1, 1), advantage * one, one, loss)
+    assert computed.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_sapo_has_the_plain_gradient_where_nothing_has_moved():
@@ -73,7 +73,7 @@ def test_the_trainer_computes_the_named_loss(model, tokenizer, tmp_path, name):
     options = {"epochs": 3, "learning_rate": 0.05, "max_tokens": 7}
     passes = recorded(model, tokenizer, tmp_path, loss, **options)
     ratios = []
-    for inputs, logprobs, told in passes:
+    for inputs, logprobs, computed in passes:
         mask = inputs["completion_mask"] * inputs["tool_mask"]
         old = inputs["old_per_token_logps"]
         each = surrogate(logprobs, old, inputs["advantages"], mask, loss) * mask
@@ -83,7 +83,7 @@ def test_the_trainer_computes_the_named_loss(model, tokenizer, tmp_path, name):
             expected = (each.sum(1) / mask.sum(1)).sum() / len(BATCH)
         else:
             expected = each.sum() / (len(BATCH) * 7)
-        assert told == pytest.approx(expected.item(), rel=1e-4, abs=1e-7)
+        assert computed == pytest.approx(expected.item(), rel=1e-4, abs=1e-7)
         ratios.append((((logprobs - old) * mask).exp() - 1).abs().max().item())
     assert ratios[0] < 1e-5
     assert ratios[-1] > 0.2

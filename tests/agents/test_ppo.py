@@ -36,7 +36,7 @@ unit = st.floats(0, 1, width=32)
 @given(st.lists(st.tuples(numbers, numbers, st.booleans()), min_size=1, max_size=12), unit, unit)
 def test_advantages_are_those_of_the_sampled_ids_alone(row, gamma, lam):
     rewards, values, sampled = zip(*row, strict=True)
-    told = gae(
+    computed = gae(
         torch.tensor([rewards]),
         torch.tensor([values]),
         torch.tensor([sampled]).float(),
@@ -45,20 +45,20 @@ def test_advantages_are_those_of_the_sampled_ids_alone(row, gamma, lam):
     )[0].tolist()
     kept = [i for i, is_sampled in enumerate(sampled) if is_sampled]
     expected = slow_gae([rewards[i] for i in kept], [values[i] for i in kept], gamma, lam)
-    assert [told[i] for i in kept] == pytest.approx(expected, abs=1e-4)
-    assert all(told[i] == 0 for i in range(len(row)) if i not in kept)
+    assert [computed[i] for i in kept] == pytest.approx(expected, abs=1e-4)
+    assert all(computed[i] == 0 for i in range(len(row)) if i not in kept)
 
 
 def test_a_worked_example():
     """One reward of 1 at the end, values 1/2, 1/4: deltas -1/4, 3/4; lambda 1/2 gives 1/8, 3/4."""
-    told = gae(
+    computed = gae(
         torch.tensor([[0.0, 1.0]]),
         torch.tensor([[0.5, 0.25]]),
         torch.ones(1, 2),
         1.0,
         torch.tensor([0.5]),
     )
-    assert told.tolist() == [[0.125, 0.75]]
+    assert computed.tolist() == [[0.125, 0.75]]
 
 
 def test_lambda_grows_with_the_sampled_length_only():
@@ -81,8 +81,8 @@ def test_the_reward_of_a_step_is_paid_at_its_last_sampled_id():
 
 def test_whitening_sees_sampled_ids_only():
     mask = torch.tensor([[1.0, 0.0, 1.0, 1.0]])
-    told = whitened(torch.tensor([[1.0, 99.0, 2.0, 3.0]]), mask)
-    assert told.tolist() == [pytest.approx([-1.0, 0.0, 0.0, 1.0])]
+    computed = whitened(torch.tensor([[1.0, 99.0, 2.0, 3.0]]), mask)
+    assert computed.tolist() == [pytest.approx([-1.0, 0.0, 0.0, 1.0])]
 
 
 def test_a_clipped_value_profits_no_more():
@@ -110,8 +110,10 @@ def test_packing_changes_no_update(model, tokenizer, tmp_path, critic):
     split, other = one_step(model, tokenizer, tmp_path / "b", algorithm=algorithm, micro_batch=2)
     assert norm == pytest.approx(other, rel=1e-3)
     assert same(whole, split)
-    told = [json.loads((tmp_path / x / "metrics.jsonl").read_text())["loss_value"] for x in "ab"]
-    assert told[0] == pytest.approx(told[1], rel=1e-4)
+    computed = [
+        json.loads((tmp_path / x / "metrics.jsonl").read_text())["loss_value"] for x in "ab"
+    ]
+    assert computed[0] == pytest.approx(computed[1], rel=1e-4)
 
 
 def test_the_critic_learns_and_is_saved(model, tokenizer, tmp_path):
@@ -154,13 +156,15 @@ def test_the_penalty_is_paid_per_token_for_moving_away(model, tokenizer):
         ids, attention, mask, mask * 0, 1.0, auxiliary=critic, model=model, trajectories=rows
     )
     with torch.no_grad():
-        told = PPO(kl_penalty=0.5, whiten=False, policy_lambda=0.0).prepare(batch)["advantages"]
+        computed = PPO(kl_penalty=0.5, whiten=False, policy_lambda=0.0).prepare(batch)["advantages"]
         for row, t in enumerate(rows):
             gap = log_likelihood(model, t) - log_likelihood(start, t)
             assert gap.abs().max() > 0.1
             expected = -0.5 * gap * torch.tensor(t.loss_mask)
             expected[-1] += t.reward
-            assert told[row, : len(t.ids)].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+            assert computed[row, : len(t.ids)].tolist() == pytest.approx(
+                expected.tolist(), abs=1e-4
+            )
 
 
 BAD = {

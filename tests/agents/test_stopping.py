@@ -45,9 +45,9 @@ def play(sandbox, style, **policy_options):
 
 
 @pytest.mark.parametrize("style", CALLS)
-@pytest.mark.parametrize("told", [{}, {"closes_call": partial(closes_tool_call)}])
-def test_a_turn_ends_at_the_closing_tag(sandbox, style, told):
-    tokenizer, done = play(sandbox, style, **told)
+@pytest.mark.parametrize("options", [{}, {"closes_call": partial(closes_tool_call)}])
+def test_a_turn_ends_at_the_closing_tag(sandbox, style, options):
+    tokenizer, done = play(sandbox, style, **options)
     called = [t for t in done if t.turns[0].action_kind == "tool"]
     assert len(called) > 4
     end = tokenizer.encode(CALLS[style])

@@ -81,8 +81,8 @@ def test_logprobs_are_those_of_teacher_forcing_across_tool_calls(
     assert sum(calls.values()) >= 3
     for row, prompt in enumerate(prompts):
         expected = teacher_forced(model, prompt, ids[row], temperature)
-        for told, true, sampled in zip(logprobs[row], expected, mask[row], strict=True):
-            assert told == (pytest.approx(true, abs=2e-4) if sampled else 0.0)
+        for computed, true, sampled in zip(logprobs[row], expected, mask[row], strict=True):
+            assert computed == (pytest.approx(true, abs=2e-4) if sampled else 0.0)
 
 
 FAMILIES = {

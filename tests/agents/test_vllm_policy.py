@@ -55,8 +55,8 @@ class Asynchronous:
         ids, reason = written(self.tokenizer, prompt["prompt_token_ids"], request)
         await asyncio.sleep(0.02 if len(self.asked) == 1 else 0)
         logprobs = [{i: SimpleNamespace(logprob=-0.5)} for i in ids]
-        told = SimpleNamespace(token_ids=ids, logprobs=logprobs, finish_reason=reason)
-        yield SimpleNamespace(outputs=[told])
+        output = SimpleNamespace(token_ids=ids, logprobs=logprobs, finish_reason=reason)
+        yield SimpleNamespace(outputs=[output])
 
     async def collective_rpc(self, name, kwargs):
         from safetensors.torch import load_file
@@ -85,13 +85,13 @@ class Stepped:
         for name, state in list(self.left.items()):
             state[0] += 1
             shown = state[1][: state[0]]
-            told = SimpleNamespace(
+            output = SimpleNamespace(
                 token_ids=shown,
                 logprobs=[{i: SimpleNamespace(logprob=-0.5)} for i in shown],
                 finish_reason=state[2],
             )
             finished = state[0] == len(state[1])
-            ended.append(SimpleNamespace(request_id=name, outputs=[told], finished=finished))
+            ended.append(SimpleNamespace(request_id=name, outputs=[output], finished=finished))
             if finished:
                 del self.left[name]
         return ended

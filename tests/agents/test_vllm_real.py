@@ -62,8 +62,8 @@ def stepped():
     return LLMEngine.from_engine_args(args)
 
 
-def say(told):
-    sys.stdout.write(f"{told}\n")
+def say(text):
+    sys.stdout.write(f"{text}\n")
 
 
 def write(policy, prompts, how, seeds=None):
@@ -132,9 +132,9 @@ def test_prefixes_are_cached(loaded, stepped):
     ids, cached = tokenizer.encode("one two three four five six " * 40), []
     for name in ("cold", "warm"):
         stepped.add_request(name, {"prompt_token_ids": ids}, SamplingParams(max_tokens=1))
-        while not (told := [t for t in stepped.step() if t.finished]):
+        while not (finished := [t for t in stepped.step() if t.finished]):
             pass
-        cached.append(told[0].num_cached_tokens)
+        cached.append(finished[0].num_cached_tokens)
     say(f"of {len(ids)} ids {cached[0]} were cached at first, {cached[1]} the second time")
     assert cached[1] > 0.5 * len(ids)
 

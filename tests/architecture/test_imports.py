@@ -16,8 +16,8 @@ HEAVY = ("torch", "transformers", "trl", "datasets", "vllm", "sympy", "scipy", "
 
 def loaded_by(statement):
     code = f"{statement}\nimport sys\nprint(*(m for m in {HEAVY} if m in sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return told.stdout.split()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.split()
 
 
 @pytest.mark.parametrize(

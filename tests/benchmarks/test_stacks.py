@@ -105,12 +105,12 @@ def test_the_page_shows_the_record():
 
 
 def test_a_stack_that_fails_ends_with_its_reason(tmp_path):
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "benchmarks.stacks", "nonsense"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == 2
-    assert "'nonsense' is no stack" in told.stderr
+    assert done.returncode == 2
+    assert "'nonsense' is no stack" in done.stderr

@@ -23,19 +23,19 @@ def tiny(tmp_path):
 def test_both_sides_sample_the_same_number_of_tokens(tiny):
     options = Options(model=str(tiny), prompts=2, group=2, repeats=1, tokens=(150, 190))
     found = training.measure(options)
-    told, rows = found.figures, found.figures["rows"]
-    assert 150 * rows <= told["sampled tokens, C = 0"] <= 190 * rows
-    assert told["sampled tokens, C = 0"] == told["sampled tokens, C = 1"]
-    assert told["sampled tokens, TRL"] == told["sampled tokens, ours"]
-    assert told["programs run, C = 1"] == told["programs run, ours"] == rows
-    assert told["programs run, C = 0"] == 0
-    assert told["tokens of tool output, C = 1"] > 0
+    figures, rows = found.figures, found.figures["rows"]
+    assert 150 * rows <= figures["sampled tokens, C = 0"] <= 190 * rows
+    assert figures["sampled tokens, C = 0"] == figures["sampled tokens, C = 1"]
+    assert figures["sampled tokens, TRL"] == figures["sampled tokens, ours"]
+    assert figures["programs run, C = 1"] == figures["programs run, ours"] == rows
+    assert figures["programs run, C = 0"] == 0
+    assert figures["tokens of tool output, C = 1"] > 0
     # A turn ends with an id that TRL samples and ours is given.
-    assert told["tokens read by TRL"] + rows == told["tokens read by ours"]
+    assert figures["tokens read by TRL"] + rows == figures["tokens read by ours"]
     assert set(found.ratios) == {
         "training, CPU seconds: C = 0 / C = 1", "training, CPU seconds: TRL's / ours",
     }  # fmt: skip
     assert min(found.ratios.values()) > 0
-    shares = [value for name, value in told.items() if name.startswith("share of a step")]
+    shares = [value for name, value in figures.items() if name.startswith("share of a step")]
     assert sum(shares) == pytest.approx(100)
     assert min(shares) > -1

@@ -26,8 +26,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        told = json.dumps([body["messages"], body["seed"]]).encode()
-        text = CALL if hashlib.sha256(told).digest()[0] % 2 else f"It is {body['seed']}."
+        request = json.dumps([body["messages"], body["seed"]]).encode()
+        text = CALL if hashlib.sha256(request).digest()[0] % 2 else f"It is {body['seed']}."
         short = text[: body["max_tokens"]]
         reason = "length" if short != text else "stop"
         choice = {"message": {"content": short}, "finish_reason": reason}

@@ -33,8 +33,10 @@ def test_each_quoted_message_is_in_the_code():
 
 
 def test_the_list_of_all_messages_names_what_is_filled_in():
-    told = {message.text: message for message in MESSAGES}
-    message = told["the reference answer … cannot be read: …; drop the problem or mend its answer"]
+    by_text = {message.text: message for message in MESSAGES}
+    message = by_text[
+        "the reference answer … cannot be read: …; drop the problem or mend its answer"
+    ]
     assert (message.error, message.file) == ("ReferenceError", "rewards/grader.py")
     page = MODULE.page(MESSAGES)
     assert f"| `{message.text}` | `rewards/grader.py` |" in page

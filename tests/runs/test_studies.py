@@ -75,9 +75,9 @@ def out(study, tmp_path_factory):
                 ]
                 finish(place / "eval" / f"{name}.jsonl", header, rows)
             account = {"tries": 3, "discarded_tokens": 5, "discarded_calls": 3}
-            told = {"seed": seed, "commit": "abc", "versions": {}, "correction": account}
-            told |= {"wall_seconds": 9, "cpu_seconds": 36.0, "tokens": 100}
-            record = {**run.settings(spec, plan.Scale()), **told}
+            extra = {"seed": seed, "commit": "abc", "versions": {}, "correction": account}
+            extra |= {"wall_seconds": 9, "cpu_seconds": 36.0, "tokens": 100}
+            record = {**run.settings(spec, plan.Scale()), **extra}
             (place / run.RECORD).write_text(json.dumps(record))
             if spec.algorithm != "sft":
                 cost = {"step": 1, "wall_seconds": 9, "cpu_seconds": 4.0, "tokens": 100}

@@ -124,13 +124,13 @@ def arena(layers_off: tuple[str, ...]) -> Iterator[Arena]:
 
 
 def check(attack: Any, result: Execution, arena: Arena) -> None:
-    told = f"{attack.name} ({attack.outcome}): {result}"
+    label = f"{attack.name} ({attack.outcome}): {result}"
     if attack.by and not attack.by & arena.held:
         return
-    assert "ESCAPED" not in result.stdout + result.stderr, told
-    assert str(result.status) in attack.statuses, told
-    assert attack.prints is None or result.stdout == attack.prints, told
-    assert len(result.stdout) + len(result.stderr) <= 2 * LIMITS.output_bytes, told
+    assert "ESCAPED" not in result.stdout + result.stderr, label
+    assert str(result.status) in attack.statuses, label
+    assert attack.prints is None or result.stdout == attack.prints, label
+    assert len(result.stdout) + len(result.stderr) <= 2 * LIMITS.output_bytes, label
 
 
 @pytest.mark.parametrize("category", CATEGORIES)

@@ -94,7 +94,7 @@ def tiny_run(tiny, out, *options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "metrics"),
     [
         (("--algorithm", "ppo", "--updates", 2, "--micro-batch", 4), {"loss_value"}),
         (("--algorithm", "thor", "--reward", "thor", "--tool-budget", 2), {"dropped", "branches"}),
@@ -102,10 +102,10 @@ def tiny_run(tiny, out, *options):
         (("--set", "resample=1", "nll=0.01"), {"groups_zero_variance", "loss_nll"}),
     ],
 )
-def test_each_algorithm_trains_from_the_command_line(tiny, tmp_path, options, told):
+def test_each_algorithm_trains_from_the_command_line(tiny, tmp_path, options, metrics):
     rows = tiny_run(tiny, tmp_path / "run", "--steps", 2, "--warm-start", 0, *options)
     assert [row["step"] for row in rows] == [1, 2]
-    assert told <= rows[-1].keys()
+    assert metrics <= rows[-1].keys()
 
 
 @pytest.mark.slow
@@ -136,15 +136,15 @@ def dry(capsys, *words):
 def test_a_dry_run_tells_the_plan_and_does_nothing(tiny, tmp_path, capsys):
     out = tmp_path / "run"
     options = ("--model", tiny, "--out", out, "--updates", 2, "--micro-batch", 8, "--steps", 3)
-    code, told = dry(capsys, *options)
+    code, printed = dry(capsys, *options)
     assert code == 0
-    assert "3, of 8 problems x 8 samples = 64 episodes; 192 episodes in all" in told.out
-    assert "2 a step, 6 in all; 8 passes of 8 rows over a step" in told.out
-    assert "in training a plain number must be worked out" in told.out
+    assert "3, of 8 problems x 8 samples = 64 episodes; 192 episodes in all" in printed.out
+    assert "2 a step, 6 in all; 8 passes of 8 rows over a step" in printed.out
+    assert "in training a plain number must be worked out" in printed.out
     assert not out.exists()
-    code, told = dry(capsys, "--model", "org/nameless", "--out", out)
+    code, printed = dry(capsys, "--model", "org/nameless", "--out", out)
     assert code == 1
-    assert "the size of 'org/nameless' is unknown" in told.err
+    assert "the size of 'org/nameless' is unknown" in printed.err
 
 
 def recipe(name, tmp_path, *words):
@@ -188,9 +188,9 @@ def test_thor_does_not_start_without_traces(tmp_path):
 )
 def test_a_dry_run_refuses_what_does_not_fit(words, message, tmp_path, capsys):
     model = ("--model", "Qwen/Qwen2.5-Math-1.5B")
-    code, told = dry(capsys, *model, "--out", tmp_path / "run", *words)
+    code, printed = dry(capsys, *model, "--out", tmp_path / "run", *words)
     assert code != 0
-    assert message in " ".join(told.err.replace("│", " ").split())
+    assert message in " ".join(printed.err.replace("│", " ").split())
 
 
 def test_a_dry_run_looks_for_room_on_the_disk(tiny, tmp_path, capsys, monkeypatch):
@@ -198,9 +198,9 @@ def test_a_dry_run_looks_for_room_on_the_disk(tiny, tmp_path, capsys, monkeypatc
 
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda place: usage(10**9, 10**9, 10**5))
-    code, told = dry(capsys, "--model", tiny, "--out", tmp_path / "run")
+    code, printed = dry(capsys, "--model", tiny, "--out", tmp_path / "run")
     assert code == 1
-    assert "0.0 GB free" in told.err
+    assert "0.0 GB free" in printed.err
 
 
 def test_several_gpus_and_one_process_are_said_in_the_plan(tiny, tmp_path, capsys, monkeypatch):
@@ -210,9 +210,9 @@ def test_several_gpus_and_one_process_are_said_in_the_plan(tiny, tmp_path, capsy
         said = distributed.devices()
     assert said == "one GPU; for all 2 start accelerate launch, docs/scale.md"
     monkeypatch.setattr(distributed, "devices", lambda: said)
-    code, told = dry(capsys, "--model", tiny, "--out", tmp_path / "run", "--device-gb", 24)
-    assert code == 0, told.err
-    assert f"{said} here; planned for 24 GB a process" in told.out
+    code, printed = dry(capsys, "--model", tiny, "--out", tmp_path / "run", "--device-gb", 24)
+    assert code == 0, printed.err
+    assert f"{said} here; planned for 24 GB a process" in printed.out
 
 
 def test_an_object_keeps_its_settings_and_takes_more():

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from benchmarks.heldout import records
-from torl.evaluation.run import _tell
+from torl.evaluation.run import move_bar_of
 from torl.wiring import Collecting
 
 ROWS = [{"problem": f"What is {i} * {i}?", "answer": str(i * i)} for i in range(2, 6)]
@@ -35,10 +35,10 @@ class Handler(BaseHTTPRequestHandler):
         choice = {"text": text, "message": {"content": text}, "finish_reason": "stop"}
         self.answer({"choices": [choice]})
 
-    def answer(self, told):
+    def answer(self, reply):
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps(told).encode())
+        self.wfile.write(json.dumps(reply).encode())
 
     def log_message(self, *args):
         pass
@@ -197,11 +197,11 @@ class Slow:
 
 def test_progress_moves_with_each_answer_and_not_for_those_on_record():
     moved, collect = [], Collecting(Slow(), rows=8)
-    assert _tell(collect, {("b", 0)}, moved.append)
+    assert move_bar_of(collect, {("b", 0)}, moved.append)
     answers = collect(["a", "b", "c"], 1, 0)
     next(answers)
     assert moved == [1, 1]
-    assert not _tell(lambda problems, k, seed: [], set(), moved.append)
+    assert not move_bar_of(lambda problems, k, seed: [], set(), moved.append)
 
 
 class Silent(Handler):

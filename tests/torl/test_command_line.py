@@ -108,10 +108,10 @@ def test_every_command_of_a_page_is_one(capfd):
         try:
             assert parse(name, words) is not None
         except SystemExit:
-            told = capfd.readouterr().err
+            message = capfd.readouterr().err
             # A list of commands names one without its words.
-            if words or "Missing subcommand" not in told:
-                pytest.fail(f"{page}: torl {name} {' '.join(words)}: {told}")
+            if words or "Missing subcommand" not in message:
+                pytest.fail(f"{page}: torl {name} {' '.join(words)}: {message}")
     assert seen > 25
 
 
@@ -121,8 +121,8 @@ def test_completion_in_a_real_bash(tmp_path, capsys):
     script.write_text(capsys.readouterr().out)
 
     def complete(*words):
-        told = " ".join(shlex.quote(word) for word in ("torl", *words))
-        code = f"source {script}; COMP_WORDS=({told}); COMP_CWORD={len(words)}; _torl"
+        line = " ".join(shlex.quote(word) for word in ("torl", *words))
+        code = f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words)}; _torl"
         code += '; echo "${COMPREPLY[@]}"'
         return subprocess.check_output(["bash", "-c", code], text=True).split()
 

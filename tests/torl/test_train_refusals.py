@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.fixture
-def told(refused, tiny, tmp_path):
+def refusal(refused, tiny, tmp_path):
     """The message of a training with these options; its folder is not made."""
 
     def run(*words):
@@ -45,38 +45,38 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_impossible_options(case, told):
+def test_impossible_options(case, refusal):
     words, message = REFUSED[case]
-    assert message in told(*words)
+    assert message in refusal(*words)
 
 
-def test_vllm_that_is_not_installed(told, monkeypatch):
+def test_vllm_that_is_not_installed(refusal, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "vLLM is not installed: pip install" in told("--policy", "vllm")
+    assert "vLLM is not installed: pip install" in refusal("--policy", "vllm")
 
 
-def test_groups_that_processes_cannot_share(told, monkeypatch):
+def test_groups_that_processes_cannot_share(refusal, monkeypatch):
     monkeypatch.setattr("agents.core.trainer.distributed.world_size", lambda: 3)
     monkeypatch.setattr("agents.core.trainer.distributed.join", lambda: None)
     monkeypatch.setattr("agents.core.trainer.distributed.run_on_main", lambda work: work())
-    assert "8 groups of 8 cannot be shared evenly by 3 processes" in told()
+    assert "8 groups of 8 cannot be shared evenly by 3 processes" in refusal()
 
 
-def test_a_model_without_a_chat_template(tiny, told):
+def test_a_model_without_a_chat_template(tiny, refusal):
     file = tiny / "chat_template.jinja"
     template = file.read_text()
     file.unlink()
-    assert "no chat template" in told()
-    assert "--prompt torl" in told()
+    assert "no chat template" in refusal()
+    assert "--prompt torl" in refusal()
     file.write_text(template)
 
 
-def test_a_model_that_cannot_end_an_answer(tiny, told):
+def test_a_model_that_cannot_end_an_answer(tiny, refusal):
     file = tiny / "tokenizer_config.json"
     before = file.read_text()
     config = {k: v for k, v in json.loads(before).items() if k not in ("eos_token", "pad_token")}
     file.write_text(json.dumps(config))
-    assert "no end-of-sequence token" in told()
+    assert "no end-of-sequence token" in refusal()
     file.write_text(before)
 
 

@@ -130,8 +130,10 @@ def test_a_session_whose_variables_are_lost_says_so(box: Sandbox) -> None:
     env = ToRLMathEnv(problems=PROBLEMS, sandbox=Box(), stateful=True, tool_budget=4)
     env.reset(seed=0)
     env.step(code("x = 1"))
-    told = env.step(code("die"))[0]
-    assert told == shown("[the interpreter was restarted: earlier variables are lost]\nMemoryError")
+    observation = env.step(code("die"))[0]
+    assert observation == shown(
+        "[the interpreter was restarted: earlier variables are lost]\nMemoryError"
+    )
     assert env.get_state().code == ()
     assert "NameError" in env.step(code("x"))[0]
 

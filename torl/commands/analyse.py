@@ -51,8 +51,8 @@ def main(options: AnalyseOptions) -> int:
                     print(f"{path}\t{t.problem_id} #{t.sample}\t{t.verdict}")
         return 0
     for path, found in every.items():
-        if told := records.half(path):
-            say(f"warning: {told}")
+        if warning := records.half(path):
+            say(f"warning: {warning}")
         if len(every) > 1:
             print(f"{path}: {found.header.model}\n")
         print_table(behaviour_table(found.trajectories, options.examples))

@@ -27,8 +27,8 @@ def main(options: LeaderboardOptions) -> int:
     board = leaderboard(find_summaries(options.paths))
     for path in filter(Path.is_dir, options.paths):
         for file in records.find([path]):
-            if told := records.half(file):
-                say(f"warning: {told}; it is not in the table")
+            if warning := records.half(file):
+                say(f"warning: {warning}; it is not in the table")
     for warning in board.warnings:
         say(f"warning: {warning}")
     print_table(board.table)

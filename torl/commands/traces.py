@@ -106,7 +106,7 @@ def sample(options: SampleOptions) -> int:
             "same; set it above 0 or --k 1"
         )
     problems = tirgen.problems_of(options.env, options.seed, options.count)
-    told = EvalOptions(
+    evaluation = EvalOptions(
         model=options.model,
         server=options.server,
         tokenizer=options.tokenizer,
@@ -121,7 +121,7 @@ def sample(options: SampleOptions) -> int:
         rows=options.rows,
     )
     answers = options.out.with_suffix(".answers.jsonl")
-    measure(told, problems, answers, source_name(options.env.problems))
+    measure(evaluation, problems, answers, source_name(options.env.problems))
     found = records.read(answers).trajectories
     print(f"answers     {answers}")
     return _keep(found, options.out, options.clean, options.per_problem, text=bool(options.server))

@@ -4,7 +4,7 @@
 
 `action`, `suffix` (THOR's choice), `plan` and `shown` are the repairs of `agents.thor.Repair`.
 N_corr and L_suf go into brackets: `suffix(tries=2,suffix_tokens=500)`.
-What was taken back is told on stderr, and line by line in OUT.corrections.jsonl where --out is
+What was taken back is reported on stderr, and line by line in OUT.corrections.jsonl where --out is
 given.
 """
 
@@ -88,8 +88,9 @@ class Correcting:
             rows = self._corrects.collect(batch, k, seed)
             self._account(rows)
             yield from rows
-        told = ", ".join(f"{count} {name}" for name, count in self._total.items())
-        say(f"self-correction ({self._corrects.how.repair}): {told.replace('_', ' ') or 'nothing'}")
+        counts = ", ".join(f"{count} {name}" for name, count in self._total.items())
+        counts = counts.replace("_", " ") or "nothing"
+        say(f"self-correction ({self._corrects.how.repair}): {counts}")
 
     def _account(self, rows: Sequence[Trajectory]) -> None:
         """Note what was taken back of these episodes."""

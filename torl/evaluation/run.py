@@ -178,10 +178,10 @@ def measure(
     if collect is None:
         collect = answering(options, sampling_of(options))
     with progress(f"evaluating {name}", len(problems) * options.k, len(done), "answer") as advance:
-        told = _tell(watched or collect, set(done), advance)
+        reported = move_bar_of(watched or collect, set(done), advance)
         try:
             found = collect_answers(
-                *(collect, problems, header, out, None if told else advance),
+                *(collect, problems, header, out, None if reported else advance),
                 in_flight=max(IN_FLIGHT, options.rows),
             )
         except ServerError as error:
@@ -217,8 +217,10 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.") or "unnamed"
 
 
-def _tell(collect: Collect, done: set[tuple[str, int]], advance: Callable[[int], None]) -> bool:
-    """Move the bar when an episode ends, not when its whole batch does; False if none is told of.
+def move_bar_of(
+    collect: Collect, done: set[tuple[str, int]], advance: Callable[[int], None]
+) -> bool:
+    """Move the bar when an episode ends, not when its whole batch does; False if none is reported.
 
     Args:
         collect: May have an `on_end` to be set.

@@ -154,8 +154,8 @@ class TrainOptions:
             worked = worked and self.text_env is None
             object.__setattr__(self, "warm_start", 96 if worked else 0)
         for name, kind in NESTED.items():
-            if isinstance(told := getattr(self, name), Mapping):
-                object.__setattr__(self, name, kind(**told))
+            if isinstance(given := getattr(self, name), Mapping):
+                object.__setattr__(self, name, kind(**given))
 
 
 NESTED = {"sft": SFT, "alarms": Alarms, "curriculum": Curriculum, "replay": Replay}
@@ -170,10 +170,10 @@ def is_generated(problems: object) -> bool:
 def resolved(options: TrainOptions) -> TrainOptions:
     """The options with what the algorithm implies: without a tool none is paid for or shown."""
     name = options.algorithm if isinstance(options.algorithm, str) else ""
-    told = implied(name, options.prompt)
-    if "tool_budget" in told:
-        told["env"] = environment(options.env, tool_budget=told.pop("tool_budget"))
-    return dataclasses.replace(options, **told)
+    changes = implied(name, options.prompt)
+    if "tool_budget" in changes:
+        changes["env"] = environment(options.env, tool_budget=changes.pop("tool_budget"))
+    return dataclasses.replace(options, **changes)
 
 
 def algorithm_of(options: TrainOptions) -> Algorithm:
@@ -202,24 +202,24 @@ def must_work_out(options: TrainOptions) -> bool:
 
 def to_json(options: TrainOptions) -> dict[str, Any]:
     """The options as a run keeps them."""
-    told: dict[str, Any] = {item.name: getattr(options, item.name) for item in fields(options)}
+    values: dict[str, Any] = {item.name: getattr(options, item.name) for item in fields(options)}
     for name in _PATHS:
-        told[name] = None if told[name] is None else str(told[name])
+        values[name] = None if values[name] is None else str(values[name])
     if not isinstance(options.algorithm, str):
-        told["algorithm"] = {OBJECT: algorithm_name(options.algorithm)}
+        values["algorithm"] = {OBJECT: algorithm_name(options.algorithm)}
     if not isinstance(options.heldout, str):
-        told["heldout"] = {OBJECT: options.heldout.name}
+        values["heldout"] = {OBJECT: options.heldout.name}
     if not isinstance(options.text_env, str | None):
-        told["text_env"] = {OBJECT: algorithm_name(options.text_env)}
+        values["text_env"] = {OBJECT: algorithm_name(options.text_env)}
     nested = {name: dataclasses.asdict(getattr(options, name)) for name in NESTED}
-    return told | nested | {"env": stored(options.env)}
+    return values | nested | {"env": stored(options.env)}
 
 
-def from_json(told: Mapping[str, Any], given: Mapping[str, Any]) -> TrainOptions:
+def from_json(record: Mapping[str, Any], given: Mapping[str, Any]) -> TrainOptions:
     """The options that a run has kept.
 
     Args:
-        told: What `to_json` gave.
+        record: What `to_json` gave.
         given: Objects, which a file cannot hold: `algorithm`, `heldout`, and fields of the
             environment. All else stays as the run was started.
 
@@ -227,7 +227,7 @@ def from_json(told: Mapping[str, Any], given: Mapping[str, Any]) -> TrainOptions
         CommandError: The run was started with an object, and it is not given.
         ConfigError: So for an object of the environment.
     """
-    values = dict(told)
+    values = dict(record)
     for name in ("algorithm", "heldout", "text_env"):
         if isinstance(values.get(name), Mapping):
             if isinstance(given.get(name, ""), str):

@@ -56,13 +56,13 @@ class TrainedRun:
     def eval_defaults(self) -> EvalOptions:
         """What counts in an evaluation where nothing else is said."""
         env = EnvConfig.of(self.env, problems=heldout_of(self.options), split=None)
-        told = self.options
+        options = self.options
         return EvalOptions(
             model=str(self.path),
             env=env,
-            text_env=told.text_env,
-            prompt=told.prompt,
-            max_tokens=told.max_tokens,
+            text_env=options.text_env,
+            prompt=options.prompt,
+            max_tokens=options.max_tokens,
         )
 
     def evaluate(self, problems: Any = None, **options: Any) -> Evaluation:
@@ -186,16 +186,16 @@ def _checked(options: TrainOptions, *, planning: bool = False) -> Datasets:
     if planning and options.device_gb:
         # The plan is for another machine and says what it needs of its disk.
         checks = checks[:-1]
-    told: list[str] = []
+    reported: list[str] = []
     for check in checks:
         try:
             check()
         except Exception as error:
             if not (planning and is_out_of_reach(error)):
                 raise
-            if (said := f"not checked  {explain(error)}") not in told:
+            if (said := f"not checked  {explain(error)}") not in reported:
                 print(said)
-                told.append(said)
+                reported.append(said)
     return found
 
 

@@ -166,8 +166,8 @@ class Job:
             progress=bar,
         )
 
-        def collect(told: EvalOptions, sampling: Sampling) -> Collecting:
-            return Collecting(sampler.evaluating(sampling), told.rows)
+        def collect(evaluation: EvalOptions, sampling: Sampling) -> Collecting:
+            return Collecting(sampler.evaluating(sampling), evaluation.rows)
 
         try:
             if not over:
@@ -209,7 +209,7 @@ class Job:
         if not self._is_left(name, problems):
             return
         options, processes = self.options, distributed.world_size()
-        told = EvalOptions(
+        evaluation = EvalOptions(
             model=model,
             env=EnvConfig.of(options.env, problems=heldout_of(options), split=None),
             text_env=options.text_env,
@@ -222,16 +222,16 @@ class Job:
         )
         own = self.envs.text_env
         name_of = source_name(heldout_of(options) if own is None else own.problems)
-        collect = make(told, sampling_for(told))
+        collect = make(evaluation, sampling_for(evaluation))
         if processes == 1:
-            measure(told, problems, self._records(name), name_of, collect)
+            measure(evaluation, problems, self._records(name), name_of, collect)
             return
         shared = SharedCollect(collect)
         if not distributed.is_main():
             shared.follow()
             return
         with shared:
-            whole = dataclasses.replace(told, rows=told.rows * processes)
+            whole = dataclasses.replace(evaluation, rows=evaluation.rows * processes)
             measure(*(whole, problems, self._records(name), name_of, shared))
 
     def _model_and_sampler(

@@ -185,11 +185,11 @@ def _stages(options: TIRGenOptions, problems: Sequence[Problem]) -> list[tuple[s
 
 def _solved(files: Sequence[Path]) -> set[str]:
     """Problems of which every answer was right."""
-    told: dict[str, bool] = {}
+    solved: dict[str, bool] = {}
     for file in files:
         for t in records.read(file).trajectories:
-            told[t.problem_id] = told.get(t.problem_id, True) and t.correct
-    return {name for name, right in told.items() if right}
+            solved[t.problem_id] = solved.get(t.problem_id, True) and t.correct
+    return {name for name, right in solved.items() if right}
 
 
 def _samples(options: TIRGenOptions, problems: Sequence[Problem]) -> list[Sample]:
@@ -221,9 +221,9 @@ def _samples(options: TIRGenOptions, problems: Sequence[Problem]) -> list[Sample
 def _settings(options: TIRGenOptions) -> dict[str, Any]:
     """What changes a sample, as it stands in the header of their file."""
     after = ("out", "solved", "suites", "data", "per_problem", "device")
-    told = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in after}
-    told["env"] = stored(options.env)
-    return json.loads(json.dumps(told, default=str))  # type: ignore[no-any-return]
+    kept = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in after}
+    kept["env"] = stored(options.env)
+    return json.loads(json.dumps(kept, default=str))  # type: ignore[no-any-return]
 
 
 def _opened(file: Path, settings: Mapping[str, Any], total: int, rows: int) -> list[Sample]:
@@ -237,8 +237,8 @@ def _opened(file: Path, settings: Mapping[str, Any], total: int, rows: int) -> l
     header = lines[0].get("header", {})
     other = [name for name in settings if header.get(name) != settings[name]]
     if other:
-        told = ", ".join(f"{n} {header.get(n)!r} there, {settings[n]!r} now" for n in other)
-        raise CommandError(f"{file} holds other samples ({told}): choose another --out")
+        differences = ", ".join(f"{n} {header.get(n)!r} there, {settings[n]!r} now" for n in other)
+        raise CommandError(f"{file} holds other samples ({differences}): choose another --out")
     samples = [Sample.from_json(line) for line in lines[1:]]
     whole = len(samples) if len(samples) >= total else len(samples) // rows * rows
     if whole < len(samples):

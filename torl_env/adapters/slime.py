@@ -42,8 +42,8 @@ async def generated(
     async def ask(ids: list[int], max_tokens: int, stop: tuple[str, ...]) -> Sampled:
         how = {**sampling, "max_new_tokens": max_tokens, "stop": list(stop), "no_stop_trim": True}
         payload = {"input_ids": ids, "sampling_params": how, "return_logprob": True}
-        told = (await post(url, payload))["meta_info"]["output_token_logprobs"]
-        return Sampled([int(one[1]) for one in told], [float(one[0]) for one in told])
+        logprobs = (await post(url, payload))["meta_info"]["output_token_logprobs"]
+        return Sampled([int(one[1]) for one in logprobs], [float(one[0]) for one in logprobs])
 
     prompt_ids = tokenizer.encode(text, add_special_tokens=False)
     limit = int(sampling["max_new_tokens"])

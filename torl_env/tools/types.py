@@ -55,7 +55,7 @@ class Tool(Protocol):
 
     @property
     def description(self) -> str:
-        """What the model is told of it."""
+        """What the model reads of it."""
         ...
 
     @property

@@ -81,7 +81,7 @@ class Behaviour:
     truncated: float
     """Share of responses cut by a limit."""
     infra_errors: int
-    """Responses lost to a fault of the machine or an undecided grade; in none of the above."""
+    """Responses lost to an infrastructure error or an undecided grade; in none of the above."""
 
 
 def behaviour(trajectories: Sequence[Trajectory]) -> Behaviour:

@@ -112,7 +112,7 @@ class Rollout:
             until: Leave an episode after a step of which this is true.
 
         Returns:
-            P x G trajectories, grouped by problem. A fault of the machine is a trajectory with
+            P x G trajectories, grouped by problem. An infrastructure error is a trajectory with
             `scorable=False`; its siblings are unaffected. The `stop_reason` of an episode that
             `until` has left is empty.
         """

@@ -75,7 +75,7 @@ class Watch:
         rank: Of this process.
         size: How many there are.
         patience: Seconds without progress after which a process hangs.
-        end: Ends this process; told why.
+        end: Ends this process; called with the reason.
         interval: Seconds between two looks.
     """
 
@@ -107,7 +107,7 @@ class Watch:
         """Watch no longer.
 
         Args:
-            error: What ends this process; it is told to the others, who end too.
+            error: What ends this process; the others receive it and end too.
 
         Returns:
             Which process had ended with an error before, and why; `""` where none had.
@@ -118,16 +118,18 @@ class Watch:
         if error is None:
             return ""
         try:
-            told = {rank: self._told(rank)[2] for rank in range(self._size) if rank != self._rank}
+            reports = {
+                rank: self._report_of(rank)[2] for rank in range(self._size) if rank != self._rank
+            }
         except RuntimeError as lost:
             return f"rank 0 has died ({lost})"
-        ended = (f"rank {r} has {doing}" for r, doing in told.items() if doing.startswith(GONE))
+        ended = (f"rank {r} has {doing}" for r, doing in reports.items() if doing.startswith(GONE))
         first = next(ended, "")
         if not first:
-            self._tell(f"{type(error).__name__}: {error}")
+            self._report(f"{type(error).__name__}: {error}")
         return first
 
-    def _told(self, rank: int) -> list[str]:
+    def _report_of(self, rank: int) -> list[str]:
         """Count, tick and doing of a process."""
         written: str = self._store.get(f"rank{rank}").decode()
         return written.split("|", 2)
@@ -145,11 +147,11 @@ class Watch:
                 # The first process keeps the store.
                 problem = f"rank 0 has died ({error})"
             if problem and not self._over.is_set():
-                self._tell(problem)
+                self._report(problem)
                 self._end(problem)
                 return
 
-    def _tell(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         """Leave the reason to the others, whichever way they notice that this process is gone."""
         with suppress(RuntimeError):
             self._write(f"{GONE}: {problem}")
@@ -160,7 +162,7 @@ class Watch:
     def _look(self, now: float) -> str:
         """What is wrong with one of the processes, `""` where nothing is."""
         for rank in range(self._size):
-            count, tick, doing = self._told(rank)
+            count, tick, doing = self._report_of(rank)
             seen = self._seen.setdefault(rank, _Seen(count, now, tick, now, doing))
             if seen.count != count:
                 seen.count, seen.moved = count, now

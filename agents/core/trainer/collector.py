@@ -118,8 +118,8 @@ class Collector:
         if times == 1:
             return list(groups)
         kept = [resample_on_correct(g, size, f"{seed}/{i}") for i, g in enumerate(groups)]
-        told = (rows, [t for group in kept for t in group])
-        self._log(kept_metrics(*map(distributed.gather, told)))
+        batches = (rows, [t for group in kept for t in group])
+        self._log(kept_metrics(*map(distributed.gather, batches)))
         return list(kept)
 
     def state_dict(self) -> dict[str, Any]:

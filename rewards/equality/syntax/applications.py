@@ -33,7 +33,7 @@ class Parser(Protocol):
     depth: int
 
     def __init__(self, tokens: Sequence[Token]) -> None: ...
-    def peek(self, ahead: int = 0) -> Token: ...  # noqa: D102 - told in `parser.Parser`, as below
+    def peek(self, ahead: int = 0) -> Token: ...  # noqa: D102 - documented in `parser.Parser`, as below
     def next(self) -> Token: ...  # noqa: D102
     def at(self, *texts: str) -> bool: ...  # noqa: D102
     def expect(self, text: str) -> None: ...  # noqa: D102

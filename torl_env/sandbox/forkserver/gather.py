@@ -103,7 +103,7 @@ def spans_of(maps: str, wall: int = 0) -> list[Span]:
     ('0x1000', '0x6000', 2)
     """
     spans: list[Span] = []
-    walls = [0, sys.maxsize]
+    boundaries = [0, sys.maxsize]
     joined = False
     for mapping in mappings_of(maps):
         if mapping.mode == "---p" and mapping.file:
@@ -112,7 +112,7 @@ def spans_of(maps: str, wall: int = 0) -> list[Span]:
         movable = mapping.private and mapping.start != wall
         joined = joined and movable
         if not movable:
-            walls += [mapping.start, mapping.end]
+            boundaries += [mapping.start, mapping.end]
             continue
         if not joined or mapping.start - spans[-1].end > 2 * HUGE:
             spans.append(Span(mapping.start, mapping.end))
@@ -120,8 +120,8 @@ def spans_of(maps: str, wall: int = 0) -> list[Span]:
         spans[-1].end = mapping.end
         spans[-1].pieces.append(mapping)
     for span in spans:
-        floor = max(edge for edge in walls if edge <= span.start)
-        span.widen(floor, min(edge for edge in walls if edge >= span.end))
+        floor = max(edge for edge in boundaries if edge <= span.start)
+        span.widen(floor, min(edge for edge in boundaries if edge >= span.end))
     return [span for span in spans if any(piece.file for piece in span.pieces)]
 
 

@@ -313,7 +313,7 @@ class Sessions:
         wall = int(turn.watch.wall * 1e6)
         call = turn.request.call
         if turn.request.op is Op.BRANCH and ending is not Ending.KILLED:
-            # The caller gets a session that has lost its variables, not a fault of the machine.
+            # The caller gets a session that has lost its variables, not an infrastructure error.
             ending = Ending.DONE
             mark |= Mark.INTERPRETER_ENDED
         self._send(Reply(call, ending, code, number, mark, rss_kb, wall, int(cpu * 1e6)))
