@@ -10,11 +10,13 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from agents.core.rollout.prompts import Prompt
+from agents.core.run.storage import RecordError
+from agents.core.run.transcripts import read_rows
 from agents.core.types import Trajectory
 from agents.sft.traces import Trace
 
@@ -95,7 +97,7 @@ def read_traces(
     """Traces from a file; the forms may be mixed.
 
     Args:
-        file: JSON lines.
+        file: JSON lines, or transcripts of a step (`.jsonl.gz`, with their ids beside them).
         prompt: The style that questions of the third form are asked in.
         tokenizer: The policy's tokenizer.
         accept: As in `accepted`.
@@ -105,10 +107,7 @@ def read_traces(
     """
     traces: list[Trace] = []
     rollouts: list[Trajectory] = []
-    for number, line in enumerate(file.read_text().splitlines(), start=1):
-        if not line.strip():
-            continue
-        row = _object(line, file, number)
+    for number, row in enumerate(_rows(file), start=1):
         if "turns" in row:
             rollouts.append(Trajectory.from_json(row))
         elif {"prompt_ids", "ids", "loss_mask"} <= row.keys():
@@ -146,14 +145,11 @@ def write_texts(file: Path, answers: Iterable[tuple[str, str]]) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _object(line: str, file: Path, number: int) -> Mapping[str, Any]:
+def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise TraceError(f"{file}, line {number}: not JSON ({error})") from error
-    if not isinstance(row, dict):
-        raise TraceError(f"{file}, line {number}: expected an object, got {line[:40]!r}")
-    return row
+        yield from read_rows(file)
+    except RecordError as error:
+        raise TraceError(str(error)) from error
 
 
 def _from_ids(row: Mapping[str, Any], tokenizer: Any, file: Path, number: int) -> Trace:

@@ -5,12 +5,12 @@ so strategies combine: THOR's self-reward is `best(candidates, executed, votes)`
 is `best(candidates, votes)`, and THOR's hybrid `best(candidates, executed, judged(model))`.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from agents.core.run.transcripts import read_rows
 from agents.core.types import Trajectory
 from rewards import ReferenceError, Verdict, grade_answer
 
@@ -115,8 +115,7 @@ def read_candidates(file: Path) -> list[list[Trajectory]]:
     Raises:
         ValueError: The file holds no trajectory at all.
     """
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
-    found = grouped(Trajectory.from_json(row) for row in rows if "turns" in row)
+    found = grouped(Trajectory.from_json(row) for row in read_rows(file) if "turns" in row)
     if not found:
         raise ValueError(
             f"{file} holds no trajectories: expected lines as Trajectory.to_json writes them"

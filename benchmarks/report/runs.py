@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.core.run.storage import RecordError, read_json, read_lines
+from agents.core.run.transcripts import read as read_transcripts
 from agents.core.types import Trajectory
 from benchmarks.heldout.records import read
 from benchmarks.heldout.summary import Summary
@@ -64,22 +65,11 @@ class Run:
 
     def transcripts(self) -> Iterator[tuple[int, Trajectory]]:
         """Step and trajectory of everything kept in training, in order of steps."""
-        return self._kept("transcripts")
+        return read_transcripts(self.path / "transcripts")
 
     def branches(self) -> Iterator[tuple[int, Trajectory]]:
         """Step and last turn of what was sampled from inside these trajectories."""
-        return self._kept("branches")
-
-    def _kept(self, folder: str) -> Iterator[tuple[int, Trajectory]]:
-        for file in sorted((self.path / folder).glob("step-*.jsonl")):
-            step = int(file.stem.rpartition("-")[2])
-            for number, line in enumerate(read_lines(file), start=1):
-                try:
-                    yield step, Trajectory.from_json(line)
-                except (KeyError, TypeError) as error:
-                    raise RecordError(
-                        f"{file}, line {number}: not a trajectory ({error!r})"
-                    ) from None
+        return read_transcripts(self.path / "branches")
 
 
 def open_run(path: Path) -> Run:

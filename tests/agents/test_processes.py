@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from one_step import BATCH
 from safetensors.torch import load_file
 from shared_run import CASES, main
 
+from agents.core.run import transcripts
 from agents.core.trainer import distributed
 from agents.core.trainer.distributed import ProcessesError
 from agents.core.trainer.options import Training
@@ -60,14 +62,15 @@ def test_two_processes_learn_what_one_does(both, case):
     assert (both / "two" / case / step / "complete").is_file()
 
 
-def test_the_first_process_writes_the_rows_of_all(both):
-    one, two = (
-        [json.loads(line) for line in file.read_text().splitlines()]
-        for file in (
-            both / kind / "token" / "transcripts" / "step-000001.jsonl" for kind in ("one", "two")
-        )
-    )
+def test_each_process_keeps_its_rows_and_readers_see_all(both):
+    folders = [both / kind / "token" / "transcripts" for kind in ("one", "two")]
+    one, two = (list(transcripts.read(folder)) for folder in folders)
+    assert [(step, list(t.ids)) for step, t in one] == [(1, list(t.ids)) for t in BATCH]
     assert one == two
+    names = [sorted(file.name for file in folder.iterdir()) for folder in folders]
+    assert names[0] == ["step-000001.ids.npz", "step-000001.jsonl.gz"]
+    other = [f"step-000001-rank-001.{end}" for end in ("ids.npz", "jsonl.gz")]
+    assert names[1] == sorted([*names[0], *other])
 
 
 def test_an_evaluation_is_shared_and_its_answers_are_those_of_one(both):

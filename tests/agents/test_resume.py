@@ -33,9 +33,9 @@ def finish(process):
 
 def record(out):
     """Metrics and every transcript, byte by byte."""
-    files = sorted((out / "transcripts").glob("*.jsonl"))
+    files = sorted((out / "transcripts").iterdir())
     return {
-        f.name: f.read_text() for f in [out / "metrics.jsonl", out / "solve-rates.jsonl", *files]
+        f.name: f.read_bytes() for f in [out / "metrics.jsonl", out / "solve-rates.jsonl", *files]
     }
 
 

@@ -13,6 +13,7 @@ from agents.core.loss import Loss
 from agents.core.rollout.branching import Point, last_turn
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
+from agents.core.run import transcripts
 from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.trainer.weight_sync import CopySampler
 from agents.core.types import Sampling, Turn
@@ -203,8 +204,8 @@ def test_both_losses_are_the_hand_made_ones(model, tokenizer, tmp_path, nll, mic
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert row["branches"] == 1
     assert row["branch_reward"] == 0.5
-    kept = (tmp_path / "branches" / "step-000001.jsonl").read_text().splitlines()
-    assert [json.loads(line)["ids"] for line in kept] == [list(t.ids) for t in Stepping.steps]
+    kept = [t for _, t in transcripts.read(tmp_path / "branches")]
+    assert [list(t.ids) for t in kept] == [list(t.ids) for t in Stepping.steps]
     assert row["loss_branches"] == pytest.approx((-half * 2 + half * 4) / 6, abs=1e-4)
 
 

@@ -82,8 +82,8 @@ def test_a_file_may_mix_all_forms(tmp_path, tokenizer, prompt):
 
 
 BAD = {
-    "not JSON": ("{", "line 1: not JSON"),
-    "no object": ("[1]", "line 1: expected an object, got '\\[1\\]'"),
+    "not JSON": ("{", "line 1 is not JSON"),
+    "no object": ("[1]", r"line 1: expected a JSON object: \[1\]"),
     "no form": ('{"q": 1, "a": 2}', "line 1: expected prompt_ids, ids and loss_mask.*got q, a"),
     "lengths": ('{"prompt_ids": [1], "ids": [2, 3], "loss_mask": [1]}', "got 2, 1 and an id 3"),
     "tokenizer": ('{"prompt_ids": [1], "ids": [9999], "loss_mask": [1]}', "another tokenizer"),
@@ -95,6 +95,6 @@ BAD = {
 def test_bad_files_are_named_with_the_line(case, tmp_path, tokenizer, prompt):
     line, message = BAD[case]
     file = tmp_path / "traces.jsonl"
-    file.write_text(line)
+    file.write_text(line + "\n")
     with pytest.raises(TraceError, match=message):
         read_traces(file, prompt, tokenizer)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import torl as public
+from agents.core.run.transcripts import read_rows
 from benchmarks.heldout import records
 from torl_env import ConfigError, EnvConfig
 
@@ -68,7 +69,7 @@ def test_one_call(tiny, shop, files, capsys):
     env = settings(run)["env"]
     assert env["tools"] == ["shop:price", "shop:stock"]
     assert (env["grader"], env["reward"], env["parser"]) == ("shop:right", "shop:short", "hermes")
-    row = json.loads((files / "run/transcripts/step-000001.jsonl").read_text().splitlines()[0])
+    row = next(read_rows(files / "run/transcripts/step-000001.jsonl.gz"))
     assert row["reward"] in (0.5, 1.0)
     capsys.readouterr()
     found = run.evaluate(str(files / "test.csv"), k=2, out=files / "eval.jsonl")

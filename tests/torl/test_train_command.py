@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from agents.core.run.transcripts import read_rows
+
 SMALL = ["--problems", "procedural:easy:L1", "--warm-start", "16", "--steps", "2", "--prompts", "2"]
 SMALL += ["--group", "4", "--max-tokens", "60", "--eval-problems", "4", "--save-every", "1"]
 SMALL += ["--threads", "1"]
@@ -38,7 +40,7 @@ def test_it_leaves_everything_it_promises(run):
     assert [row["step"] for row in rows if row["stage"] == "rl"] == [1, 2]
     assert {row["stage"] for row in rows} == {"sft", "rl"}
     assert (out / "figure5.png").stat().st_size > 10_000
-    assert len((out / "transcripts" / "step-000002.jsonl").read_text().splitlines()) == 8
+    assert len(list(read_rows(out / "transcripts" / "step-000002.jsonl.gz"))) == 8
     for name in ("before", "after"):
         summary = json.loads((out / "eval" / f"{name}.summary.json").read_text())
         assert summary["answers"] == 4

@@ -1,16 +1,17 @@
 """The folder of one training run: configuration, metrics, transcripts, checkpoints.
 
-Everything a reader needs is a text file; every file is either appended to line by line or appears
-whole. Metrics hold no clock, so that the same seed gives the same file; times have a file of their
-own.
+All but weights and ids is text, that of transcripts compressed; every file is either appended to
+line by line or appears whole. Metrics hold no clock, so that the same seed gives the same file;
+times have a file of their own.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from agents.core.run import transcripts
 from agents.core.run.provenance import commit, versions
 from agents.core.run.storage import dump_line, write_json, write_text
 from agents.core.types import Trajectory
@@ -74,20 +75,17 @@ class Run:
         rounded = {name: round(value, 3) for name, value in seconds.items()}
         self._append("timing.jsonl", {"step": step, "stage": stage, **rounded})
 
-    def write_transcripts(self, step: int, trajectories: Iterable[Trajectory]) -> None:
-        """Write all episodes of a step to `transcripts/step-NNNNNN.jsonl`."""
-        folder = self.path / "transcripts"
-        lines = "".join(dump_line(t.to_json()) for t in trajectories)
-        write_text(folder / f"step-{step:06d}.jsonl", lines)
+    def write_transcripts(self, step: int, rank: int, rows: Sequence[Trajectory]) -> None:
+        """Keep episodes of a step, those of one process, in `transcripts`."""
+        transcripts.write(self.path / "transcripts", step, rank, rows)
 
-    def write_branches(self, step: int, rows: Iterable[Trajectory]) -> None:
-        """Write the branches of a step to `branches/step-NNNNNN.jsonl`.
+    def write_branches(self, step: int, rank: int, rows: Sequence[Trajectory]) -> None:
+        """Keep branches of a step, those of one process, in `branches`.
 
         Each is what `rollout.branching.last_turn` makes of it: its last turn, with all that
         stands before it as its prompt; problem and sample name the episode that was left.
         """
-        lines = "".join(dump_line(t.to_json()) for t in rows)
-        write_text(self.path / "branches" / f"step-{step:06d}.jsonl", lines)
+        transcripts.write(self.path / "branches", step, rank, rows)
 
     def add_solve_rates(
         self, step: int, epochs: Mapping[str, int], trajectories: Iterable[Trajectory]
@@ -126,6 +124,9 @@ class Run:
                 if row["stage"] != stage or row["step"] <= step:
                     kept.append(line + "\n")
             write_text(file, "".join(kept))
+        if stage == "rl":
+            for name in ("transcripts", "branches"):
+                transcripts.forget_after(self.path / name, step)
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         self.path.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
 """Files that are whole or absent: atomic writes, JSON without NaN, records that survive a kill."""
 
+import gzip
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -75,16 +76,18 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a line file; a half-written last line, left by a kill, is skipped.
+    """The JSON objects of a line file, compressed where its name ends in `.gz`.
+
+    A half-written last line, left by a kill, is skipped.
 
     Raises:
         RecordError: If there is no such file, or a line before the last is not a JSON object.
     """
     try:
-        file = path.open("rb")
+        plain = path.open("rb")
     except FileNotFoundError:
         raise RecordError(f"expected records at {path}, found no such file") from None
-    with file:
+    with plain, gzip.open(plain) if path.suffix == ".gz" else nullcontext(plain) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue

@@ -45,7 +45,7 @@ def sample_branches(
     """Let the algorithm branch off this process's trajectories."""
     groups = algorithm.branch(collector.groups(collector.own), sampler, seed)
     rows = [t for group in groups for t in group]
-    collector.branches = distributed.gather(rows)
+    collector.branches = rows
     credit = algorithm.assign_credit_to_branches(groups)
     scored = [t for t in rows if t.scorable]
     rewards = distributed.gather([t.reward for t in scored])

@@ -50,7 +50,7 @@ class Collector:
         self.all: list[Trajectory] = []
         """Those of all processes, in the order of the problems."""
         self.branches: list[Trajectory] = []
-        """What was sampled from inside them, by all processes."""
+        """What was sampled from inside this process's trajectories."""
         self.sampled: list[Trajectory] = []
         """Those that were sampled in this step: all but replayed ones."""
         self.replayed: list[bool] = []

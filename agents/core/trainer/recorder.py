@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.core.rollout.behaviour import behaviour
 from agents.core.run.folder import Run
+from agents.core.run.transcripts import share_of
 from agents.core.trainer import distributed
 from agents.core.trainer.alarms import Bell
 from agents.core.trainer.collector import Collector
@@ -24,7 +25,9 @@ _KEPT = ("loss", "grad_norm", "kl", "learning_rate", "num_tokens")
 
 
 class Recorder:
-    """Writes a run's files after the last update of each batch; only the first process does.
+    """Writes a run's files after the last update of each batch.
+
+    The first process writes what is known of all; each one keeps transcripts of its own episodes.
 
     Args:
         run: The folder.
@@ -65,13 +68,13 @@ class Recorder:
             Why to stop here, where an alarm rang that does; else nothing.
         """
         per_batch = self._training.optimizer_steps
-        if state.global_step % per_batch or not distributed.is_main():
+        if state.global_step % per_batch:
             return ""
-        from_trl, step, rows = (
-            state.log_history[-1],
-            state.global_step // per_batch,
-            collected.sampled,
-        )
+        step = state.global_step // per_batch
+        self._keep(step, collected)
+        if not distributed.is_main():
+            return ""
+        from_trl, rows = state.log_history[-1], collected.sampled
         numbers = {
             **dataclasses.asdict(behaviour(rows)),
             "reward": _mean([t.reward for t in rows if t.scorable]),
@@ -90,15 +93,25 @@ class Recorder:
             )
         self._run.add_metrics(step, "rl", numbers)
         self._run.add_timing(step, "rl", {**seconds, "seconds": from_trl.get("step_time", 0.0)})
-        self._run.write_transcripts(step, rows)
-        if collected.branches:
-            self._run.write_branches(step, collected.branches)
         self._run.add_solve_rates(step, collected.epochs, rows)
         rung = self._bell.look(numbers)
         for name, cause in rung.items():
             _LOG.warning("step %d, alarm %s: %s", step, name, cause)
         stops = self._training.alarms.action == "stop"
         return "; ".join(f"alarm {name}: {cause}" for name, cause in rung.items() if stops)
+
+    def _keep(self, step: int, collected: Collector) -> None:
+        """Transcripts of this process's share, the first problems: their order is random."""
+        training, rank = self._training, distributed.rank()
+        size = training.group_size
+        groups = share_of(training.transcripts, size, rank, distributed.world_size())
+        replayed = collected.replayed or [False] * len(collected.own)
+        own = [t for t, old in zip(collected.own, replayed, strict=True) if not old]
+        kept = own[: groups * size]
+        self._run.write_transcripts(step, rank, kept)
+        names = {(t.problem_id, t.sample) for t in kept}
+        branches = [t for t in collected.branches if (t.problem_id, t.sample) in names]
+        self._run.write_branches(step, rank, branches)
 
 
 def _entropy(rows: Sequence[Trajectory]) -> float:
