@@ -1,6 +1,7 @@
 """LoRA through PEFT: adapters learn, the rest stays, the sampler gets both together."""
 
 import copy
+import weakref
 
 import pytest
 import torch
@@ -90,6 +91,58 @@ def test_adapters_on_file_load_as_the_plain_model_they_make(model, adapted, toke
     assert not torch.allclose(computed, before, atol=1e-2)
     assert not any("lora_" in name for name, _ in loaded.named_parameters())
     assert loading.load(str(tmp_path / "adapters"), "bfloat16")[0].dtype is torch.bfloat16
+
+
+def test_weights_of_adapters_are_merged_one_layer_at_a_time(adapted, monkeypatch):
+    """All products at once are as large as the model: 26 GB at 7B."""
+    from agents.core.models import lora
+
+    made = []
+
+    def delta(layer):
+        product = layer.get_delta_weight("default")
+        made.append(weakref.ref(product))
+        return product
+
+    monkeypatch.setattr(lora, "_delta", delta)
+    most = 0
+    for weight in plain_weights(adapted):
+        most = max(most, sum(product() is not None for product in made))
+        del weight
+    assert len(made) > 8
+    assert most <= 1
+
+
+def test_new_adapters_on_an_earlier_runs_keep_what_that_has_learned(
+    model, adapted, tokenizer, tmp_path
+):
+    """They name what they adapt; on the bare base evaluation and KL would lose the first ones."""
+    from agents.core.algorithm import Loss
+    from agents.core.models import loading
+    from agents.grpo import GRPO
+
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
+    adapted.save_pretrained(tmp_path / "first")
+    tokenizer.save_pretrained(tmp_path / "first")
+    start = loading.merged_start(str(tmp_path / "first"), tmp_path / "start")
+    assert loading.merged_start(start, tmp_path / "again") == start, "plain weights stay"
+    second = with_lora(loading.load(start, device="cpu")[0], Lora(rank=2))
+    trainer = trainer_of(second, tokenizer, tmp_path, algorithm=GRPO(loss=Loss(kl=0.1)), steps=1)
+    trainer.train()
+    ids = torch.tensor([[5, 6, 7, 8]])
+    loaded, _ = loading.load(str(tmp_path / "checkpoint-1"), device="cpu")
+    with torch.no_grad():
+        assert torch.allclose(loaded(ids).logits, second.eval()(ids).logits, atol=1e-4)
+        with second.disable_adapter():
+            reference = second(ids).logits
+        assert torch.allclose(reference, adapted.eval()(ids).logits, atol=1e-4)
+    # The first step is at the start itself: its distance from the reference is none.
+    assert trainer.state.log_history[0]["kl"] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_adapters_of_a_lost_model_say_what_is_missing(tmp_path):

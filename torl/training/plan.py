@@ -16,6 +16,8 @@ from torl.training.options import TrainOptions, training_of
 
 PROMPT_TOKENS = 256
 """Of a prompt, in the plan of memory."""
+_SPARE = 2e9
+"""Bytes for what nobody counts: contexts of CUDA, its graphs, buffers of a collective."""
 TRANSCRIPT_BYTES = 8
 """Of one token on file: its id, its log-probability and its text, compressed."""
 _BILLIONS = re.compile(r"(\d+(?:\.\d+)?)[bB]\b")
@@ -210,6 +212,32 @@ def device_gb(options: TrainOptions) -> float:
         return float(torch.cuda.get_device_properties(0).total_memory) / 1e9
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     return memory / distributed.world_size()
+
+
+def engine_share(plan: MemoryPlan, room: float) -> float:
+    """The share of a device that vLLM gets beside a trainer: what it needs, or what is left.
+
+    Args:
+        plan: Of one process; its cache is that of all rows at once, vLLM may do with less.
+        room: Bytes of the device.
+
+    Raises:
+        CommandError: Not even the engine's weights find room.
+
+    Example:
+        >>> state = {"weights": 6e9, "gradients": 12e9, "optimizer": 12e9, "gathered": 0.0}
+        >>> plan = MemoryPlan(**state, activations=9e9, logits=9e9, sampler=3e9, cache=24e9)
+        >>> engine_share(plan, 80e9), engine_share(plan, 40e9)
+        (0.396, 0.5)
+    """
+    wanted = 1.1 * (plan.sampler + plan.cache) + _SPARE
+    left = room - plan.weights - plan.optimizer - plan.gathered - _SPARE
+    if left < plan.sampler + _SPARE:
+        raise CommandError(
+            f"vLLM needs {(plan.sampler + _SPARE) / 1e9:.0f} GB in the training process, which "
+            f"leaves {left / 1e9:.0f}: --policy vllm-server, more processes, or a larger device"
+        )
+    return round(min(wanted, left) / room, 3)
 
 
 def check_memory(plan: Plan, room_gb: float) -> None:

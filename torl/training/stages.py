@@ -33,6 +33,7 @@ from torl.training.options import (
     training_of,
     vllm_of,
 )
+from torl.training.plan import device_gb, engine_share, plan_of
 from torl.training.shared_collect import SharedCollect
 from torl.wiring import BatchEnvs, Collecting, rollout_over, text_env_of
 from torl_env import EnvConfig
@@ -239,6 +240,7 @@ class Job:
     ) -> tuple[Any, Any, Any]:
         """The model in training, its tokenizer, and what samples with its weights."""
         from agents.core.models import loading
+        from agents.core.models.dtype import default_device
         from agents.core.models.lora import Lora, with_lora
         from agents.core.policies.transformers import TransformersPolicy
         from agents.core.trainer.weight_sync import CopySampler
@@ -265,6 +267,12 @@ class Job:
             prompt = make_prompt(options.prompt, tokenizer, options.env)
             _, size = longest_prompt(prompt, options.env, asked)
             vllm = dataclasses.replace(vllm, window=size + options.max_tokens)
+            shares_gpu = options.policy == "vllm" and default_device() == "cuda"
+            if shares_gpu and options.vllm_memory is None:
+                plan = plan_of(options, memory=True).memory
+                assert plan is not None
+                share = engine_share(plan, 1e9 * device_gb(options))
+                vllm = dataclasses.replace(vllm, memory=share)
             sampler: Any = VLLMSampler(vllm, over)
         else:
             with distributed.whole_weights():
