@@ -153,26 +153,39 @@ def recipe(name, tmp_path, *words):
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
+RECIPES = {
+    "torl_7b": ("7.62", "sampling by  vllm"),
+    "thor": ("1.54", "1 epochs in batches of 256, rate 2e-06"),
+    "simpletir": ("7.62", "drop=('void',)"),
+    "zerotir": ("7.62", "tool_budget"),
+    "retool": ("7.62", "2 epochs"),
+    "rstar2_roc": ("14.77", "clip_high=0.28"),
+}
+"""Billions of parameters, and words that the plan has."""
+
+
 @pytest.mark.parametrize(
-    "name", ["torl_1_5b", *(pytest.param(n, marks=pytest.mark.slow) for n in ("torl_7b", "thor"))]
+    "name", ["torl_1_5b", *(pytest.param(n, marks=pytest.mark.slow) for n in RECIPES)]
 )
 def test_the_recipes_fit_the_machines_they_name(name, tmp_path):
     """The plan is made of the model's shape; no network is needed for that."""
     traces = tmp_path / "traces.jsonl"
     traces.touch()
-    done = recipe(name, tmp_path, *(("--traces", traces) if name == "thor" else ()))
+    imitates = name in ("thor", "retool")
+    done = recipe(name, tmp_path, *(("--traces", traces) if imitates else ()))
     assert done.returncode == 0, done.stderr
-    assert "128 problems x 16 samples = 2048 episodes" in done.stdout
+    problems = 32 if name == "retool" else 128
+    assert f"{problems} problems x 16 samples = {problems * 16} episodes" in done.stdout
     (peak,) = re.findall(r"memory +([\d.]+) GB a process at its peak", done.stdout)
     assert 20 < float(peak) < 80
-    size = {"torl_7b": "7.62", "thor": "1.54", "torl_1_5b": "1.54"}[name]
+    size, words = RECIPES.get(name, ("1.54", ""))
     assert f"{size} billion parameters" in done.stdout
-    if name == "thor":
-        assert "1 epochs in batches of 256, rate 2e-06" in done.stdout
+    assert words in done.stdout
 
 
-def test_thor_does_not_start_without_traces(tmp_path):
-    done = recipe("thor", tmp_path)
+@pytest.mark.parametrize("name", ["thor", pytest.param("retool", marks=pytest.mark.slow)])
+def test_no_recipe_starts_without_its_traces(tmp_path, name):
+    done = recipe(name, tmp_path)
     assert done.returncode == 1
     assert "expected --traces FILE" in done.stderr
 

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +205,10 @@ def show_plan(options: TrainOptions) -> None:
     algorithm = algorithm_of(options)
     _checked(options, planning=True)
     plan, room = plan_of(options, memory=True), device_gb(options)
-    print(f"algorithm    {type(algorithm).__name__}, {algorithm.loss}")
+    print(f"algorithm    {_told(algorithm)}")
+    for given in (*options.schedule, *map(_told, (options.curriculum, options.replay))):
+        if given not in ("Curriculum()", "Replay()"):
+            print(f"methods      {given}")
     print(f"grader       {grading_of(options)}")
     print("\n".join(plan.lines()))
     print(f"device       {distributed.devices()} here; planned for {room:.0f} GB a process")
@@ -221,6 +224,22 @@ def grading_of(options: TrainOptions) -> str:
             "rewards; in training a plain number must be worked out, in evaluation any form counts"
         )
     return str(stored(options.env)["grader"])
+
+
+def _told(described: Any) -> str:
+    """A dataclass with those of its fields that are not the defaults."""
+    if not is_dataclass(described):
+        return type(described).__name__
+    values = [
+        f"{one.name}={_told(value) if is_dataclass(value) else repr(value)}"
+        for one in fields(described)
+        if (value := getattr(described, one.name)) != _default(one)
+    ]
+    return f"{type(described).__name__}({', '.join(values)})"
+
+
+def _default(one: Field[Any]) -> Any:
+    return one.default if one.default_factory is MISSING else one.default_factory()
 
 
 def stored_options(out: Path, given: Mapping[str, Any] | None = None) -> TrainOptions:

@@ -17,6 +17,17 @@ _QWEN2_5_MATH: Mapping[str, Any] = {
     "use_sliding_window": False,
 }
 
+_QWEN2_5_7B: Mapping[str, Any] = {
+    **_QWEN2_5_MATH,
+    "rope_theta": 1_000_000.0,
+    "hidden_size": 3584,
+    "intermediate_size": 18_944,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "vocab_size": 152_064,
+    "tie_word_embeddings": False,
+}
+
 SHAPES: Mapping[str, Mapping[str, Any]] = {
     "Qwen/Qwen2.5-Math-1.5B": {
         **_QWEN2_5_MATH,
@@ -34,6 +45,23 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         "num_attention_heads": 28,
         "num_key_value_heads": 4,
         "vocab_size": 152_064,
+        "tie_word_embeddings": False,
+    },
+    "Qwen/Qwen2.5-7B": {**_QWEN2_5_7B, "max_position_embeddings": 131_072},
+    "Qwen/Qwen2.5-7B-Instruct": {**_QWEN2_5_7B, "max_position_embeddings": 32_768},
+    "Qwen/Qwen3-14B-Base": {
+        "model_type": "qwen3",
+        "num_hidden_layers": 40,
+        "max_position_embeddings": 32_768,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1_000_000.0,
+        "use_sliding_window": False,
+        "hidden_size": 5120,
+        "intermediate_size": 17_408,
+        "num_attention_heads": 40,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "vocab_size": 151_936,
         "tie_word_embeddings": False,
     },
 }
