@@ -8,6 +8,7 @@ client costs the others anything. Needs `pip install torl-gym[serve]`.
 import asyncio
 import hmac
 import json
+import re
 import socket
 import struct
 import threading
@@ -21,7 +22,7 @@ import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,6 +37,8 @@ _LARGE: Final = 1 << 18
 """Bytes of JSON that are read or written on a thread, away from the event loop."""
 _DRAINED: Final = 1 << 26
 """Bytes of a refused body that are read and dropped, so that its sender comes to the answer."""
+_HOST: Final = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::[0-9]{1,5})?")
+"""Of a request's head: an address in brackets or a name, and a port."""
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
     b"Content-Length: 0\r\n\r\n"
@@ -138,7 +141,8 @@ async def read_body(request: Request) -> bytes:
     """The body; its length is bounded where the head does not tell it.
 
     Raises:
-        HTTPException: 413, or 503 where all bodies in flight are too much together.
+        HTTPException: 413, 503 where all bodies in flight are too much together, or 499 where the
+            client hangs up.
     """
     server: HttpServer = request.app.state.server
     most, body = server.options.body_bytes, bytearray()
@@ -150,6 +154,9 @@ async def read_body(request: Request) -> bytes:
                 raise HTTPException(413, f"a body has at most {most} bytes")
             if server.reading_bytes > server.options.unread_bytes:
                 raise busy("too many bodies are being sent at once")
+    except ClientDisconnect:
+        # No fault of the server: a client could have it logged as often as it likes.
+        raise HTTPException(499, "hung up") from None
     finally:
         server.reading_bytes -= len(body)
     return bytes(body)
@@ -241,7 +248,8 @@ class _Guard:
         return None
 
     def _is_ours(self, host: str) -> bool:
-        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        found = _HOST.fullmatch(host)
+        name = "" if found is None else found[1] or found[2]
         return is_loopback(name) or name in self._names
 
     async def _send(self, connection: "_Connection", send: Send, message: Message) -> None:

@@ -74,6 +74,9 @@ class Areas:
     def __init__(self, proc: int, rules: landlock.Rules | None) -> None:
         self._proc = proc
         self._rules = rules
+        with os.scandir(rootfs.TMP) as entries:
+            # Python itself may lie there.
+            self._tmp = next(entries, None) is None
         self._base = self._mounts()
         self.make().close()
 
@@ -86,14 +89,15 @@ class Areas:
         places: Sequence[int] = ()
         try:
             flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-            kernel.mount("tmpfs", rootfs.TMP, "tmpfs", flags, _OPTIONS)
-            root = os.open(rootfs.TMP, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            kernel.mount("tmpfs", rootfs.HOME, "tmpfs", flags, _OPTIONS)
+            root = os.open(rootfs.HOME, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             # Both in one file system, so that they share its size.
-            for name, place in zip(_NAMES, (rootfs.HOME, rootfs.TMP), strict=True):
-                source = f"{rootfs.TMP}/{name}"
+            for name, place in (("tmp", rootfs.TMP), ("home", rootfs.HOME)):
+                source = f"{rootfs.HOME}/{name}"
                 os.mkdir(source)  # noqa: PTH102
                 os.chmod(source, 0o1777)  # noqa: PTH101
-                kernel.mount(source, place, None, kernel.MS_BIND)
+                if place == rootfs.HOME or self._tmp:
+                    kernel.mount(source, place, None, kernel.MS_BIND)
             namespace = self._mounts()
             places = [os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=root) for name in _NAMES]
             return Area(namespace, root, self._ruleset(places), _state(root))

@@ -133,7 +133,7 @@ def _bind(handle: int, path: str, mountpoint: str, *, device: bool = False) -> N
 def _switch(mountpoint: str, covered: list[str]) -> None:
     old = Path(mountpoint) / ".old"
     for place in (Path(mountpoint + HOME), Path(mountpoint + TMP), old):
-        place.mkdir()
+        place.mkdir(exist_ok=True)
     os.chdir(mountpoint)
     kernel.pivot_root(".old")
     os.chdir("/")
