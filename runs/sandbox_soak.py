@@ -3,7 +3,8 @@
     python runs/sandbox_soak.py --calls 1000000 --out out/sandbox_soak.jsonl
 
 Every tenth program fails in some way (error, timeout, memory, crash, flood, cancelled call), and
-now and then a session is opened, branched and closed. Each `--every` calls a JSON line is written.
+every `--sessions-every` of them a session is opened, branched, misused and closed. Each `--every`
+calls a JSON line is written.
 """
 
 import argparse
@@ -43,6 +44,12 @@ def programs(generator: random.Random) -> Iterator[tuple[str, Status, str | None
         elif kind < 0.1:
             code = generator.choice(list(FAILING))
             yield code, FAILING[code], None
+        elif kind < 0.105:
+            yield (
+                f"open('a', 'w').write('{number}'); print(open('a').read())",
+                Status.OK,
+                f"{number}\n",
+            )
         elif kind < 0.11:
             yield f"import numpy\nprint(numpy.sum([{number}, 1]))", Status.OK, f"{number + 1}\n"
         else:
@@ -90,16 +97,24 @@ def snapshot(calls: int, took: float, chunk: int) -> dict[str, float]:
     }
 
 
-def use_session(sandbox: LocalSandbox) -> None:
-    """Open, use, branch and drop a session."""
-    session = sandbox.open_session(preload="bare")
-    session.run("x = [1, 2]")
-    twin = session.branch()
-    twin.run("x.append(3)")
-    if session.run("print(x)").stdout != "[1, 2]\n" or session.run("1/0").ok:
-        raise AssertionError("a session went wrong")
-    twin.close()
-    session.close()
+def use_session(sandbox: LocalSandbox, number: int) -> None:
+    """Open, use, branch and drop a session; every kind of turn is in it."""
+    with sandbox.open_session(preload="bare", in_place=number % 4 == 3) as session:
+        session.run("x = [1, 2]; open('f', 'w').write('1')")
+        with session.branch() as twin, twin.branch() as deeper:
+            twin.run("x.append(3)")
+            failed = [
+                deeper.run("import os; os._exit(0)"),
+                deeper.run("import os\nfor n in range(3, 9): os.write(n, b'N')"),
+                twin.run("raise MemoryError"),
+            ]
+            if number % 50 == 0:
+                failed.append(twin.run("while True: pass"))
+            if any(result.ok for result in failed):
+                raise AssertionError(f"a turn that failed looks well: {failed}")
+        after = session.run("print(x, open('f').read())")
+        if after.stdout != "[1, 2] 1\n" or session.run("1/0").ok:
+            raise AssertionError(f"a session went wrong: {after}")
 
 
 def check(call: Future[Execution], wanted: tuple[str, Status, str | None]) -> None:
@@ -110,8 +125,9 @@ def check(call: Future[Execution], wanted: tuple[str, Status, str | None]) -> No
         raise AssertionError(f"{code!r} gave {result}, expected {status}")
 
 
-def soak(calls: int, every: int, at_once: int) -> Iterator[dict[str, float]]:
+def soak(calls: int, every: int, at_once: int, sessions_every: int) -> Iterator[dict[str, float]]:
     """Run `calls` programs, `at_once` in flight; one snapshot for each `every` of them."""
+    sessions = 0
     source = programs(random.Random(0))
     flying: dict[Future[Execution], tuple[str, Status, str | None]] = {}
     done, began = 0, time.perf_counter()
@@ -124,11 +140,14 @@ def soak(calls: int, every: int, at_once: int) -> Iterator[dict[str, float]]:
             for call in wait(flying, return_when=FIRST_COMPLETED).done:
                 check(call, flying.pop(call))
                 done += 1
+                if done % sessions_every == 0:
+                    sessions += 1
+                    use_session(sandbox, sessions)
                 if done % 1000 == 0:
-                    use_session(sandbox)
                     sandbox.submit("while True: pass").cancel()
                 if done % every == 0:
-                    yield snapshot(done, time.perf_counter() - began, every)
+                    point = snapshot(done, time.perf_counter() - began, every)
+                    yield point | {"sessions": sessions}
                     began = time.perf_counter()
 
 
@@ -138,10 +157,11 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=100_000)
     parser.add_argument("--every", type=int, default=10_000)
     parser.add_argument("--at-once", type=int, default=16)
+    parser.add_argument("--sessions-every", type=int, default=100, help="calls for each session")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     curve: list[dict[str, float]] = []
-    for point in soak(options.calls, options.every, options.at_once):
+    for point in soak(options.calls, options.every, options.at_once, options.sessions_every):
         curve.append(point)
         line = json.dumps(point)
         print(line, flush=True)
