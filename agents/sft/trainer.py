@@ -27,7 +27,7 @@ class SFT:
     """Passes over the traces."""
     batch: int = 16
     """Traces per optimiser step, of all processes together."""
-    micro_batch: int = 8
+    micro_batch: int = 16
     """Traces per forward pass of a process."""
     learning_rate: float = 1e-4
     schedule: str = "linear"
@@ -106,6 +106,7 @@ def train_sft(
     from trl import SFTConfig, SFTTrainer
 
     from agents.core.trainer.logprobs import token_logprobs
+    from agents.core.trainer.prefix_sharing import can_share, packed_logprobs
 
     processes = distributed.world_size()
 
@@ -120,9 +121,9 @@ def train_sft(
             if not alone or items is None:
                 return super().compute_loss(model, inputs, *args, **options)
             wanted = inputs["labels"] != IGNORED
-            logprobs, _ = token_logprobs(
-                model, inputs["input_ids"], inputs["attention_mask"], wanted
-            )
+            shares = can_share(model) and not sft.activation_checkpointing
+            read = packed_logprobs if shares else token_logprobs
+            logprobs, _ = read(model, inputs["input_ids"], inputs["attention_mask"], wanted)
             return -logprobs.sum() / items
 
     if len(traces) < sft.batch:

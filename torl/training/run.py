@@ -9,6 +9,7 @@ from typing import Any
 
 from agents.core.run.folder import Run, RunError
 from agents.core.trainer import distributed
+from agents.core.trainer.memory import keep_freed_memory
 from benchmarks.report.plots import figure5, write_csv
 from benchmarks.report.runs import open_run
 from benchmarks.report.tables import results
@@ -124,6 +125,7 @@ def run(options: TrainOptions, given: Mapping[str, Any] | None = None) -> Traine
     started = time.perf_counter()
     quiet_libraries()
     use_threads(options.threads)
+    keep_freed_memory()
     passes = training_of(options).pass_rows(distributed.world_size())
     if passes < options.micro_batch and distributed.is_main():
         say(

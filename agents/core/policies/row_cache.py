@@ -23,8 +23,8 @@ from transformers.cache_utils import (
     DynamicSlidingWindowLayer,
 )
 
-GROWTH = 256
-"""Columns that are added at a time; making room copies the cache, one layer after the other."""
+BLOCK = 64
+"""Columns come in multiples of so many; making room copies the cache, one layer after the other."""
 
 UNDECLARED = {
     "bloom": "ALiBi",
@@ -72,12 +72,16 @@ class RowCache(Cache):  # type: ignore[misc]
 
     Args:
         layers: How many layers of the model keep keys and values.
-        columns: To begin with; more are added when needed.
+        columns: That rows begin with; more are added when needed.
+        whole: Read all columns there are in every pass, and mask those that hold nothing yet.
+            Products of bfloat16 on a CPU copy a part of a cache before they read it, which takes
+            twice the time that reading all of it does.
     """
 
-    def __init__(self, layers: int, columns: int) -> None:
+    def __init__(self, layers: int, columns: int, *, whole: bool = False) -> None:
         super().__init__(layers=[_RowLayer(self) for _ in range(layers)])
-        self.columns = columns
+        self.columns = _rounded(columns)
+        self._whole = whole
         self.rows: Tensor | None = None
         """Rows of the next pass, (R,); `None` for all of them."""
         self.places: Tensor
@@ -91,17 +95,22 @@ class RowCache(Cache):  # type: ignore[misc]
         return self.columns - 1
 
     def reserve(self, columns: int) -> None:
-        """Make room for so many columns."""
-        if columns < self.columns:
-            return
-        self.columns = columns + GROWTH
-        for layer in self.layers:
-            layer.widen(self.columns)
+        """Make room for so many columns, which the next pass reads."""
+        if columns >= self.columns:
+            self.columns = _rounded(columns)
+            for layer in self.layers:
+                layer.widen(self.columns)
+        self.read = self.columns if self._whole else columns
 
     def select(self, rows: Tensor) -> None:
         """Keep these rows, in this order; one may come several times."""
         for layer in self.layers:
             layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+
+
+def _rounded(columns: int) -> int:
+    """Columns of a block that has room for so many and the trash column."""
+    return -(-(columns + 1) // BLOCK) * BLOCK
 
 
 class _RowLayer(CacheLayerMixin):  # type: ignore[misc]

@@ -34,23 +34,20 @@ def draw(
         >>> draw(torch.tensor([[0.0, 0.0]]), [0.75], Sampling())[0]
         [1]
     """
-    if how.temperature == 0:
-        logprobs = torch.log_softmax(logits_BV, dim=-1)
-        ids = logits_BV.argmax(dim=-1)
-    else:
-        logprobs = torch.log_softmax(logits_BV / how.temperature, dim=-1)
-        if how.top_p < 1:
-            logprobs = nucleus(logprobs, how.top_p)
-        ids = inverse_cumulative(logprobs.exp(), uniforms)
-    chosen = logprobs.gather(-1, ids[:, None]).squeeze(-1)
-    return ids.tolist(), chosen.tolist()
+    scores = logits_BV if how.temperature in (0, 1) else logits_BV / how.temperature
+    if how.top_p < 1 and how.temperature:
+        scores = nucleus(torch.log_softmax(scores, dim=-1), how.top_p)
+    # One exponential over the vocabulary is most of what drawing costs on a CPU.
+    top, best = scores.max(dim=-1, keepdim=True)
+    mass = (scores - top).exp_()
+    sums = _block_sums(mass)
+    ids = best if how.temperature == 0 else _inverse_cumulative(mass, sums, uniforms)[:, None]
+    logprobs = scores.gather(-1, ids) - top - sums[:, -1:].log()
+    return ids.squeeze(-1).tolist(), logprobs.squeeze(-1).tolist()
 
 
 def inverse_cumulative(mass_BV: Tensor, uniforms: Sequence[float]) -> Tensor:
     """The id of each row at which the cumulative mass passes a share of the whole, (B,).
-
-    The sum over a vocabulary wants float64, which is slow over all of it; so blocks of ids are
-    summed first, and only the block that is hit is summed id by id.
 
     Args:
         mass_BV: What each id weighs.
@@ -60,10 +57,27 @@ def inverse_cumulative(mass_BV: Tensor, uniforms: Sequence[float]) -> Tensor:
         >>> inverse_cumulative(torch.tensor([[1.0, 1.0, 2.0]] * 3), [0.0, 0.49, 0.5]).tolist()
         [0, 1, 2]
     """
-    width = mass_BV.shape[1]
-    padded = torch.nn.functional.pad(mass_BV, (0, -width % BLOCK))
-    blocks = padded.view(len(mass_BV), -1, BLOCK)
-    sums = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    return _inverse_cumulative(mass_BV, _block_sums(mass_BV), uniforms)
+
+
+def _blocks(mass_BV: Tensor) -> Tensor:
+    """(B, blocks, ids of a block); `pad` would copy what needs no padding."""
+    gap = -mass_BV.shape[1] % BLOCK
+    padded = torch.nn.functional.pad(mass_BV, (0, gap)) if gap else mass_BV
+    return padded.view(len(mass_BV), -1, BLOCK)
+
+
+def _block_sums(mass_BV: Tensor) -> Tensor:
+    """Cumulative mass at the end of each block, float64.
+
+    Sums over a whole vocabulary want float64, which is slow; within a block float32 will do.
+    """
+    return _blocks(mass_BV).sum(-1).double().cumsum(-1)
+
+
+def _inverse_cumulative(mass_BV: Tensor, sums: Tensor, uniforms: Sequence[float]) -> Tensor:
+    """Only the block that is hit is summed id by id."""
+    blocks = _blocks(mass_BV)
     level = torch.tensor(uniforms, dtype=torch.float64, device=sums.device)[:, None] * sums[:, -1:]
     hit = torch.searchsorted(sums, level, right=True).clamp(max=sums.shape[1] - 1)
     before = sums.gather(1, (hit - 1).clamp(min=0)) * (hit > 0)

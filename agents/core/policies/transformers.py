@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicCache
 
 from agents.core.policies.base import Row, RowPolicy, RowStart
 from agents.core.policies.decode_attention import decode_faster
-from agents.core.policies.row_cache import GROWTH, RowCache, sliding_window, visible
+from agents.core.policies.row_cache import RowCache, sliding_window, visible
 from agents.core.policies.sampling import draw
 from agents.core.policies.stopping import StoppingCriterion, end_ids
 from agents.core.rollout.prompts import decode
@@ -114,7 +114,8 @@ class TransformersPolicy(RowPolicy):
         }
         self._slots = list(range(len(starts)))
         distinct, owner = _share_equal_neighbours([start.ids for start in starts])
-        self._cache = RowCache(self._layers, max(map(len, distinct)) + GROWTH)
+        whole = self.model.device.type == "cpu" and self.model.dtype == torch.bfloat16
+        self._cache = RowCache(self._layers, max(map(len, distinct)), whole=whole)
         logits = self._read(distinct, [0] * len(distinct), None)
         index = torch.tensor(owner, device=self.model.device)
         self._cache.select(index)
@@ -138,8 +139,7 @@ class TransformersPolicy(RowPolicy):
         """
         width = max(map(len, feeds))
         cache, device = self._cache, self.model.device
-        cache.read = max(start + len(feed) for start, feed in zip(starts, feeds, strict=True))
-        cache.reserve(cache.read)
+        cache.reserve(max(start + len(feed) for start, feed in zip(starts, feeds, strict=True)))
         ids, places, positions = [], [], []
         for feed, start in zip(feeds, starts, strict=True):
             gap, here = width - len(feed), range(start, start + len(feed))

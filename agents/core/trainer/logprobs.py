@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from agents.core.models.lora import trunk
 
@@ -35,7 +36,7 @@ def token_logprobs(
     logps, entropy = head_logprobs(
         model, hidden[:, :-1][wanted], ids_BL[:, 1:][wanted], temperature
     )
-    return _spread(logps, wanted_BL), _spread(entropy, wanted_BL)
+    return spread(logps, wanted_BL), spread(entropy, wanted_BL)
 
 
 def response_logprobs(
@@ -62,6 +63,11 @@ def in_chunks(
     return logps, entropies
 
 
+HELD = 2**29
+"""Bytes of float32 logits that are held at once. More of them are computed in chunks, and once more
+in the backward pass: a third more work in the head, and never rows x tokens x vocabulary."""
+
+
 def head_logprobs(
     model: Any, states_NH: Tensor, ids_N: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
@@ -70,19 +76,37 @@ def head_logprobs(
     What some families do to their logits is done here too: caps (Gemma 2), scales (Cohere,
     Granite).
     """
-    logits = model.get_output_embeddings()(states_NH).float()
-    config = model.config
+
+    def read(states: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        logits = _scaled(model.config, model.get_output_embeddings()(states))
+        logps: Tensor
+        logps, entropy = _Chosen.apply(logits, ids, temperature)
+        return logps, entropy
+
+    rows = chunk_rows(model.config.get_text_config().vocab_size)
+    if len(states_NH) <= rows:
+        return read(states_NH, ids_N)
+
+    def again(states: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        found: tuple[Tensor, Tensor] = checkpoint(read, states, ids, use_reentrant=False)
+        return found
+
+    return in_chunks(again if torch.is_grad_enabled() else read, rows, states_NH, ids_N)
+
+
+def chunk_rows(vocabulary: int) -> int:
+    """Places whose logits are held at once."""
+    return max(1, HELD // (4 * vocabulary))
+
+
+def _scaled(config: Any, logits: Tensor) -> Tensor:
     if (scale := getattr(config, "logit_scale", None)) is not None:
         logits = logits * scale
     if (divisor := getattr(config, "logits_scaling", None)) is not None:
         logits = logits / divisor
     if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
-        logits = cap * torch.tanh(logits / cap)
-    logprobs = torch.log_softmax(logits / temperature, dim=-1)
-    chosen = logprobs.gather(-1, ids_N[:, None]).squeeze(-1)
-    with torch.no_grad():
-        entropy = -(logprobs.exp() * logprobs).sum(-1)
-    return chosen, entropy
+        logits = cap * torch.tanh(logits.float() / cap)
+    return logits
 
 
 def with_positions(module: Any, args: Any, inputs: dict[str, Any]) -> Any:
@@ -97,7 +121,37 @@ def with_positions(module: Any, args: Any, inputs: dict[str, Any]) -> Any:
     return args, inputs
 
 
-def _spread(values: Tensor, wanted_BL: Tensor) -> Tensor:
+class _Chosen(torch.autograd.Function):
+    """Log-softmax at one id a row, and the entropy of the row.
+
+    Autograd would keep the float32 logits, their log-softmax and its exponential; what comes out of
+    the head, in its own type, and a sum a row say all of it.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits_NV: Tensor, ids_N: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        scores = logits_NV.float() if temperature == 1 else logits_NV.float() / temperature
+        total = scores.logsumexp(-1)
+        chosen = scores.gather(-1, ids_N[:, None]).squeeze(-1) - total
+        mass = (scores - total[:, None]).exp_()
+        entropy = total - torch.linalg.vecdot(mass, scores)
+        ctx.save_for_backward(logits_NV, ids_N, total)
+        ctx.temperature = temperature
+        ctx.mark_non_differentiable(entropy)
+        return chosen, entropy
+
+    @staticmethod
+    def backward(ctx: Any, grad_N: Tensor, _: Any) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        """(1 at the id, minus the softmax) / temperature."""
+        logits_NV, ids_N, total = ctx.saved_tensors
+        mass = (logits_NV.float() / ctx.temperature).sub_(total[:, None]).exp_()
+        grad = mass.mul_(-grad_N[:, None]).scatter_add_(1, ids_N[:, None], grad_N[:, None])
+        return (grad / ctx.temperature).to(logits_NV.dtype), None, None
+
+
+def spread(values: Tensor, wanted_BL: Tensor) -> Tensor:
     """Values back at their places; stays part of the graph when nothing was wanted."""
     wanted = wanted_BL.bool().clone()
     wanted[:, 0] = False

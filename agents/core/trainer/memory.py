@@ -204,3 +204,19 @@ def _cache(config: Any, rows: int, length: int) -> float:
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return float(2 * 2 * rows * length * config.num_hidden_layers * heads * size)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what a pass gives back, for the next pass.
+
+    By default large tensors are mapped and unmapped one by one, and the kernel zeroes every page
+    again: a tenth of a training step's CPU seconds. Other allocators are left as they are.
+    """
+    import ctypes
+
+    trim, mapped, most = -1, -3, 2**31 - 1
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(trim, most), mallopt(mapped, 2**30)
