@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from subprocess import CalledProcessError
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
@@ -31,8 +31,8 @@ from agents.core.run.storage import read_json, write_json, write_text
 from benchmarks.performance.measuring import Figures, Measured, Options, run_python, say
 from benchmarks.report.tables import Table
 
-Part = Literal["grading", "sandbox", "sessions", "environment", "training"]
-PARTS: tuple[Part, ...] = ("grading", "sandbox", "sessions", "environment", "training")
+Part = Literal["grading", "sandbox", "sessions", "environment", "training", "products"]
+PARTS: tuple[Part, ...] = get_args(Part)
 """What is measured unless named otherwise; `training` takes a model and the most minutes."""
 TOLERANCE = 0.3
 """Share of a ratio that may be lost before it counts: twice what other load on two cores moved the

@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from agents.core.policies.base import RowStart
-from agents.core.policies.row_cache import UnsupportedModelError, sliding_window
+from agents.core.policies.row_cache import UnsupportedModelError, rows_that_fit, sliding_window
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.testing.tiny import tiny_model
 from agents.core.types import FinishReason, Sampling
@@ -278,3 +278,44 @@ def test_a_turn_that_goes_on_is_read_whole(model, tokenizer, prompts):
     assert len(ended[0].ids) < 7
     assert ended[0].finish is FinishReason.STOP
     assert (len(ended[1].ids), ended[1].finish) == (3, FinishReason.LENGTH)
+
+
+def test_rows_beyond_the_memory_wait_and_sample_what_they_would_have(model, tokenizer, prompts):
+    starts = [*prompts, *prompts, prompts[2]]
+    seeds, how = list(range(20, 27)), Sampling(max_tokens=30)
+    calls = set()
+
+    def answer(completion):
+        first = completion.row not in calls and completion.finish is FinishReason.STOP
+        calls.add(completion.row)
+        return tokenizer.encode("out") if first else None
+
+    def play(max_rows):
+        calls.clear()
+        policy = TransformersPolicy(
+            model, tokenizer, lambda t: len(t) == 6, marker="", max_rows=max_rows
+        )
+        widest = []
+        hook = model.register_forward_pre_hook(
+            lambda module, args, given: widest.append(len(given["input_ids"])), with_kwargs=True
+        )
+        found = run(policy, starts, seeds, how, answer)
+        hook.remove()
+        return found, max(widest)
+
+    (ids, logprobs, mask, finish), unbounded = play(None)
+    (same, near, same_mask, same_finish), bounded = play(3)
+    assert (unbounded, bounded) == (7, 3)
+    assert (same, same_mask, same_finish) == (ids, mask, finish)
+    for row, values in logprobs.items():
+        assert near[row] == pytest.approx(values, abs=2e-4)
+
+
+def test_rows_that_fit_are_those_whose_cache_has_room(model):
+    one = rows_that_fit(model, 60, free=1e9)
+    assert rows_that_fit(model, 120, free=1e9) < one < rows_that_fit(model, 60, free=2e9)
+    assert rows_that_fit(model, 60, free=1.0) == 1
+    cache = model(torch.zeros(one, 60, dtype=torch.long), use_cache=True).past_key_values
+    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    logits = 4 * one * model.config.vocab_size
+    assert held + logits < 1e9

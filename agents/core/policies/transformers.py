@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicCache
 
 from agents.core.policies.base import Row, RowPolicy, RowStart
 from agents.core.policies.decode_attention import decode_faster
-from agents.core.policies.row_cache import RowCache, sliding_window, visible
+from agents.core.policies.row_cache import RowCache, rows_that_fit, sliding_window, visible
 from agents.core.policies.sampling import draw
 from agents.core.policies.stopping import StoppingCriterion, end_ids
 from agents.core.rollout.prompts import decode
@@ -53,6 +53,8 @@ class TransformersPolicy(RowPolicy):
             `closes_tool_call` itself stands for the style of whatever environment is played.
         marker: Of these characters every finished tool call ends with one, so that other ids need
             no look; by default what the style of the calls says, "`" for a rule of one's own.
+        max_rows: Rows in the cache at a time; the others wait until some are released. By default
+            as many as memory allows when a batch is opened.
 
     Raises:
         UnsupportedModelError: The model keeps a recurrent state, or something else that a row which
@@ -65,6 +67,7 @@ class TransformersPolicy(RowPolicy):
         tokenizer: Any,
         closes_call: Callable[[str], bool] = closes_tool_call,
         marker: str | None = None,
+        max_rows: int | None = None,
     ) -> None:
         ends = end_ids(tokenizer, model.generation_config)
         super().__init__(tokenizer, closes_call, ends, fixed_stop=marker is not None)
@@ -77,8 +80,11 @@ class TransformersPolicy(RowPolicy):
         decode_faster(model)
         self._pad = min(self.end_ids) if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self._mark("`" if marker is None else marker)
+        self._max_rows = max_rows
         self._states: dict[int, _State] = {}
         self._slots: list[int] = []
+        self._waiting: list[int] = []
+        """Rows for which there is no room yet."""
 
     @property
     def overlaps(self) -> bool:
@@ -108,18 +114,27 @@ class TransformersPolicy(RowPolicy):
         """
         window = getattr(self.model.config, "max_position_embeddings", None)
         self._open_rows(starts, how, window)
-        self._states = {
-            i: _State(np.random.Generator(np.random.Philox(start.seed)), i, len(start.ids))
-            for i, start in enumerate(starts)
-        }
-        self._slots = list(range(len(starts)))
-        distinct, owner = _share_equal_neighbours([start.ids for start in starts])
+        columns = max(
+            len(start.ids) + row.remaining
+            for start, row in zip(starts, self._rows.values(), strict=True)
+        )
+        self._limit = self._max_rows or rows_that_fit(self.model, columns)
+        begun = min(len(starts), self._limit)
+        self._slots, self._waiting = list(range(begun)), list(range(begun, len(starts)))
+        self._states = {i: self._state(i, slot=i) for i in self._slots}
+        distinct, owner = _share_equal_neighbours([start.ids for start in starts[:begun]])
         whole = self.model.device.type == "cpu" and self.model.dtype == torch.bfloat16
         self._cache = RowCache(self._layers, max(map(len, distinct)), whole=whole)
         logits = self._read(distinct, [0] * len(distinct), None)
         index = torch.tensor(owner, device=self.model.device)
         self._cache.select(index)
         self._logits = logits[index]
+
+    def _state(self, index: int, slot: int) -> _State:
+        """Of a row that begins."""
+        row = self._rows[index]
+        random = np.random.Generator(np.random.Philox(row.seed))
+        return _State(random, slot, len(row.context))
 
     def _read(self, feeds: Sequence[Sequence[int]], starts: Sequence[int], rows: Any) -> Tensor:
         """One forward pass.
@@ -194,7 +209,10 @@ class TransformersPolicy(RowPolicy):
     def release(self, row: int) -> None:
         """Forget the row; its place in the batch goes when enough others have gone."""
         super().release(row)
-        del self._states[row]
+        if row in self._states:
+            del self._states[row]
+        else:
+            self._waiting.remove(row)
 
     def remaining(self, row: int) -> int:
         """Tokens that the response of `row` may still hold."""
@@ -236,6 +254,7 @@ class TransformersPolicy(RowPolicy):
     def _forward(self) -> None:
         """Read what is queued: single ids of all rows in one pass, tool output in another."""
         self._compact()
+        self._admit()
         queued = [state for state in self._states.values() if state.feed]
         # A pass over some of the rows copies their cache, so rows with one id go all together.
         long = [state for state in queued if len(state.feed) > 1]
@@ -261,14 +280,33 @@ class TransformersPolicy(RowPolicy):
     def _compact(self) -> None:
         """Cut the slots of rows that are gone, once there are many."""
         live = [index for index in self._slots if index in self._states]
-        if len(live) >= COMPACT_BELOW * len(self._slots):
-            return
-        index = torch.tensor([self._states[i].slot for i in live], device=self.model.device)
-        self._cache.select(index)
+        if len(live) < COMPACT_BELOW * len(self._slots):
+            self._keep(live)
+
+    def _keep(self, live: list[int], more: int = 0) -> None:
+        """Lay the cache anew, with room for these rows and for `more` that begin."""
+        slots = [self._states[i].slot for i in live]
+        index = torch.tensor(slots, dtype=torch.long, device=self.model.device)
+        self._cache.select(index, more)
         self._logits = self._logits[index]
         for slot, i in enumerate(live):
             self._states[i].slot = slot
         self._slots = live
+
+    def _admit(self) -> None:
+        """Begin rows that waited; several at a time, since each time copies the cache."""
+        room = self._limit - len(self._states)
+        if not self._waiting or room < min(len(self._waiting), max(1, self._limit // 4)):
+            return
+        new, self._waiting = self._waiting[:room], self._waiting[room:]
+        live = [index for index in self._slots if index in self._states]
+        self._keep(live, len(new))
+        slots = list(range(len(live), len(live) + len(new)))
+        for i, slot in zip(new, slots, strict=True):
+            self._states[i] = self._state(i, slot)
+        self._slots = live + new
+        logits = self._read([self._rows[i].context for i in new], [0] * len(new), slots)
+        self._logits = torch.cat([self._logits, logits])
 
 
 def _share_equal_neighbours(

@@ -79,9 +79,8 @@ def head_logprobs(
 
     def read(states: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         logits = _scaled(model.config, model.get_output_embeddings()(states))
-        logps: Tensor
-        logps, entropy = _Chosen.apply(logits, ids, temperature)
-        return logps, entropy
+        found: tuple[Tensor, Tensor] = _Chosen.apply(logits, ids, temperature)  # type: ignore[no-untyped-call]
+        return found
 
     rows = chunk_rows(model.config.get_text_config().vocab_size)
     if len(states_NH) <= rows:
@@ -132,7 +131,7 @@ class _Chosen(torch.autograd.Function):
     def forward(
         ctx: Any, logits_NV: Tensor, ids_N: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
-        scores = logits_NV.float() if temperature == 1 else logits_NV.float() / temperature
+        scores = _tempered(logits_NV, temperature)
         total = scores.logsumexp(-1)
         chosen = scores.gather(-1, ids_N[:, None]).squeeze(-1) - total
         mass = (scores - total[:, None]).exp_()
@@ -143,12 +142,19 @@ class _Chosen(torch.autograd.Function):
         return chosen, entropy
 
     @staticmethod
-    def backward(ctx: Any, grad_N: Tensor, _: Any) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad_N: Tensor, _: Any) -> tuple[Tensor, None, None]:
         """(1 at the id, minus the softmax) / temperature."""
         logits_NV, ids_N, total = ctx.saved_tensors
-        mass = (logits_NV.float() / ctx.temperature).sub_(total[:, None]).exp_()
-        grad = mass.mul_(-grad_N[:, None]).scatter_add_(1, ids_N[:, None], grad_N[:, None])
-        return (grad / ctx.temperature).to(logits_NV.dtype), None, None
+        each = grad_N[:, None] / ctx.temperature
+        mass = _tempered(logits_NV, ctx.temperature).sub_(total[:, None]).exp_()
+        grad = mass.mul_(-each).scatter_add_(1, ids_N[:, None], each)
+        return grad.to(logits_NV.dtype), None, None
+
+
+def _tempered(logits_NV: Tensor, temperature: float) -> Tensor:
+    """A copy in float32, to be written over."""
+    scores = logits_NV.to(torch.float32, copy=True)
+    return scores if temperature == 1 else scores.div_(temperature)
 
 
 def spread(values: Tensor, wanted_BL: Tensor) -> Tensor:

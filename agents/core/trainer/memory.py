@@ -12,9 +12,9 @@ from typing import Any
 from agents.core.models.dtype import precision
 from agents.core.trainer.options import Training
 
-_LOGIT_BYTES = 16
-"""Of one token and one id of the vocabulary, at the peak of log-probability and entropy: float32
-logits, their log-softmax, and two more of that size in flight, forward and backward."""
+_LOGIT_BYTES = 12
+"""Of one token and one id of the vocabulary, at the peak of log-probability and entropy: what the
+head gives, and two of that size in flight, forward and backward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class MemoryPlan:
     activations: float
     """What a micro-batch keeps for its backward pass, casts of weights to bfloat16 included."""
     logits: float
-    """Of a micro-batch."""
+    """Of a micro-batch, or of the chunk of it whose logits are held at once."""
     sampler: float
     """The sampler's copy of the weights, or the share of the device that vLLM takes."""
     cache: float
@@ -164,6 +164,8 @@ def plan_memory(
     import torch
     from transformers import AutoModelForCausalLM
 
+    from agents.core.trainer.logprobs import chunk_rows
+
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     sizes = [p.numel() for p in model.parameters()]
@@ -171,6 +173,8 @@ def plan_memory(
     share = processes if sharded else 1
     length = prompt_tokens + training.max_tokens
     batch = training.pass_rows(processes)
+    # More are never held at once, here or in TRL's own head.
+    places = min(batch * training.max_tokens, chunk_rows(config.vocab_size))
     found = measure(config, batch, length, bf16=precision(training.dtype).bf16)
     rows = training.prompts_per_step * training.group_size // processes
     return MemoryPlan(
@@ -180,7 +184,7 @@ def plan_memory(
         optimizer=8 * count / share,
         gathered=2 * 4.0 * max(_blocks(model).values()) if sharded else 0.0,
         activations=found.checkpointed() if checkpointing else found.kept,
-        logits=float(_LOGIT_BYTES * batch * training.max_tokens * config.vocab_size),
+        logits=float(_LOGIT_BYTES * places * config.vocab_size),
         sampler=float(sampler_bytes * count),
         cache=_cache(config, rows, length) if sampler_bytes else 0.0,
         sleeps=sleeps,

@@ -183,7 +183,7 @@ def _attend(
     if unknown:
         raise ValueError(f"{type(module).__name__} attends with {', '.join(unknown)}")
     scale = scaling or query_BHND.shape[-1] ** -0.5
-    out_HND: Tensor = TreeAttention.apply(
+    out_HND: Tensor = TreeAttention.apply(  # type: ignore[no-untyped-call]
         query_BHND[0], key_BKND[0], value_BKND[0], _reading[-1].nodes, scale
     )
     return out_HND.transpose(0, 1)[None], None
@@ -214,7 +214,7 @@ class TreeAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad_HND: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad_HND: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Gradients of queries, keys and values."""
         query, key, value = ctx.saved_tensors
         grad_query = torch.empty_like(query, memory_format=torch.contiguous_format)
