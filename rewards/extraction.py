@@ -45,7 +45,7 @@ _TEMPLATE = re.compile(
 _SEPARATOR = re.compile(
     r"\n[ \t\r]*\n|</think>|^[ \t]*(?:\#{1,6}[ \t]|-{3,}|\*{3,}|_{3,})|\\\]|\$\$|"
     r"\b(?:wait|actually|correction|scratch that|instead|final answer|finally|therefore|thus|"
-    r"hence|so|then|which gives|the answer is|let me re)\b",
+    r"hence|so|then|should be|which gives|the answer is|let me re)\b",
     re.MULTILINE | re.IGNORECASE,
 )
 """What stands between a step and the answer, and not between two members of one answer."""

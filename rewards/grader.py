@@ -58,7 +58,16 @@ class Reference:
         Traceback (most recent call last):
         rewards.errors.ReferenceError: the reference answer '' cannot be read: ...
         """
-        return _compile(text, options)
+        reference = _compile(text, options)
+        reference.check()
+        return reference
+
+    def check(self) -> None:
+        """Read all of it. Raises `ReferenceError`."""
+        try:
+            _ = self.parsed.value
+        except (UnreadableError, LimitHitError) as error:
+            raise _unreadable(self.text, error) from None
 
     @property
     def readable(self) -> bool:
@@ -81,15 +90,17 @@ def _compile(text: str, options: GradingOptions) -> Reference:
     from rewards.equality import read
 
     try:
-        parsed = read(text, options)
-        _ = parsed.value
+        return Reference(text, options, read(text, options))
     except (UnreadableError, LimitHitError) as error:
-        quoted = text if len(text) <= 80 else text[:77] + "..."
-        raise ReferenceError(
-            f"the reference answer {quoted!r} cannot be read: {error}; "
-            "drop the problem or mend its answer"
-        ) from None
-    return Reference(text, options, parsed)
+        raise _unreadable(text, error) from None
+
+
+def _unreadable(text: str, error: Exception) -> ReferenceError:
+    quoted = text if len(text) <= 80 else text[:77] + "..."
+    return ReferenceError(
+        f"the reference answer {quoted!r} cannot be read: {error}; "
+        "drop the problem or mend its answer"
+    )
 
 
 def grade(response: str, reference: str | Reference, options: GradingOptions = DEFAULT) -> Grade:
@@ -243,26 +254,40 @@ def _top_and_bottom(found: re.Match[str]) -> tuple[int, int]:
 
 
 def _decide(answer: str, text: str, options: GradingOptions) -> Grade:
-    from rewards.equality import Outcome, compare, is_plain_number, leaves_work, read
+    from rewards.equality import compare, compare_spelling, is_plain_number, leaves_work, read
 
     try:
         reference = _compile(text, options)
+        if not answer.strip():
+            reference.check()
+            return Grade(Verdict.NO_ANSWER, answer, "empty")
+        parsed = read(answer, options)
+        alike = compare_spelling(reference.parsed, parsed)
+        if alike is not None:  # the same tokens, which need no reading
+            return Grade(Verdict.CORRECT, answer, alike.rule)
+        reference.check()
     except ReferenceError as error:
         return Grade(Verdict.UNGRADABLE, answer, "reference_unreadable", str(error))
-    if not answer.strip():
-        return Grade(Verdict.NO_ANSWER, answer, "empty")
+    except (UnreadableError, LimitHitError) as error:
+        return _refused(answer, reference, error)
     try:
-        parsed = read(answer, options)
         if options.closed_form and is_plain_number(reference.parsed) and leaves_work(parsed):
             return Grade(Verdict.WRONG, answer, "not_worked_out", "it copies the question")
         found = compare(reference.parsed, parsed, options)
-    except UnreadableError as error:
-        return Grade(Verdict.WRONG, answer, error.code, str(error))
-    except LimitHitError as error:  # the reference was read, so the answer is what is too much
-        return Grade(Verdict.WRONG, answer, error.code, str(error))
-    if found.outcome is Outcome.UNDECIDED and options.sympy_fallback:
+    except (UnreadableError, LimitHitError) as error:
+        return _refused(answer, reference, error)
+    if not found.decided and options.sympy_fallback:
         found = _ask_sympy(reference, answer, options, found)
     return _verdict(answer, found, reference)
+
+
+def _refused(answer: str, reference: Reference, error: UnreadableError | LimitHitError) -> Grade:
+    """What cannot be read: the reference's fault if it is at fault, else the answer's."""
+    try:
+        reference.check()
+    except ReferenceError as unreadable:
+        return Grade(Verdict.UNGRADABLE, answer, "reference_unreadable", str(unreadable))
+    return Grade(Verdict.WRONG, answer, error.code, str(error))
 
 
 def _ask_sympy(

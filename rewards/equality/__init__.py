@@ -3,6 +3,7 @@
 from rewards.equality.comparison import Comparison, Outcome
 from rewards.equality.decide import (
     compare,
+    compare_spelling,
     is_plain_number,
     is_readable,
     leaves_work,
@@ -16,6 +17,7 @@ __all__ = [
     "Outcome",
     "Parsed",
     "compare",
+    "compare_spelling",
     "is_plain_number",
     "is_readable",
     "leaves_work",

@@ -15,7 +15,7 @@ from rewards.equality.comparison import Comparison, Outcome, different, equal, u
 from rewards.equality.other_readings import other_readings
 from rewards.equality.parsed import Parsed
 from rewards.equality.reader import read_value
-from rewards.equality.syntax.tokens import BASED, CONSTANT, NAME, NUMBER, Token
+from rewards.equality.syntax.tokens import BASED, CONSTANT, NAME, NUMBER, OPERATOR, Token
 from rewards.equality.values.expressions import (
     Apply,
     Constant,
@@ -52,6 +52,8 @@ _DENIALS = frozenset({"not", "never", "wrong", "false", "incorrect", "isn't"})
 def compare(reference: Parsed, answer: Parsed, options: GradingOptions) -> Comparison:
     """Whether the answer says what the reference says, and denies nothing of it.
 
+    What `compare_spelling` decides is not asked again.
+
     Raises:
         LimitHitError: Deciding needs more work than is allowed.
     """
@@ -60,7 +62,7 @@ def compare(reference: Parsed, answer: Parsed, options: GradingOptions) -> Compa
         return found
     if answer.tokens[0].text in PYTHON_FORMS:  # Interval(0, 1, True, False)
         return found
-    known = {token.text for token in reference.tokens} | {"0", "1", "2"}
+    known = {token.text for token in reference.tokens} | {"0", "1", "2"} | reference.conditions
     if answer.conditions - known:
         return different("condition_differs", "it holds under a condition of its own")
     said = [{t.text.lower() for t in parsed.tokens} & _DENIALS for parsed in (reference, answer)]
@@ -81,10 +83,12 @@ def _compare(reference: Parsed, answer: Parsed, options: GradingOptions) -> Comp
     return found
 
 
-def _compare_spelling(reference: Parsed, answer: Parsed, _: GradingOptions) -> Comparison | None:
+def compare_spelling(reference: Parsed, answer: Parsed) -> Comparison | None:
     """The same tokens, or the same letters: the word cat, and the symbols c, a, t."""
     if _same_tokens(reference.tokens, answer.tokens):
         return equal("normal_form")
+    if reference.tokens[0].kind in (NUMBER, OPERATOR):
+        return None
     alike = _spelled(reference.tokens) == _spelled(answer.tokens) != ""
     return equal("spelled_alike") if alike else None
 
@@ -159,7 +163,6 @@ def _compare_subject(reference: Parsed, answer: Parsed, _: GradingOptions) -> Co
 
 
 _BEFORE_VALUES = (
-    _compare_spelling,
     _compare_choices,
     _compare_letters,
     _compare_moments,
@@ -171,13 +174,14 @@ _BEFORE_VALUES = (
 def _compare_values(
     ours: Value, theirs: Value, reference: Parsed, answer: Parsed, options: GradingOptions
 ) -> Comparison:
-    parameters = reference.parameters | answer.parameters
-    found = _compare_progressions(ours, theirs, parameters, options)
-    if found is not None:
-        return found
-    names = _renaming(ours, theirs, parameters)
-    if names:
-        theirs = mapped(theirs, lambda node: rename(node, names))
+    if reference.named or answer.named:
+        parameters = reference.parameters | answer.parameters
+        found = _compare_progressions(ours, theirs, parameters, options)
+        if found is not None:
+            return found
+        names = _renaming(ours, theirs, parameters)
+        if names:
+            theirs = mapped(theirs, lambda node: rename(node, names))
     try:
         return Comparer(options).compare(ours, theirs)
     except UnreadableError as error:

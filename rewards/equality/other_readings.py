@@ -100,8 +100,10 @@ def printed_constants(parsed: Parsed, other: Value) -> bool:
 
     `E**2` is e^2, and `2*I` is 2i; in `V = IR` and against `E^2` they are names.
     """
+    if "\\" in parsed.text or not ("E" in parsed.text or "I" in parsed.text):
+        return False
     names = free_symbols(parsed.value)
-    if "\\" in parsed.text or not names & _PRINTED_CONSTANTS.keys():
+    if not names & _PRINTED_CONSTANTS.keys():
         return False
     others = {name for name in names | free_symbols(other) if name not in _PRINTED_CONSTANTS}
     constants = {

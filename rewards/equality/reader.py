@@ -5,6 +5,7 @@ A structure is only split where no bracket is open.
 """
 
 from functools import partial
+from itertools import pairwise
 
 from rewards.equality import limits
 from rewards.equality.answers.matrices import read_combination, transposed
@@ -36,7 +37,7 @@ from rewards.equality.syntax.tokens import (
     WORD,
     Token,
 )
-from rewards.equality.values.expressions import Apply, Symbol
+from rewards.equality.values.expressions import ONE, TWO, ZERO, Apply, Symbol
 from rewards.equality.values.kinds import (
     Chain,
     Group,
@@ -57,6 +58,7 @@ from rewards.errors import LimitHitError
 _PAIRS = {"(": ")]", "[": ")]", "{": "}", "\\{": ("\\}",), "langle": ("rangle",)}
 _OTHER_MARKS = frozenset(
     {",", ";", ":", "∈", "∪", "∩", "setminus", "\\{", "langle", "U", "&", "to", "out", "↦"}
+    | {"pmod", "mod"}
 )
 _QUALIFIERS = frozenset({"for", "where", "with", "when", "whenever", "forall"})
 _CONJUNCTIONS = frozenset({"and", "or", "And", "Or", "AND", "OR"})
@@ -88,26 +90,30 @@ class _Reader:
             raise LimitHitError("limit_depth", f"nested more than {limits.DEPTH} deep")
         try:
             tokens = _without_open_brace(trim(tokens))
-            if any(token.text in ("pmod", "mod") for token in tokens):
-                residue = read_residue(tokens, self.statement)
-                if residue is not None:
-                    return residue
+            if not tokens:
+                return Text(())
             if len(tokens) == 2 and tokens[0].text + tokens[1].text in ("[]", "()"):
                 return Group((), braces=True)
-            printed = self.python(tokens) if tokens else None
-            if printed is not None:
-                return printed
-            if tokens and tokens[0].text == "(":
+            if tokens[0].text == "(":
                 permutation = read_permutation(tokens)
                 if permutation is not None:
                     return permutation
-            if _is_plain(tokens):
-                return quantity(tokens)
-            if len(tokens) > 3 and tokens[0].text == "lambda" and tokens[2].text == ":":
-                return self.statement(tokens[3:])  # lambda x: x**2
-            return self.vector(tokens) or self.split(self.without_qualifiers(tokens))
+            return quantity(tokens) if _is_plain(tokens) else self.structure(tokens)
         finally:
             self.reading.depth -= 1
+
+    def structure(self, tokens: Tokens) -> Value:
+        """What is more than one quantity, or may be."""
+        if any(token.text in ("pmod", "mod") for token in tokens):
+            residue = read_residue(tokens, self.statement)
+            if residue is not None:
+                return residue
+        printed = self.python(tokens)
+        if printed is not None:
+            return printed
+        if len(tokens) > 3 and tokens[0].text == "lambda" and tokens[2].text == ":":
+            return self.statement(tokens[3:])  # lambda x: x**2
+        return self.vector(tokens) or self.split(self.without_qualifiers(tokens))
 
     def without_qualifiers(self, tokens: Tokens) -> Tokens:
         """Cuts `for all x`, `where k is an integer`; notes which names are integers."""
@@ -131,7 +137,9 @@ class _Reader:
 
         `for all x > 0` and `where k is an integer` do; `for x or 7`, `where x is wrong` do not.
         """
-        self.reading.conditions |= {t.text for t in tail if t.kind == NUMBER}
+        for before, token in pairwise(tail):
+            if token.kind == NUMBER:
+                self.reading.conditions.add(before.text.strip("<>") + token.text)
         return all(
             token.text.lower() in DECLARING if token.kind == WORD else token.text not in ("+", "*")
             for token in tail
@@ -388,7 +396,9 @@ def _bounds_index(value: Value) -> bool:
         or value.operators[0] not in (">=", ">")
     ):
         return False
-    name = value.parts[0]
+    name, least = value.parts
+    if not isinstance(least, Quantity) or least.expression not in (ZERO, ONE, TWO):
+        return False
     return isinstance(name, Quantity) and name.expression in (Symbol("n"), Symbol("k"), Symbol("m"))
 
 

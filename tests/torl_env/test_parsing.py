@@ -232,3 +232,10 @@ def test_four_back_ticks_end_at_four() -> None:
 def test_a_fence_on_one_line_hides_nothing() -> None:
     turn = "```python print(1)``` so \\boxed{1}"
     assert FencedParser().prose(turn) == turn
+
+
+def test_a_bare_thinking_tag_behind_a_block_is_no_text():
+    """Chat templates leave it there (gptme#1702)."""
+    for tag in ("<think>", "</think>", "\n<think>\n"):
+        assert FencedParser().parse(f"```python\nprint(2)\n```{tag}").body == "print(2)"
+    assert FencedParser().parse("```python\nprint(2)\n```<think>So it is 2.") is None

@@ -5,7 +5,7 @@ A turn that ends with a closed tool block is a call; every other turn is final. 
 | the turn | is |
 | --- | --- |
 | prose, then a closed ```` ```python ```` block, then nothing | a call of `python` |
-| the same, then white space | a call |
+| the same, then white space, or a bare `<think>` or `</think>` | a call |
 | the same, then ```` ```output ```` opened and empty | a call; the observation goes inside |
 | the same, then any other text | final: no code runs |
 | two or more closed blocks, the last at the end | a call of the last; the others never run |
@@ -59,6 +59,8 @@ class _Block(NamedTuple):
 _FENCE = re.compile(r"^( {0,3})(`{3,}+)([^\n]*+)$", re.MULTILINE)
 # ```output opens another block and so closes this one; ```So the answer is 5 closes it with text.
 _INFO = re.compile(r"[\w+#.-]++[ \t\r]*+")
+_THOUGHT = re.compile(r"</?think(?:ing)?>")
+"""Tags that chat templates leave behind a call; alone they say nothing."""
 _ALIASES = {"py": "python", "python3": "python"}
 
 
@@ -140,7 +142,7 @@ class FencedParser(TagStyle):
             last, rest = before, turn[before.end : last.start]
         else:
             rest = turn[last.end :]
-        if not last.closed or last.language not in self.names or rest.strip():
+        if not last.closed or last.language not in self.names or _THOUGHT.sub("", rest).strip():
             return None
         body = turn[last.inside : last.close].replace("\r\n", "\n")
         if last.indent:

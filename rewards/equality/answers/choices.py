@@ -65,12 +65,16 @@ def _another(tokens: Sequence[Token]) -> bool:
 
 def letters(tokens: Sequence[Token]) -> frozenset[str] | None:
     """The letters of `A, C`, `(A) and (C)`, `AC`, if all are meant: `None` for `A or C`."""
-    found = [token.text for token in tokens if token.kind in (NAME, CONSTANT)]
-    others = {token.text.lower() for token in tokens if token.kind not in (NAME, CONSTANT)}
+    found = list[str]()
+    for token in tokens:
+        if token.kind in (NAME, CONSTANT):
+            if token.text not in _LETTERS:
+                return None
+            found.append(token.text)
+        elif token.text.lower() not in _BETWEEN_LETTERS:
+            return None
     tuples = any(a.text == "(" and b.text != ")" for a, b in zip(tokens, tokens[2:], strict=False))
-    if len(found) < 2 or tuples or not others <= _BETWEEN_LETTERS:
-        return None
-    return frozenset(found) if all(letter in _LETTERS for letter in found) else None
+    return None if len(found) < 2 or tuples else frozenset(found)
 
 
 def compare_choices(ours: tuple[str, int], theirs: tuple[str, int]) -> Comparison:

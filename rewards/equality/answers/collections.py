@@ -7,7 +7,7 @@ from typing import Protocol
 
 from rewards.equality import limits
 from rewards.equality.comparison import Comparison, Outcome, all_of, different, equal
-from rewards.equality.values.expressions import Apply, Expression, Symbol, choices, walk
+from rewards.equality.values.expressions import Apply, Expression, Symbol, choices, traits
 from rewards.equality.values.kinds import Chain, Group, Quantity, Row, Value
 from rewards.errors import LimitHitError
 from rewards.grading_options import GradingOptions
@@ -157,4 +157,4 @@ def _has_sign_pair(value: Value) -> bool:
 
 
 def _has_pair(node: Expression) -> bool:
-    return any(isinstance(part, Apply) and part.operation in ("pm", "mp") for part in walk(node))
+    return bool(traits(node) & {"pm", "mp"})

@@ -224,6 +224,9 @@ def _vector(value: Value) -> tuple[Value, ...] | None:
 
 def with_unit_vectors(a: Expression, b: Expression) -> tuple[Expression, Expression]:
     r"""Plain i, j, k of one side as unit vectors, where the other side writes `\hat{i}`."""
+    both = symbols(a) | symbols(b)
+    if not any(" " in name for name in both):
+        return a, b
     for basis in _BASES[:2]:
         names = {unit.name for unit in basis if isinstance(unit, Symbol)}
         plain = dict[Expression, Expression](zip(_BASES[2], basis, strict=True))

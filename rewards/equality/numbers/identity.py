@@ -33,7 +33,7 @@ from rewards.equality.values.expressions import (
     Number,
     quotient,
     symbols,
-    walk,
+    traits,
 )
 from rewards.errors import LimitHitError, UnreadableError
 
@@ -83,7 +83,7 @@ def _same(
 
 def has_plain_log(node: Expression) -> bool:
     """Whether a logarithm stands there without its base: natural to some, decimal to others."""
-    return any(type(part) is Apply and part.operation == "log" for part in walk(node))
+    return "log" in traits(node)
 
 
 def decimal_log(node: Expression) -> Expression:
@@ -115,17 +115,19 @@ class _NumericTest:
     centres: tuple[Fraction, ...] = ()
     count: int = POINTS
     whole: bool = False
+    fields: tuple[Any, ...] = ()
+    """Arithmetics to try, in order."""
 
     def __post_init__(self) -> None:
+        if is_complex(self.ours) or is_complex(self.theirs):
+            self.fields = (COMPLEX,)
+        else:
+            self.fields = (REAL,) if self.names else (REAL, COMPLEX)
         if self.names and has_kinks(self.ours, self.theirs):
             self.centres = tuple(named_numbers(self.ours, self.theirs))
             self.count = STEPPED_POINTS
-            steps = any(
-                type(p) is Apply and p.operation in ("floor", "ceil")
-                for node in (self.ours, self.theirs)
-                for p in walk(node)
-            )
-            self.whole = steps and self.names <= _WHOLE
+            steps = (traits(self.ours) | traits(self.theirs)) & {"floor", "ceil"}
+            self.whole = bool(steps) and self.names <= _WHOLE
 
     def point(self, index: int) -> dict[str, Fraction]:
         if self.whole:  # in floor(n/2), n is a whole number
@@ -166,7 +168,7 @@ class _NumericTest:
     def doubles(self, index: int) -> bool | None:
         """Whether doubles agree at one point; `None` where they cannot say."""
         point = self.point(index)
-        for field in self.fields():
+        for field in self.fields:
             try:
                 left, right = (Evaluator(point, field, self.real_odd_roots) for _ in range(2))
                 a, b = left.value(self.ours), right.value(self.theirs)
@@ -181,11 +183,6 @@ class _NumericTest:
                 return True
             return None if gap <= 1e-6 * size or left.shaky or right.shaky else False
         return None
-
-    def fields(self) -> list[Any]:
-        if is_complex(self.ours) or is_complex(self.theirs):
-            return [COMPLEX]
-        return [REAL] if self.names else [REAL, COMPLEX]
 
     def long(self) -> Comparison:
         """Agreement to many digits at several points."""
@@ -216,7 +213,7 @@ class _NumericTest:
     def long_at(self, index: int) -> bool | None:
         """Whether both agree at one point, as far as the digits go that are right."""
         point = self.point(index)
-        for field in self.fields():
+        for field in self.fields:
             gaps = list[Any]()
             values = list[Any]()
             try:

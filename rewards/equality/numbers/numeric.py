@@ -21,6 +21,7 @@ from rewards.equality.values.expressions import (
     Expression,
     Number,
     Symbol,
+    traits,
     walk,
 )
 from rewards.errors import LimitHitError, UnreadableError
@@ -68,14 +69,12 @@ def probe(
 
 def is_complex(node: Expression) -> bool:
     """Whether values must be complex: the answer names `i`."""
-    return any(type(part) is Constant and part.name == "i" for part in walk(node))
+    return "i" in traits(node)
 
 
 def has_kinks(*nodes: Expression) -> bool:
     """Whether a function jumps or turns: what agrees on one side need not on the other."""
-    return any(
-        type(part) is Apply and part.operation in _STEPS for node in nodes for part in walk(node)
-    )
+    return any(not _STEPS.isdisjoint(traits(node)) for node in nodes)
 
 
 def bends(*nodes: Expression) -> bool:

@@ -71,7 +71,7 @@ _ORDINAL = re.compile(
 r"""`5th`, `5^{\text{th}}`; in `15\text{th Day}` the text goes on."""
 _CONTRACTED = re.compile(r"\b(ca|wo|[A-Za-z]+)n't\b", re.IGNORECASE)
 _SHORTENED = {"ca": "can", "wo": "will"}
-_BRACED_SIGN = re.compile(r"(?<!\\text)(?<!\\mathrm)\{([:=<>])\}")
+_BRACED_SIGN = re.compile(r"(?<!\\text)(?<!\\mathrm)\{([:=])\}")
 _LETTER_DEGREE = re.compile(
     r"(?<=\d)\s*\^\s*(?:\{\s*(?:\\(?:mathrm|rm|text)\s*\{?\s*)?o\s*\}?\s*\}|o(?![A-Za-z]))"
 )
@@ -106,7 +106,9 @@ def normalise(text: str, options: GradingOptions, join_commas: bool = True) -> s
     if options.decimal_comma:
         text = _DECIMAL_COMMA.sub(".", text)
     text = _GROUPED.sub(lambda m: _join(m, join_commas), text)
-    return _ORDINAL.sub(lambda m: m["open"] if m["open"] and not m["closed"] else "", text)
+    if "th" in text or "st" in text or "nd" in text or "rd" in text:
+        text = _ORDINAL.sub(lambda m: m["open"] if m["open"] and not m["closed"] else "", text)
+    return text
 
 
 def _unescaped(text: str) -> str:
@@ -254,8 +256,10 @@ _RESPELLINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("S(", lambda text: _SYMPIFIED.sub(r"\1", text)),
     ("10", lambda text: _TIMES_TEN.sub(r"\\times ", text)),
     ("{\\left(", lambda text: _CALLED.sub(r"(\1)", text)),
-    ("^", lambda text: _LETTER_DEGREE.sub(r"\\degree ", _DEGREE.sub(r"\\degree ", text))),
-    ("}", lambda text: _BRACED_SIGN.sub(r"\1", text)),
+    ("circ", lambda text: _DEGREE.sub(r"\\degree ", text)),
+    ("o", lambda text: _LETTER_DEGREE.sub(r"\\degree ", text)),
+    ("{:}", lambda text: _BRACED_SIGN.sub(r"\1", text)),
+    ("{=}", lambda text: _BRACED_SIGN.sub(r"\1", text)),
     ("<su", _superscripts),
 )
 """What is done to a text that holds the mark; most answers hold few."""

@@ -82,6 +82,22 @@ def walk(node: Expression) -> Iterator[Expression]:
             stack.extend(current.arguments)
 
 
+def traits(node: Expression) -> set[str]:
+    """Operations and constants in a tree, and `"."` for a number with a point; in one pass."""
+    found, stack = set[str](), [node]
+    while stack:
+        current = stack.pop()
+        kind = type(current)
+        if kind is Apply:
+            found.add(current.operation)  # type: ignore[union-attr]
+            stack += current.arguments  # type: ignore[union-attr]
+        elif kind is Constant:
+            found.add(current.name)  # type: ignore[union-attr]
+        elif kind is Number and current.decimals > 0:  # type: ignore[union-attr]
+            found.add(".")
+    return found
+
+
 def symbols(node: Expression) -> frozenset[str]:
     """Names of the free variables; an unknown function counts as `f()`."""
     if type(node) is Symbol:
@@ -141,7 +157,7 @@ def decimals(node: Expression) -> int:
 
 def has_decimal(node: Expression) -> bool:
     """Whether any number in the tree was written with a point."""
-    return any(type(part) is Number and part.decimals > 0 for part in walk(node))
+    return "." in traits(node)
 
 
 def choices(node: Expression) -> list[Expression]:
@@ -149,9 +165,9 @@ def choices(node: Expression) -> list[Expression]:
 
     Sign pairs are independent of each other, unless a `\mp` says that they go together.
     """
-    marks = [p.operation for p in walk(node) if type(p) is Apply and p.operation in ("pm", "mp")]
-    if not marks:
+    if not traits(node) & {"pm", "mp"}:
         return [node]
+    marks = [p.operation for p in walk(node) if type(p) is Apply and p.operation in ("pm", "mp")]
     if "mp" in marks or len(marks) > _MAX_PAIRS:
         return [_choose(node, itertools.repeat(upper)) for upper in (True, False)]
     return [
