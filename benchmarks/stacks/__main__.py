@@ -43,21 +43,22 @@ class Stack:
 
 TORCH = ("torch==2.13.0",)
 """Before a stack, or it would pull a build for another accelerator."""
+TESTS = "pytest", "hypothesis", "scipy", "requests"
 NEMO_GYM = (
     *("openai<=2.7.2", "anthropic<=0.109.2", "mcp<2", "fastapi", "uvicorn", "uvloop", "aiohttp"),
     *("hydra-core", "omegaconf", "itsdangerous", "python-multipart", "orjson", "devtools", "tqdm"),
-    *("yappi", "pydot", "ray[default]", "datasets", "wandb", "mlflow-skinny"),
+    *("yappi", "pydot", "ray[default]", "datasets", "wandb", "mlflow-skinny", "rich", "requests"),
 )
 """What of NeMo-Gym's own list its servers import; its pyproject asks for a newer Python."""
 STACKS = {
     one.name: one
     for one in (
-        Stack("verl", ("verl", "transformers>=5.5.3,<5.11"), TORCH),
+        Stack("verl", ("verl", "cachetools", "transformers>=5.5.3,<5.11"), TORCH),
         Stack("skyrl", ("skyrl-gym",), TORCH, agents=False),
         Stack("trl", ("trl", "datasets"), TORCH),
         Stack("verifiers", ("verifiers", "openai-agents"), agents=False),
         Stack("openenv", ("openenv", "uvicorn", "starlette", "websockets"), agents=False),
-        Stack("trl_releases", ("trl", "datasets", "pytest", "hypothesis", "scipy"), TORCH),
+        Stack("trl_releases", ("trl", "datasets", *TESTS), TORCH),
         Stack("tinker", ("tinker", "tinker-cookbook"), TORCH),
         Stack("slime", ("transformers", "httpx", "numpy"), TORCH, source=True),
         Stack("nemo_gym", NEMO_GYM, agents=False, source=True),
@@ -116,6 +117,17 @@ def _ran(
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
         raise RuntimeError(f"{' '.join(command[:6])} ... ended with {done.returncode}:\n{tail}")
     return done.stdout
+
+
+def installed_version(stack: Stack, folder: Path) -> str:
+    """Version of what a stack is named for in its environment, empty where it is not there."""
+    python = folder / stack.name / "bin" / "python"
+    if stack.source or not python.exists():
+        return ""
+    package = stack.packages[0].partition("=")[0].partition("<")[0].partition(">")[0]
+    code = f"import importlib.metadata as m; print(m.version({package!r}))"
+    told = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
+    return told.stdout.strip()
 
 
 def run(stack: Stack, folder: Path, *, keep: bool, source: Path | None = None) -> Result:
@@ -208,7 +220,8 @@ def main() -> int:
             print(f"{name} {results[-1].version}: {results[-1].ran}")
         except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
             failed.append(name)
-            print(f"{name} FAILED: {error}", file=sys.stderr)
+            found = installed_version(STACKS[name], folder)
+            print(f"{name} {found} FAILED: {error}".replace("  ", " "), file=sys.stderr)
     if results:
         write(results, given.record)
     return int(bool(failed))

@@ -86,7 +86,10 @@ def main() -> None:
             episodes=16 * len(steps),
             tokens=round(sum(16 * row["completions/mean_length"] for row in steps)),
             steps=len(steps),
-            not_run=f"AsyncGRPOTrainer: '{why}' when it is made" if why else "",
+            not_run=f"AsyncGRPOTrainer: '{why}' when it is made, and its attention is "
+            "FlashAttention 3, for GPUs"
+            if why
+            else "",
         )
     )
 

@@ -90,6 +90,86 @@ def test_a_stack_that_is_installed(name):
     assert result.ids_equal is not False
 
 
+def installed(folder, *packages):
+    """A fresh environment with them; its interpreter."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q"]
+    subprocess.run([*pip, *map(str, packages)], check=True, timeout=900)
+    return python
+
+
+@pytest.mark.slow
+def test_the_environment_stands_beside_openai_agents_and_verifiers(built, tmp_path):
+    python = installed(tmp_path / "venv", built["torl_env"], "openai-agents", "verifiers")
+    program = (
+        "import agents, gymnasium, verifiers, rewards, torl_env\n"
+        "assert hasattr(agents, 'Runner'), agents\n"
+        "from torl_env.adapters.verifiers import ToRLTaskset\n"
+        "env = gymnasium.make('torl_env:ToRLMath-v0', tool_budget=1)\n"
+        "env.reset(seed=0)\n"
+        "print(env.step('```python\\nprint(6*7)\\n```')[0].strip())\n"
+        "env.close()\n"
+    )
+    done = subprocess.run(
+        [str(python), "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "```output\n42\n```\n"
+
+
+@pytest.mark.slow
+def test_a_registry_would_take_them(wheels, tmp_path):
+    made = wheels.build(tmp_path / "dist", sdist=True)
+    python = installed(tmp_path / "venv", "twine")
+    words = [str(python), "-m", "twine", "check", "--strict", *map(str, made)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("PASSED") == len(made) == 4
+
+
+@pytest.mark.slow
+def test_a_release_that_breaks_an_adapter_fails_with_the_reason(tmp_path):
+    """A faked skyrl-gym 99: found, of the newest version, and no longer what the adapter needs."""
+    import site
+
+    place = tmp_path / "environments" / "skyrl"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+    (inside,) = place.glob("lib/python*/site-packages")
+    here = [*site.getsitepackages(), *filter(None, [os.environ.get("PYTHONPATH")])]
+    (inside / "here.pth").write_text(
+        "\n".join(f"import site; site.addsitedir({p!r})" for p in here)
+    )
+    for name in ("skyrl_gym/__init__.py", "skyrl_gym/envs/__init__.py"):
+        (inside / name).parent.mkdir(exist_ok=True)
+        (inside / name).touch()
+    (inside / "skyrl_gym" / "envs" / "registration.py").write_text("registry = {}\n")
+    (inside / "skyrl_gym" / "envs" / "__init__.py").write_text(
+        "from skyrl_gym.envs import registration\ndef register(**_): pass\n"
+    )
+    (inside / "skyrl_gym" / "metrics.py").write_text("aggregate_for_environment = None\n")
+    (inside / "skyrl_gym" / "envs" / "base_text_env.py").touch()
+    (inside / "skyrl_gym" / "__init__.py").write_text(
+        "from torl_env.adapters.skyrl import ToRLEnv\ndef make(*_, **how): return ToRLEnv(**how)\n"
+    )
+    about = inside / "skyrl_gym-99.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: skyrl-gym\nVersion: 99.0\n")
+    record = tmp_path / "record.json"
+    words = ["-m", "benchmarks.stacks", "skyrl", "--keep", "--record", str(record)]
+    told = subprocess.run(
+        [sys.executable, *words, "--environments", str(place.parent)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 1
+    assert "skyrl 99.0 FAILED" in told.stderr
+    assert "has no attribute 'BaseTextEnv'" in told.stderr
+    assert not record.exists()
+
+
 def test_a_result_is_read_from_among_other_output():
     one = Result("a", "1", "all", 2, None, 0, None, "nothing")
     assert read(f"noise\n{MARK}{json.dumps(one.__dict__)}\nmore") == one

@@ -1,0 +1,1 @@
+"""The server of the package `torl_math` for OpenEnv."""
