@@ -2,6 +2,8 @@
 
 import json
 import threading
+import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import isnan
 
@@ -30,6 +32,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.seen.append((self.path, body, self.headers.get("Authorization")))
+        time.sleep(self.server.pause)
         failure = self.server.failures.pop(0) if self.server.failures else None
         if failure:
             self.answer(*failure)
@@ -51,11 +54,12 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, json.dumps({"choices": [choice]}))
 
     def answer(self, code, text):
-        self.send_response(code)
-        for header in self.server.headers.items():
-            self.send_header(*header)
-        self.end_headers()
-        self.wfile.write(text.encode())
+        with suppress(ConnectionError):
+            self.send_response(code)
+            for header in self.server.headers.items():
+                self.send_header(*header)
+            self.end_headers()
+            self.wfile.write(text.encode())
 
     def log_message(self, *args):
         pass
@@ -65,6 +69,7 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as opened:
         opened.seen, opened.failures, opened.script, opened.headers = [], [], [], {}
+        opened.pause = 0.0
         threading.Thread(target=opened.serve_forever, daemon=True).start()
         yield opened
         opened.shutdown()
@@ -256,6 +261,14 @@ def test_fields_are_added_to_and_taken_out_of_a_request(server):
     _, body, _ = server.seen[0]
     assert "temperature" not in body
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_an_answer_that_takes_too_long_is_asked_for_again_and_then_given_up(server):
+    server.pause = 1.0
+    with pytest.raises(ServerError, match="timed out"):
+        at(server, timeout=0.05, patience=0.3).chat([{"role": "user", "content": "?"}])
+    assert len(server.seen) >= 2
+    server.pause = 0.0
 
 
 def test_a_server_says_how_long_to_wait(server):

@@ -14,12 +14,13 @@ import torch
 
 from agents.core.policies.base import RowStart
 from agents.core.policies.openai_client import Server, ServerError
-from agents.core.policies.vllm import VLLMPolicy
-from agents.core.policies.vllm_engines import AsyncEngine, SteppedEngine
+from agents.core.policies.stopping import end_ids
+from agents.core.policies.vllm import Answer, VLLMPolicy
+from agents.core.policies.vllm_engines import AsyncEngine, SteppedEngine, settings_of
 from agents.core.policies.vllm_server import ServedEngine
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
-from agents.core.types import Sampling
+from agents.core.types import FinishReason, Sampling
 from torl.wiring import envs_over
 from torl_env.parsing.fenced import FencedParser, ends_of_calls
 from torl_env.problems.types import Problem
@@ -223,6 +224,20 @@ def test_a_prompt_longer_than_the_window_is_refused_with_the_numbers(played):
 def test_a_server_that_is_down_or_another_is_said_so(tokenizer):
     with pytest.raises(ServerError, match="vllm serve"):
         ServedEngine(Server("m", "http://127.0.0.1:9/v1"))
+
+
+def test_an_engine_is_told_every_end_that_the_model_declares(tokenizer):
+    """Gemma's and Phi-3's turns end with a token that is not the tokenizer's."""
+    ends = end_ids(tokenizer, SimpleNamespace(eos_token_id=[7, 9]))
+    assert ends == {tokenizer.eos_token_id, 7, 9}
+    asked = []
+    engine = SimpleNamespace(window=None, ask=asked.append, answers=lambda: [])
+    policy = VLLMPolicy(engine, tokenizer, ends=ends)
+    policy.open([RowStart((65,), 0, 20)], Sampling())
+    assert settings_of(asked[0])["stop_token_ids"] == sorted(ends)
+    engine.answers = lambda: [Answer(asked[0].name, [66, 9], [-1.0, -1.0], False)]
+    (done,) = policy.advance()
+    assert done.finish is FinishReason.EOS
 
 
 def test_calls_end_at_their_fence():
