@@ -15,6 +15,7 @@ from one_step import BATCH, PROBLEMS, FixedSampler, log_likelihood, norm_of, one
 
 from agents.core.algorithm import Algorithm, Group
 from agents.core.loss import Loss
+from agents.core.policies.vllm import VLLMPolicy
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.testing.tiny import ScriptedPolicy, tiny_model
@@ -228,5 +229,6 @@ def test_rows_that_wait_for_a_slow_tool_are_left_behind_where_that_is_cheap():
     def how(policy, **options):
         return Rollout(policy, None, None, Sampling(), **options).overlap
 
+    assert VLLMPolicy.overlaps, "its kernels do not give the same bits twice in any case"
     assert (how(object()), how(Fast())) == (False, True)
     assert (how(Fast(), overlap=False), how(object(), overlap=True)) == (False, True)

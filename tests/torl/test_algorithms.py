@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,12 @@ import pytest
 from agents.core.trainer import distributed
 from agents.grpo import GRPO
 from agents.ppo import PPO
+from agents.sft import SFT
 from torl.__main__ import main
 from torl.algorithms import make_algorithm
 from torl.console import CommandError
 from torl.environment import environment
-from torl.training.options import TrainOptions, resolved
+from torl.training.options import TrainOptions, from_json, resolved, to_json, training_of
 
 SIZES = {"group_size": 4, "prompts_per_step": 2}
 
@@ -226,6 +227,21 @@ def test_several_gpus_and_one_process_are_said_in_the_plan(tiny, tmp_path, capsy
     code, printed = dry(capsys, "--model", tiny, "--out", tmp_path / "run", "--device-gb", 24)
     assert code == 0, printed.err
     assert f"{said} here; planned for 24 GB a process" in printed.out
+
+
+def test_options_of_imitation_and_of_ratios_reach_the_trainer_and_the_record(tmp_path):
+    from agents.core.trainer.trl_config import trl_config
+
+    given = {"importance": "sequence_mask", "importance_cap": 3.0, "sft": {"learning_rate": 2e-6}}
+    options = TrainOptions(out=tmp_path, **given)
+    made = trl_config(GRPO(), training_of(options), tmp_path)
+    assert made.vllm_importance_sampling_mode == "sequence_mask"
+    assert made.vllm_importance_sampling_clip_max == 3.0
+    kept = json.loads(json.dumps(to_json(options)))
+    assert kept["sft"] == {**asdict(SFT()), "learning_rate": 2e-6}
+    again = from_json(kept, {})
+    assert again.sft == options.sft == SFT(learning_rate=2e-6)
+    assert (again.importance, again.importance_cap) == ("sequence_mask", 3.0)
 
 
 def test_an_object_keeps_its_settings_and_takes_more():

@@ -29,6 +29,14 @@ def test_sharded_checkpoints_are_ordinary_models():
     assert load("deepspeed.yaml").deepspeed_config["zero3_save_16bit_model"] is True
 
 
+def test_activations_are_recomputed_by_one_party_alone():
+    """The recipes ask for it by torl's option; transformers refuses both at once."""
+    from torl_7b import LARGER, OPTIONS
+
+    assert {**OPTIONS, **LARGER}["activation-checkpointing"] is True
+    assert load("fsdp.yaml").fsdp_config["fsdp_activation_checkpointing"] is False
+
+
 def test_deepspeed_clips_as_the_trainer_does():
     from agents.core.trainer.options import Training
 
