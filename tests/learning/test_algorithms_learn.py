@@ -11,17 +11,20 @@ from statistics import mean
 import pytest
 import torch
 
-from agents.core.loss import DAPO
+from agents.core.curriculum import Curriculum
+from agents.core.loss import DAPO, LOSSES, Loss
 from agents.core.policies.transformers import TransformersPolicy
+from agents.core.replay import Replay
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.run.folder import Run
+from agents.core.schedule import Schedule
 from agents.core.testing.tiny import phrase_tokenizer, tiny_model
 from agents.core.trainer.options import Training
 from agents.core.trainer.trainer import RLTrainer
 from agents.core.trainer.weight_sync import CopySampler
 from agents.core.types import Sampling
-from agents.grpo import GRPO
+from agents.grpo import GRPO, GTPO
 from agents.ppo import PPO
 from agents.sft import SFT, Trace, train_sft
 from agents.thor import THOR
@@ -140,6 +143,49 @@ def test_shuffled_rewards_teach_nothing(name, sandbox, tmp_path):
         )
         gains.append(astray - start)
     assert mean(gains) < 0.2
+
+
+METHODS = {
+    "gtpo": (GTPO(gamma=0.9, shaping="ran"), {}),
+    "dr_grpo": (GRPO(scale_by_std=False, loss=LOSSES["dr_grpo"]), {"max_tokens": 6}),
+    "cispo": (GRPO(loss=LOSSES["cispo"]), {"updates": 2}),
+    "sapo": (GRPO(loss=LOSSES["sapo"]), {"updates": 2}),
+    "entropy mask": (GRPO(loss=Loss(entropy_top=0.5)), {}),
+    "filters": (GRPO(loss=Loss(drop=("overlong", "void_turns"))), {}),
+    "resample on correct": (GRPO(oversample=2), {}),
+    "replay": (GRPO(), {"replay": Replay(keep=2)}),
+    "curriculum": (GRPO(), {"curriculum": Curriculum((0.2, 0.6, 0.2), retire=0)}),
+    "schedule": (GRPO(), {"schedule": (Schedule.parse("clip_high=linear,1:0.2,10:0.4"),)}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_each_method_beats_its_start(name, sandbox, tmp_path):
+    algorithm, options = METHODS[name]
+    start, end, _ = train(algorithm, sandbox, tmp_path, **options)
+    assert start < 0.6
+    assert end > start + 0.25
+
+
+def last(rows, name):
+    return mean(row[name] for row in rows[-3:])
+
+
+@pytest.mark.slow
+def test_fewest_calls_are_learned_where_they_are_paid(sandbox, tmp_path):
+    """Nothing in the task needs a call: OTC ends with fewer, and with as many right answers."""
+    plain = train(GRPO(), sandbox, tmp_path / "a", budget=2)
+    paid = train(GRPO(shaping="otc(smooth=1.0)"), sandbox, tmp_path / "b", budget=2)
+    assert last(paid[2], "tool_calls") < 0.6 * last(plain[2], "tool_calls")
+    assert paid[1] > plain[1] - 0.15
+
+
+@pytest.mark.slow
+def test_an_entropy_bonus_keeps_entropy(sandbox, tmp_path):
+    plain = train(GRPO(), sandbox, tmp_path / "a")
+    kept = train(GRPO(loss=Loss(entropy=0.3)), sandbox, tmp_path / "b")
+    assert last(kept[2], "entropy") > 1.5 * last(plain[2], "entropy")
 
 
 def test_step_level_learning_makes_programs_run(sandbox, tmp_path):
