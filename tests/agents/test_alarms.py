@@ -95,7 +95,9 @@ class Worse(FixedSampler):
         return [replace(t, verdict="wrong") for t in BATCH]
 
 
-@pytest.mark.parametrize("action", ["off", "warn", "stop"])
+@pytest.mark.parametrize(
+    "action", [*(pytest.param(a, marks=pytest.mark.slow) for a in ("off", "warn")), "stop"]
+)
 def test_a_run_is_warned_or_stopped(model, tokenizer, tmp_path, caplog, action):
     alarms = Alarms(action=action, window=2, gradient=0, entropy=0)
     options = {"problems": PROBLEMS * 8, "steps": 8, "save_every": 1, "learning_rate": 1e-4}

@@ -66,7 +66,11 @@ def recorded(model, tokenizer, path, loss, **options):
     return passes
 
 
-@pytest.mark.parametrize("name", LOSSES)
+FAST = ("cispo", "gspo")
+NAMES = [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in LOSSES]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_trainer_computes_the_named_loss(model, tokenizer, tmp_path, name):
     """Over three passes, in which the policy moves away from the one that sampled."""
     loss = LOSSES[name]

@@ -157,6 +157,7 @@ def one_rows():
     return BATCH
 
 
+@pytest.mark.slow
 def test_the_clip_of_each_step(model, tokenizer, tmp_path):
     texts = ("clip_high=1:0.2,2:0.3", "dual_clip=1:3.0,3:4.0")
     trainer, seen = staged(model, tokenizer, tmp_path, texts)
@@ -175,6 +176,7 @@ def test_the_cap_of_cispo_counts_from_one(model, tokenizer, tmp_path):
     assert [high for _, high, _ in seen] == [5.0, 3.0]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_in_its_stage(model, tokenizer, tmp_path):
     texts = ("clip_low=1:0.1,2:0.2,3:0.3",)
     trainer, _ = staged(model, tokenizer, tmp_path, texts, steps=2, save_every=1)
