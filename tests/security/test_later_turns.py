@@ -32,7 +32,9 @@ def sandbox() -> Iterator[LocalSandbox]:
         yield opened
 
 
-@pytest.mark.parametrize("in_place", [False, True], ids=["forked", "in place"])
+@pytest.mark.parametrize(
+    "in_place", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["forked", "in place"]
+)
 @pytest.mark.parametrize("name", PATCHES)
 def test_later_turns_tell_the_truth(sandbox: LocalSandbox, name: str, in_place: bool) -> None:
     with sandbox.open_session(preload="bare", in_place=in_place) as session:

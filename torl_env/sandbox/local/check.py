@@ -15,8 +15,9 @@ MEANING: Final[Mapping[Layer, tuple[str, str]]] = {
         "the memory of other processes by Landlock only",
     ),
     Layer.ROOT: (
-        "programs see no file but Python's, and can write none",
-        "files are hidden by Landlock only, or not at all where that is missing too",
+        "programs see no file but Python's, and write only to a few megabytes of their own",
+        "files are hidden by Landlock only, or not at all where that is missing too; programs have "
+        "no place to write files to",
     ),
     Layer.LANDLOCK: (
         "the kernel refuses every other file a second time",
