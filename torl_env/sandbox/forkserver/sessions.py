@@ -181,7 +181,7 @@ class Sessions:
                 self._conclude(session, turn)
             elif not turn.runner:
                 self._misbehaves(session, turn)
-        elif data == HELLO and pid > 1 and pid not in self._reactor.pids():
+        elif data == HELLO and self._is_new(turn, pid):
             self._greet(session, turn, pid)
         elif data in (COMPILED, NOT_COMPILED) and pid == turn.runner and turn.compiled is None:
             turn.compiled = data == COMPILED
@@ -191,6 +191,10 @@ class Sessions:
         else:
             self._misbehaves(session, turn)
         return True
+
+    def _is_new(self, turn: Turn, pid: int) -> bool:
+        """Whether it has not said hello yet; a runner that has ended is no child any more."""
+        return pid > 1 and pid != turn.runner and pid not in self._reactor.pids()
 
     def _greet(self, session: Session, turn: Turn, pid: int) -> None:
         if turn.request.op is Op.BRANCH:
@@ -387,7 +391,8 @@ class Sessions:
         self._gate.forget(pid)
         # The number of one that is gone may be another process's by now.
         if self._reactor.disown(pid):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _sweep(self) -> None:
         """Kill children that a lying session has made and not declared."""
