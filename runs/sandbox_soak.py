@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 from pathlib import Path
 
 from torl_env.sandbox import Execution, Limits, LocalSandbox, Status
@@ -59,9 +60,11 @@ def programs(generator: random.Random) -> Iterator[tuple[str, Status, str | None
 def processes_below(pid: int) -> list[int]:
     """This process's descendants."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *processes_below(int(child))]
+    # One may end while it is looked at.
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += [int(child), *processes_below(int(child))]
     return found
 
 
