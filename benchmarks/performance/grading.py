@@ -212,11 +212,11 @@ def hostility() -> Figures:
             "hostile, worst CPU ms": 1000 * max(times),
             "hostile, memory MB": (after - before) / 1024,
             "hostile, code executed": float(marker.exists()),
-            **_with_algebra(inputs),
+            **with_algebra(inputs),
         }
 
 
-def _with_algebra(inputs: Sequence[str]) -> Figures:
+def with_algebra(inputs: Sequence[str]) -> Figures:
     """CPU seconds of the same answers, workers included, against a number and against a function.
 
     The first hard question starts a worker, which is in the worst.

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import rewards
 from benchmarks.performance.grading_rows import RowError
-from torl.commands.grade import GradeOptions, main
+from torl.commands.grade import GradeOptions, main, rule_files
 from torl.console import CommandError
 
 ROWS = [
@@ -85,3 +86,27 @@ def test_a_line_that_is_no_pair_is_named(tmp_path: Path) -> None:
 def test_two_answers_or_a_file_are_asked_for(pair: tuple[str, ...]) -> None:
     with pytest.raises(CommandError, match="--file"):
         main(GradeOptions(pair=pair))
+
+
+RULES = [
+    ("1/2", "0.5", "numbers/identity.py"),
+    (r"2 \pmod 7", r"2 \pmod 5", "answers/residues.py"),
+    (r"3:45\text{ p.m.}", "15:45", "answers/times.py"),
+    (r"\{1,2\}", r"\{1,3\}", "answers/collections.py"),
+    ("x>3", "2x>6", "numbers/sampling.py"),
+    ("y=2x", "2x-y=0", "answers/relations.py"),
+    (r"5\text{ km}", r"5\text{ kg}", "comparer.py"),
+    ("B", "(A)", "answers/choices.py"),
+    (r"\text{Yes}", "no", "answers/words.py"),
+    ("x^2+C", "x^2+K", "answers/families.py"),
+    ("|x|", r"\begin{cases}x&x\ge0\\-x&x<0\end{cases}", "answers/piecewise.py"),
+    (r"A\cap B", r"B\cap A", "answers/intervals.py"),
+    ("1011_2", "1010_2", "numbers/scalars.py"),
+    ("2", r"\frac{1}{0}", "numbers/exact.py"),
+    ("5", r"\frac12 +", "comparer.py"),
+]
+
+
+@pytest.mark.parametrize(("reference", "answer", "file"), RULES)
+def test_the_file_of_a_rule_is_named(reference: str, answer: str, file: str) -> None:
+    assert file in rule_files(rewards.grade_answer(answer, reference).rule)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.performance.grading import with_algebra
 from benchmarks.performance.grading_inputs import hostile
 from rewards import GradingOptions, Verdict, grade, grade_answer
 from rewards.grader import forget
@@ -48,6 +49,16 @@ def test_hostile_answers_are_decided_at_once(
     assert slowest < 25 * loop_seconds
     assert total < 200 * loop_seconds
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 * 1024
+
+
+@pytest.mark.slow
+def test_hostile_answers_cost_little_with_computer_algebra(
+    tmp_path: Path, loop_seconds: float
+) -> None:
+    """Each under 1 s and all under 5 s where the fixed loop takes 0.01 s, workers included."""
+    figures = with_algebra(hostile(str(tmp_path / "executed")))
+    for name, seconds in figures.items():
+        assert seconds < (100 if "worst" in name else 500) * loop_seconds, name
 
 
 def test_gradings_afterwards_are_unaffected(tmp_path: Path) -> None:

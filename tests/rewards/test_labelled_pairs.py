@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.performance.grading_inputs import GAMING, truncations
 from benchmarks.performance.grading_rows import judge, read_rows
-from rewards import GradingOptions, Reference, Verdict, grade_answer
+from rewards import GradingOptions, Reference, Verdict, grade, grade_answer
 
 SUITES = ("math500", "olympiadbench", "minerva_math", "aime24", "aime25", "amc23", "gsm8k_test")
 KINDS = Path(__file__).parent / "data" / "kinds.jsonl"
@@ -33,6 +33,21 @@ def test_accuracy_on_the_kinds_of_others(shared_data: Path) -> None:
     _, summary = judge(rows)
     assert summary.accuracy >= 0.97
     assert summary.false_positives <= 3
+
+
+def test_what_was_reported_in_public_is_mended(shared_data: Path) -> None:
+    path = shared_data.parent / "cases" / "reports.jsonl"
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    pairs = [row for row in rows if row["area"] == "grader"]
+    missed = []
+    for row in pairs:
+        reference, answer = str(row["input"]["reference"]), str(row["input"]["answer"])
+        whole = "boxed" in answer
+        found = grade(answer, reference) if whole else grade_answer(answer, reference)
+        if (found.verdict is Verdict.CORRECT) != row["expected"].startswith("correct"):
+            missed.append((reference, answer, found.rule))
+    assert len(pairs) == 162
+    assert missed == []
 
 
 def test_accuracy_on_the_clean_pairs(shared_data: Path) -> None:

@@ -1,6 +1,7 @@
 """`torl grade`: explain one verdict, or measure a grader on labelled pairs."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -72,7 +73,7 @@ def _explain(options: GradeOptions, reference: str, answer: str) -> int:
     else:
         found = rewards.grade_answer(answer, reference)
     facts = {**asdict(found), "verdict": found.verdict.value, "reference": reference}
-    facts["rule_file"] = _rule_file(found.rule)
+    facts["rule_file"] = rule_files(found.rule)
     facts["reference_kind"] = _kind(reference)
     facts["answer_kind"] = _kind(found.answer or "")
     if options.json:
@@ -85,13 +86,19 @@ def _explain(options: GradeOptions, reference: str, answer: str) -> int:
     return 0
 
 
-def _rule_file(rule: str) -> str:
-    """The file of the package in which a rule is written down; `""` for a user's own grader."""
+def rule_files(rule: str) -> str:
+    """The files of the package in which a rule decides; `""` for a user's own grader.
+
+    Most rules have one; what several types of answer say alike, such as `type_differs`, has more.
+    """
     root = Path(rewards.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        if f'"{rule}"' in path.read_text(encoding="utf-8"):
-            return path.relative_to(root.parent).as_posix()
-    return ""
+    given = re.compile(
+        rf'(?:equal|different|undecided|Error|__init__)\(\s*"{re.escape(rule)}"'
+        rf'|\w, "{re.escape(rule)}"|\), "{re.escape(rule)}"\)|^\s+"{re.escape(rule)}",?$',
+        re.MULTILINE,
+    )
+    found = [p for p in sorted(root.rglob("*.py")) if given.search(p.read_text(encoding="utf-8"))]
+    return ", ".join(path.relative_to(root.parent).as_posix() for path in found)
 
 
 def _kind(text: str) -> str:
