@@ -117,3 +117,10 @@ def test_files_that_a_page_names_exist():
     }
     assert len(named) > 50
     assert [one for one in sorted(named) if not (ROOT / one[1]).exists()] == []
+
+
+def test_the_first_minute_prints_what_it_says(capsys):
+    page = (DOCS / "first_minute.md").read_text()
+    exec(BLOCK.findall(page)[0][2], {})
+    shown = re.search(r"````text\n(.*?)````", page, re.DOTALL)[1]
+    assert capsys.readouterr().out.strip() == shown.strip()

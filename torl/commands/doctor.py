@@ -13,6 +13,7 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import shorten
 
 from torl.console import ExitCode
 
@@ -127,7 +128,8 @@ def _sandbox(seconds: float) -> Iterator[Finding]:
                 if seconds:
                     yield _programs(sandbox, seconds)
     except (SandboxError, OSError) as error:
-        yield Finding("sandbox", State.FAILS, str(error), "torl sandbox check")
+        # A server that dies says why with a traceback, which would fill the screen.
+        yield Finding("sandbox", State.FAILS, shorten(str(error), 160), "torl sandbox check")
 
 
 PROGRAMS = {
