@@ -5,7 +5,7 @@
 # %% [markdown]
 # # 2. Train and report
 #
-# The laptop run in small: SmolLM2-135M imitates a few tool transcripts, then learns by GRPO. Three steps instead of twelve, so that it ends in some minutes: enough to see every file that a run writes, not enough for a claim. The whole run is `make demo`.
+# The laptop run in small: SmolLM2-135M imitates a few tool transcripts, then learns by GRPO. Two steps instead of twelve, so that it ends in some minutes: enough to see every file that a run writes, not enough for a claim. The whole run is `make demo`.
 
 # %%
 import json
@@ -18,13 +18,13 @@ out = Path(tempfile.mkdtemp()) / "run"
 run = torl.train(
     "smollm2",
     problems="procedural:easy:L1-2",
-    steps=3,
+    steps=2,
     prompts=4,
     group=4,
-    warm_start=48,
-    max_tokens=96,
-    eval_problems=16,
-    save_every=3,
+    warm_start=32,
+    max_tokens=80,
+    eval_problems=8,
+    save_every=2,
     out=out,
 )
 
@@ -72,10 +72,10 @@ print(best["verdict"], best["reward"])
 # %% [markdown]
 # ## Evaluate
 #
-# In the environment of the run, on problems that it did not train on. With 16 problems the interval is wide: it says so.
+# In the environment of the run, on problems that it did not train on. With 8 problems the interval is wide: it says so.
 
 # %%
-run.evaluate(count=16).table()
+run.evaluate(count=8).table()
 
 # %% [markdown]
 # ## The page
