@@ -96,21 +96,14 @@ def envs_over(config: EnvConfig | None = None, **options: Any) -> BatchEnvs:
 
 
 def rollout_over(
-    policy: Any,
-    make_envs: BatchEnvs,
-    sampling: Sampling,
-    prompt: str,
-    *,
-    keep_states: bool = False,
-    overlap: bool | None = None,
+    policy: Any, make_envs: BatchEnvs, sampling: Sampling, prompt: str, **how: bool | None
 ) -> Any:
-    """A rollout engine over a policy; with its states kept it can be branched."""
+    """A rollout engine over a policy; `how` is for `Rollout`: `keep_states`, `overlap`."""
     from agents.core.rollout.engine import Rollout
     from agents.core.rollout.prompts import make_prompt
 
     made = make_prompt(prompt, policy.tokenizer, make_envs.config)
-    how: dict[str, Any] = {"keep_states": keep_states, "overlap": overlap}
-    return Rollout(policy, made, make_envs, sampling, **how)
+    return Rollout(policy, made, make_envs, sampling, **how)  # type: ignore[arg-type]
 
 
 def make_rollout(
@@ -119,15 +112,12 @@ def make_rollout(
     make_envs: BatchEnvs,
     sampling: Sampling,
     prompt: str,
-    *,
-    keep_states: bool = False,
-    overlap: bool | None = None,
+    **how: bool | None,
 ) -> Any:
-    """A rollout engine that samples from `model` in this process."""
+    """As `rollout_over`, for a policy that samples from `model` in this process."""
     from agents.core.policies.transformers import TransformersPolicy
 
     policy = TransformersPolicy(model, tokenizer)
-    how: dict[str, Any] = {"keep_states": keep_states, "overlap": overlap}
     return rollout_over(policy, make_envs, sampling, prompt, **how)
 
 

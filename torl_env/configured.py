@@ -26,6 +26,7 @@ class Configured:
         given = options if problems is None else {**options, "problems": problems}
         self.config = EnvConfig.of(config, **given)
         self.problems = open_problems(self.config.problems, self.config.split)
+        # A handle: the sandbox is opened when code first runs, and shared by who names the same.
         self._sandbox = SharedSandbox(self.config.sandbox)
 
     @property

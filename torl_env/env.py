@@ -156,6 +156,8 @@ class ToRLMathEnv(Configured, gym.Env[str, str]):
 
         They use the same sandbox; each has to be closed.
         """
+        # The state holds one copy of the interpreter, which every branch forks once more: leaving
+        # the block closes that copy and none of theirs.
         with self.get_state(live=True) as state:
             branches = [self._sibling() for _ in range(n)]
             for branch in branches:

@@ -160,6 +160,8 @@ class Episode:
     @property
     def turns(self) -> tuple[str, ...]:
         """What the model wrote, turn by turn."""
+        # A turn may come in pieces (see `Continue.same_turn`): they are one turn as long as nothing
+        # of the env stands between them.
         whole: list[str] = []
         fresh = True
         for segment in self.state.segments:
@@ -259,6 +261,7 @@ class Episode:
                 "observe() takes the outcome of a pending call: act() asked for none"
             )
         seen = report(outcome, self.config)
+        # The transcript keeps the output even where it ends the episode and nobody samples on.
         text = self._note(seen)
         if seen.should_stop:
             self._end(StopReason.TOOL_STOPPED)
@@ -302,6 +305,7 @@ class Episode:
         return self.state.turn >= self.config.max_turns
 
     def _too_long(self) -> bool:
+        # The model's own words alone: how long an output is, is not its choice.
         return self.config.components.length(self.response) > self.config.max_response
 
 

@@ -50,7 +50,15 @@ class StepResult:
 
 
 StepGenerator = Generator[WorkItem, Any, StepResult]
-"""A step in progress: yields work, is sent its result (or thrown its error), returns the step."""
+"""A step in progress: yields work, is sent its result (or thrown its error), returns the step.
+
+The episode so needs no thread and knows nothing of who waits how: `env` waits in the caller's
+thread or on an event loop, `pending_steps` for many at once.
+
+    work = next(step)             # a program to run, or a future of one that runs
+    work = step.send(result)      # an answer to grade
+    step.send(grade)              # StopIteration, its value the StepResult
+"""
 
 
 class EpisodeRunner:
@@ -178,6 +186,7 @@ class EpisodeRunner:
 
     def _once(self, start: Callable[[], WorkItem]) -> Generator[WorkItem, Any, Any]:
         try:
+            # Each attempt starts anew: a future cannot run twice.
             work = start()
             # `close` cancels it from any thread, which kills the program.
             self._pending = work if isinstance(work, Future) else None

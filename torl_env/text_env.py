@@ -166,6 +166,7 @@ class SeededProblems(Source):
 
     def at(self, index: int) -> Problem:
         """What the environment shows at the start with this seed."""
+        # The copy that is played is reset with the same seed and shows the same.
         question, _ = self._env.reset(seed=index)
         return Problem(f"{_PREFIX}{index}", question, "", self.name)
 
@@ -250,11 +251,13 @@ class TextVectorEnv:
             except SandboxError as error:
                 infra_error, truncated = f"{type(error).__name__}: {error}", True
         reason = _stop_reason(terminated, truncated, cut, infra_error)
+        # Gymnasium allows both flags at once; what learns from an episode wants one reason.
         truncated = not terminated and (truncated or cut)
         done = terminated or truncated
         if not done:
             observation = self.parser.frame(action, observation)
         info = {
+            # Its own keys come first: where one is called as ours, ours counts.
             **given,
             "problem_id": self._problem_ids[i],
             "split": "",

@@ -182,6 +182,8 @@ class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], np
     def _autoreset(self, result: StepResult) -> StepResult:
         i = result.env_id
         if result.done and self.autoreset_mode is AutoresetMode.SAME_STEP:
+            # Gymnasium's rule: reward and flags are of the step that ended the episode, observation
+            # and info of the reset behind it.
             fresh = self._begin(i)
             end = EpisodeEnd(result.observation, result.info)
             return replace(result, observation=fresh.observation, info=fresh.info, final=end)
@@ -224,6 +226,7 @@ class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], np
         self._check_not_pending(env_id)
         self._randoms[env_id] = state.generator()
         state.restore(self._runners[env_id], self.problems)
+        # What the env has said last; behind a turn of the model it has not answered yet.
         segments = state.episode.segments
         self._observations[env_id] = segments[-1].text if segments[-1].role != "model" else ""
 
@@ -258,6 +261,7 @@ class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], np
 
     def _random(self, i: int) -> np.random.Generator:
         random = self._randoms[i]
+        # An env that was never seeded and always got its problem by id draws no entropy.
         if random is None:
             random, _ = seeding.np_random()
             self._randoms[i] = random

@@ -201,11 +201,15 @@ class Rollout:
             beat("sampling")
             ended = self.policy.advance()
             live = len(episodes) - len(done)
+            # Overlapping, it waits only when every row left has a tool to wait for. Else all rows
+            # go through the same passes, whatever the clock does: rounding depends on who shares a
+            # pass, and a seed then gives the same ids.
             waiting = int(in_flight == live) if self.overlap else in_flight
             for result in map(_own_end, envs.recv(min_ready=waiting)):
                 in_flight -= 1
                 episode = episodes[result.env_id]
                 forced = self._book(episode, result)
+                # Strictly: an output that takes all the room leaves no id for an answer.
                 fits = len(forced) < episode.remaining
                 if result.done or (fits and until(result)):
                     done[result.env_id] = self._close(envs, episode, result, forced)
@@ -219,6 +223,7 @@ class Rollout:
                     self._keep_state(envs, episode, result.env_id)
                     envs.send([""], [result.env_id], cut=[True])
                     in_flight += 1
+            # Only now, so that `recv` above did not wait for programs of this very pass.
             for completion in ended:
                 self._send(envs, episodes[completion.row], completion)
             in_flight += len(ended)

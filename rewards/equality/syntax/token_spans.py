@@ -108,11 +108,6 @@ def relates(tokens: Tokens) -> bool:
     return any(token.text in RELATIONS for token in tokens)
 
 
-def says_mathematics(tokens: Tokens) -> bool:
-    """Whether there are tokens, and none of them is a word."""
-    return bool(tokens) and all(token.kind != WORD for token in tokens)
-
-
 def trim(tokens: Tokens) -> Tokens:
     """The tokens without stray punctuation at either end."""
     start, end = 0, len(tokens)
