@@ -194,3 +194,17 @@ def test_no_mode_of_autoreset_puts_the_next_question_into_a_record(sandbox, toke
     assert [t.turns[-1].observation for t in found] == [""] * len(PROBLEMS)
     assert [t.problem_id for t in found] == [p.id for p in PROBLEMS]
     assert [t.verdict for t in found] == ["correct", "wrong", "wrong", "wrong"]
+
+
+def test_an_output_that_takes_all_the_room_ends_the_episode(sandbox, tokenizer):
+    """One id less of it, and the model could still write one."""
+    text, shown = call("print(1)"), "\n```output\n1\n```\n"
+    limit = len(tokenizer.encode(text)) + len(tokenizer.encode(shown))
+
+    def play(room):
+        made = rollout(sandbox, tokenizer, lambda row, turn: "7" if turn else text, max_tokens=room)
+        (done,) = made.collect(PROBLEMS[:1], 1, seed=0)
+        return len(done.turns), done.turns[0].observation, done.stop_reason
+
+    assert play(limit) == (2, "", "length")
+    assert play(limit + 2) == (2, shown, "final")

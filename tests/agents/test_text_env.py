@@ -72,6 +72,17 @@ def test_episodes_of_a_strange_env(tokenizer):
         assert sum(trajectory.loss_mask) < len(trajectory.ids)
 
 
+def test_what_an_episode_earned_is_not_carried_into_the_next():
+    own = TextEnv(Guess())
+    envs = own.make_envs(own.problems.head(1), 1)
+    for _ in range(2):
+        envs.reset(options={"problem_ids": ["seed-0"], "group_size": 1})
+        envs.send([str(number(0))], [0])
+        (result,) = envs.recv()
+        assert result.info["reward_terms"] == {"environment": 1.0}
+    envs.close()
+
+
 def test_its_own_time_limit_is_its_own_reward(tokenizer):
     (trajectory,) = run(TextEnv(Guess()), tokenizer, lambda r, t: "-1", 1, problems=1)
     assert len(trajectory.turns) == 3

@@ -452,3 +452,23 @@ def test_never_both_and_always_the_same_keys(turns: list[str]) -> None:
             if terminated or truncated:
                 break
             assert reward == 0.0
+
+
+def test_a_cancelled_turn_leaves_no_variable_behind(box: Sandbox) -> None:
+    """It may have run half: the interpreter is rebuilt from the turns before."""
+
+    async def main() -> str:
+        env = make(box, stateful=True, tool_budget=5)
+        env.reset(seed=0)
+        await env.astep("```python\nx = 1; print(x)\n```")
+        endless = "```python\nx = 2; import time; time.sleep(60)\n```"
+        started = asyncio.create_task(env.astep(endless))
+        await asyncio.sleep(0.5)
+        started.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await started
+        seen, *_ = await env.astep("```python\nprint(x)\n```")
+        await env.aclose()
+        return seen
+
+    assert asyncio.run(main()) == "\n```output\n1\n```\n"

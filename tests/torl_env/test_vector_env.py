@@ -363,3 +363,24 @@ def test_branching_inside_a_vector(pair: ToRLMathVectorEnv) -> None:
     with pytest.raises(ValueError, match="in flight"):
         pair.get_state(0)
     assert pair.recv(1)[0].observation == "\n```output\n5\n```\n"
+
+
+def test_an_env_that_never_began_spends_no_action_on_a_reset(box: Sandbox) -> None:
+    envs = make(box, num_envs=1, autoreset_mode="NextStep")
+    with pytest.raises(gym.error.ResetNeeded, match="there is no episode yet"):
+        envs.send([ANSWER], [0])
+    envs.close()
+
+
+def test_a_seed_leaves_the_envs_alone_that_are_not_reset(box: Sandbox) -> None:
+    """Env 1 goes on with its own stream of problems."""
+
+    def second_problem(seed: int | None) -> str:
+        envs = make(box, num_envs=2, autoreset_mode="Disabled")
+        envs.reset(seed=3)
+        envs.reset(seed=seed, options={"reset_mask": np.array([True, False])})
+        _, infos = envs.reset(options={"reset_mask": np.array([False, True])})
+        envs.close()
+        return str(infos["problem_id"][1])
+
+    assert second_problem(seed=None) == second_problem(seed=77)

@@ -115,6 +115,15 @@ def test_shaping_cancels_over_an_episode(box: Sandbox) -> None:
     assert reward == pytest.approx(sum(info["reward_terms"].values()))
 
 
+def test_shaping_cancels_where_an_episode_is_truncated(box: Sandbox) -> None:
+    env = ShapeReward(make(box, tool_budget=1, over_budget="end"), lambda info: 0.5)
+    env.reset()
+    first = env.step(CALL)[1]
+    _, _, _, truncated, info = env.step(CALL)
+    assert truncated
+    assert first + info["reward_terms"]["shaping"] == 0.0
+
+
 def test_shaping_is_bounded_and_spares_void_episodes(box: Sandbox) -> None:
     env = ShapeReward(make(box), lambda info: 2.0)
     env.reset()

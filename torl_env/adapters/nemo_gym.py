@@ -14,7 +14,6 @@ a judge that failed: into `..._failures.jsonl`, in no mean, and a resumed run pl
 """
 
 import asyncio
-import importlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from torl_env.adapters.lazy import needed, on_request
 from torl_env.adapters.token_episode import make_env
 from torl_env.adapters.trl import Message, ToRLEnvironment, finished
 from torl_env.env import ToRLMathEnv
@@ -144,23 +144,13 @@ class Sessions:
             rollout.env.close()
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_plugin(), name)
-
-
 @cache
 def _plugin() -> SimpleNamespace:
-    try:
-        base = importlib.import_module("nemo_gym.base_resources_server")
-        judge = importlib.import_module("nemo_gym.judge")
-        session_id = importlib.import_module("nemo_gym.server_utils").SESSION_ID_KEY
-    except ImportError as error:
-        raise ImportError(
-            f"this adapter needs NeMo-Gym in the environment of the server ({error})"
-        ) from error
-    return _server_of(base, judge, session_id)
+    base, judge, utils = (
+        needed(f"nemo_gym.{name}", "NeMo-Gym in the environment of the server")
+        for name in ("base_resources_server", "judge", "server_utils")
+    )
+    return _server_of(base, judge, utils.SESSION_ID_KEY)
 
 
 def _server_of(base: Any, judge: Any, session_id: str) -> SimpleNamespace:
@@ -249,3 +239,6 @@ def _server_of(base: Any, judge: Any, session_id: str) -> SimpleNamespace:
         ToRLResourcesServer=ToRLResourcesServer,
         ToRLResourcesServerConfig=ToRLResourcesServerConfig,
     )
+
+
+__getattr__ = on_request(__name__, _NAMES, lambda name: getattr(_plugin(), name))

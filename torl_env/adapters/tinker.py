@@ -24,6 +24,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any, Self
 
+from torl_env.adapters.lazy import needed, on_request
 from torl_env.adapters.token_episode import PausedEpisode, Sampled
 from torl_env.problems.types import Problem
 
@@ -32,22 +33,15 @@ _STOPS = {"final": "completed", "length": "max_tokens", "tool_budget": "max_tool
 """Tinker's names of our stop reasons, where they differ."""
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_plugin(), name)
-
-
 @cache
 def _plugin() -> SimpleNamespace:
-    try:
-        chz, tinker = importlib.import_module("chz"), importlib.import_module("tinker")
-        types = importlib.import_module("tinker_cookbook.rl.types")
-        limits = importlib.import_module("tinker_cookbook.rl.rollout_limits")
-    except ImportError as error:
-        raise ImportError(
-            f"this adapter needs tinker-cookbook 0.6: pip install tinker-cookbook ({error})"
-        ) from error
+    chz, tinker, types, limits = (
+        needed(name, "tinker-cookbook 0.6: pip install tinker-cookbook")
+        for name in (
+            *("chz", "tinker"),
+            *("tinker_cookbook.rl.types", "tinker_cookbook.rl.rollout_limits"),
+        )
+    )
     env = _env_of(types, tinker.ModelInput, limits.RolloutLimits)
     group = _group_of(types, env)
     return SimpleNamespace(
@@ -236,3 +230,6 @@ def _dataset_of(types: Any, chz: Any, group: Any) -> SimpleNamespace:
 
     ToRLDataset.__module__ = ToRLDatasetBuilder.__module__ = __name__
     return SimpleNamespace(ToRLDataset=ToRLDataset, ToRLDatasetBuilder=chz.chz(ToRLDatasetBuilder))
+
+
+__getattr__ = on_request(__name__, _NAMES, lambda name: getattr(_plugin(), name))

@@ -18,14 +18,6 @@ needs_verifiers = pytest.mark.skipif(
 )
 
 
-@pytest.mark.skipif(PRESENT, reason="verifiers is installed")
-def test_it_says_what_is_missing():
-    with pytest.raises(ImportError, match="pip install verifiers torl-gym"):
-        _ = adapter.ToRLTaskset
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        _ = adapter.nonsense
-
-
 def test_the_model_reads_what_it_reads_in_the_environment():
     assert adapter.shown(Execution(Status.OK, stdout="42\n")) == "42"
     failed = Execution(Status.ERROR, stdout="1\n", error="NameError: name 'x' is not defined")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox.forkserver.wire import Ending, Mark, Op
+from torl_env.sandbox.forkserver.wire import Ending, Mark, Op, Reply
 from torl_env.sandbox.local.pool import ServerPool
 from torl_env.sandbox.local.request import ControlCall, ProgramCall
 from torl_env.sandbox.local.server_process import ServerProcess
@@ -90,17 +90,22 @@ class LocalSession:
     def _open(self) -> None:
         number = self._book.enter()
         call = ControlCall(Op.OPEN, number)
-        try:
-            self._pool.submit(self._preload, call)
-            reply = call.result()
-            if reply.ending is not Ending.DONE:
-                raise SandboxError(f"a session could not be opened (error {reply.code})")
-        except BaseException:
-            self._book.leave(number)
-            raise
+        self._granted(call, number, "opened")
         if not isinstance(call.server, ServerProcess):
             raise AssertionError("an answered call has a server")
         self._number, self._server = number, call.server
+
+    def _granted(self, call: ControlCall, number: int, what: str) -> Reply:
+        """The server's answer; without one the number is free again."""
+        try:
+            self._pool.submit(self._preload, call, self._server)
+            reply = call.result()
+            if reply.ending is not Ending.DONE:
+                raise SandboxError(f"a session could not be {what} (error {reply.code})")
+        except BaseException:
+            self._book.leave(number)
+            raise
+        return reply
 
     @property
     def restarted(self) -> bool:
@@ -145,14 +150,7 @@ class LocalSession:
                 return LocalSession(self._book, self._limits, self._preload, self._in_place)
             number = self._book.enter()
             call = ControlCall(Op.BRANCH, self._number, number)
-            try:
-                self._pool.submit(self._preload, call, self._server)
-                reply = call.result()
-                if reply.ending is not Ending.DONE:
-                    raise SandboxError(f"a session could not be branched (error {reply.code})")
-            except BaseException:
-                self._book.leave(number)
-                raise
+            reply = self._granted(call, number, "branched")
             if Mark.SESSION_LOST in reply.mark:
                 self._forget()
             branch = LocalSession._from_branch(self, number)
