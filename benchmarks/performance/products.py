@@ -13,7 +13,7 @@ from benchmarks.performance.measuring import Figures, Measured, Options, in_turn
 
 ROWS = 64
 """Rows of a decoding pass: a step of the laptop run."""
-PASSES = 8
+PASSES = 4
 """Passes that are measured together."""
 PROMPT, RESPONSE, GROUP = 55, 55, 8
 """Ids of a row of the loss, as the laptop run has them; rows of a group share their prompt."""
@@ -106,7 +106,7 @@ def _compared(
 ) -> Figures:
     for work in (whole, products):
         work()
-    costs = in_turns(max(3, repeats), {"whole": whole, "products": products})
+    costs = in_turns(max(2, repeats), {"whole": whole, "products": products})
     # The least of several: what was not disturbed.
     best = {name: min(cost.cpu for cost in found) for name, found in costs.items()}
     wall = min(cost.wall for cost in costs["whole"])

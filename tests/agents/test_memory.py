@@ -96,3 +96,31 @@ def test_the_cache_is_as_large_as_the_library_makes_it():
     cache = model(input_ids=torch.zeros(4, 32, dtype=torch.long), use_cache=True).past_key_values
     real = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     assert plan.cache == real
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_planned_logits_are_the_most_that_a_pass_holds_at_once(monkeypatch, bf16):
+    """Counted as they are allocated, forward and backward; in one chunk and in several."""
+    from agents.core.trainer import logprobs
+
+    places, vocabulary = 96, 4000
+    # A thin head, or its gradient would be as large as the logits.
+    thin = {"vocab_size": vocabulary, "hidden_size": 8, "num_attention_heads": 2}
+    config = LlamaConfig(**{**SHAPE, **thin}, intermediate_size=16)
+    head = AutoModelForCausalLM.from_config(config)
+    states = torch.randn(places, 8, requires_grad=True)
+    for rows in (places, places // 3):
+        monkeypatch.setattr(logprobs, "HELD", rows * 4 * vocabulary)
+        with torch.profiler.profile(profile_memory=True, record_shapes=False) as profile:
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                found, _ = logprobs.head_logprobs(head, states, torch.zeros(places).long(), 1.0)
+            found.sum().backward()
+        held = most = 0
+        for event in profile.profiler.kineto_results.events():
+            if event.name() == "[memory]":
+                held += event.nbytes()
+                most = max(most, held)
+        sizes = {"prompts_per_step": 1, "group_size": 2, "micro_batch": 2, "max_tokens": 48}
+        training = Training(**sizes, dtype="bfloat16" if bf16 else "float32")
+        plan = plan_memory(config, training, prompt_tokens=8)
+        assert plan.logits == pytest.approx(most, rel=0.15)

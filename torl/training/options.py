@@ -37,7 +37,7 @@ class TrainOptions:
     """Train a language model to think with Python.
 
     The defaults are the laptop run: SmolLM2-135M-Instruct on easy procedural problems, on CPU in
-    about twelve minutes on two cores. ToRL's own settings are the defaults of `agents.grpo.GRPO`.
+    minutes. ToRL's own settings are the defaults of `agents.grpo.GRPO`.
     """
 
     out: Path = Path("out/demo")

@@ -135,7 +135,7 @@ class _Chosen(torch.autograd.Function):
         total = scores.logsumexp(-1)
         chosen = scores.gather(-1, ids_N[:, None]).squeeze(-1) - total
         mass = (scores - total[:, None]).exp_()
-        entropy = total - torch.linalg.vecdot(mass, scores)
+        entropy = total - mass.mul_(scores).sum(-1)
         ctx.save_for_backward(logits_NV, ids_N, total)
         ctx.temperature = temperature
         ctx.mark_non_differentiable(entropy)

@@ -12,9 +12,9 @@ from typing import Any
 from agents.core.models.dtype import precision
 from agents.core.trainer.options import Training
 
-_LOGIT_BYTES = 12
-"""Of one token and one id of the vocabulary, at the peak of log-probability and entropy: what the
-head gives, and two of that size in flight, forward and backward."""
+_IN_FLIGHT = 8
+"""Bytes of one token and one id of the vocabulary, beside what the head gives: two float32, forward
+and backward, while log-probability and entropy are computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,8 @@ def plan_memory(
     batch = training.pass_rows(processes)
     # More are never held at once, here or in TRL's own head.
     places = min(batch * training.max_tokens, chunk_rows(config.vocab_size))
-    found = measure(config, batch, length, bf16=precision(training.dtype).bf16)
+    bf16 = precision(training.dtype).bf16
+    found = measure(config, batch, length, bf16=bf16)
     rows = training.prompts_per_step * training.group_size // processes
     return MemoryPlan(
         weights=4 * count / share,
@@ -184,7 +185,7 @@ def plan_memory(
         optimizer=8 * count / share,
         gathered=2 * 4.0 * max(_blocks(model).values()) if sharded else 0.0,
         activations=found.checkpointed() if checkpointing else found.kept,
-        logits=float(_LOGIT_BYTES * places * config.vocab_size),
+        logits=float((_IN_FLIGHT + (2 if bf16 else 4)) * places * config.vocab_size),
         sampler=float(sampler_bytes * count),
         cache=_cache(config, rows, length) if sampler_bytes else 0.0,
         sleeps=sleeps,
