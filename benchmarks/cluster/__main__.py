@@ -354,17 +354,17 @@ def main() -> int:
     # Else a terminated rehearsal leaves its hosts behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     OUT.mkdir(exist_ok=True)
-    rows, failed = [], 0
+    failed = 0
     for name in given.names or REHEARSALS:
         with tempfile.TemporaryDirectory(dir=OUT, prefix="rehearsal-") as folder:
             try:
-                rows.append(REHEARSALS[name](Path(folder)))
-                print(f"{name}: {rows[-1].result}", flush=True)
+                row = REHEARSALS[name](Path(folder))
+                print(f"{name}: {row.result}", flush=True)
+                # At once: a later one may be interrupted.
+                write([row], given.record)
             except (RuntimeError, AssertionError, OSError, subprocess.TimeoutExpired) as error:
                 failed += 1
                 print(f"{name} FAILED: {error}", file=sys.stderr, flush=True)
-    if rows:
-        write(rows, given.record)
     return int(bool(failed))
 
 

@@ -208,7 +208,7 @@ def main() -> int:
     sources = {name: Path(path) for name, _, path in (one.partition("=") for one in given.source)}
     folder = given.environments.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    results, failed = [], []
+    failed = []
     for name in given.names or [one for one in STACKS if not STACKS[one].source or one in sources]:
         if name not in STACKS:
             parser.error(f"{name!r} is no stack: choose from {', '.join(STACKS)}")
@@ -216,14 +216,14 @@ def main() -> int:
         if STACKS[name].source and source is None:
             parser.error(f"{name} is on no registry: give its checkout, --source {name}=PATH")
         try:
-            results.append(run(STACKS[name], folder, keep=given.keep, source=source))
-            print(f"{name} {results[-1].version}: {results[-1].ran}")
+            result = run(STACKS[name], folder, keep=given.keep, source=source)
+            print(f"{name} {result.version}: {result.ran}", flush=True)
+            # At once: a later one may be interrupted.
+            write([result], given.record)
         except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
             failed.append(name)
             found = installed_version(STACKS[name], folder)
             print(f"{name} {found} FAILED: {error}".replace("  ", " "), file=sys.stderr)
-    if results:
-        write(results, given.record)
     return int(bool(failed))
 
 

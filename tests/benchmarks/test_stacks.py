@@ -150,7 +150,9 @@ def test_a_release_that_breaks_an_adapter_fails_with_the_reason(tmp_path):
     (inside / "skyrl_gym" / "metrics.py").write_text("aggregate_for_environment = None\n")
     (inside / "skyrl_gym" / "envs" / "base_text_env.py").touch()
     (inside / "skyrl_gym" / "__init__.py").write_text(
-        "from torl_env.adapters.skyrl import ToRLEnv\ndef make(*_, **how): return ToRLEnv(**how)\n"
+        "import importlib\n"
+        "def make(*_, **how):\n"
+        "    return importlib.import_module('torl_env.adapters.skyrl').ToRLEnv(**how)\n"
     )
     about = inside / "skyrl_gym-99.0.dist-info"
     about.mkdir()

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import trl.trainer.utils as trl_utils
 from trl import GRPOTrainer
-from trl.trainer.utils import add_fused_lm_head
 
 from agents.core.loss import Loss
 from agents.core.schedule import OF_ENV, OF_SAMPLING
@@ -26,6 +26,10 @@ def set_temperature(trainer: GRPOTrainer, temperature: float) -> None:
     if temperature == trainer.temperature:
         return
     trainer.temperature = temperature
+    # Before 1.15 TRL has no such head, and reads the temperature above at each pass.
+    add_fused_lm_head = getattr(trl_utils, "add_fused_lm_head", None)
+    if add_fused_lm_head is None:
+        return
     for model in (trainer.accelerator.unwrap_model(trainer.model), trainer.ref_model):
         if model is not None:
             base = model.get_base_model() if hasattr(model, "get_base_model") else model
