@@ -16,6 +16,9 @@ INTERNAL = {
 GUARDS = {"memory_errors_say": "TrainingError"}
 """Functions that raise the error with the message they are given."""
 
+NAMED_OTHERWISE = {"InvalidAction", "ResetNeeded"}
+"""Gymnasium's errors whose names do not say so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -31,16 +34,15 @@ def messages() -> Iterator[Message]:
     """All messages, in the order of files."""
     for path in (path for place in PLACES for path in sorted((ROOT / place).rglob("*.py"))):
         for node in ast.walk(ast.parse(path.read_text())):
-            call = node.exc if isinstance(node, ast.Raise) else node
-            if not isinstance(call, ast.Call) or not call.args:
+            # Errors are raised where they are made, or made by a function that returns them.
+            if not isinstance(node, ast.Call) or not node.args:
                 continue
-            called = call.func
+            called = node.func
             name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
-            if call is node:
-                if name not in GUARDS:
-                    continue
-                name = GUARDS[name]
-            text = " ".join(_text(call.args[0]).split())
+            name = GUARDS.get(name, name)
+            if not name.endswith("Error") and name not in NAMED_OTHERWISE:
+                continue
+            text = " ".join(_text(node.args[0]).split())
             if name not in INTERNAL and text.strip("… "):
                 yield Message(name, text, path.relative_to(ROOT).as_posix())
 
