@@ -53,7 +53,9 @@ NEMO_GYM = (
 STACKS = {
     one.name: one
     for one in (
-        Stack("verl", ("verl", "cachetools", "transformers>=5.5.3,<5.11"), TORCH),
+        Stack(
+            "verl", ("verl", "cachetools", "uvicorn", "fastapi", "transformers>=5.5.3,<5.11"), TORCH
+        ),
         Stack("skyrl", ("skyrl-gym",), TORCH, agents=False),
         Stack("trl", ("trl", "datasets"), TORCH),
         Stack("verifiers", ("verifiers", "openai-agents"), agents=False),

@@ -28,7 +28,7 @@ def passed(release: str, folder: Path) -> tuple[str, int]:
     # This environment has no pip of its own: that of whoever started us was handed down.
     pip = [os.environ.get("STACKS_PIP", sys.executable), "-m", "pip", "install", "-q", "--no-deps"]
     subprocess.run([*pip, "--target", str(place), f"trl=={release}.*"], check=True)
-    done = subprocess.run(
+    installed = subprocess.run(
         [sys.executable, "-c", "import importlib.metadata as m; print(m.version('trl'))"],
         env=_with(place),
         capture_output=True,
@@ -47,8 +47,8 @@ def passed(release: str, folder: Path) -> tuple[str, int]:
     found = re.search(r"(\d+) passed", done.stdout)
     if done.returncode or not found:
         tail = "\n".join(done.stdout.splitlines()[-30:])
-        raise SystemExit(f"the trainer fails on trl {done.stdout.strip()}:\n{tail}")
-    return done.stdout.strip(), int(found[1])
+        raise SystemExit(f"the trainer fails on trl {installed.stdout.strip()}:\n{tail}")
+    return installed.stdout.strip(), int(found[1])
 
 
 def _with(place: Path) -> dict[str, str]:
