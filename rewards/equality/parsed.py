@@ -8,7 +8,8 @@ from rewards.equality.answers.sets import Reading
 from rewards.equality.answers.times import Date, Time, time_or_date
 from rewards.equality.reader import read_value
 from rewards.equality.syntax.normalise import normalise
-from rewards.equality.syntax.tokens import NAME, WORD, Token, tokenize
+from rewards.equality.syntax.tokenizer import tokenize
+from rewards.equality.syntax.tokens import NAME, WORD, Token
 from rewards.equality.values.kinds import Value
 from rewards.errors import UnreadableError
 from rewards.grading_options import GradingOptions
