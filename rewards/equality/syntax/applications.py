@@ -36,6 +36,7 @@ class Parser(Protocol):
     def peek(self, ahead: int = 0) -> Token: ...  # noqa: D102 - documented in `parser.Parser`, as below
     def next(self) -> Token: ...  # noqa: D102
     def at(self, *texts: str) -> bool: ...  # noqa: D102
+    def raw(self) -> str: ...  # noqa: D102
     def expect(self, text: str) -> None: ...  # noqa: D102
     def descend(self) -> None: ...  # noqa: D102
     def sum(self) -> Expression: ...  # noqa: D102
@@ -299,19 +300,6 @@ def plain_call(parser: Parser) -> bool:
             return False
         ahead += 2
     return False
-
-
-def arc_minutes(parser: Parser, node: Expression) -> Expression:
-    r"""`30^\circ 15'` and `30^\circ 15' 20''`: sixtieths of a degree, and of these."""
-    for marks, part in (("'", 60), ("''", 3600)):
-        size = len(marks)
-        behind = "".join(parser.peek(ahead).text for ahead in range(1, size + 1))
-        number = parser.peek().number
-        if number is None or behind not in (marks, '"' * (size - 1) or marks):
-            return node
-        node = Apply("add", (node, Number(number / part)))
-        parser.position += 1 + size
-    return node
 
 
 def _applied(

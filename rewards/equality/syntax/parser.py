@@ -12,7 +12,6 @@ from fractions import Fraction
 
 from rewards.equality import limits
 from rewards.equality.syntax.applications import (
-    arc_minutes,
     big_operator,
     chooses,
     derivative,
@@ -27,6 +26,7 @@ from rewards.equality.syntax.applications import (
     python_number,
 )
 from rewards.equality.syntax.ellipses import series
+from rewards.equality.syntax.postfixes import raised, with_postfixes
 from rewards.equality.syntax.tokens import (
     BASED,
     COMMAND,
@@ -230,76 +230,9 @@ class Parser:
     def power(self) -> Expression:
         r"""An atom with all that stands behind it: `5!`, `9!!`, `28\%`, `30^\circ 15'`, `x_1^2`."""
         self.descend()
-        node = self.atom()
-        while self.peek().kind == OPERATOR:
-            text = self.peek().text
-            if text == "!":
-                self.next()
-                double = self.at("!")  # 9!! is 9*7*5*3*1, and not the factorial of 9!
-                if double:
-                    self.next()
-                node = Apply("double_factorial" if double else "factorial", (node,))
-            elif text == "%":
-                self.next()
-                node = Apply("percent", (node,))
-            elif text == "°":
-                self.next()
-                node = Apply("degree", (arc_minutes(self, node),))
-            elif text == "'":
-                self.next()
-                node = self.prime(node)
-            elif text == "_":
-                self.next()
-                node = self.subscript(node)
-            elif text == "^":
-                self.next()
-                node = self.raised(node)
-            else:
-                break
+        node = with_postfixes(self, self.atom())
         self.depth -= 1
         return node
-
-    def prime(self, node: Expression) -> Expression:
-        """`y'` is a name, and `5'` is five minutes of arc: no 5."""
-        if type(node) is Symbol:
-            return Symbol(node.name + "'")
-        if type(node) is Number:
-            return Apply("arcminute", (node,))
-        if type(node) is Apply and node.operation == "arcminute":
-            return Apply("arcsecond", node.arguments)
-        return node
-
-    def raised(self, node: Expression) -> Expression:
-        r"""`x^{2}`; `x^*`, `x^+` and `f^{\prime}` are names."""
-        if self.at("'") or (self.at("{") and self.peek(1).text == "'"):
-            primes = self.raw().count("'")
-            for _ in range(primes):
-                node = self.prime(node)
-            return node
-        if self.at("*") or (self.at("+") and self.peek(1).kind is not NUMBER):
-            mark = self.next().text
-            if type(node) is Symbol:
-                return Symbol(node.name + "^" + mark)
-            raise UnreadableError("syntax", "an exponent that is no number")
-        exponent = self.argument(exponent=True)
-        if self.at("_") and type(node) is Symbol:
-            self.next()
-            node = self.subscript(node)
-        return Apply("pow", (node, exponent))
-
-    def subscript(self, node: Expression) -> Expression:
-        """`52_8` has a base; `x^2_1` is a name with an index, squared."""
-        index = self.raw().strip("()")
-        if type(node) is Symbol:
-            if self.peek() == Token(OPERATOR, "'") or self.at("'"):
-                self.next()
-                index += "'"
-            return Symbol(f"{node.name}_{index}")
-        if type(node) is Number and index.isdigit() and 2 <= int(index[:4]) <= 36:
-            return Apply("base", (node, Number(Fraction(int(index)))))
-        if type(node) is Constant and node.name in ("e", "i"):
-            return Symbol(f"{node.name}_{index}")
-        raise UnreadableError("syntax", "a subscript under something that is no symbol")
 
     def argument(self, exponent: bool = False) -> Expression:
         r"""What a command or exponent takes: a group or an atom; `\frac12` takes a digit each."""
@@ -315,7 +248,7 @@ class Parser:
             node = self.atom()
             if self.at("^"):
                 self.next()
-                node = self.raised(node)
+                node = raised(self, node)
             self.depth -= 1
             return node
         token = self.peek()
