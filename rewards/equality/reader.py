@@ -5,9 +5,15 @@ A structure is only split where no bracket is open.
 """
 
 from functools import partial
-from itertools import pairwise
 
 from rewards.equality import limits
+from rewards.equality.answers.declarations import (
+    QUALIFIERS,
+    bounds_index,
+    declares,
+    ranges_over_reals,
+    without_qualifiers,
+)
 from rewards.equality.answers.matrices import read_combination, transposed
 from rewards.equality.answers.permutations import read_permutation
 from rewards.equality.answers.phrases import all_but, announced, hyphened, maps_to, named
@@ -15,8 +21,8 @@ from rewards.equality.answers.piecewise import read_pieces
 from rewards.equality.answers.python_forms import PYTHON_FORMS, python_form
 from rewards.equality.answers.quantities import quantity, ratio, spoken_amount, words
 from rewards.equality.answers.residues import read_residue
-from rewards.equality.answers.sets import INTEGERS, Reading, braces, grouped, special
-from rewards.equality.answers.words import DECLARING, announces, denies
+from rewards.equality.answers.sets import Reading, braces, grouped, special
+from rewards.equality.answers.words import announces, denies
 from rewards.equality.syntax.token_spans import (
     RELATIONS,
     Tokens,
@@ -24,20 +30,13 @@ from rewards.equality.syntax.token_spans import (
     looks_like_union,
     opening_of_last,
     relates,
-    resumed,
     split,
     split_relations,
     step,
     trim,
 )
-from rewards.equality.syntax.tokens import (
-    COMMAND,
-    NAME,
-    NUMBER,
-    WORD,
-    Token,
-)
-from rewards.equality.values.expressions import ONE, TWO, ZERO, Apply, Symbol
+from rewards.equality.syntax.tokens import NAME, WORD
+from rewards.equality.values.expressions import Apply, Symbol
 from rewards.equality.values.kinds import (
     Chain,
     Group,
@@ -60,9 +59,8 @@ _OTHER_MARKS = frozenset(
     {",", ";", ":", "∈", "∪", "∩", "setminus", "\\{", "langle", "U", "&", "to", "out", "↦"}
     | {"pmod", "mod"}
 )
-_QUALIFIERS = frozenset({"for", "where", "with", "when", "whenever", "forall"})
 _CONJUNCTIONS = frozenset({"and", "or", "And", "Or", "AND", "OR"})
-_STRUCTURAL = RELATIONS | _QUALIFIERS | _CONJUNCTIONS | _OTHER_MARKS
+_STRUCTURAL = RELATIONS | QUALIFIERS | _CONJUNCTIONS | _OTHER_MARKS
 """Without any of these an answer is one quantity, or words."""
 _MATRICES = frozenset(["pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array"])
 _LINES = frozenset(["cases", "aligned", "align", "gathered", "split"])
@@ -81,8 +79,6 @@ def read_value(tokens: Tokens, reading: Reading) -> Value:
 class _Reader:
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
-        self.behind = False
-        """Whether something stands before, which a declaration may belong to."""
 
     def statement(self, tokens: Tokens) -> Value:
         self.reading.depth += 1
@@ -113,37 +109,7 @@ class _Reader:
             return printed
         if len(tokens) > 3 and tokens[0].text == "lambda" and tokens[2].text == ":":
             return self.statement(tokens[3:])  # lambda x: x**2
-        return self.vector(tokens) or self.split(self.without_qualifiers(tokens))
-
-    def without_qualifiers(self, tokens: Tokens) -> Tokens:
-        """Cuts `for all x`, `where k is an integer`; notes which names are integers."""
-        depth = 0
-        for index, token in enumerate(tokens):
-            depth += step(token)
-            word = token.text.lower() if token.kind in (WORD, COMMAND) else ""
-            if depth == 0 and word in _QUALIFIERS and index > 0:
-                end = resumed(tokens, index) if word in ("for", "forall") else len(tokens)
-                tail = tokens[index:end]
-                if not self.qualifies(tail):
-                    return tokens
-                if any(part.text in INTEGERS for part in tail):
-                    self.reading.parameters |= {t.text for t in tail if t.kind == NAME} - INTEGERS
-                kept = trim([*trim(tokens[:index]), *tokens[end:]])
-                return self.without_qualifiers(kept) if end < len(tokens) else kept
-        return tokens
-
-    def qualifies(self, tail: Tokens) -> bool:
-        """Whether words behind a value only declare its names; notes what numbers they bring in.
-
-        `for all x > 0` and `where k is an integer` do; `for x or 7`, `where x is wrong` do not.
-        """
-        for before, token in pairwise(tail):
-            if token.kind == NUMBER:
-                self.reading.conditions.add(before.text.strip("<>") + token.text)
-        return all(
-            token.text.lower() in DECLARING if token.kind == WORD else token.text not in ("+", "*")
-            for token in tail
-        )
+        return self.vector(tokens) or self.split(without_qualifiers(tokens, self.reading))
 
     def split(self, tokens: Tokens) -> Value:
         if not tokens:
@@ -184,13 +150,12 @@ class _Reader:
     def commas(self, groups: list[Tokens]) -> Value:
         parts = list[Value]()
         for index, group in enumerate(map(trim, groups)):
-            self.behind = index > 0
-            if not group or self.declares(group) or self.ranges_over_reals(group):
+            if not group or declares(group, self.reading) or (index and ranges_over_reals(group)):
                 continue
             if not index and announces(group):
                 continue  # therefore, x = 9
             parts.append(self.statement(group))
-        if len(parts) == 2 and isinstance(parts[0], Chain) and _bounds_index(parts[1]):
+        if len(parts) == 2 and isinstance(parts[0], Chain) and bounds_index(parts[1]):
             parts = parts[:1]  # a_n = 2n - 1, n >= 1
         if len(parts) == 1:
             return parts[0]
@@ -200,31 +165,13 @@ class _Reader:
                 return SetOperation("∩", conditions) if len(conditions) > 1 else conditions[0]
         return grouped(parts) if parts else words(groups[0])
 
-    def ranges_over_reals(self, tokens: Tokens) -> bool:
-        r"""Whether this is `t \in \mathbb{R}` behind a value: any real parameter."""
-        texts = [token.text for token in tokens]
-        return self.behind and texts[1:] == ["∈", "mathbbR"] and tokens[0].kind == NAME
-
-    def declares(self, tokens: Tokens) -> bool:
-        r"""Whether this is `k \in \mathbb{Z}` and no part of the answer."""
-        if tokens[0].text == "(" and closes(tokens):
-            tokens = tokens[1:-1]
-        index = next((i for i, token in enumerate(tokens) if token.text == "∈"), -1)
-        if index < 1 or not any(token.text in INTEGERS for token in tokens[index:]):
-            return False
-        if not all(_in_declaration(token) for token in tokens[index:]):
-            return False  # k in Z plus 3
-        names = {token.text for token in tokens[:index] if token.kind == NAME}
-        self.reading.parameters |= names
-        return bool(names)
-
     def element(self, tokens: Tokens) -> Value:
         tokens = trim(tokens)
         if not tokens:
             return Text(())
         if tokens[-1].text == ")" and len(tokens) > 4:
             start = opening_of_last(tokens)
-            if start > 0 and self.declares(tokens[start:]):
+            if start > 0 and declares(tokens[start:], self.reading):
                 tokens = trim(tokens[:start])
         for rule in (
             partial(announced, self),
@@ -233,8 +180,8 @@ class _Reader:
             partial(all_but, self),
             self.relation,
             self.set_operation,
-            self.combination,
-            self.transposed,
+            partial(read_combination, statement=self.statement),
+            partial(transposed, statement=self.statement),
             self.environment,
             self.enclosed,
             self.side_by_side,
@@ -246,12 +193,6 @@ class _Reader:
             if value is not None:
                 return value
         return quantity(tokens)
-
-    def combination(self, tokens: Tokens) -> Value | None:
-        return read_combination(tokens, self.statement)
-
-    def transposed(self, tokens: Tokens) -> Value | None:
-        return transposed(tokens, self.statement)
 
     def vector(self, tokens: Tokens) -> Value | None:
         """`<1, 2, 3>`."""
@@ -371,13 +312,6 @@ class _Reader:
         return grouped(self.statement(piece) for piece in pieces)
 
 
-def _in_declaration(token: Token) -> bool:
-    r"""Whether this may stand behind the sign in `k \in \mathbb{Z}^+`, `n \in \mathbb{N}`."""
-    if token.kind == WORD:
-        return token.text.lower() in DECLARING or token.text in INTEGERS
-    return token.text != "=" and (token.kind != NUMBER or token.text in ("0", "1", "2"))
-
-
 def _called(tokens: Tokens) -> Quantity | None:
     """`a(n)` on the left of an equation names a function, whatever its letter."""
     texts = [token.text for token in tokens]
@@ -386,20 +320,6 @@ def _called(tokens: Tokens) -> Quantity | None:
     if tokens[0].kind != NAME or tokens[2].kind != NAME:
         return None
     return Quantity(Apply("call", (Symbol(texts[0]), Symbol(texts[2]))))
-
-
-def _bounds_index(value: Value) -> bool:
-    r"""`n \ge 1`: which terms of a sequence are meant."""
-    if (
-        not isinstance(value, Chain)
-        or len(value.parts) != 2
-        or value.operators[0] not in (">=", ">")
-    ):
-        return False
-    name, least = value.parts
-    if not isinstance(least, Quantity) or least.expression not in (ZERO, ONE, TWO):
-        return False
-    return isinstance(name, Quantity) and name.expression in (Symbol("n"), Symbol("k"), Symbol("m"))
 
 
 def _bracketed(tokens: Tokens) -> bool:
