@@ -4,38 +4,23 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from rewards.equality.answers.collections import equal_groups, equal_rows, expand, flatten, in_order
+from rewards.equality.answers.conditions import compare_orderings, compare_sets
 from rewards.equality.answers.families import compare_families
-from rewards.equality.answers.intervals import (
-    as_conditions,
-    equal_regions,
-    inequality_as_row,
-    membership,
-    ordering_variable,
-    region,
-    same_set_algebra,
-    statement_of,
-)
+from rewards.equality.answers.intervals import as_conditions
 from rewards.equality.answers.matrices import compare_matrices, with_unit_vectors
 from rewards.equality.answers.piecewise import compare_functions, compare_piecewise
 from rewards.equality.answers.relations import (
     answer_of,
+    as_quotient,
     compare_solutions,
+    equal_chains,
     equal_equations,
-    flipped,
     is_contradiction,
 )
 from rewards.equality.answers.residues import compare_residues
 from rewards.equality.answers.units import Unit
 from rewards.equality.answers.words import equal_texts, explained, phrase, roman
-from rewards.equality.comparison import (
-    Comparison,
-    Outcome,
-    all_of,
-    different,
-    equal,
-    undecided,
-)
-from rewards.equality.numbers.sampling import Statement, named_numbers, same_statement
+from rewards.equality.comparison import Comparison, all_of, different, equal, undecided
 from rewards.equality.numbers.scalars import equal_scalars
 from rewards.equality.syntax.token_spans import ORDERINGS
 from rewards.equality.values.expressions import (
@@ -44,7 +29,6 @@ from rewards.equality.values.expressions import (
     Expression,
     Number,
     Symbol,
-    quotient,
     symbols,
 )
 from rewards.equality.values.kinds import (
@@ -63,7 +47,6 @@ from rewards.equality.values.kinds import (
     SetOperation,
     Text,
     Value,
-    children,
     is_ordering,
 )
 from rewards.errors import LimitHitError
@@ -116,12 +99,12 @@ class Comparer:
         ordered = is_ordering(reference) or is_ordering(answer)
         conditions = [as_conditions(value) for value in (reference, answer)]
         if conditions != [reference, answer]:  # x >= 2, x != 3
-            return self.sets(*conditions)
+            return compare_sets(self, *conditions)
         solved = compare_solutions(reference, ours, theirs)
         if solved is not None:
             return solved
         if not ordered and (len(ours) > 1 or len(theirs) > 1):  # y = \\pm x against y = x, y = -x
-            return equal_groups(self, _members(reference, ours), _members(answer, theirs))
+            return equal_groups(self, _members(reference), _members(answer))
         if isinstance(reference, Chain) or isinstance(answer, Chain):
             return self.chains(reference, answer)
         return self.structures(reference, answer)
@@ -218,13 +201,13 @@ class Comparer:
         if any(isinstance(v, Chain) and "∈" in v.operators for v in (reference, answer)):
             if not (isinstance(reference, Chain) and isinstance(answer, Chain)):
                 return different("type_differs", "a statement about another quantity")
-            return self.same_chains(reference, answer)
+            return equal_chains(self, reference, answer)
         ordered = any(
             isinstance(value, Chain) and (set(value.operators) & (ORDERINGS | {"!="}))
             for value in (reference, answer)
         )
         if ordered:
-            return self.orderings(reference, answer)
+            return compare_orderings(self, reference, answer)
         if isinstance(reference, Chain) and isinstance(answer, Chain):
             found = equal_equations(reference, answer, self.options)
             if found.rule != "structured":
@@ -248,71 +231,6 @@ class Comparer:
         answer = answer_of(value, self.options)
         return None if answer is None else answer.value
 
-    def orderings(self, reference: Value, answer: Value) -> Comparison:
-        """Inequalities, as sets of numbers or as statements."""
-        variables = [ordering_variable(value) for value in (reference, answer)]
-        if all(v is not None for v in variables) and variables[0] != variables[1]:
-            names = [symbols(v) for v in variables if v is not None]
-            if names[0] != names[1]:
-                return different("name_differs", "the inequalities bound different variables")
-        reference, answer = as_conditions(reference), as_conditions(answer)
-        ours, theirs = region(reference), region(answer)
-        if ours is not None and theirs is not None:
-            return equal_regions(ours, theirs, self.options)
-        if isinstance(reference, Chain) and isinstance(answer, Chain):
-            found = self.same_chains(reference, answer)
-            if found.outcome is Outcome.EQUAL or len(reference.parts) == len(answer.parts) == 2:
-                smooth = found.outcome is Outcome.EQUAL and found.rule != "proportional"
-                if smooth:
-                    return found
-        agreed = self.statements(reference, answer)
-        if agreed is not None and agreed.outcome is not Outcome.UNDECIDED:
-            return agreed
-        first, second = inequality_as_row(reference), inequality_as_row(answer)
-        if isinstance(first, Row) and isinstance(second, Row) and _same_middle(reference, answer):
-            return equal_rows(self, first, second)
-        if isinstance(reference, Chain) and isinstance(answer, Chain):
-            return self.same_chains(reference, answer)
-        return different("type_differs", "an inequality against something else")
-
-    def same_chains(self, reference: Chain, answer: Chain) -> Comparison:
-        """Two chains link by link, in either direction; two inequalities by their ratio."""
-        for theirs in (answer, flipped(answer)):
-            if theirs is not None and reference.operators == theirs.operators:
-                parts = zip(reference.parts, theirs.parts, strict=True)
-                same = all_of((self.compare(a, b) for a, b in parts), "same_relations")
-                if same.outcome is Outcome.EQUAL:
-                    return same
-        return equal_equations(reference, answer, self.options)
-
-    def statements(self, reference: Value, answer: Value) -> Comparison | None:
-        """Where both hold, point by point; an interval is about the one variable there is."""
-        ours, theirs = statement_of(reference), statement_of(answer)
-        known = ours or theirs
-        if known is None or len(known[1]) > 3:
-            return None
-        closed = [
-            {o[-1] == "=" for o in value.operators} if isinstance(value, Chain) else None
-            for value in (reference, answer)
-        ]
-        if len(known[1]) > 1 and closed[0] != closed[1]:
-            return different("open_closed_differs", "the border belongs to one of them only")
-        sides = list[Statement]()
-        nodes = list[Expression]()
-        for found, value in ((ours, reference), (theirs, answer)):
-            if found is not None:
-                if found[1] != known[1]:
-                    return different("name_differs", "the relations speak of different variables")
-                sides.append(found[0])
-                nodes += found[2]
-                continue
-            spans = region(value)
-            if spans is None or len(known[1]) != 1:
-                return None
-            sides.append(membership(spans, next(iter(known[1]))))
-            nodes += [node for span in spans for node in (span.low, span.high)]
-        return same_statement(sides[0], sides[1], known[1], named_numbers(*nodes))
-
     def structures(self, reference: Value, answer: Value) -> Comparison:
         """Everything that has members."""
         if isinstance(reference, Matrix) or isinstance(answer, Matrix):
@@ -324,7 +242,7 @@ class Comparer:
         if isinstance(reference, Ratio) or isinstance(answer, Ratio):
             return self.ratios(reference, answer)
         if isinstance(reference, SetOperation | Reals) or isinstance(answer, SetOperation | Reals):
-            return self.sets(reference, answer)
+            return compare_sets(self, reference, answer)
         if isinstance(reference, Row) and isinstance(answer, Row):
             return equal_rows(self, reference, answer)
         if isinstance(reference, Row | Group) and isinstance(answer, Row | Group):
@@ -340,15 +258,9 @@ class Comparer:
         row, group = (reference, answer) if isinstance(reference, Row) else (answer, reference)
         assert isinstance(row, Row)
         assert isinstance(group, Group)
-        if len(group.items) == 1 or any(isinstance(item, Row) for item in group.items):
-            expanded = expand(row)
-            if row.opening == "[" and row.closing == "]":
-                expanded = list(row.items)
-            mine, yours = tuple(expanded), flatten(group)
-            return equal_groups(self, *((mine, yours) if row is reference else (yours, mine)))
-        if row.opening == "[" and row.closing == "]":
-            mine, yours = row.items, flatten(group)
-            return equal_groups(self, *((mine, yours) if row is reference else (yours, mine)))
+        nested = len(group.items) == 1 or any(isinstance(item, Row) for item in group.items)
+        if nested or _is_list(row):
+            return equal_groups(self, _members(reference), _members(answer))
         if group.braces or (row.opening, row.closing) != ("(", ")"):
             return different("type_differs", "a set or list against an interval or tuple")
         if len(group.items) != len(row.items):
@@ -371,30 +283,10 @@ class Comparer:
                 ),
                 "ratio",
             )
-        ours, theirs = _as_quotient(reference), _as_quotient(answer)
-        if not self.options.ratios or ours is None or theirs is None:
-            return different("type_differs", "a ratio against something else")
-        return equal_scalars(ours, theirs, self.options)
-
-    def sets(self, reference: Value, answer: Value) -> Comparison:
-        """Unions, intersections and differences."""
-        reference, answer = as_conditions(reference), as_conditions(answer)
-        unmet = [isinstance(v, SetOperation) and region(v) == () for v in (reference, answer)]
-        if all(unmet):  # x > 1 and x < -3: nothing is both, so "and" may mean "or"
-            return equal_groups(self, children(reference), children(answer))
-        algebra = same_set_algebra(reference, answer)
-        if algebra is not None:
-            return algebra
-        ours, theirs = region(reference), region(answer)
-        if ours is not None and theirs is not None:
-            return equal_regions(ours, theirs, self.options)
-        agreed = self.statements(reference, answer)
-        if agreed is not None:
-            return agreed
-        first, second = _union_parts(reference), _union_parts(answer)
-        if first and second:
-            return equal_groups(self, first, second)
-        return different("set_differs")
+        ours, theirs = as_quotient(reference), as_quotient(answer)
+        if self.options.ratios and isinstance(ours, Quantity) and isinstance(theirs, Quantity):
+            return equal_scalars(ours.expression, theirs.expression, self.options)
+        return different("type_differs", "a ratio against something else")
 
 
 def _initial(value: Quantity) -> str:
@@ -419,36 +311,17 @@ def _is_amount(unit: Unit | None) -> bool:
     return unit is not None and bool(unit.dimension or unit.noun)
 
 
-def _members(value: Value, expanded: list[Value]) -> tuple[Value, ...]:
+def _is_list(value: Row) -> bool:
+    """Whether this is a list in square brackets: `[1, 2]`."""
+    return value.opening == "[" and value.closing == "]"
+
+
+def _members(value: Value) -> tuple[Value, ...]:
     """What a list in square brackets, a set or an answer with a sign pair stands for."""
-    if isinstance(value, Row) and value.opening == "[" and value.closing == "]":
+    if isinstance(value, Row) and _is_list(value):
         return value.items
-    return flatten(value) if isinstance(value, Group) else tuple(expanded)
-
-
-def _same_middle(reference: Value, answer: Value) -> bool:
-    """Whether what two inequalities bound is one variable, so that their ends can be compared."""
-    middles = [ordering_variable(value) for value in (reference, answer)]
-    plain = [m for m in middles if m is not None]
-    chains = sum(isinstance(value, Chain) for value in (reference, answer))
-    return len(plain) == chains and all(isinstance(m, Symbol) for m in plain)
+    return flatten(value) if isinstance(value, Group) else tuple(expand(value))
 
 
 def _product(a: Expression, b: Expression) -> Expression:
     return Apply("mul", (a, b))
-
-
-def _as_quotient(value: Value) -> Expression | None:
-    if isinstance(value, Quantity):
-        return value.expression
-    if isinstance(value, Ratio) and len(value.parts) == 2:
-        return quotient(*value.parts)
-    return None
-
-
-def _union_parts(value: Value) -> tuple[Value, ...]:
-    if isinstance(value, SetOperation):
-        return value.parts if value.operator == "∪" else ()
-    if isinstance(value, Group) and not value.braces:
-        return value.items
-    return (value,) if isinstance(value, Row) else ()

@@ -11,7 +11,7 @@ from rewards.equality.answers.collections import expand
 from rewards.equality.comparison import Comparison, all_of, different, equal
 from rewards.equality.numbers.sampling import Statement, ordering_holds
 from rewards.equality.numbers.scalars import equal_scalars, number
-from rewards.equality.syntax.token_spans import ORDERINGS
+from rewards.equality.syntax.token_spans import FLIPPED, ORDERINGS
 from rewards.equality.values.expressions import (
     INFINITY,
     MINUS_INFINITY,
@@ -35,7 +35,6 @@ from rewards.equality.values.kinds import (
 )
 from rewards.grading_options import GradingOptions
 
-_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _MAX_SPANS = 100
 _MAX_SETS = 6
 
@@ -248,7 +247,7 @@ def inequality_as_row(value: Value) -> Value:
         if left is None or right is None:
             return value
         if not (isinstance(left, Symbol) and left.name not in symbols(right)):
-            left, right, operators = right, left, (_FLIPPED[operators[0]],)
+            left, right, operators = right, left, (FLIPPED[operators[0]],)
             if not (isinstance(left, Symbol) and left.name not in symbols(right)):
                 return value
         closed = operators[0].endswith("=")

@@ -13,9 +13,10 @@ r"""Equations, assignments, chains of equalities, inequalities in several variab
 from dataclasses import dataclass
 from typing import Any
 
+from rewards.equality.answers.collections import Compares
 from rewards.equality.answers.families import compare_families
 from rewards.equality.answers.words import denies
-from rewards.equality.comparison import Comparison, Outcome, different, equal, undecided
+from rewards.equality.comparison import Comparison, Outcome, all_of, different, equal, undecided
 from rewards.equality.numbers.arithmetic import (
     ImpreciseError,
     NoValueError,
@@ -32,6 +33,7 @@ from rewards.equality.numbers.numeric import (
 )
 from rewards.equality.numbers.sampling import named_numbers, same_zeros
 from rewards.equality.numbers.scalars import equal_scalars, number
+from rewards.equality.syntax.token_spans import FLIPPED
 from rewards.equality.values.expressions import (
     Apply,
     Expression,
@@ -141,7 +143,7 @@ def _free(value: Value) -> bool:
 
 
 def _consistent(parts: list[Value], operators: list[str]) -> bool:
-    parts = [_as_quotient(part) for part in parts]
+    parts = [as_quotient(part) for part in parts]
     for left, right, operator in zip(parts, parts[1:], operators, strict=False):
         if not isinstance(left, Quantity) or not isinstance(right, Quantity):
             return False
@@ -162,7 +164,8 @@ def _consistent(parts: list[Value], operators: list[str]) -> bool:
     return True
 
 
-def _as_quotient(value: Value) -> Value:
+def as_quotient(value: Value) -> Value:
+    """`3:4` as three quarters; any other value as it is."""
     if isinstance(value, Ratio) and len(value.parts) == 2:
         return Quantity(quotient(*value.parts))
     return value
@@ -170,11 +173,21 @@ def _as_quotient(value: Value) -> Value:
 
 def flipped(chain: Chain) -> Chain | None:
     """The chain read from its other end: `4 > x` for `x < 4`."""
-    turned = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
-    if not set(chain.operators) <= {*turned, "=", "!="}:
+    if not set(chain.operators) <= {*FLIPPED, "=", "!="}:
         return None
-    operators = tuple(turned.get(o, o) for o in reversed(chain.operators))
+    operators = tuple(FLIPPED.get(o, o) for o in reversed(chain.operators))
     return Chain(tuple(reversed(chain.parts)), operators)
+
+
+def equal_chains(by: Compares, reference: Chain, answer: Chain) -> Comparison:
+    """Two chains link by link, in either direction; two inequalities by their ratio."""
+    for theirs in (answer, flipped(answer)):
+        if theirs is not None and reference.operators == theirs.operators:
+            parts = zip(reference.parts, theirs.parts, strict=True)
+            same = all_of((by.compare(a, b) for a, b in parts), "same_relations")
+            if same.outcome is Outcome.EQUAL:
+                return same
+    return equal_equations(reference, answer, by.options)
 
 
 def equal_equations(ours: Chain, theirs: Chain, options: GradingOptions) -> Comparison:

@@ -8,7 +8,9 @@ from rewards.equality.syntax.tokens import COMMAND, NAME, OPERATOR, WORD, Token
 
 Tokens = Sequence[Token]
 RELATIONS = frozenset({"=", "≡", "≈", "!=", "<", ">", "<=", ">="})
-ORDERINGS = frozenset({"<", ">", "<=", ">="})
+FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+"""Every ordering as it reads from its other end."""
+ORDERINGS = frozenset(FLIPPED)
 OPENING = frozenset({"(", "[", "{", "\\{", "langle", "lfloor", "lceil"})
 CLOSING = frozenset({")", "]", "}", "\\}", "rangle", "rfloor", "rceil"})
 LEADING = frozenset({",", ".", '"', "=", "≡", "≈", "⇒"})

@@ -1,0 +1,109 @@
+"""Conditions on numbers, inequalities and sets: by where they hold, else by their parts."""
+
+from rewards.equality.answers.collections import Compares, equal_groups, equal_rows
+from rewards.equality.answers.intervals import (
+    as_conditions,
+    equal_regions,
+    inequality_as_row,
+    membership,
+    ordering_variable,
+    region,
+    same_set_algebra,
+    statement_of,
+)
+from rewards.equality.answers.relations import equal_chains
+from rewards.equality.comparison import Comparison, Outcome, different
+from rewards.equality.numbers.sampling import Statement, named_numbers, same_statement
+from rewards.equality.values.expressions import Expression, Symbol, symbols
+from rewards.equality.values.kinds import Chain, Group, Row, SetOperation, Value, children
+
+
+def compare_orderings(by: Compares, reference: Value, answer: Value) -> Comparison:
+    """Inequalities, as sets of numbers or as statements."""
+    variables = [ordering_variable(value) for value in (reference, answer)]
+    if all(v is not None for v in variables) and variables[0] != variables[1]:
+        names = [symbols(v) for v in variables if v is not None]
+        if names[0] != names[1]:
+            return different("name_differs", "the inequalities bound different variables")
+    reference, answer = as_conditions(reference), as_conditions(answer)
+    ours, theirs = region(reference), region(answer)
+    if ours is not None and theirs is not None:
+        return equal_regions(ours, theirs, by.options)
+    by_links: Comparison | None = None
+    if isinstance(reference, Chain) and isinstance(answer, Chain):
+        by_links = equal_chains(by, reference, answer)
+        if by_links.equal and by_links.rule != "proportional":
+            return by_links
+    agreed = _compare_statements(reference, answer)
+    if agreed is not None and agreed.outcome is not Outcome.UNDECIDED:
+        return agreed
+    first, second = inequality_as_row(reference), inequality_as_row(answer)
+    if isinstance(first, Row) and isinstance(second, Row) and _same_middle(reference, answer):
+        return equal_rows(by, first, second)
+    return by_links or different("type_differs", "an inequality against something else")
+
+
+def compare_sets(by: Compares, reference: Value, answer: Value) -> Comparison:
+    """Unions, intersections and differences."""
+    reference, answer = as_conditions(reference), as_conditions(answer)
+    unmet = [isinstance(v, SetOperation) and region(v) == () for v in (reference, answer)]
+    if all(unmet):  # x > 1 and x < -3: nothing is both, so "and" may mean "or"
+        return equal_groups(by, children(reference), children(answer))
+    algebra = same_set_algebra(reference, answer)
+    if algebra is not None:
+        return algebra
+    ours, theirs = region(reference), region(answer)
+    if ours is not None and theirs is not None:
+        return equal_regions(ours, theirs, by.options)
+    agreed = _compare_statements(reference, answer)
+    if agreed is not None:
+        return agreed
+    first, second = _union_parts(reference), _union_parts(answer)
+    if first and second:
+        return equal_groups(by, first, second)
+    return different("set_differs")
+
+
+def _compare_statements(reference: Value, answer: Value) -> Comparison | None:
+    """Where both hold, point by point; an interval is about the one variable there is."""
+    ours, theirs = statement_of(reference), statement_of(answer)
+    known = ours or theirs
+    if known is None or len(known[1]) > 3:
+        return None
+    closed = [
+        {o[-1] == "=" for o in value.operators} if isinstance(value, Chain) else None
+        for value in (reference, answer)
+    ]
+    if len(known[1]) > 1 and closed[0] != closed[1]:
+        return different("open_closed_differs", "the border belongs to one of them only")
+    sides = list[Statement]()
+    nodes = list[Expression]()
+    for found, value in ((ours, reference), (theirs, answer)):
+        if found is not None:
+            if found[1] != known[1]:
+                return different("name_differs", "the relations speak of different variables")
+            sides.append(found[0])
+            nodes += found[2]
+            continue
+        spans = region(value)
+        if spans is None or len(known[1]) != 1:
+            return None
+        sides.append(membership(spans, next(iter(known[1]))))
+        nodes += [node for span in spans for node in (span.low, span.high)]
+    return same_statement(sides[0], sides[1], known[1], named_numbers(*nodes))
+
+
+def _same_middle(reference: Value, answer: Value) -> bool:
+    """Whether what two inequalities bound is one variable, so that their ends can be compared."""
+    middles = [ordering_variable(value) for value in (reference, answer)]
+    plain = [m for m in middles if m is not None]
+    chains = sum(isinstance(value, Chain) for value in (reference, answer))
+    return len(plain) == chains and all(isinstance(m, Symbol) for m in plain)
+
+
+def _union_parts(value: Value) -> tuple[Value, ...]:
+    if isinstance(value, SetOperation):
+        return value.parts if value.operator == "∪" else ()
+    if isinstance(value, Group) and not value.braces:
+        return value.items
+    return (value,) if isinstance(value, Row) else ()
