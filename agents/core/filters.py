@@ -98,3 +98,13 @@ def filtered_share(rows: Sequence[Trajectory], drop: Sequence[str]) -> dict[str,
         f"dropped_{name}": 1 - sum(sum(learned_mask(t, [name])) for t in scored) / max(1, sampled)
         for name in drop
     }
+
+
+def row_scale(rows: Sequence[Trajectory], drop: Sequence[str]) -> float:
+    """What a mean over responses has to be multiplied by for lost rows to leave it.
+
+    TRL divides by the rows of a batch; those lost to the machine, and those that a filter drops,
+    are among them with a mask of zeros. A mean over tokens counts no token of theirs.
+    """
+    known = sum(any(learned_mask(t, drop)) for t in rows)
+    return len(rows) / known if known else 1.0

@@ -193,7 +193,7 @@ def test_absolute_positions_do_not_depend_on_padding(tokenizer, tmp_path, micro_
     no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     model = tiny_model(tokenizer, spread=0.3, family="GPT2", **shape, **no_dropout)
     rows = [replace(t, prompt_ids=(9,) * (1 + 3 * (i % 4))) for i, t in enumerate(BATCH)]
-    monkeypatch.setattr("agents.core.trainer.trainer.RLTrainer._own_logprobs", lambda self: False)
+    monkeypatch.setattr("agents.core.trainer.scoring.own_logprobs", lambda *_: False)
     algorithm = GRPO(scale_by_std=False)
     _, norm = one_step(
         model, tokenizer, tmp_path, rows, micro_batch=micro_batch, algorithm=algorithm

@@ -9,7 +9,6 @@ from one_step import one_step, same, trainer_of
 from agents.core.testing.tiny import byte_tokenizer, tiny_model
 from agents.core.trainer.logprobs import response_logprobs
 from agents.core.trainer.prefix_sharing import can_share, shared_prefix_logprobs
-from agents.core.trainer.trainer import RLTrainer
 from agents.ppo import PPO
 
 
@@ -69,17 +68,17 @@ def test_a_step_of_the_trainer_is_the_same(model, tmp_path, micro_batch, monkeyp
     """Weights after it, with the rows of a group in one pass or in two."""
     options = {"micro_batch": micro_batch}
     shared, norm = one_step(model, byte_tokenizer(), tmp_path / "shared", **options)
-    monkeypatch.setattr(RLTrainer, "_shares_prefixes", lambda _: False)
+    monkeypatch.setattr("agents.core.trainer.scoring.shares_prompts", lambda *_: False)
     plain, other_norm = one_step(model, byte_tokenizer(), tmp_path / "plain", **options)
     assert other_norm == pytest.approx(norm, rel=1e-3)
     assert same(plain, shared, tolerance=1e-3)
 
 
 def test_prompts_are_shared_unless_a_critic_reads_every_row(model, tmp_path):
-    assert trainer_of(model, byte_tokenizer(), tmp_path / "grpo")._shares_prefixes()
+    assert trainer_of(model, byte_tokenizer(), tmp_path / "grpo")._shares_prompts()
     assert not trainer_of(
         model, byte_tokenizer(), tmp_path / "ppo", algorithm=PPO()
-    )._shares_prefixes()
+    )._shares_prompts()
 
 
 SMALL = {

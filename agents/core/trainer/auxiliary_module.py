@@ -6,6 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from agents.core.algorithm import Algorithm
+from agents.core.trainer import distributed
+from agents.core.trainer.options import TrainingError
+
 FILE = "auxiliary_module.pt"
 
 
@@ -25,6 +29,25 @@ class AuxiliaryModule:
         self._max_grad_norm = max_grad_norm
         self._weights = [p for p in module.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(self._weights, learning_rate, weight_decay=0.0)
+
+    @classmethod
+    def of(
+        cls, algorithm: Algorithm, model: nn.Module, max_grad_norm: float
+    ) -> "AuxiliaryModule | None":
+        """That of an algorithm, `None` where it has none.
+
+        Raises:
+            TrainingError: Weights are sharded.
+        """
+        module = algorithm.auxiliary_module(model)
+        if module is None:
+            return None
+        if distributed.sharded():
+            raise TrainingError(
+                f"{type(algorithm).__name__} trains an auxiliary module, which FSDP and ZeRO-3 do "
+                "not know: use runs/configs/multi_gpu.yaml"
+            )
+        return cls(module, algorithm.auxiliary_learning_rate, max_grad_norm)
 
     def step(self, accelerator: Any) -> None:
         """One optimiser step with the gradients gathered since the last."""

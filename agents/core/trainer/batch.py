@@ -54,6 +54,29 @@ class Batch:
         return (values_BT * self.mask).sum() / self.tokens
 
 
+def view(batch: Mapping[str, Any], **more: Any) -> Batch:
+    """A batch under TRL's names as an algorithm sees it.
+
+    Args:
+        batch: What the trainer holds.
+        **more: The fields that are not in it.
+    """
+    ids, attention = joined(batch)
+    prepared = {
+        name.removeprefix(PREPARED): value
+        for name, value in batch.items()
+        if name.startswith(PREPARED)
+    }
+    return Batch(
+        input_ids=ids,
+        attention=attention,
+        mask=(batch["completion_mask"] * batch["tool_mask"]).float(),
+        advantages=batch["advantages"],
+        prepared=prepared,
+        **more,
+    )
+
+
 def to_tensors(
     trajectories: Sequence[Trajectory], credit: Sequence[Sequence[float]], pad: int
 ) -> dict[str, Tensor]:

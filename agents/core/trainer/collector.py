@@ -8,6 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from agents.core.algorithm import Algorithm, Group
 from agents.core.credit import shaped
 from agents.core.curriculum import Pools
@@ -133,11 +136,14 @@ class Collector:
             self._pools.load_state_dict(state["curriculum"])
         self._memory.load_state_dict(state["replay"])
 
-    def credit(self) -> list[list[float]]:
-        """An advantage for each id of this process's trajectories."""
+    def advantages(self, ids_BT: Tensor) -> Tensor:
+        """Of each id of this process's trajectories, 0 on padding: (B, T) as `ids_BT`."""
         credit = self._algorithm.assign_credit(self._shaped(self.groups(self.all)))
         start = distributed.rank() * len(self.own)
-        return credit[start : start + len(self.own)]
+        advantages = torch.zeros(ids_BT.shape, device=ids_BT.device)
+        for i, row in enumerate(credit[start : start + len(self.own)]):
+            advantages[i, : len(row)] = torch.tensor(row)
+        return advantages
 
     def paid(self) -> list[Trajectory]:
         """This process's trajectories with what the algorithm adds to their rewards."""

@@ -12,16 +12,17 @@ from agents.core.schedule import OF_ENV, OF_SAMPLING
 from agents.core.trainer.options import TrainingError
 
 
-def set_loss(trainer: GRPOTrainer, loss: Loss) -> None:
-    """Give TRL the numbers of a loss that may change between steps."""
+def set_stage(trainer: GRPOTrainer, loss: Loss, temperature: float) -> None:
+    """Give TRL the numbers that may change between steps."""
     trainer.epsilon_low = loss.clip_low
     trainer.epsilon_high = loss.clip_high + (loss.surrogate == "cispo")
     trainer.args.delta = loss.dual_clip
     trainer.off_policy_mask_threshold = loss.off_policy_kl
     trainer.beta = loss.kl
+    _set_temperature(trainer, temperature)
 
 
-def set_temperature(trainer: GRPOTrainer, temperature: float) -> None:
+def _set_temperature(trainer: GRPOTrainer, temperature: float) -> None:
     """Divide logits by another temperature, in TRL's own head as well."""
     if temperature == trainer.temperature:
         return

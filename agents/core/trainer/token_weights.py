@@ -22,10 +22,8 @@ def learned(batch: Mapping[str, Any]) -> Tensor:
     return mask
 
 
-def high_entropy(
-    batch: Mapping[str, Any], entropies_BT: Tensor, top: float
-) -> tuple[Tensor, dict[str, float]]:
-    """1 on the ids with the highest entropy among all processes' (arXiv 2506.01939, eq. 5).
+def keep_high_entropy(batch: dict[str, Any], entropies_BT: Tensor, top: float) -> dict[str, float]:
+    """Let only the ids with the highest entropy among all processes' learn (2506.01939, eq. 5).
 
     Args:
         batch: Under TRL's names.
@@ -33,12 +31,13 @@ def high_entropy(
         top: Share of ids that learn.
 
     Returns:
-        The mask, (B, T), and numbers for the metrics.
+        Numbers for the metrics.
     """
     mask = learned(batch)
     everyone = distributed.gather(entropies_BT[mask > 0].tolist())
     threshold = entropy_threshold(torch.tensor(everyone), top) if everyone else 0.0
-    return mask * (entropies_BT >= threshold), {"entropy_threshold": threshold}
+    batch["advantages"] = batch["advantages"] * mask * (entropies_BT >= threshold)
+    return {"entropy_threshold": threshold}
 
 
 def correct_replayed(

@@ -28,36 +28,31 @@ from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from agents.core.algorithm import Algorithm
-from agents.core.filters import filtered_share, learned_mask
+from agents.core.filters import filtered_share, learned_mask, row_scale
 from agents.core.models.lora import trunk
 from agents.core.replay import check as check_replay
 from agents.core.run.folder import Run
 from agents.core.run.heartbeat import beat
 from agents.core.run.progress import Progress, Silent
 from agents.core.schedule import at, of_loss
-from agents.core.trainer import distributed
+from agents.core.trainer import distributed, scoring
 from agents.core.trainer.auxiliary_module import AuxiliaryModule
-from agents.core.trainer.batch import PREPARED, Batch, joined, nll_weights, split
+from agents.core.trainer.batch import PREPARED, Batch, joined, nll_weights, split, view
 from agents.core.trainer.branches import append_branches, branch_loss, sample_branches
 from agents.core.trainer.callbacks import AuxiliarySteps, Checkpoints, Steps
 from agents.core.trainer.collector import Collector
-from agents.core.trainer.logprobs import response_logprobs, with_positions
+from agents.core.trainer.logprobs import with_positions
 from agents.core.trainer.options import Training, TrainingError, check_finite, memory_errors_say
-from agents.core.trainer.prefix_sharing import can_share, shared_prefix_logprobs
+from agents.core.trainer.own_state import OwnState
 from agents.core.trainer.recorder import Recorder
 from agents.core.trainer.reference import ReferenceReset
-from agents.core.trainer.stages import set_loss, set_sampler, set_temperature
-from agents.core.trainer.token_weights import correct_replayed, high_entropy, learned, reject
+from agents.core.trainer.stages import set_sampler, set_stage
+from agents.core.trainer.token_weights import correct_replayed, keep_high_entropy, learned, reject
 from agents.core.trainer.trl_config import trl_config
 from agents.core.trainer.trl_releases import warn_if_untested
 from agents.core.trainer.vllm_generation import VLLMSampler
 from agents.core.trainer.weight_sync import BranchingSampler, Sampler
 from torl_env.problems.types import Problem
-
-ALGORITHM_STATE = "algorithm.pt"
-"""In a checkpoint: what `Algorithm.state_dict` returned."""
-SAMPLING_STATE = "sampling.pt"
-"""And what `Collector.state_dict` did: solve rates of a curriculum, and answers to replay."""
 
 
 class RLTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -118,17 +113,18 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             processing_class=tokenizer,
             rollout_func=self._rollout,
             callbacks=[
-                Checkpoints(self._save_own),
                 Steps(progress or Silent(), training.optimizer_steps),
                 AuxiliarySteps(self),
             ],
         )
         self.remove_callback(PrinterCallback)
         self.auxiliary = self._make_auxiliary()
-        self._reset: ReferenceReset | None = None
+        reset: ReferenceReset | None = None
         if every := algorithm.loss.kl_reset:
-            self._reset = ReferenceReset(self, every, training.optimizer_steps)
-            self.add_callback(self._reset)
+            reset = ReferenceReset(self, every, training.optimizer_steps)
+            self.add_callback(reset)
+        self._own_state = OwnState(algorithm, self._collector, self.auxiliary, reset)
+        self.add_callback(Checkpoints(self._own_state.save))
         for scored in (self.accelerator.unwrap_model(self.model), self.ref_model):
             if scored is not None:
                 scored.register_forward_pre_hook(with_positions, with_kwargs=True)
@@ -138,18 +134,11 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _make_auxiliary(self) -> AuxiliaryModule | None:
         model = self.accelerator.unwrap_model(self.model)
-        module = self._algorithm.auxiliary_module(model)
-        if module is None:
-            return None
-        if distributed.sharded():
-            raise TrainingError(
-                f"{type(self._algorithm).__name__} trains an auxiliary module, which FSDP and "
-                "ZeRO-3 do not know: use runs/configs/multi_gpu.yaml"
-            )
-        trunk(model).register_forward_hook(self._keep_hidden)
-        rate = self._algorithm.auxiliary_learning_rate
-        module.to(self.accelerator.device)
-        return AuxiliaryModule(module, rate, self._training.max_grad_norm)
+        module = AuxiliaryModule.of(self._algorithm, model, self._training.max_grad_norm)
+        if module is not None:
+            module.module.to(self.accelerator.device)
+            trunk(model).register_forward_hook(self._keep_hidden)
+        return module
 
     def _keep_hidden(self, module: Any, args: Any, output: Any) -> None:
         self._hidden = output.last_hidden_state
@@ -166,17 +155,17 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._stage()
         self._rows = [row["index"] for row in inputs]
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        output["advantages"] = self._credit(output["completion_ids"].shape)
+        output["advantages"] = self._collector.advantages(output["completion_ids"])
         self._add(self._algorithm.report(self._collector.groups(self._collector.all)))
         self._add(self._collector.shaping_metrics())
         self._add(filtered_share(self._collector.all, self._loss.drop))
-        self._row_scale = self._rows_that_count()
+        self._row_scale = (
+            1.0 if self._loss.mean == "token" else row_scale(self._collector.all, self._loss.drop)
+        )
         if distributed.maximum(int(any(self._collector.replayed))):
             correct_replayed(output, self._collector.replayed, self._score)
-        if (top := self._loss.entropy_top) < 1:
-            mask, numbers = high_entropy(output, self._entropies_of(output), top)
-            output["advantages"] = output["advantages"] * mask
-            self._add(numbers)
+        if self._loss.entropy_top < 1:
+            self._add(keep_high_entropy(output, self._entropies_of(output), self._loss.entropy_top))
         if self._training.importance_mode == "geometric_mask":
             self._add(reject(output, self._training))
         if self._algorithm.branches:
@@ -206,10 +195,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         if not values:
             return
         self._loss = of_loss(self._algorithm.loss, values)
-        set_loss(self, self._loss)
         temperature = values.get("temperature", self._training.temperature)
-        set_temperature(self, temperature)
         self._training = replace(self._training, temperature=temperature)
+        set_stage(self, self._loss, temperature)
         set_sampler(self._sampler, values)
         self._add({f"scheduled_{name}": value for name, value in values.items()})
 
@@ -237,13 +225,6 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def _add(self, numbers: Mapping[str, float]) -> None:
         self._extra |= numbers
 
-    def _credit(self, shape: tuple[int, int]) -> torch.Tensor:
-        """The algorithm's advantages, padded to (B, T)."""
-        advantages = torch.zeros(shape, device=self.accelerator.device)
-        for i, credit in enumerate(self._collector.credit()):
-            advantages[i, : len(credit)] = torch.tensor(credit)
-        return advantages
-
     def _branch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Add the rows of the algorithm's branches, weighted to a mean over their own tokens."""
         sampler = cast(BranchingSampler, self._sampler)
@@ -263,16 +244,6 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         )
         return scored[0]
 
-    def _rows_that_count(self) -> float:
-        """What a mean over responses has to be multiplied by for lost rows to leave it.
-
-        TRL divides by the rows of a batch; those lost to the machine, and those that a filter
-        drops, are among them with a mask of zeros. A mean over tokens counts no token of theirs.
-        """
-        rows, drop = self._collector.all, self._loss.drop
-        known = sum(any(learned_mask(t, drop)) for t in rows)
-        return len(rows) / known if known and self._loss.mean != "token" else 1.0
-
     @torch.no_grad()
     def _entropies_of(self, batch: Mapping[str, Any]) -> torch.Tensor:
         """Of the policy before this batch's updates, (B, T)."""
@@ -283,18 +254,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         return scored[1]
 
     def _view(self, batch: dict[str, Any], **more: Any) -> Batch:
-        ids, attention = joined(batch)
-        return Batch(
-            input_ids=ids,
-            attention=attention,
-            mask=learned(batch).float(),
-            advantages=batch["advantages"],
+        return view(
+            batch,
             tokens=self._share() * float(batch["num_items_in_batch"].clamp(min=1)),
-            prepared={
-                name.removeprefix(PREPARED): value
-                for name, value in batch.items()
-                if name.startswith(PREPARED)
-            },
             auxiliary=self.auxiliary.module if self.auxiliary else None,
             model=self.accelerator.unwrap_model(self.model),
             micro_batch=self._training.micro_batch,
@@ -352,8 +314,13 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         batch_size: int | None = None,
         **options: Any,
     ) -> Any:
-        """On a CPU, score responses alone; TRL's fused head scores prompts too there."""
-        if not self._own_logprobs():
+        if scoring.own_logprobs(self, self._loss):
+            rows = batch_size or len(input_ids)
+            shared = self._shares_prompts()
+            scored = scoring.score_responses(
+                self, model, input_ids, attention_mask, logits_to_keep, rows, shared=shared
+            )
+        else:
             scored = super()._get_per_token_logps_and_entropies(
                 # trl 1.13 hands the size over by position, later releases by name.
                 model,
@@ -363,14 +330,6 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
                 batch_size=batch_size,
                 **options,
             )
-        else:
-            size = batch_size or len(input_ids)
-            read = shared_prefix_logprobs if self._shares_prefixes() else response_logprobs
-            with self.accelerator.autocast():
-                scored = (
-                    *read(model, input_ids, attention_mask, logits_to_keep, size, self.temperature),
-                    None,
-                )
         self._logprobs, self._entropies = scored[0], scored[1]
         return scored
 
@@ -388,27 +347,12 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
                 keep_all=self._keeps_all(),
                 order=self._shuffled(len(batch["advantages"])),
                 agree=distributed.maximum,
-                groups=self._shares_prefixes(),
+                groups=self._shares_prompts(),
             )
         return self._parts[self._step % count]
 
-    def _own_logprobs(self) -> bool:
-        """Whether log-probabilities are computed here and not by TRL."""
-        # Ours give entropies without a gradient.
-        if self._loss.entropy:
-            return False
-        one: bool = self.accelerator.num_processes == 1
-        return one and self.accelerator.device.type == "cpu"
-
-    def _shares_prefixes(self) -> bool:
-        """Whether rows of a group read their prompt once; a critic wants the states of each row."""
-        return (
-            self._own_logprobs()
-            and self.auxiliary is None
-            # Checkpointing computes a layer again, and would write its keys twice.
-            and not self._training.activation_checkpointing
-            and can_share(self.accelerator.unwrap_model(self.model))
-        )
+    def _shares_prompts(self) -> bool:
+        return scoring.shares_prompts(self, self._loss, self._training)
 
     def _keeps_all(self) -> bool:
         loss = self._loss
@@ -439,27 +383,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             **options: Of TRL's `train`.
         """
         if resume_from_checkpoint is not None:
-            self._load_own(Path(resume_from_checkpoint))
+            self._own_state.load(Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **options)
-
-    def _save_own(self, folder: Path) -> None:
-        torch.save(self._algorithm.state_dict(), folder / ALGORITHM_STATE)
-        torch.save(self._collector.state_dict(), folder / SAMPLING_STATE)
-        for part in (self.auxiliary, self._reset):
-            if part is not None:
-                part.save(folder)
-
-    def _load_own(self, folder: Path) -> None:
-        loads = {
-            ALGORITHM_STATE: self._algorithm.load_state_dict,
-            SAMPLING_STATE: self._collector.load_state_dict,
-        }
-        for name, load in loads.items():
-            if (state := folder / name).is_file():
-                load(torch.load(state, weights_only=True))
-        for part in (self.auxiliary, self._reset):
-            if part is not None:
-                part.load(folder)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write one line of metrics for each batch: TRL's numbers and ToRL's behaviour metrics.
