@@ -26,14 +26,13 @@ in the text; one that sees tokens uses `closes_tool_call` instead.
 """
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from torl_env.parsing.types import (
     Malformed,
     Parser,
     Reading,
-    TagStyle,
     ToolCall,
     Unfinished,
 )
@@ -99,6 +98,59 @@ def _opened(fence: re.Match[str], size: int) -> _Block | None:
         end=size,
         closed=False,
     )
+
+
+class TagStyle:
+    r"""A style whose calls are named by their first line or tag, and whose output has a frame.
+
+    Example:
+        >>> style = TagStyle()
+        >>> style.opening, style.closing = "<output>", "</output>"
+        >>> style.frame("<python>1</python>", "1")
+        '\n<output>\n1\n</output>\n'
+        >>> style.frame("<python>1</python>\n<output>\n", "1")
+        '1\n</output>\n'
+    """
+
+    opening: str
+    """First line of an output."""
+    closing: str
+    """Its last line."""
+    spelling: str
+    """A call, with `{name}` for its tool."""
+    how: str
+    """One sentence for the model on how to call."""
+
+    def describe(self, schemas: Sequence[Mapping[str, Any]]) -> str:
+        """The tools, a line each, and how they are called, for a system text."""
+        tools = [one["function"] for one in schemas]
+        lines = [
+            f"- {self.spelling.format(name=tool['name'])}: {tool['description']} "
+            f"Inside: {_arguments(tool['parameters']['properties'])}"
+            for tool in tools
+        ]
+        return "\n".join([self.how, *lines])
+
+    def frame(self, turn: str, body: str) -> str:
+        """The output on lines of its own, without its opening line where the turn has written it.
+
+        The sampler may have stopped before or behind that line: the transcript has it once.
+        """
+        newline = "" if turn.endswith("\n") else "\n"
+        start = "" if turn.rstrip().endswith(self.opening) else f"{self.opening}\n"
+        return f"{newline}{start}{body}\n{self.closing}\n"
+
+
+def _arguments(properties: Mapping[str, Mapping[str, Any]]) -> str:
+    """What stands inside a call that has no names: the one text, or a JSON object."""
+    said = [
+        f"{name} ({detail})" if detail else name
+        for name, one in properties.items()
+        for detail in [one.get("description") or one.get("type", "")]
+    ]
+    if len(said) == 1 and next(iter(properties.values())).get("type") == "string":
+        return said[0]
+    return f"a JSON object with {', '.join(said)}" if said else "nothing"
 
 
 class FencedParser(TagStyle):

@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torl_env.parsing.types import Malformed, Reading, TagStyle, ToolCall
+from torl_env.parsing.fenced import TagStyle
+from torl_env.parsing.types import Malformed, Reading, ToolCall
 
 
 class XmlParser(TagStyle):

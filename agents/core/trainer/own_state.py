@@ -30,7 +30,10 @@ class OwnState:
         collector: Collector,
         *parts: AuxiliaryModule | ReferenceReset | None,
     ) -> None:
-        self._stateful: dict[str, Algorithm | Collector] = {ALGORITHM: algorithm, SAMPLING: collector}
+        self._stateful: dict[str, Algorithm | Collector] = {
+            ALGORITHM: algorithm,
+            SAMPLING: collector,
+        }
         self._parts = [part for part in parts if part is not None]
 
     def save(self, folder: Path) -> None:
