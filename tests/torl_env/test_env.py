@@ -20,8 +20,8 @@ from torl_env.sandbox import SubprocessSandbox
 from torl_env.sandbox.types import Sandbox
 from torl_env.testing import FaultySandbox, problem_list
 
-SECRET = "7919"
-PROBLEMS = problem_list([("What is the 1000th prime?", SECRET), ("What is 6*7?", "42")])
+SECRET = "7919pi"  # letters, for numbers of a generator are in its state
+PROBLEMS = problem_list([("Multiply the 1000th prime by pi.", SECRET), ("What is 6*7?", "42")])
 CALL = "```python\nprint(6*7)\n```"
 
 
