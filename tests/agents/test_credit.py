@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from one_step import BATCH, one_step, trajectory
 
 from agents.core.credit import OTC, Overlong, Potential, Ran, ToolCost, read_shaping, shaped
+from agents.core.run import transcripts
 from agents.core.types import Turn
 from agents.grpo import GRPO, GTPO
 from agents.ppo import PPO
@@ -222,8 +223,8 @@ def test_metrics_and_transcripts_keep_the_reward_of_the_environment(model, token
     assert row["reward"] == other["reward"]
     # 0.1 x 1/2 x (0 + 1 + 2 + 3) and 0.1 x (4 + 5 + 6 + 7) less, over eight rows.
     assert row["reward_shaped"] == pytest.approx(row["reward"] - (0.3 + 2.2) / 8)
-    lines = (tmp_path / "a" / "transcripts" / "step-000001.jsonl").read_text().splitlines()
-    assert [json.loads(line)["reward"] for line in lines] == [t.reward for t in BATCH]
+    kept = [trajectory.reward for _, trajectory in transcripts.read(tmp_path / "a" / "transcripts")]
+    assert kept == [t.reward for t in BATCH]
 
 
 BAD = {

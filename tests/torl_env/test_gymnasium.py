@@ -140,7 +140,7 @@ def test_processes_say_what_they_need() -> None:
 
 def test_a_variant_of_ones_own_is_registered(box: Sandbox) -> None:
     gym.register(
-        id="Gcd-v0",
+        id="OwnGcd-v0",
         entry_point="torl_env:ToRLMathEnv",
         vector_entry_point="torl_env:ToRLMathVectorEnv",
         order_enforce=False,
@@ -148,18 +148,18 @@ def test_a_variant_of_ones_own_is_registered(box: Sandbox) -> None:
         kwargs={"problems": "procedural:gcd", "tool_budget": 2, "reward": "thor"},
     )
     try:
-        env = gym.make("Gcd-v0", tool_budget=3)
+        env = gym.make("OwnGcd-v0", tool_budget=3)
         assert isinstance(env, ToRLMathEnv)
         config = env.config
         assert (config.problems, config.tool_budget, config.reward) == ("procedural:gcd", 3, "thor")
-        envs = gym.make_vec("Gcd-v0", num_envs=2, sandbox=box)
+        envs = gym.make_vec("OwnGcd-v0", num_envs=2, sandbox=box)
         assert envs.unwrapped.config.tool_budget == 2
         again = gym.make(env.spec)
         assert again.unwrapped.config == config
         for made in (env, envs, again):
             made.close()
     finally:
-        del gym.registry["Gcd-v0"]
+        del gym.registry["OwnGcd-v0"]
 
 
 @pytest.mark.parametrize(
