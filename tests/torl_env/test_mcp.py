@@ -89,5 +89,9 @@ def test_a_server_that_cannot_be_started(tmp_path: Path) -> None:
         McpServer([str(tmp_path / "nothing")]).tools()
     with pytest.raises(SandboxError, match="cannot be started"):
         McpServer([sys.executable, "-c", ""]).tools()
+
+
+@pytest.mark.slow
+def test_a_server_that_says_nothing() -> None:
     with pytest.raises(SandboxError, match="cannot be started"):
         McpServer([sys.executable, "-c", "import time; time.sleep(9)"], start_seconds=0.2).tools()

@@ -52,6 +52,7 @@ def test_a_session_that_nobody_uses_is_closed():
         sessions.python("old", "print(1)")
 
 
+@pytest.mark.slow
 def test_a_broken_machine_is_no_wrong_answer():
     sessions = adapter.Sessions({"sandbox": "fusion:http://127.0.0.1:9"}, idle_seconds=3600)
     sessions.seed("a", PROBLEM)
