@@ -83,6 +83,7 @@ def test_the_same_seed_gives_the_same_files(whole, tmp_path):
     assert alike(state(tmp_path / "again"), whole["state"])
 
 
+@pytest.mark.slow
 def test_another_seed_gives_others(whole, tmp_path):
     finish(start(tmp_path / "other", "1"))
     other = record(tmp_path / "other")

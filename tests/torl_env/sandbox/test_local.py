@@ -109,7 +109,7 @@ def stop(pid: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:the sandbox runs without:RuntimeWarning")
-@pytest.mark.parametrize("off", [(), ("namespaces",)])
+@pytest.mark.parametrize("off", [(), pytest.param(("namespaces",), marks=pytest.mark.slow)])
 def test_a_hung_server_is_an_error_and_is_replaced(
     off: tuple[str, ...], server_pids: ServerPids
 ) -> None:
