@@ -211,5 +211,7 @@ def main(control: int, text: str) -> NoReturn:
         schedstat=meter.exact,
     )
     sessions = Sessions(reactor, child, link.send, meter, gate, Interpreter(child))
+    if isolation.program_filter is None:
+        runs.sweep = sessions.sweep
     link.serve(runs, sessions, report, config.processes)
     raise AssertionError(f"unreachable: {own_modules}")

@@ -98,6 +98,8 @@ class Runs:
         """Of each slot."""
         self._running: dict[int, Watch] = {}
         self.meter = meter
+        self.sweep: Callable[[], None] | None = None
+        """Kills what a program has left behind, where no filter keeps it from forking siblings."""
 
     @property
     def running(self) -> int:
@@ -192,6 +194,8 @@ class Runs:
                 cpu_us=int(watch.cpu_of(cpu_seconds) * 1e6),
             )
         )
+        if self.sweep is not None:
+            self.sweep()
 
     def _clear(self, slot: int) -> None:
         """Leave no file of a program to the next."""

@@ -328,7 +328,7 @@ class Sessions:
             self._lose_head(session)
         cpu = turn.watch.cpu
         self._finish(session, turn, Ending.SIGNALED, _KILLED, cpu, int(signal.SIGKILL))
-        self._sweep()
+        self.sweep()
 
     def _continuation_ended(self, session: Session, turn: Turn) -> None:
         turn.continuation = 0
@@ -394,15 +394,15 @@ class Sessions:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def _sweep(self) -> None:
-        """Kill children that a lying session has made and not declared."""
+    def sweep(self) -> None:
+        """Kill children that a program has made and not declared."""
         proc = self._child.isolation.proc
         if proc < 0:
             return
         turns = [item.turn for item in self._sessions.values() if item.turn is not None]
         if any(turn.expects_process for turn in turns):
             # One that has not said hello yet would be taken for an undeclared one.
-            self._reactor.at(time.monotonic() + _SWEEP_SECONDS, self._sweep)
+            self._reactor.at(time.monotonic() + _SWEEP_SECONDS, self.sweep)
             return
         for pid in children(proc) - set(self._reactor.pids()):
             with suppress(ProcessLookupError):
