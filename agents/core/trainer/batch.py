@@ -54,6 +54,12 @@ class Batch:
         return (values_BT * self.mask).sum() / self.tokens
 
 
+def learned(batch: Mapping[str, Any]) -> Tensor:
+    """1 on the ids of a batch to learn from, (B, T)."""
+    mask: Tensor = batch["completion_mask"] * batch["tool_mask"]
+    return mask
+
+
 def view(batch: Mapping[str, Any], **more: Any) -> Batch:
     """A batch under TRL's names as an algorithm sees it.
 
@@ -70,7 +76,7 @@ def view(batch: Mapping[str, Any], **more: Any) -> Batch:
     return Batch(
         input_ids=ids,
         attention=attention,
-        mask=(batch["completion_mask"] * batch["tool_mask"]).float(),
+        mask=learned(batch).float(),
         advantages=batch["advantages"],
         prepared=prepared,
         **more,
@@ -222,7 +228,7 @@ def nll_weights(batch: Mapping[str, Any], gather: Callable[[Tensor], Tensor]) ->
         batch: Tensors under TRL's names, `branch` marking rows of branches with 1.
         gather: Collects a number from all processes.
     """
-    mask = batch["completion_mask"] * batch["tool_mask"]
+    mask = learned(batch)
     positive = mask * ((batch["advantages"] * mask).sum(1, keepdim=True) > 0)
     weights = torch.zeros_like(batch["advantages"])
     branch = batch.get("branch", weights).amax(1, keepdim=True)

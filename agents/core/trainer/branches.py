@@ -16,7 +16,7 @@ from agents.core.algorithm import Algorithm
 from agents.core.loss import Loss
 from agents.core.losses import importance_ratio, surrogate
 from agents.core.trainer import distributed
-from agents.core.trainer.batch import append_rows, joined, to_tensors
+from agents.core.trainer.batch import append_rows, joined, learned, to_tensors
 from agents.core.trainer.collector import Collector
 from agents.core.trainer.options import Training
 from agents.core.trainer.weight_sync import BranchingSampler
@@ -84,7 +84,7 @@ def append_branches(
     if "importance_sampling_ratio" in batch:
         more["importance_sampling_ratio"] = importance_ratio(
             more["old_per_token_logps"].cpu() - more["sampling_per_token_logps"],
-            more["completion_mask"] * more["tool_mask"],
+            learned(more),
             training.importance_mode,
             training.importance_cap,
         )
@@ -94,7 +94,7 @@ def append_branches(
 @torch.no_grad()
 def branch_loss(logprobs: Tensor, inputs: Mapping[str, Any], loss: Loss) -> Tensor:
     """The part of the clipped loss of a pass that comes from branches, for the metrics."""
-    mask = inputs["completion_mask"] * inputs["tool_mask"] * inputs["branch"]
+    mask = learned(inputs) * inputs["branch"]
     old = inputs.get("old_per_token_logps", logprobs)
     each = surrogate(logprobs, old, inputs["advantages"], mask, loss)
     each = each * inputs.get("importance_sampling_ratio", 1.0)

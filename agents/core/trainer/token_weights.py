@@ -4,7 +4,7 @@ TRL takes some of these over the rows of one forward pass, where another cut int
 another loss.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,14 +12,8 @@ from torch import Tensor
 
 from agents.core.losses import entropy_threshold, importance_ratio
 from agents.core.trainer import distributed
-from agents.core.trainer.batch import joined
+from agents.core.trainer.batch import joined, learned
 from agents.core.trainer.options import Training
-
-
-def learned(batch: Mapping[str, Any]) -> Tensor:
-    """1 on the ids of a batch to learn from, (B, T)."""
-    mask: Tensor = batch["completion_mask"] * batch["tool_mask"]
-    return mask
 
 
 def keep_high_entropy(batch: dict[str, Any], entropies_BT: Tensor, top: float) -> dict[str, float]:

@@ -37,7 +37,7 @@ from agents.core.run.progress import Progress, Silent
 from agents.core.schedule import at, of_loss
 from agents.core.trainer import distributed, scoring
 from agents.core.trainer.auxiliary_module import AuxiliaryModule
-from agents.core.trainer.batch import PREPARED, Batch, joined, nll_weights, split, view
+from agents.core.trainer.batch import PREPARED, Batch, joined, learned, nll_weights, split, view
 from agents.core.trainer.branches import append_branches, branch_loss, sample_branches
 from agents.core.trainer.callbacks import AuxiliarySteps, Checkpoints, Steps
 from agents.core.trainer.collector import Collector
@@ -47,7 +47,7 @@ from agents.core.trainer.own_state import OwnState
 from agents.core.trainer.recorder import Recorder
 from agents.core.trainer.reference import ReferenceReset
 from agents.core.trainer.stages import set_sampler, set_stage
-from agents.core.trainer.token_weights import correct_replayed, keep_high_entropy, learned, reject
+from agents.core.trainer.token_weights import correct_replayed, keep_high_entropy, reject
 from agents.core.trainer.trl_config import trl_config
 from agents.core.trainer.trl_releases import warn_if_untested
 from agents.core.trainer.vllm_generation import VLLMSampler
