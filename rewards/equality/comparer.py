@@ -22,13 +22,14 @@ from rewards.equality.answers.units import Unit
 from rewards.equality.answers.words import equal_texts, explained, phrase, roman
 from rewards.equality.comparison import Comparison, all_of, different, equal, undecided
 from rewards.equality.numbers.scalars import equal_scalars
-from rewards.equality.syntax.token_spans import ORDERINGS
+from rewards.equality.syntax.tokens import ORDERINGS
 from rewards.equality.values.expressions import (
     INFINITY,
     Apply,
     Expression,
     Number,
     Symbol,
+    choices,
     symbols,
 )
 from rewards.equality.values.kinds import (
@@ -153,10 +154,9 @@ class Comparer:
 
     def quantities(self, reference: Quantity, answer: Quantity) -> Comparison:
         """Two scalars, or what their sign pairs stand for."""
-        ours, theirs = expand(reference), expand(answer)
-        if len(ours) > 1 or len(theirs) > 1:
-            return equal_groups(self, tuple(ours), tuple(theirs))
         a, b = reference.expression, answer.expression
+        if len(choices(a)) > 1 or len(choices(b)) > 1:
+            return equal_groups(self, tuple(expand(reference)), tuple(expand(answer)))
         if symbols(a) or symbols(b):
             family = compare_families(a, b)
             if family is not None:

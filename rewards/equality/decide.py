@@ -12,8 +12,7 @@ from rewards.equality.answers.times import compare_times, may_be_ratio
 from rewards.equality.answers.words import names_subject
 from rewards.equality.comparer import Comparer
 from rewards.equality.comparison import Comparison, Outcome, different, equal, undecided
-from rewards.equality.other_readings import other_readings
-from rewards.equality.parsed import Parsed
+from rewards.equality.parsed import Parsed, other_readings
 from rewards.equality.reader import read_value
 from rewards.equality.syntax.tokens import BASED, CONSTANT, NAME, NUMBER, OPERATOR, Token
 from rewards.equality.values.expressions import (
@@ -140,6 +139,8 @@ def _compare_choices(
 
 def _compare_letters(reference: Parsed, answer: Parsed, _: GradingOptions) -> Comparison | None:
     """Several letters of which all are asked for: `A, C`, but not the segment `AC`."""
+    if not reference.lettered:
+        return None
     several, said = letters(reference.tokens), letters(answer.tokens)
     if several is None or len(several) == len(reference.tokens):
         return None
@@ -159,7 +160,8 @@ def _compare_moments(reference: Parsed, answer: Parsed, _: GradingOptions) -> Co
 
 
 def _compare_subject(reference: Parsed, answer: Parsed, _: GradingOptions) -> Comparison | None:
-    return equal("subject") if names_subject(reference.tokens, answer.tokens) else None
+    one_word = len(answer.tokens) == 1
+    return equal("subject") if one_word and names_subject(reference.tokens, answer.tokens) else None
 
 
 _BEFORE_VALUES = (

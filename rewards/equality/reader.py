@@ -23,8 +23,11 @@ from rewards.equality.answers.quantities import quantity, ratio, spoken_amount, 
 from rewards.equality.answers.residues import read_residue
 from rewards.equality.answers.sets import Reading, braces, grouped, special
 from rewards.equality.answers.words import announces, denies
-from rewards.equality.syntax.token_spans import (
+from rewards.equality.syntax.tokens import (
+    NAME,
+    NUMBER,
     RELATIONS,
+    WORD,
     Tokens,
     closes,
     looks_like_union,
@@ -35,7 +38,6 @@ from rewards.equality.syntax.token_spans import (
     step,
     trim,
 )
-from rewards.equality.syntax.tokens import NAME, WORD
 from rewards.equality.values.expressions import Apply, Symbol
 from rewards.equality.values.kinds import (
     Chain,
@@ -90,7 +92,7 @@ class _Reader:
                 return Text(())
             if len(tokens) == 2 and tokens[0].text + tokens[1].text in ("[]", "()"):
                 return Group((), braces=True)
-            if tokens[0].text == "(":
+            if tokens[0].text == "(" and len(tokens) > 3 and tokens[1].kind == NUMBER:
                 permutation = read_permutation(tokens)
                 if permutation is not None:
                     return permutation

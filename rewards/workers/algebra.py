@@ -8,8 +8,14 @@ from typing import Any
 import sympy
 
 from rewards.equality.syntax.vocabulary import names
-from rewards.equality.values.expressions import Apply, Constant, Expression, Number, Symbol
-from rewards.workers.trees import from_plain
+from rewards.equality.values.expressions import (
+    Apply,
+    Constant,
+    Expression,
+    Number,
+    Symbol,
+    from_plain,
+)
 
 _DIGITS = 30
 _AGREED = 1e-20

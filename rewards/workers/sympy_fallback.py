@@ -10,9 +10,8 @@ import atexit
 import os
 import queue
 
-from rewards.equality.values.expressions import Expression
+from rewards.equality.values.expressions import Expression, to_plain
 from rewards.workers.process import Worker, WorkerError
-from rewards.workers.trees import to_plain
 
 CPU_SECONDS = 0.3
 """Of one question, counted in the child."""

@@ -13,6 +13,8 @@ import torl_env
 
 ROOT = Path(torl_env.__file__).parents[1]
 TOOL_STEP, GRADED_STEP = 12, 16
+GRAMMAR_STEPS = {r"\sqrt{8}+\frac{1}{2}": 24, r"5\text{ cm}": 24, "x^2+2x+1": 28}
+"""Answers that the grammar has to read, and the files that each may take."""
 
 
 class FilesRun:
@@ -44,10 +46,7 @@ def files() -> Iterator[FilesRun]:
 
 
 def test_a_step_goes_through_few_files(files: FilesRun) -> None:
-    """Of a second step of its kind: the first one opens a sandbox and imports.
-
-    The answer is a plain fraction; one that needs the grammar is asked of every type of answer.
-    """
+    """Of a second step of its kind: the first one opens a sandbox and imports."""
     env = gym.make(
         "ToRLMath-v0",
         problems="procedural:easy",
@@ -61,8 +60,17 @@ def test_a_step_goes_through_few_files(files: FilesRun) -> None:
         env.reset(seed=seed)
         tool = files.during(lambda: env.step(call))
         graded = files.during(lambda: env.step(answer))
+    grammar = {}
+    for other in GRAMMAR_STEPS:
+        for seed in range(2):
+            env.reset(seed=seed)
+            grammar[other] = files.during(lambda: env.step(f"It is \\boxed{{{other}}}."))  # noqa: B023
     env.close()
     assert {"torl_env/env.py", "torl_env/tools/toolbox.py"} <= tool
     assert {"torl_env/env.py", "rewards/grader.py"} <= graded
     assert len(tool) <= TOOL_STEP, sorted(tool)
     assert len(graded) <= GRADED_STEP, sorted(graded)
+    assert all("rewards/equality/decide.py" in seen for seen in grammar.values())
+    assert {
+        other: len(seen) for other, seen in grammar.items() if len(seen) > GRAMMAR_STEPS[other]
+    } == {}

@@ -7,8 +7,18 @@ from itertools import pairwise
 
 from rewards.equality.answers.sets import INTEGERS, Reading
 from rewards.equality.answers.words import DECLARING
-from rewards.equality.syntax.token_spans import Tokens, closes, resumed, step, trim
-from rewards.equality.syntax.tokens import COMMAND, NAME, NUMBER, WORD, Token
+from rewards.equality.syntax.tokens import (
+    COMMAND,
+    NAME,
+    NUMBER,
+    WORD,
+    Token,
+    Tokens,
+    closes,
+    resumed,
+    step,
+    trim,
+)
 from rewards.equality.values.expressions import ONE, TWO, ZERO, Symbol
 from rewards.equality.values.kinds import Chain, Quantity, Value
 

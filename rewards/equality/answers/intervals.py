@@ -11,7 +11,7 @@ from rewards.equality.answers.collections import expand
 from rewards.equality.comparison import Comparison, all_of, different, equal
 from rewards.equality.numbers.sampling import Statement, ordering_holds
 from rewards.equality.numbers.scalars import equal_scalars, number
-from rewards.equality.syntax.token_spans import FLIPPED, ORDERINGS
+from rewards.equality.syntax.tokens import FLIPPED, ORDERINGS
 from rewards.equality.values.expressions import (
     INFINITY,
     MINUS_INFINITY,

@@ -5,8 +5,17 @@ from collections.abc import Callable
 from rewards.equality.comparison import Comparison, all_of, different
 from rewards.equality.numbers.identity import same
 from rewards.equality.syntax.parser import parse
-from rewards.equality.syntax.token_spans import Tokens, closes, split, step
-from rewards.equality.syntax.tokens import COMMAND, FUNCTION, NAME, WORD, Token
+from rewards.equality.syntax.tokens import (
+    COMMAND,
+    FUNCTION,
+    NAME,
+    WORD,
+    Token,
+    Tokens,
+    closes,
+    split,
+    step,
+)
 from rewards.equality.values.expressions import (
     ONE,
     ZERO,

@@ -1,7 +1,6 @@
 """Permutations in cycles: `(1 2 3)(4 5)`, whose cycles may stand in any order."""
 
-from rewards.equality.syntax.token_spans import Tokens
-from rewards.equality.syntax.tokens import NUMBER
+from rewards.equality.syntax.tokens import NUMBER, Tokens
 from rewards.equality.values.kinds import Permutation
 
 

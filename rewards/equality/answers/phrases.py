@@ -2,8 +2,17 @@
 
 from rewards.equality.answers.sets import Statements, special
 from rewards.equality.answers.words import harmless
-from rewards.equality.syntax.token_spans import Tokens, closes, split, split_relations
-from rewards.equality.syntax.tokens import NAME, NUMBER, OPERATOR, WORD, Token
+from rewards.equality.syntax.tokens import (
+    NAME,
+    NUMBER,
+    OPERATOR,
+    WORD,
+    Token,
+    Tokens,
+    closes,
+    split,
+    split_relations,
+)
 from rewards.equality.syntax.vocabulary import names
 from rewards.equality.values.expressions import ONE, TWO, Apply, Expression, Symbol
 from rewards.equality.values.kinds import (

@@ -7,8 +7,7 @@ from typing import Any
 from rewards.equality.answers.intervals import membership, region, statement_of
 from rewards.equality.comparison import Comparison, Outcome, different, equal, undecided
 from rewards.equality.numbers.sampling import named_numbers, sample_points, value_at
-from rewards.equality.syntax.token_spans import Tokens, split, trim
-from rewards.equality.syntax.tokens import WORD
+from rewards.equality.syntax.tokens import WORD, Tokens, split, trim
 from rewards.equality.values.expressions import symbols
 from rewards.equality.values.kinds import (
     Chain,

@@ -6,10 +6,19 @@ Behind a number only a unit, a scale or what is counted may follow. `12 \text{ m
 
 from rewards.equality.answers.number_words import is_number_word, number_in_words, ordinal
 from rewards.equality.answers.units import Unit, is_unit_word, read_unit
-from rewards.equality.syntax.parser import PYTHON_NUMBERS, parse
-from rewards.equality.syntax.token_spans import Tokens, closes, split, unit_start
-from rewards.equality.syntax.tokens import CONSTANT, FUNCTION, NAME, NUMBER, WORD
-from rewards.equality.syntax.vocabulary import CURRENCY_CODES
+from rewards.equality.syntax.parser import parse
+from rewards.equality.syntax.tokens import (
+    CONSTANT,
+    FUNCTION,
+    NAME,
+    NUMBER,
+    WORD,
+    Tokens,
+    closes,
+    split,
+    unit_start,
+)
+from rewards.equality.syntax.vocabulary import CURRENCY_CODES, PYTHON_NUMBERS
 from rewards.equality.values.expressions import Apply, Expression, Number, negate, symbols
 from rewards.equality.values.kinds import Opaque, Quantity, Ratio, Text, Value
 from rewards.errors import UnreadableError

@@ -33,7 +33,7 @@ from rewards.equality.numbers.numeric import (
 )
 from rewards.equality.numbers.sampling import named_numbers, same_zeros
 from rewards.equality.numbers.scalars import equal_scalars, number
-from rewards.equality.syntax.token_spans import FLIPPED
+from rewards.equality.syntax.tokens import FLIPPED
 from rewards.equality.values.expressions import (
     Apply,
     Expression,

@@ -7,8 +7,7 @@ from rewards.equality.answers.words import denies
 from rewards.equality.comparison import Comparison, different, equal, undecided
 from rewards.equality.numbers.exact import exact
 from rewards.equality.syntax.parser import parse
-from rewards.equality.syntax.token_spans import Tokens
-from rewards.equality.syntax.tokens import WORD
+from rewards.equality.syntax.tokens import WORD, Tokens
 from rewards.equality.values.expressions import Expression, Number, Symbol, replaced, symbols
 from rewards.equality.values.kinds import Chain, Group, Labelled, Quantity, Residue, Value
 from rewards.errors import UnreadableError

@@ -7,7 +7,8 @@ from typing import Protocol
 from rewards.equality import limits
 from rewards.equality.answers.families import is_linear
 from rewards.equality.answers.intervals import integers_in, naturals_in
-from rewards.equality.syntax.token_spans import (
+from rewards.equality.syntax.tokens import (
+    NAME,
     Tokens,
     builder_bar,
     closes,
@@ -15,7 +16,6 @@ from rewards.equality.syntax.token_spans import (
     split_relations,
     trim,
 )
-from rewards.equality.syntax.tokens import NAME
 from rewards.equality.values.expressions import (
     INFINITY,
     MINUS_INFINITY,

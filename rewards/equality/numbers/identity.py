@@ -14,8 +14,7 @@ from rewards.equality.numbers.arithmetic import (
     long_arithmetic,
 )
 from rewards.equality.numbers.canonical import NoFormError, canonical, is_pure
-from rewards.equality.numbers.exact import UndefinedError, exact
-from rewards.equality.numbers.magnitude import prime_powers, surely_differ
+from rewards.equality.numbers.exact import UndefinedError, exact, prime_powers, surely_differ
 from rewards.equality.numbers.numeric import (
     POINTS,
     STEPPED_POINTS,

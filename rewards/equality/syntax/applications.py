@@ -1,14 +1,13 @@
-"""Grammar of what has arguments: functions, sums, integrals, limits, mixed numbers."""
+"""Grammar around an atom: functions, roots and mixed numbers; powers, indices and marks."""
 
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Protocol
 
-from rewards.equality.syntax.tokens import COMMAND, CONSTANT, END, NAME, NUMBER, Token
+from rewards.equality.syntax.tokens import COMMAND, CONSTANT, NAME, NUMBER, OPERATOR, Token
 from rewards.equality.syntax.vocabulary import names
 from rewards.equality.values.expressions import (
     HALF,
-    ONE,
     TWO,
     Apply,
     Constant,
@@ -16,11 +15,9 @@ from rewards.equality.values.expressions import (
     Number,
     Symbol,
     difference,
-    negate,
     quotient,
-    replaced,
 )
-from rewards.errors import LimitHitError, UnreadableError
+from rewards.errors import UnreadableError
 
 _TRIGONOMETRIC = names("sin cos tan cot sec csc sinh cosh tanh")
 
@@ -122,89 +119,6 @@ def _bare_argument(parser: Parser) -> Expression:
     return parts[0] if len(parts) == 1 else Apply("mul", tuple(parts))
 
 
-def big_operator(parser: Parser, operation: str) -> Expression:
-    """A sum or product over one variable from a lower to an upper bound."""
-    parser.expect("_")
-    parser.expect("{")
-    variable = parser.next()
-    if variable.kind not in (NAME, CONSTANT):
-        raise UnreadableError("syntax", "no summation variable")
-    parser.expect("=")
-    low = parser.sum()
-    parser.expect("}")
-    parser.expect("^")
-    high = parser.argument(exponent=True)
-    name, body = Symbol(variable.text), parser.product()
-    if variable.kind == CONSTANT:  # in \sum_{i=1}^n i, the i counts
-        body = replaced(body, {Constant(variable.text): name})
-    return Apply(operation, (name, low, high, body))
-
-
-def integral(parser: Parser) -> Expression:
-    """A definite integral; its variable is the one behind the last d."""
-    bounds = list[Expression]()
-    for mark in ("_", "^"):
-        parser.expect(mark)
-        bounds.append(parser.argument() if parser.at("{") else _signed_atom(parser))
-    end, inside = parser.position, 1
-    while end < len(parser.tokens):
-        inside += parser.tokens[end].kind == COMMAND and parser.tokens[end].text == "int"
-        inside -= _is_differential(parser, end)
-        if inside == 0:
-            break
-        end += 1
-    if end >= len(parser.tokens):
-        raise UnreadableError("syntax", "an integral without its variable")
-    variable = Symbol(parser.tokens[end + 1].text)
-    inner = type(parser)(parser.tokens[parser.position : end])
-    inner.depth = parser.depth
-    body = inner.sum() if end > parser.position else ONE
-    if inner.position < end - parser.position:
-        raise UnreadableError("syntax", "an integrand that does not end at its variable")
-    parser.position = end + 2
-    return Apply("integral", (variable, *bounds, body))
-
-
-def _is_differential(parser: Parser, index: int) -> bool:
-    """Whether `dx` stands at this index."""
-    following = parser.tokens[index + 1] if index + 1 < len(parser.tokens) else END
-    return parser.tokens[index].text == "d" and following.kind == NAME
-
-
-def limit(parser: Parser) -> Expression:
-    r"""A limit; `\to` stands between the variable and the point."""
-    parser.expect("_")
-    parser.expect("{")
-    variable = parser.next()
-    arrow = parser.next()
-    if variable.kind != NAME or arrow.text not in ("to", "rightarrow", "->"):
-        raise UnreadableError("syntax", "a limit without a variable and a point")
-    point = parser.sum()
-    if parser.at("^"):
-        raise UnreadableError("syntax", "a one-sided limit")
-    parser.expect("}")
-    return Apply("limit", (Symbol(variable.text), point, point, parser.product()))
-
-
-def determinant(parser: Parser, environment: str) -> Expression:
-    """The value of a small matrix between bars."""
-    if environment not in ("vmatrix", "Vmatrix"):
-        raise UnreadableError("syntax", "a matrix inside an expression")
-    rows: list[list[Expression]] = [[]]
-    while True:
-        rows[-1].append(parser.sum())
-        text = parser.next().text
-        if text == "newline":
-            rows.append([])
-        elif text != "&":
-            break
-    if text != f"end {environment}" or any(len(row) != len(rows) for row in rows):
-        raise UnreadableError("syntax", "a determinant that is not square")
-    if len(rows) > 4:
-        raise LimitHitError("limit_determinant", "a determinant larger than four by four")
-    return _determinant_of(rows)
-
-
 def derivative(top: Expression, bottom: Expression) -> Expression | None:
     r"""`\frac{d^2y}{dx^2}` is y'', and `\frac{\partial u}{\partial t}` is u_t: one name each."""
     over = top.arguments if type(top) is Apply and top.operation == "mul" else ()
@@ -233,14 +147,6 @@ def _power_of(node: Expression) -> tuple[Expression, int]:
         whole = type(power) is Number and power.value.denominator == 1 and 0 < power.value < 10
         return (base, int(power.value)) if whole and type(power) is Number else (node, 0)
     return node, 1
-
-
-def _signed_atom(parser: Parser) -> Expression:
-    """A bound that is not in braces."""
-    if parser.at("-"):
-        parser.next()
-        return negate(parser.atom())
-    return parser.atom()
 
 
 def mixed_part(parser: Parser) -> Fraction | None:
@@ -347,13 +253,89 @@ def _logarithm(name: str, arguments: tuple[Expression, ...], base: Expression | 
     return node if base is None else quotient(node, Apply("ln", (base,)))
 
 
-def _determinant_of(rows: list[list[Expression]]) -> Expression:
-    """The determinant of a square matrix, by its first row."""
-    if len(rows) == 1:
-        return rows[0][0]
-    terms: list[Expression] = []
-    for column, entry in enumerate(rows[0]):
-        minor = [row[:column] + row[column + 1 :] for row in rows[1:]]
-        term: Expression = Apply("mul", (entry, _determinant_of(minor)))
-        terms.append(negate(term) if column % 2 else term)
-    return Apply("add", tuple(terms))
+def with_postfixes(parser: Parser, node: Expression) -> Expression:
+    r"""The atom with all that stands behind it: `5!`, `9!!`, `28\%`, `30^\circ 15'`, `x_1^2`."""
+    while parser.peek().kind == OPERATOR:
+        text = parser.peek().text
+        if text == "!":
+            parser.next()
+            double = parser.at("!")  # 9!! is 9*7*5*3*1, and not the factorial of 9!
+            if double:
+                parser.next()
+            node = Apply("double_factorial" if double else "factorial", (node,))
+        elif text == "%":
+            parser.next()
+            node = Apply("percent", (node,))
+        elif text == "°":
+            parser.next()
+            node = Apply("degree", (_arc_minutes(parser, node),))
+        elif text == "'":
+            parser.next()
+            node = _prime(node)
+        elif text == "_":
+            parser.next()
+            node = _subscript(parser, node)
+        elif text == "^":
+            parser.next()
+            node = raised(parser, node)
+        else:
+            break
+    return node
+
+
+def _prime(node: Expression) -> Expression:
+    """`y'` is a name, and `5'` is five minutes of arc: no 5."""
+    if type(node) is Symbol:
+        return Symbol(node.name + "'")
+    if type(node) is Number:
+        return Apply("arcminute", (node,))
+    if type(node) is Apply and node.operation == "arcminute":
+        return Apply("arcsecond", node.arguments)
+    return node
+
+
+def raised(parser: Parser, node: Expression) -> Expression:
+    r"""`x^{2}`; `x^*`, `x^+` and `f^{\prime}` are names."""
+    if parser.at("'") or (parser.at("{") and parser.peek(1).text == "'"):
+        primes = parser.raw().count("'")
+        for _ in range(primes):
+            node = _prime(node)
+        return node
+    if parser.at("*") or (parser.at("+") and parser.peek(1).kind is not NUMBER):
+        mark = parser.next().text
+        if type(node) is Symbol:
+            return Symbol(node.name + "^" + mark)
+        raise UnreadableError("syntax", "an exponent that is no number")
+    exponent = parser.argument(exponent=True)
+    if parser.at("_") and type(node) is Symbol:
+        parser.next()
+        node = _subscript(parser, node)
+    return Apply("pow", (node, exponent))
+
+
+def _subscript(parser: Parser, node: Expression) -> Expression:
+    """`52_8` has a base; `x^2_1` is a name with an index, squared."""
+    index = parser.raw().strip("()")
+    if type(node) is Symbol:
+        if parser.at("'"):
+            parser.next()
+            index += "'"
+        return Symbol(f"{node.name}_{index}")
+    if type(node) is Number and index.isdigit() and 2 <= int(index[:4]) <= 36:
+        return Apply("base", (node, Number(Fraction(int(index)))))
+    if type(node) is Constant and node.name in ("e", "i"):
+        return Symbol(f"{node.name}_{index}")
+    raise UnreadableError("syntax", "a subscript under something that is no symbol")
+
+
+def _arc_minutes(parser: Parser, node: Expression) -> Expression:
+    r"""`30^\circ 15'` and `30^\circ 15' 20''`: sixtieths of a degree, and of these."""
+    for marks, part in (("'", 60), ("''", 3600)):
+        size = len(marks)
+        behind = "".join(parser.peek(ahead).text for ahead in range(1, size + 1))
+        number = parser.peek().number
+        if number is None or behind not in (marks, '"' * (size - 1) or marks):
+            return node
+        node = Apply("add", (node, Number(number / part)))
+        parser.position += 1 + size
+    return node

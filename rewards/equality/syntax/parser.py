@@ -12,21 +12,18 @@ from fractions import Fraction
 
 from rewards.equality import limits
 from rewards.equality.syntax.applications import (
-    big_operator,
     chooses,
     derivative,
     derived,
-    determinant,
     function,
-    integral,
-    limit,
     mixed_part,
     plain_call,
     polar,
     python_number,
+    raised,
+    with_postfixes,
 )
-from rewards.equality.syntax.ellipses import series
-from rewards.equality.syntax.postfixes import raised, with_postfixes
+from rewards.equality.syntax.calculus import big_operator, determinant, integral, limit, series
 from rewards.equality.syntax.tokens import (
     BASED,
     COMMAND,
@@ -39,7 +36,7 @@ from rewards.equality.syntax.tokens import (
     WORD,
     Token,
 )
-from rewards.equality.syntax.vocabulary import names
+from rewards.equality.syntax.vocabulary import PYTHON_NUMBERS
 from rewards.equality.values.expressions import (
     Apply,
     Constant,
@@ -57,9 +54,6 @@ _MARKS = {"bar", "vec", "hat", "tilde", "dot", "ddot", "overline", "mathbf", "un
 _BRACKET_COMMANDS = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
 _CALLABLE = frozenset("fghFGH") | {"phi", "Phi", "varphi", "psi", "Psi"}
 _CALLABLE_IF_PLAIN = frozenset("pqrstuvwyPQRSTUVWNAMI")
-PYTHON_NUMBERS = names(
-    "Rational Fraction Integer Float Decimal mpf int float int64 int32 float64 float32 Poly complex"
-)
 
 
 def parse(tokens: Sequence[Token]) -> Expression:

@@ -284,6 +284,10 @@ _GREEK_SPELLED = (
 _PIECES = iter(_GREEK_SPELLED.split())
 GREEK_LETTERS = dict(zip(_PIECES, _PIECES, strict=True))
 """Name of every Greek letter by its character."""
+PYTHON_NUMBERS = names(
+    "Rational Fraction Integer Float Decimal mpf int float int64 int32 float64 float32 Poly complex"
+)
+"""What Python calls a number: `Rational(1, 2)`, `np.float64(0.5)`."""
 
 
 def function_and_letter(word: str) -> tuple[str, ...] | None:

@@ -1,10 +1,10 @@
-"""Trees of scalar expressions."""
+"""Trees of scalar expressions, and their form as plain JSON for the computer algebra."""
 
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +183,27 @@ def _choose(node: Expression, signs: Iterator[bool]) -> Expression:
         inner = _choose(node.arguments[0], signs)
         return inner if upper == (node.operation == "pm") else negate(inner)
     return Apply(node.operation, tuple(_choose(child, signs) for child in node.arguments))
+
+
+def to_plain(node: Expression) -> list[Any]:
+    """The tree as nested lists."""
+    if type(node) is Number:
+        return ["number", str(node.value.numerator), str(node.value.denominator)]
+    if type(node) is Constant:
+        return ["constant", node.name]
+    if type(node) is Symbol:
+        return ["symbol", node.name]
+    assert type(node) is Apply
+    return ["apply", node.operation, *map(to_plain, node.arguments)]
+
+
+def from_plain(plain: list[Any]) -> Expression:
+    """The tree that `to_plain` wrote."""
+    kind = plain[0]
+    if kind == "number":
+        return Number(Fraction(int(plain[1]), int(plain[2])))
+    if kind == "constant":
+        return Constant(plain[1])
+    if kind == "symbol":
+        return Symbol(plain[1])
+    return Apply(plain[1], tuple(map(from_plain, plain[2:])))

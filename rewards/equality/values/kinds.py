@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from rewards.equality.answers.units import Unit
-from rewards.equality.syntax.token_spans import ORDERINGS
+from rewards.equality.syntax.tokens import ORDERINGS
 from rewards.equality.values.expressions import Expression, symbols
 
 

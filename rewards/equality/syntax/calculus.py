@@ -1,7 +1,8 @@
-r"""Sums and products with dots: `1+2+\cdots+n`, `a_k+a_{k-1}+\ldots+a_0`, `(v-a_1)\cdots(v-a_n)`.
+r"""Sums, products, integrals, limits and determinants.
 
-What the dots leave out follows from the terms that are written: the last one as a function of its
-index, an arithmetic progression, or (from three terms on) a geometric one.
+In `1+2+\cdots+n`, `a_k+a_{k-1}+\ldots+a_0` or `(v-a_1)\cdots(v-a_n)`, what the dots leave out
+follows from the terms that are written: the last one as a function of its index, an arithmetic
+progression, or (from three terms on) a geometric one.
 """
 
 from collections.abc import Sequence
@@ -11,15 +12,124 @@ from itertools import pairwise
 from rewards.equality import limits
 from rewards.equality.numbers.canonical import NoFormError, canonical
 from rewards.equality.numbers.exact import exact
+from rewards.equality.syntax.applications import Parser
+from rewards.equality.syntax.tokens import COMMAND, CONSTANT, END, NAME
 from rewards.equality.values.expressions import (
+    ONE,
     Apply,
+    Constant,
     Expression,
     Number,
     Symbol,
+    negate,
     replaced,
     symbols,
 )
-from rewards.errors import UnreadableError
+from rewards.errors import LimitHitError, UnreadableError
+
+
+def big_operator(parser: Parser, operation: str) -> Expression:
+    """A sum or product over one variable from a lower to an upper bound."""
+    parser.expect("_")
+    parser.expect("{")
+    variable = parser.next()
+    if variable.kind not in (NAME, CONSTANT):
+        raise UnreadableError("syntax", "no summation variable")
+    parser.expect("=")
+    low = parser.sum()
+    parser.expect("}")
+    parser.expect("^")
+    high = parser.argument(exponent=True)
+    name, body = Symbol(variable.text), parser.product()
+    if variable.kind == CONSTANT:  # in \sum_{i=1}^n i, the i counts
+        body = replaced(body, {Constant(variable.text): name})
+    return Apply(operation, (name, low, high, body))
+
+
+def integral(parser: Parser) -> Expression:
+    """A definite integral; its variable is the one behind the last d."""
+    bounds = list[Expression]()
+    for mark in ("_", "^"):
+        parser.expect(mark)
+        bounds.append(parser.argument() if parser.at("{") else _signed_atom(parser))
+    end, inside = parser.position, 1
+    while end < len(parser.tokens):
+        inside += parser.tokens[end].kind == COMMAND and parser.tokens[end].text == "int"
+        inside -= _is_differential(parser, end)
+        if inside == 0:
+            break
+        end += 1
+    if end >= len(parser.tokens):
+        raise UnreadableError("syntax", "an integral without its variable")
+    variable = Symbol(parser.tokens[end + 1].text)
+    inner = type(parser)(parser.tokens[parser.position : end])
+    inner.depth = parser.depth
+    body = inner.sum() if end > parser.position else ONE
+    if inner.position < end - parser.position:
+        raise UnreadableError("syntax", "an integrand that does not end at its variable")
+    parser.position = end + 2
+    return Apply("integral", (variable, *bounds, body))
+
+
+def _is_differential(parser: Parser, index: int) -> bool:
+    """Whether `dx` stands at this index."""
+    following = parser.tokens[index + 1] if index + 1 < len(parser.tokens) else END
+    return parser.tokens[index].text == "d" and following.kind == NAME
+
+
+def limit(parser: Parser) -> Expression:
+    r"""A limit; `\to` stands between the variable and the point."""
+    parser.expect("_")
+    parser.expect("{")
+    variable = parser.next()
+    arrow = parser.next()
+    if variable.kind != NAME or arrow.text not in ("to", "rightarrow", "->"):
+        raise UnreadableError("syntax", "a limit without a variable and a point")
+    point = parser.sum()
+    if parser.at("^"):
+        raise UnreadableError("syntax", "a one-sided limit")
+    parser.expect("}")
+    return Apply("limit", (Symbol(variable.text), point, point, parser.product()))
+
+
+def determinant(parser: Parser, environment: str) -> Expression:
+    """The value of a small matrix between bars."""
+    if environment not in ("vmatrix", "Vmatrix"):
+        raise UnreadableError("syntax", "a matrix inside an expression")
+    rows: list[list[Expression]] = [[]]
+    while True:
+        rows[-1].append(parser.sum())
+        text = parser.next().text
+        if text == "newline":
+            rows.append([])
+        elif text != "&":
+            break
+    if text != f"end {environment}" or any(len(row) != len(rows) for row in rows):
+        raise UnreadableError("syntax", "a determinant that is not square")
+    if len(rows) > 4:
+        raise LimitHitError("limit_determinant", "a determinant larger than four by four")
+    return _determinant_of(rows)
+
+
+def _signed_atom(parser: Parser) -> Expression:
+    """A bound that is not in braces."""
+    if parser.at("-"):
+        parser.next()
+        return negate(parser.atom())
+    return parser.atom()
+
+
+def _determinant_of(rows: list[list[Expression]]) -> Expression:
+    """The determinant of a square matrix, by its first row."""
+    if len(rows) == 1:
+        return rows[0][0]
+    terms: list[Expression] = []
+    for column, entry in enumerate(rows[0]):
+        minor = [row[:column] + row[column + 1 :] for row in rows[1:]]
+        term: Expression = Apply("mul", (entry, _determinant_of(minor)))
+        terms.append(negate(term) if column % 2 else term)
+    return Apply("add", tuple(terms))
+
 
 _COUNTER = Symbol("dots")
 
