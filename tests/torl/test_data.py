@@ -1,12 +1,18 @@
 """`torl data`: its four commands on files, and what they say when they cannot go on."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import tyro
 
 from torl.commands import data
 from torl.console import guarded
+from torl_env.problems.hub import MIRROR
+
+SAMPLE = Path(__file__).parent / "hub_sample"
+"""Rows of MATH, DeepScaleR and NuminaMath-CoT in the hub's layout, and copies among MATH-500."""
 
 
 def run(*words):
@@ -85,13 +91,57 @@ def test_build_keeps_what_is_clean_and_says_why_the_rest_is_not(files):
     assert run(*build, out) == 0
     kept = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [row["id"] for row in kept] == ["sum", "half"]
-    manifest = json.loads(out.with_suffix(".manifest.json").read_text(encoding="utf-8"))
-    assert (manifest["read"], manifest["kept"]) == (8, 2)
-    assert sum(manifest["left_out"].values()) == 6
+    card = json.loads(out.with_suffix(".card.json").read_text(encoding="utf-8"))
+    assert (card["sources"][0]["rows"], card["problems"]) == (8, 2)
+    assert sum(one["left_out"]["train"] for one in card["filters"]) == 6
+    assert card["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     assert run("show", out) == 0
     again = files / "again.jsonl"
     assert run(*build, again) == 0
     assert again.read_bytes() == out.read_bytes()
+
+
+def test_the_sources_of_torl_are_built_with_a_card(capsys, tmp_path, monkeypatch):
+    """On real rows; the second build chooses by LIMR from what the first one wrote."""
+    monkeypatch.setenv(MIRROR, str(SAMPLE))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    suite = SAMPLE / "math500.jsonl"
+    out, chosen = tmp_path / "pool.jsonl", tmp_path / "chosen.jsonl"
+    words = ["--suites", suite, "--published", suite, "--out", out]
+    assert run("build", "recipe:torl", *words) == 0
+    page = out.with_suffix(".card.md").read_text(encoding="utf-8")
+    printed = capsys.readouterr().out
+    for row in (
+        "| rows read | 22 | 49 | 25 | 96 |",
+        "| - conflict | 1 | 17 | 6 | 24 |",
+        "| - copy of a held-out problem | 2 | 2 | 0 | 4 |",
+        "| kept | 13 | 13 | 10 | 36 |",
+        "| verifiable | 75,149 | 40 |",
+        "| left out here: copy of a held-out problem | 2 |",
+        "| math500 | 4 | 2 | 4 | 4 |",
+    ):
+        assert row in page, row
+        assert row in printed, row
+    kept = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert {row["id"].partition("/")[0] for row in kept} == {
+        "math_train",
+        "deepscaler",
+        "numina_cot",
+    }
+    log = tmp_path / "rates.jsonl"
+    row = {"epoch": 0, "samples": 8}
+    log.write_text(
+        "\n".join(
+            json.dumps({**row, "problem_id": one["id"], "solved": 8 * (place % 3 == 0)})
+            for place, one in enumerate(kept[1:])
+        )
+    )
+    assert run("build", out, "--suites", suite, "--solve-rates", log, "--out", chosen) == 0
+    card = json.loads(chosen.with_suffix(".card.json").read_text(encoding="utf-8"))
+    left_out = {one["reason"]: one["left_out"]["pool"] for one in card["filters"]}
+    assert left_out["not in the solve-rate log"] == 1
+    assert left_out["LIMR score below 0.6"] == 12
+    assert card["made_from"]["sources"][1]["licence"] == "MIT"
 
 
 def test_build_selects_by_limr(files):
@@ -120,6 +170,11 @@ def test_build_selects_by_limr(files):
         (("check", "procedural:gcd", "--limit", "0"), "--limit: expected 1 or more"),
         (("show", "procedural:gcd", "--count", "0"), "--count: expected 1 or more"),
         (("build", "procedural:gcd", "--out", "x.txt"), "ends in .jsonl"),
+        (
+            ("build", "recipe:torl", "procedural:gcd", "--out", "x.jsonl"),
+            "expected one of recipe:torl alone",
+        ),
+        (("build", "recipe:thor", "--out", "x.jsonl"), "expected one of recipe:torl alone"),
         (
             ("build", "procedural:gcd", "--limit", "9", "--out", "x.jsonl", "--suites", "no.jsonl"),
             "there is no no.jsonl (no.jsonl: expected a file",

@@ -1,9 +1,9 @@
 """`torl data`: what problems there are, what is in a source, what is wrong with it, a clean set."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,23 +12,25 @@ import tyro
 from agents.core.rollout.prompts import TEXT_SYSTEM, TOOL_SYSTEM, TORL_TEMPLATE
 from agents.core.run.storage import dump_line, replacing, write_json
 from benchmarks.heldout.contamination import LEAKS, Contamination, Overlap, contamination
-from benchmarks.heldout.suites import SUITES, open_suite
 from benchmarks.report.tables import Table
-from torl.console import CommandError, print_table, progress, say
+from torl import data_card, training_set
+from torl.console import CommandError, print_table, say
+from torl.training_set import (
+    BENCHMARKS,
+    RECIPES,
+    Recipe,
+    absent_suites,
+    open_suites,
+    read_problems,
+)
 from torl_env.adapters import nemo_gym, skyrl, verl
 from torl_env.adapters.rows import write_rows
-from torl_env.errors import ProblemError
-from torl_env.problems import Listed, Problem, ProblemSource, limr_scores, load, read_solve_rates
+from torl_env.problems import Listed, Problem, load
 from torl_env.problems.curation import Finding, counts, faults
-from torl_env.problems.files import open_file
 from torl_env.problems.hub_table import HUB
 from torl_env.problems.limr import THRESHOLD
 from torl_env.problems.procedural import FAMILIES, Group
 from torl_env.problems.reasoning_gym import FAMILIES as REASONING_GYM
-
-BENCHMARKS = tuple(name for name, suite in SUITES.items() if not suite.source)
-"""The suites that a training set is compared with unless others are named."""
-_FILES = (".jsonl", ".json", ".parquet", ".csv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +83,18 @@ class BuildOptions:
     """Write a training set: verifiable, without repetitions, without held-out problems, by LIMR.
 
     The stages of ToRL's data, as far as they are public. The same input gives the same file, byte
-    for byte; a manifest beside it says what was left out and why.
+    for byte. A card beside it, OUT.card.md and OUT.card.json, counts what each filter left out of
+    each source, and has licences and the overlap with the held-out suites.
     """
 
-    source: Annotated[str, tyro.conf.Positional]
-    """A name of `torl data list`, hub:org/name, or a file."""
+    source: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Names of `torl data list`, hub:org/name, files; or recipe:torl, the sources of ToRL."""
     out: Path
     """The JSONL file to write."""
     split: str | None = None
     """Split of the source."""
     limit: int = 1_000_000
-    """Read at most this many problems."""
+    """Read at most this many problems of each source."""
     suites: tuple[str, ...] = BENCHMARKS
     """Held-out suites to keep apart from: names, or files of problems."""
     data: Path | None = None
@@ -102,6 +105,8 @@ class BuildOptions:
     """Solve-rate log of a training run; with it LIMR selects."""
     threshold: float = THRESHOLD
     """Lowest LIMR score that is kept."""
+    published: str | None = None
+    """A published training set; the card counts how many of its questions are in this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +207,7 @@ def show(options: ShowOptions) -> int:
 
 def check(options: CheckOptions) -> int:
     """Print what is wrong with a source."""
-    problems, skipped = read(options.source, options.split, options.limit)
+    problems, skipped = read_problems(options.source, options.split, options.limit)
     suites, absent = open_suites(options.suites, options.data)
     findings = faults(problems)
     overlap = contamination(problems, suites)
@@ -214,45 +219,67 @@ def check(options: CheckOptions) -> int:
     for hit in [h for h in overlap.hits if h.overlap in LEAKS][: options.examples]:
         print(f"  {hit.overlap}: {hit.train_id} is {hit.heldout_id} of {hit.suite}")
     if absent:
-        say(f"not compared with {_absent(absent)}")
+        say(f"not compared with {absent_suites(absent)}")
     return int(bool(overlap.train_ids() or skipped or findings))
 
 
 def build(options: BuildOptions) -> int:
-    """Write a training set and its manifest."""
+    """Write a training set, and its card beside it."""
     if options.out.suffix != ".jsonl":
         raise CommandError(f"--out: expected a path that ends in .jsonl, got {options.out}")
-    problems, skipped = read(options.source, options.split, options.limit)
-    findings = faults(problems)
-    dropped: Counter[str] = Counter({"no question or answer": len(skipped)})
-    dropped.update({f.value: number for f, number in counts(findings).items()})
-    faulty = {finding.problem.id for finding in findings}
-    kept = [problem for problem in problems if problem.id not in faulty]
-    suites: dict[str, ProblemSource] = {}
+    recipe = _recipe(options.source)
+    found = training_set.pool(
+        recipe.sources if recipe else options.source, options.split, options.limit
+    )
+    training_set.verify(found)
     if options.decontaminate:
         suites, absent = open_suites(options.suites, options.data)
         if absent:
             raise CommandError(
-                f"expected all held-out suites, but there is no {_absent(absent)} Or build with "
-                f"--no-decontaminate"
+                f"expected all held-out suites, but there is no {absent_suites(absent)} Or build "
+                f"with --no-decontaminate"
             )
-        leaks = contamination(kept, suites).train_ids()
-        dropped["copy of a held-out problem"] = len(leaks)
-        kept = [problem for problem in kept if problem.id not in leaks]
+        training_set.decontaminate(found, suites)
     if options.solve_rates is not None:
-        kept, left_out = select(kept, options.solve_rates, options.threshold)
-        dropped.update(left_out)
-    if not kept:
-        raise CommandError(f"nothing is left of {options.source}: {dict(dropped)}")
+        training_set.select(found, options.solve_rates, options.threshold)
+    if not found.kept:
+        reasons = {one.reason: one.total for one in found.filters if one.total}
+        raise CommandError(f"nothing is left of {', '.join(options.source)}: {reasons}")
+    published = None
+    if options.published:
+        # Rows of it that are no problems are no questions to look for.
+        listed, _ = read_problems(options.published, None, options.limit)
+        published = training_set.coverage(Listed(options.published, listed), found)
     with replacing(options.out) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.writelines(dump_line(asdict(problem)) for problem in kept)
-    manifest = _manifest(options, len(problems) + len(skipped), len(kept), dropped, suites)
-    write_json(options.out.with_suffix(".manifest.json"), manifest)
-    print_table(
-        Table("", ("left out because", "problems"), tuple((k, str(n)) for k, n in dropped.items()))
+        file.writelines(dump_line(asdict(problem)) for problem in found.kept)
+    made = data_card.card(
+        options.out,
+        hashlib.sha256(options.out.read_bytes()).hexdigest(),
+        found,
+        version("torl-gym"),
+        published=published,
+        recipe=recipe,
+        selected=options.solve_rates is not None,
+        made_from=data_card.stored(options.source[0]) if len(options.source) == 1 else None,
     )
-    print(f"{len(kept)} of {len(problems) + len(skipped)} problems in {options.out}")
+    write_json(data_card.beside(options.out, "json"), made.json())
+    page = data_card.beside(options.out, "md")
+    page.write_text(made.markdown(), encoding="utf-8")
+    for table in made.tables():
+        print_table(table)
+    print(f"{made.problems} problems in {options.out}, their card in {page}")
     return 0
+
+
+def _recipe(sources: tuple[str, ...]) -> Recipe | None:
+    named = [name for name in sources if name.startswith("recipe:")]
+    if not named:
+        return None
+    if len(sources) > 1 or named[0] not in RECIPES:
+        raise CommandError(
+            f"expected one of {', '.join(RECIPES)} alone, or sources, got {' '.join(sources)}"
+        )
+    return RECIPES[named[0]]
 
 
 def export(options: ExportOptions) -> int:
@@ -260,7 +287,7 @@ def export(options: ExportOptions) -> int:
     if options.out.suffix not in (".parquet", ".jsonl"):
         raise CommandError(f"--out: expected .parquet or .jsonl, got {options.out}")
     problems: Iterable[Problem]
-    problems, skipped = read(options.source, options.split, options.limit)
+    problems, skipped = read_problems(options.source, options.split, options.limit)
     system = {"chat": TOOL_SYSTEM, "chat-text": TEXT_SYSTEM, "torl": ""}[options.prompt]
     if options.prompt == "torl":
         problems = [
@@ -271,63 +298,6 @@ def export(options: ExportOptions) -> int:
     written = write_rows(rows(problems, system), options.out)
     print(f"{written} problems in {options.out}, {len(skipped)} rows were no problems")
     return 0
-
-
-def select(
-    problems: Sequence[Problem], log: Path, threshold: float
-) -> tuple[list[Problem], dict[str, int]]:
-    """LIMR's choice by a solve-rate log; problems that the log does not hold are left out.
-
-    Scores are relative to the mean curve of all problems in the log.
-    """
-    scores = limr_scores(read_solve_rates(log))
-    logged = [problem for problem in problems if problem.id in scores]
-    chosen = [problem for problem in logged if scores[problem.id] >= threshold]
-    return chosen, {
-        "not in the solve-rate log": len(problems) - len(logged),
-        f"LIMR score below {threshold}": len(logged) - len(chosen),
-    }
-
-
-def read(name: str, split: str | None, limit: int) -> tuple[list[Problem], list[str]]:
-    """The problems of a source, and messages about rows of a file that are none."""
-    if limit < 1:
-        raise CommandError(f"--limit: expected 1 or more, got {limit}")
-    skipped: list[str] = []
-    is_file = Path(name).suffix.lower() in _FILES
-    source = open_file(name, split, skipped=skipped) if is_file else load(name, split)
-    if len(source) > limit:
-        say(f"{name} has {len(source)} problems; the first {limit} are read (--limit)")
-    view = source.head(limit)
-    problems = []
-    with progress("reading", len(view)) as advance:
-        for problem in view:
-            problems.append(problem)
-            advance(1)
-    return problems, skipped
-
-
-def open_suites(
-    names: Sequence[str], folder: Path | None
-) -> tuple[dict[str, ProblemSource], dict[str, str]]:
-    """Held-out suites by name, and why others could not be opened."""
-    found: dict[str, ProblemSource] = {}
-    absent: dict[str, str] = {}
-    for name in names:
-        try:
-            if Path(name).suffix.lower() in _FILES:
-                found[Path(name).stem] = open_file(name)
-            else:
-                found[name] = Listed(name, open_suite(name, folder).problems)
-        except ProblemError as error:
-            absent[name] = str(error)
-    return found, absent
-
-
-def _absent(reasons: dict[str, str]) -> str:
-    """The suites that could not be opened, the first reason and the remedy in one text."""
-    first = next(iter(reasons.values())).rstrip(".")
-    return f"{', '.join(reasons)} ({first}). Give copies with --data FOLDER or --suites FILE..."
 
 
 def _fault_table(findings: Sequence[Finding], skipped: int, examples: int) -> Table:
@@ -353,26 +323,6 @@ def _overlap_table(overlap: Contamination) -> Table:
     return Table(
         "", ("held-out suite", "problems", "exact", "half of 13-grams", "any 13-gram"), rows
     )
-
-
-def _manifest(
-    options: BuildOptions,
-    read_count: int,
-    kept: int,
-    dropped: Counter[str],
-    suites: dict[str, ProblemSource],
-) -> dict[str, Any]:
-    return {
-        "source": options.source,
-        "split": options.split,
-        "limit": options.limit,
-        "read": read_count,
-        "kept": kept,
-        "left_out": dict(dropped),
-        "suites": {name: len(source) for name, source in suites.items()},
-        "limr_threshold": None if options.solve_rates is None else options.threshold,
-        "sha256": hashlib.sha256(options.out.read_bytes()).hexdigest(),
-    }
 
 
 _COMMANDS: Mapping[type, Callable[[Any], int]] = {

@@ -24,11 +24,11 @@ from agents.thor.tirgen import Reason, Sample, TIRGen, Write, generate_together
 from benchmarks.heldout import records
 from benchmarks.heldout.contamination import contamination
 from benchmarks.report.tables import Table
-from torl.commands.data import BENCHMARKS, open_suites
 from torl.console import CommandError, print_table, progress, say
 from torl.environment import environment, stored
 from torl.training.datasets import source_name
 from torl.training.options import default_env
+from torl.training_set import BENCHMARKS, open_suites
 from torl_env import EnvConfig
 from torl_env.problem_sampling import open_problems
 from torl_env.problems import Listed

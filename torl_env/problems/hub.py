@@ -23,13 +23,14 @@ _PROBE_AGAIN_SECONDS = 30.0
 _SPLITS = ("train", "test", "validation", "dev")
 
 
-def open_hub(name: str, split: str | None = None) -> Listed:
+def open_hub(name: str, split: str | None = None, *, skipped: list[str] | None = None) -> Listed:
     """The problems of a hub set.
 
     Args:
         name: A short name of the table, or `hub:org/name[@revision][:config][:split]`, where a
             single part after the name is a split if it is `train`, `test`, `validation` or `dev`.
         split: A split of the set; by default the one of the name or the table.
+        skipped: When given, a message for each row that is left out is appended here.
 
     Returns:
         The problems in the order of the set. Rows of a set of the table that have no answer, and
@@ -44,10 +45,11 @@ def open_hub(name: str, split: str | None = None) -> Listed:
     rows = _rows(wanted, chosen)
     columns = wanted.columns
     problems: list[Problem] = []
-    skipped: list[str] = []
+    skipped = [] if skipped is None else skipped
     for number, row in enumerate(rows, start=1):
         where = f"{wanted.path} ({chosen}), row {number}"
         if not wanted.rule.keeps(row):
+            skipped.append(f"{where}: its authors mark it as a proof, or as invalid.")
             continue
         columns = columns or detect(row, where)
         try:
