@@ -2,10 +2,16 @@
 
     python runs/laptop_study.py OUT [--seeds 0 1 2]
 
-For each seed `torl train` makes its default run (C = 1), then a run of the same budget from the
-same warm start with C = 0, so that the difference is what the tool is worth. Runs that are complete
-are not made again. Writes OUT/study.json and OUT/study.md. Four to twelve minutes a run on two
-cores.
+For each seed `torl train` makes its default run (C = 1), then its opponent: `--algorithm cot`, the
+same model with the same number of updates, problems and samples, and C = 0. The opponent is asked
+as a model without tools is; it imitates as many traces of the same problems, each worked by hand
+step by step; and it may write 384 tokens in place of 110. So it imitates more tokens (14,000
+against 3,000) and samples more than the run with the tool; the table counts the latter.
+`--versus same-start` makes the older comparison: C = 0 from the weights and the prompt of the run
+with the tool.
+
+Runs that are complete are not made again. Writes OUT/study.json and OUT/study.md. Nine minutes a
+run with the tool on two cores, some twenty without.
 """
 
 import argparse
@@ -21,7 +27,9 @@ from agents.core.run.storage import finite, read_json, write_text
 from benchmarks.heldout.summary import Summary
 from benchmarks.report.tables import Table, percent
 
-MEASURES = ("accuracy", "code_ratio", "pass_ratio")
+MEASURES = ("accuracy", "code_ratio", "pass_ratio", "tokens", "truncated")
+TEXT_TOKENS = 384
+"""Room of an answer without the tool: nearly all worked ones fit."""
 
 
 def main() -> int:
@@ -29,13 +37,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--versus", choices=("by-hand", "same-start"), default="by-hand")
     asked = parser.parse_args()
     found = []
     for seed in asked.seeds:
         tool, text = asked.out / f"tool-{seed}", asked.out / f"text-{seed}"
         _train(tool, "--seed", str(seed))
-        start = ("--warm-start-from", str(tool / "warm-start"))
-        _train(text, "--seed", str(seed), "--tool-budget", "0", *start)
+        start = ("--tool-budget", "0", "--warm-start-from", str(tool / "warm-start"))
+        by_hand = ("--algorithm", "cot", "--max-tokens", str(TEXT_TOKENS))
+        _train(text, "--seed", str(seed), *(by_hand if asked.versus == "by-hand" else start))
         found += [_read(tool, seed, 1), _read(text, seed, 0)]
         _write(asked.out, found)
     print((asked.out / "study.md").read_text())
@@ -52,12 +62,18 @@ def _train(run: Path, *options: str) -> None:
 
 
 def _read(run: Path, seed: int, tool_budget: int) -> dict[str, Any]:
-    row: dict[str, Any] = {"seed": seed, "tool_budget": tool_budget}
+    row: dict[str, Any] = {"seed": seed, "tool_budget": tool_budget, "sampled": _sampled(run)}
     for name in ("before", "after"):
         summary = Summary.from_json(read_json(run / "eval" / f"{name}.summary.json"))
         row[name] = {measure: getattr(summary, measure) for measure in MEASURES}
         row |= {"commit": summary.header.commit, "versions": dict(summary.header.versions)}
     return row
+
+
+def _sampled(run: Path) -> float:
+    """Ids that all RL steps sampled."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return float(sum(row["count"] * row["tokens"] for row in rows if row["stage"] == "rl"))
 
 
 def _write(out: Path, rows: list[dict[str, Any]]) -> None:
@@ -66,13 +82,23 @@ def _write(out: Path, rows: list[dict[str, Any]]) -> None:
         for row in rows
     ]
     write_text(out / "study.json", json.dumps(finite(stored), indent=2))
-    columns = ("C", "seed", "accuracy before", "after", "code ratio before", "after", "pass ratio")
-    shown = (
-        ("before", "accuracy"), ("after", "accuracy"), ("before", "code_ratio"),
-        ("after", "code_ratio"), ("after", "pass_ratio"),
+    columns = (
+        "C", "seed", "accuracy before", "after", "code ratio before", "after", "cut off before",
+        "after", "tokens an answer", "sampled in RL",
     )  # fmt: skip
+    shown = tuple(
+        (when, name)
+        for name in ("accuracy", "code_ratio", "truncated")
+        for when in ("before", "after")
+    )
     cells = tuple(
-        (str(row["tool_budget"]), str(row["seed"]), *(percent(row[t][name]) for t, name in shown))
+        (
+            str(row["tool_budget"]),
+            str(row["seed"]),
+            *(percent(row[t][name]) for t, name in shown),
+            f"{row['after']['tokens'].value:.0f}",
+            f"{row['sampled'] / 1000:.0f}k",
+        )
         for row in sorted(rows, key=lambda row: (-row["tool_budget"], row["seed"]))
     )
     text = [Table("", columns, cells).markdown()]

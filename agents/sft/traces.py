@@ -11,7 +11,7 @@ from typing import Any
 
 from agents.core.rollout.prompts import Prompt
 from torl_env import ToRLMathEnv
-from torl_env.problems.procedural import worked
+from torl_env.problems.procedural import worked, worked_by_hand
 from torl_env.problems.types import Problem
 
 IGNORED = -100
@@ -95,6 +95,12 @@ def text_turns(problem: Problem) -> list[str]:
     return [f"I will {worked(problem).plan} by hand. The answer is \\boxed{{{problem.answer}}}."]
 
 
+def reasoned_turns(problem: Problem) -> list[str]:
+    """The same plan worked by hand, step by step."""
+    steps = worked_by_hand(problem)
+    return [f"I will {worked(problem).plan}. {steps} The answer is \\boxed{{{problem.answer}}}."]
+
+
 def warm_start_traces(
     writer: TraceWriter,
     problems: Sequence[Problem],
@@ -109,14 +115,17 @@ def warm_start_traces(
         writer: Plays the turns.
         problems: Procedural problems, which come with a reference program.
         code_share: Share of answers that call the tool; the rest keeps the policy's choice open, as
-            ToRL's base model starts with code in about 0.4 of its answers.
+            ToRL's base model starts with code in about 0.4 of its answers. With 0 no program is
+            there to imitate, and the answers are worked by hand: a text-only run is a fair opponent
+            only if what it imitates shows the work too.
         seed: Of the choice.
         on_trace: Called after each trace.
     """
     rng = random.Random(f"warm-start/{seed}")
+    without = text_turns if code_share else reasoned_turns
     traces = []
     for problem in problems:
-        turns = tool_turns(problem) if rng.random() < code_share else text_turns(problem)
+        turns = tool_turns(problem) if rng.random() < code_share else without(problem)
         trace = writer.play(problem, turns)
         if trace is not None:
             traces.append(trace)

@@ -10,11 +10,20 @@ from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.types import Sampling
-from agents.sft import Trace, TraceError, accepted, ran_clean, read_traces, write_traces
+from agents.sft import (
+    Trace,
+    TraceError,
+    TraceWriter,
+    accepted,
+    ran_clean,
+    read_traces,
+    warm_start_traces,
+    write_traces,
+)
 from agents.sft.files import trace_of_text
 from torl.wiring import envs_over
-from torl_env import closes_tool_call
-from torl_env.problems.types import Problem
+from torl_env import ToRLMathEnv, closes_tool_call
+from torl_env.problems import Listed, Problem, load
 
 PROBLEM = Problem("p", "What is 6*7?", "42")
 TEXT = "I see.\n```python\nprint(6*7)\n```\n```output\n42\n```\nSo \\boxed{42}."
@@ -98,3 +107,17 @@ def test_bad_files_are_named_with_the_line(case, tmp_path, tokenizer, prompt):
     file.write_text(line + "\n")
     with pytest.raises(TraceError, match=message):
         read_traces(file, prompt, tokenizer)
+
+
+def test_without_programs_the_warm_start_shows_the_work(sandbox, tokenizer, prompt):
+    """A text-only run that imitates bare answers would be no opponent."""
+    problems = load("procedural:easy:L2").head(8)
+    env = ToRLMathEnv(problems=Listed("warm", problems), sandbox=sandbox)
+    writer = TraceWriter(env, prompt, tokenizer)
+    text, mixed = (warm_start_traces(writer, problems, code_share=share) for share in (0.0, 0.5))
+    assert len(text) == len(mixed) == 8
+    assert "481 * 500 = 240500." in text[0].text
+    assert not any("```" in trace.text for trace in text)
+    assert all(set(trace.loss_mask) == {1} for trace in text)
+    assert any("```python" in trace.text for trace in mixed)
+    assert sum(len(t.ids) for t in text) > sum(len(t.ids) for t in mixed)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 
 import pytest
 
@@ -15,6 +16,7 @@ from torl_env.problems.procedural import (
     Split,
     generate,
     worked,
+    worked_by_hand,
 )
 
 EASY = [family for family in FAMILIES.values() if family.group is Group.EASY]
@@ -37,6 +39,47 @@ def test_the_reference_program_prints_the_answer(family, level):
             assert run(solution.code) == problem.answer
             assert len(solution.code.splitlines()) <= 6
             assert solution.plan
+
+
+EQUATION = re.compile(r"([\d*^+/ -]*\d(?: mod \d+)?) = ([\d*^+/ -]*\d)")
+BY_TENS = re.compile(r"(\d+): (\d+), \d")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("family", EASY, ids=lambda family: family.name)
+def test_work_by_hand_ends_in_the_answer_and_says_nothing_false(family, level):
+    for split in Split:
+        for index in range(6):
+            problem = generate(Coordinates(family.name, level, split, index))
+            steps = worked_by_hand(problem)
+            assert re.findall(r"\d+", steps)[-1] == problem.answer or problem.answer == "0"
+            stated = EQUATION.findall(steps)
+            assert stated or family.name in ("factorial_mod", "prime_count")
+            for equation in stated:
+                left, right = (
+                    eval(side.replace(" mod ", " % ").replace("^", "**")) for side in equation
+                )
+                assert left == right, equation
+            if family.name == "digit_sum":
+                for part, value in BY_TENS.findall(steps):
+                    assert sum(map(int, part)) == int(value)
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_residues_and_prime_counts_by_hand_are_what_a_program_counts(index):
+    problem = generate(Coordinates("factorial_mod", 3, Split.TRAIN, index))
+    residues, modulus = [], int(re.search(r"Modulo (\d+)", worked_by_hand(problem))[1])
+    value = 1
+    for shown in re.findall(r"\d+", worked_by_hand(problem).split(" are ")[1]):
+        value = value * (len(residues) + 1) % modulus
+        residues.append(value)
+        assert int(shown) == value
+    primes = worked_by_hand(generate(Coordinates("prime_count", 3, Split.TRAIN, index)))
+    for low, high, count in re.findall(r"(\d+) to (\d+): (\d+) primes", primes):
+        found = [
+            n for n in range(max(int(low), 2), int(high) + 1) if all(n % d for d in range(2, n))
+        ]
+        assert len(found) == int(count)
 
 
 def test_eight_families_make_the_easy_mix():
@@ -73,3 +116,7 @@ def test_worked_refuses_what_it_did_not_make():
         worked(altered)
     with pytest.raises(ProblemError, match="expected the id of a procedural problem"):
         worked(Problem("math-1", "What is 1 + 1?", "2"))
+    with pytest.raises(ProblemError, match="expected the question"):
+        worked_by_hand(altered)
+    with pytest.raises(ProblemError, match="families that are: product"):
+        worked_by_hand(load("procedural:power_tower")[0])

@@ -10,7 +10,13 @@ from torl_env.problems.procedural.family import (
     Worked,
     split_of,
 )
-from torl_env.problems.procedural.source import Coordinates, ProceduralSource, generate, worked
+from torl_env.problems.procedural.source import (
+    Coordinates,
+    ProceduralSource,
+    generate,
+    worked,
+    worked_by_hand,
+)
 
 __all__ = [
     "FAMILIES",
@@ -25,4 +31,5 @@ __all__ = [
     "generate",
     "split_of",
     "worked",
+    "worked_by_hand",
 ]

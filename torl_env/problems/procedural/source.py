@@ -7,6 +7,7 @@ from functools import lru_cache
 from random import Random
 
 from torl_env.errors import ProblemError
+from torl_env.problems.procedural.by_hand import steps_by_hand
 from torl_env.problems.procedural.catalogue import FAMILIES, family
 from torl_env.problems.procedural.family import LEVELS, Drawn, Group, Split, Worked, split_of
 from torl_env.problems.source import Source
@@ -100,19 +101,40 @@ def worked(problem: Problem) -> Worked:
         >>> worked(load("procedural:gcd:L1").find("gcd-L1-train-0")).plan
         'compute the greatest common divisor'
     """
-    place = Coordinates.parse(problem.id)
-    drawn, question, _ = _draw(place)
-    if question != problem.question:
-        raise ProblemError(
-            f"{problem.id}: expected the question {question!r}, got {problem.question!r}. "
-            f"`worked` solves problems as their source gives them."
-        )
+    place, drawn = _drawn(problem)
     if drawn.worked is None:
         having = ", ".join(f.name for f in FAMILIES.values() if f.group is Group.EASY)
         raise ProblemError(
             f"{place.family} has no reference program; families that have one: {having}."
         )
     return drawn.worked
+
+
+def worked_by_hand(problem: Problem) -> str:
+    """The steps to the answer of an easy problem, as text; the last one has it.
+
+    Raises:
+        ProblemError: as `worked` does.
+
+    Example:
+        >>> from torl_env.problems import load
+        >>> worked_by_hand(load("procedural:gcd:L1").find("gcd-L1-train-0"))
+        '...'
+    """
+    place, drawn = _drawn(problem)
+    return steps_by_hand(place.family, drawn.parameters)
+
+
+def _drawn(problem: Problem) -> tuple[Coordinates, Drawn]:
+    """A problem as its family drew it."""
+    place = Coordinates.parse(problem.id)
+    drawn, question, _ = _draw(place)
+    if question != problem.question:
+        raise ProblemError(
+            f"{problem.id}: expected the question {question!r}, got {problem.question!r}. "
+            f"Solutions are of problems as their source gives them."
+        )
+    return place, drawn
 
 
 class ProceduralSource(Source):
