@@ -42,6 +42,10 @@ class StepResult:
     info: dict[str, Any]
     final: EpisodeEnd | None = None
     """The end of the episode in mode `SameStep`, where `observation` and `info` are the next's."""
+    tool_name: str = ""
+    """The tool that the action called, `""` where none was started."""
+    images: tuple[bytes, ...] = ()
+    """PNG files that the call drew, for whoever reads along: the model gets text only."""
 
     @property
     def done(self) -> bool:
@@ -161,15 +165,19 @@ class EpisodeRunner:
 
     def _step(self, episode: Episode, action: str, cut: bool) -> StepGenerator:
         move = episode.act(action, cut=cut)
-        observation = ""
-        if isinstance(move, Continue):
-            observation = move.observation
-        elif isinstance(move, RunTool):
-            try:
-                outcome: Outcome = yield from self._with_retry(partial(self._call, move.call))
-            except SandboxError as error:
-                return self._infrastructure_error(episode, error)
-            observation = episode.observe(outcome)
+        if not isinstance(move, RunTool):
+            observation = move.observation if isinstance(move, Continue) else ""
+            return (yield from self._end_step(episode, observation))
+        name = move.call.name
+        try:
+            outcome: Outcome = yield from self._with_retry(partial(self._call, move.call))
+        except SandboxError as error:
+            return replace(self._infrastructure_error(episode, error), tool_name=name)
+        observation = episode.observe(outcome)
+        result = yield from self._end_step(episode, observation)
+        return replace(result, tool_name=name, images=outcome.images)
+
+    def _end_step(self, episode: Episode, observation: str) -> StepGenerator:
         if episode.ending is None:
             return self._result(observation, _build_info(self._current()[1], episode))
         return (yield from self._grade(episode))

@@ -66,6 +66,12 @@ class Turn:
     """A sandbox `Status`, or `""` when no program ran in this turn."""
     error_type: str
     reward: float
+    tool_name: str = ""
+    """The tool that was called, also by a name that no tool has; `""` when none was."""
+    images: Sequence[str] = ()
+    """PNG files that the call drew, in base64, for readers: the ids hold nothing of them."""
+    images_dropped: int = 0
+    """How many more it drew than are kept here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,8 @@ class Trajectory:
     def from_json(cls, record: Mapping[str, Any]) -> "Trajectory":
         """The inverse of `to_json`; unknown keys are ignored."""
         known = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
-        known["turns"] = tuple(Turn(**turn) for turn in record["turns"])
+        known["turns"] = tuple(
+            Turn(**{**turn, "images": tuple(turn.get("images", ()))}) for turn in record["turns"]
+        )
         known["logprobs"] = tuple(nan if p is None else p for p in record["logprobs"])
         return cls(**known)

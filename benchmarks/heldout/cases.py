@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
+from agents.core.rollout.behaviour import CALLS, call_start
 from agents.core.types import Trajectory, Turn
 from benchmarks.heldout.statistics import Estimate, chi_square, mean
 from benchmarks.heldout.summary import batch_estimates
 
 _BOX = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _CODE = re.compile(r"```python.*?(?:```|\Z)", re.DOTALL)
-_INVENTED = re.compile(r"```output\s*\S")
+_INVENTED = re.compile(r"```output\s*\S|<(?:output|tool_response)>\s*[^\s<]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -38,16 +39,16 @@ class Case(StrEnum):
 
 
 MEANING: Mapping[Case, str] = {
-    Case.TOOL: "At least one program ran.",
-    Case.TEXT_ONLY: "No code was written.",
+    Case.TOOL: "At least one program ran, or another tool.",
+    Case.TEXT_ONLY: "No code was written, and no other tool called.",
     Case.FIXED_ERROR: "A program failed and a later one ran without error (table 5).",
     Case.REPEATED_ERROR: "Two programs in a row failed with the same type of error.",
     Case.CHANGED_MIND: "An answer stood before a program ran, and the final one differs (table 6).",
     Case.CONFIRMED: "An answer stood before a program ran, which printed it, and it stayed.",
     Case.COPIED: "The final answer is the last number that a program printed.",
     Case.CONTRADICTED: "The final answer is a number, and none of the numbers that were printed.",
-    Case.INVENTED_OUTPUT: "The model wrote an ```output block with content itself.",
-    Case.CODE_NOT_RUN: "Code was written that did not run: no budget left, or no proper call.",
+    Case.INVENTED_OUTPUT: "The model wrote an output block (```output, ...) with content itself.",
+    Case.CODE_NOT_RUN: "A call was written that did not run: no budget left, or no proper call.",
 }
 
 
@@ -141,6 +142,10 @@ def calls(trajectories: Iterable[Trajectory]) -> Calls:
     )
 
 
+def _calls(turn: Turn) -> bool:
+    return "```python" in turn.text or turn.action_kind in CALLS
+
+
 def _ran(trajectory: Trajectory) -> list[Turn]:
     return [turn for turn in trajectory.turns if turn.tool_status]
 
@@ -163,7 +168,7 @@ def _early_answer(trajectory: Trajectory) -> tuple[str, Sequence[Turn]] | None:
     """The last boxed answer before a program, and the turns from that program on."""
     box = ""
     for index, turn in enumerate(trajectory.turns):
-        before = turn.text.rsplit("```python", 1)[0] if turn.tool_status else turn.text
+        before = turn.text[: call_start(turn)] if turn.tool_status else turn.text
         boxes = _BOX.findall(_CODE.sub("", before))
         box = boxes[-1].strip() if boxes else box
         if box and turn.tool_status:
@@ -201,7 +206,7 @@ def _contradicted(trajectory: Trajectory) -> bool:
 
 _RULES: dict[Case, Callable[[Trajectory], bool]] = {
     Case.TOOL: lambda t: bool(_ran(t)),
-    Case.TEXT_ONLY: lambda t: not any("```python" in turn.text for turn in t.turns),
+    Case.TEXT_ONLY: lambda t: not any(map(_calls, t.turns)),
     Case.FIXED_ERROR: _fixed_error,
     Case.REPEATED_ERROR: _repeated_error,
     Case.CHANGED_MIND: _changed_mind,
@@ -209,7 +214,5 @@ _RULES: dict[Case, Callable[[Trajectory], bool]] = {
     Case.COPIED: _copied,
     Case.CONTRADICTED: _contradicted,
     Case.INVENTED_OUTPUT: lambda t: any(_INVENTED.search(turn.text) for turn in t.turns),
-    Case.CODE_NOT_RUN: lambda t: any(
-        "```python" in turn.text and not turn.tool_status for turn in t.turns
-    ),
+    Case.CODE_NOT_RUN: lambda t: any(_calls(turn) and not turn.tool_status for turn in t.turns),
 }

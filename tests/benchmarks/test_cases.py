@@ -80,6 +80,17 @@ def test_invented_output_and_code_that_did_not_run(answer):
     assert Case.CODE_NOT_RUN not in cases(answer((CODE, "42", "")))
 
 
+def test_tags_of_other_styles_count_like_fences(make, turn):
+    said = "It is \\boxed{41}. <sql>select 42</sql>"
+    call = turn(said, "\n<output>\n42\n</output>\n", "ok", kind="tool")
+    final = turn("\\boxed{42}")
+    found = cases(make(turns=[call, final], answer="42"))
+    assert {Case.TOOL, Case.CHANGED_MIND, Case.COPIED} <= found
+    assert not {Case.TEXT_ONLY, Case.CODE_NOT_RUN, Case.INVENTED_OUTPUT} & found
+    over = turn(said + "\n<output>\n41\n</output>", kind="over_budget")
+    assert {Case.CODE_NOT_RUN, Case.INVENTED_OUTPUT} <= cases(make(turns=[over, final]))
+
+
 def test_counts_name_their_examples_and_leave_out_what_is_not_scorable(answer):
     found = {
         count.case: count

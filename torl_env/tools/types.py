@@ -28,6 +28,8 @@ class ToolResult:
     """Ends the episode: the tool took the final answer, for example."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Numbers for whoever watches; they never reach the model or the reward."""
+    images: tuple[bytes, ...] = ()
+    """PNG files for whoever reads the transcript; the model gets `text` only."""
 
 
 Outcome = ToolResult | Execution

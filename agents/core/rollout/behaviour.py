@@ -2,6 +2,11 @@
 
 Source: ToRL (arXiv 2503.23383), section 3.3 and figure 5. The paper's "executed code ratio" is
 ambiguous between executed/generated and successful/generated, so both are reported.
+
+The paper counts Python blocks. Here a call of any tool counts, in whatever style it is written: a
+```` ```python ```` block, closed or not, run or not, exactly as before; and each turn that the
+environment took for a call (`<tool_call>`, `<sql>`, ```` ```sql ````, also one over the budget or
+one that nobody can read).
 """
 
 import re
@@ -9,8 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import nan
 
-from agents.core.types import Trajectory
+from agents.core.types import Trajectory, Turn
+from torl_env.parsing.types import ActionKind
 
+CALLS = frozenset({ActionKind.TOOL, ActionKind.MALFORMED, ActionKind.OVER_BUDGET})
+"""What the environment takes a turn for that ends with a call of a tool, run or not."""
+_PYTHON = re.compile(r"^ {0,3}```python", re.MULTILINE)
 _CODE_OR_BOX = re.compile(r"^ {0,3}```python.*?(?:^ {0,3}```|\Z)|\\boxed", re.DOTALL | re.MULTILINE)
 
 
@@ -20,13 +29,13 @@ class Tally:
 
     correct: bool
     blocks: int
-    """Code blocks written, closed or not."""
+    """Calls written: Python blocks, closed or not, and calls of any other tool or style."""
     ran: int
-    """Programs that ran; the other blocks came after the budget or were never closed."""
+    """Calls that ran; the others came after the budget or were never closed."""
     passed: int
-    """Programs that ran without error."""
+    """Calls that ran without error."""
     before_answer: int
-    """Code blocks written before the first box outside code."""
+    """Calls written before the first box outside code."""
     tool_calls: int
     tokens: int
     """Sampled tokens."""
@@ -35,9 +44,7 @@ class Tally:
 
 def tally(trajectory: Trajectory) -> Tally:
     """Count one trajectory."""
-    text = "".join(turn.text for turn in trajectory.turns)
-    found = [piece.group() for piece in _CODE_OR_BOX.finditer(text)]
-    blocks = [piece != "\\boxed" for piece in found]
+    blocks = _calls_and_boxes(trajectory.turns)
     answered = blocks.index(False) if False in blocks else len(blocks)
     statuses = [turn.tool_status for turn in trajectory.turns if turn.tool_status]
     return Tally(
@@ -52,6 +59,39 @@ def tally(trajectory: Trajectory) -> Tally:
     )
 
 
+def _calls_and_boxes(turns: Sequence[Turn]) -> list[bool]:
+    """Calls (true) and boxes outside of them (false) in the order in which they were written."""
+    text, others = "", list[range]()
+    for turn in turns:
+        if turn.action_kind in CALLS and not _PYTHON.search(turn.text):
+            others.append(range(len(text) + call_start(turn), len(text) + len(turn.text)))
+        # Over turns, since a block may begin in one piece of a turn and end in the next.
+        text += turn.text
+    found = {
+        piece.start(): piece.group() != "\\boxed"
+        for piece in _CODE_OR_BOX.finditer(text)
+        if not any(piece.start() in call for call in others)
+    }
+    found |= {call.start: True for call in others}
+    return [found[place] for place in sorted(found)]
+
+
+def call_start(turn: Turn) -> int:
+    r"""Where the call of a turn begins, its length where no style that is known here begins one.
+
+    Example:
+        >>> sql = 'It is \\boxed{1}. <sql>select "```python"</sql>'
+        >>> call_start(Turn(sql, "", 0, 9, "tool", "ok", "", 0.0, tool_name="sql"))
+        17
+    """
+    names = (turn.tool_name, "python") if turn.tool_name != "python" else ("python",)
+    tags = [f"<{name}>" for name in names if name] + [f"```{name}" for name in names if name]
+    for opening in ("<tool_call>", *tags):
+        if (place := turn.text.rfind(opening)) >= 0:
+            return place
+    return len(turn.text)
+
+
 @dataclass(frozen=True, slots=True)
 class Behaviour:
     """Shares in [0, 1] (`nan` where the denominator is empty) and means over one batch."""
@@ -61,21 +101,21 @@ class Behaviour:
     accuracy: float
     """Correct / scorable responses."""
     code_ratio: float
-    """Responses with at least one code block / responses (figure 5a)."""
+    """Responses with at least one call written / responses (figure 5a)."""
     pass_ratio: float
-    """Programs that ran without error / programs that ran (figure 5b)."""
+    """Calls that ran without error / calls that ran (figure 5b)."""
     pass_ratio_correct: float
     """The same over correct responses (figure 5c)."""
     pass_ratio_wrong: float
     """The same over the other responses (figure 5c)."""
     executed_ratio: float
-    """Programs that ran / code blocks written (figure 5d, first reading)."""
+    """Calls that ran / calls written (figure 5d, first reading)."""
     success_ratio: float
-    """Programs that ran without error / code blocks written (figure 5d, second reading)."""
+    """Calls that ran without error / calls written (figure 5d, second reading)."""
     before_answer_ratio: float
-    """Code blocks written before the final answer / code blocks written (figure 5d)."""
+    """Calls written before the final answer / calls written (figure 5d)."""
     tool_calls: float
-    """Mean programs run per response."""
+    """Mean calls run per response."""
     tokens: float
     """Mean sampled tokens per response."""
     truncated: float

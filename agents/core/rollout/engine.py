@@ -9,9 +9,11 @@ with vLLM, whose kernels do not give the same bits from run to run in any case.
 """
 
 import hashlib
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 from agents.core.policies.base import Policy, RowStart
@@ -25,6 +27,8 @@ from torl_env.problems.types import Problem
 
 MakeEnvs = Callable[[Sequence[Problem], int], RolloutEnvs]
 """Builds an environment over these problems, each `group_size` times in a row."""
+IMAGE_BYTES = 200_000
+"""PNG bytes that a turn keeps; a plot of matplotlib's usual size has 15,000 to 40,000."""
 Until = Callable[[StepResult], bool]
 """Whether to leave an episode after this step, which did not end it."""
 
@@ -252,6 +256,7 @@ class Rollout:
     def _book(self, episode: _Episode, result: StepResult) -> list[int]:
         """Note the turn that ended; the ids of what came back."""
         info = result.info
+        images = _kept_images(result.images)
         episode.turns.append(
             Turn(
                 text=episode.pending,
@@ -262,6 +267,9 @@ class Rollout:
                 tool_status=str(info["tool_status"]),
                 error_type=str(info["error_type"]),
                 reward=result.reward,
+                tool_name=result.tool_name,
+                images=images,
+                images_dropped=len(result.images) - len(images),
             )
         )
         episode.turn_start, episode.pending = len(episode.ids), ""
@@ -295,6 +303,16 @@ def _resumed(point: Point, max_tokens: int, keep_states: bool) -> _Episode:
     if keep_states:
         episode.states = list(point.before)
     return episode
+
+
+def _kept_images(images: Sequence[bytes]) -> tuple[str, ...]:
+    """The first images of a turn as base64, as many as fit: batches hold thousands of turns."""
+    sizes = accumulate(len(image) for image in images)
+    return tuple(
+        b64encode(image).decode()
+        for image, so_far in zip(images, sizes, strict=True)
+        if so_far <= IMAGE_BYTES
+    )
 
 
 def _own_end(result: StepResult) -> StepResult:
