@@ -28,6 +28,9 @@ class Sampling:
     """Nucleus: smallest set of ids with at least this probability; 1 keeps all."""
     max_tokens: int = 512
     """Tokens of one whole response: sampled ids and tool output together (ToRL: 3,072)."""
+    entropies: bool = False
+    """Also keep the entropy of the distribution that each id was drawn from, where the sampler has
+    logits at hand (transformers, not vLLM)."""
 
     def __post_init__(self) -> None:
         if self.temperature < 0:
@@ -48,6 +51,9 @@ class Completion:
     logprobs: Sequence[float]
     """Log-probability of each id under the sampling distribution, same length as `ids`."""
     finish: FinishReason
+    entropies: Sequence[float] = ()
+    """Of the sampling distribution at each id, in nats, same length as `ids`; empty where the
+    sampler was not asked for them or has no logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,13 @@ class Trajectory:
     subject: str = ""
     sample: int = 0
     """Index of this trajectory within the group of its problem."""
+    entropies: Sequence[float] = ()
+    """Entropy of the sampling distribution at each id, in nats, 0 where `loss_mask` is 0; empty
+    where nobody kept them (`Sampling.entropies`)."""
+    parent: int = -1
+    """`sample` of the trajectory that this one branched off, -1 for one sampled from the prompt."""
+    shared: int = 0
+    """How many of the first ids are the parent's own: they were sampled once, for both."""
 
     @property
     def correct(self) -> bool:

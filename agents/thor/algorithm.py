@@ -8,9 +8,9 @@ from agents.core.advantages import group_relative
 from agents.core.algorithm import Algorithm, Group
 from agents.core.credit import Shaping, read_shaping
 from agents.core.loss import Loss
-from agents.core.rollout.branching import Brancher, Point, last_turn
+from agents.core.rollout.branching import Brancher, Point, last_turn, point_at
 from agents.core.types import Trajectory
-from agents.thor.cutting import Repair, cut, failed_turns, point_at
+from agents.thor.cutting import Repair, cut, failed_turns
 
 
 def thor_loss() -> Loss:

@@ -9,10 +9,10 @@ accounted for here.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from agents.core.rollout.branching import Point
+from agents.core.rollout.branching import Point, point_at
 from agents.core.rollout.engine import Rollout
 from agents.core.types import Trajectory
-from agents.thor.cutting import Repair, cut, point_at
+from agents.thor.cutting import Repair, cut
 from torl_env import EnvState, StepResult
 from torl_env.problems.types import Problem
 

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
-from agents.core.rollout.branching import Point
 from agents.core.rollout.prompts import decode
 from agents.core.types import Trajectory, Turn
-from torl_env import EnvState, Parser, ToolCall
+from torl_env import Parser, ToolCall
 from torl_env.parsing.fenced import FencedParser
 from torl_env.parsing.types import Malformed
 
@@ -99,8 +98,3 @@ def cut(
     ids = trajectory.ids[turn.start : turn.end]
     thought = ids_before(tokenizer, ids, turn.text, call_start(turn.text, parser))
     return turn.start + max(0, thought - (suffix if repair is Repair.SUFFIX else 0))
-
-
-def point_at(trajectory: Trajectory, index: int, keep: int, states: Sequence[EnvState]) -> Point:
-    """The place before turn `index` with `keep` ids, given the states before all turns."""
-    return Point(trajectory, index, keep, tuple(states[:index]), states[index])

@@ -10,7 +10,7 @@ from agents.core.types import Sampling
 def test_frequencies_follow_the_distribution():
     logits = torch.tensor([[0.5, 0.25, 0.25]]).log().repeat(4000, 1)
     uniforms = [(i + 0.5) / 4000 for i in range(4000)]
-    ids, logprobs = draw(logits, uniforms, Sampling())
+    ids, logprobs, _ = draw(logits, uniforms, Sampling())
     assert [ids.count(i) for i in range(3)] == [2000, 1000, 1000]
     assert logprobs[0] == pytest.approx(-0.6931472)
 
@@ -30,7 +30,7 @@ def test_blocks_find_the_id_that_one_long_sum_finds(width, seed, uniform):
 
 def test_temperature_sharpens():
     logits = torch.tensor([[0.5, 0.25, 0.25]]).log()
-    _, (logprob,) = draw(logits, [0.1], Sampling(temperature=0.5))
+    _, (logprob,), _ = draw(logits, [0.1], Sampling(temperature=0.5))
     # Squared and renormalised: 0.25 / (0.25 + 0.0625 + 0.0625) = 2/3.
     assert logprob == pytest.approx(torch.tensor(2 / 3).log().item())
 
@@ -44,7 +44,7 @@ def test_greedy_ignores_the_uniform():
 def test_a_draw_never_leaves_the_nucleus(logits, uniform):
     row = torch.tensor([logits])
     kept = nucleus(torch.log_softmax(row, -1), 0.7)
-    ids, logprobs = draw(row, [uniform], Sampling(top_p=0.7))
+    ids, logprobs, _ = draw(row, [uniform], Sampling(top_p=0.7))
     assert kept[0, ids[0]] > float("-inf")
     assert kept.exp().sum().item() == pytest.approx(1, abs=1e-5)
     assert logprobs[0] == pytest.approx(kept[0, ids[0]].item(), abs=1e-5)

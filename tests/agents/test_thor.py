@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from one_step import BATCH, FixedSampler, log_likelihood, norm_of, one_step, trajectory
 
 from agents.core.loss import Loss
-from agents.core.rollout.branching import Point, last_turn
+from agents.core.rollout.branching import Point, last_turn, point_at
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.run import transcripts
@@ -18,7 +18,7 @@ from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.trainer.weight_sync import CopySampler
 from agents.core.types import Sampling, Turn
 from agents.thor import THOR, Repair
-from agents.thor.cutting import call_start, cut, failed_turns, point_at
+from agents.thor.cutting import call_start, cut, failed_turns
 from torl.wiring import envs_over
 from torl_env import closes_tool_call
 from torl_env.parsing import named_parser

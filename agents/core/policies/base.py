@@ -92,6 +92,8 @@ class Row:
     ids: list[int] = field(default_factory=list)
     """Sampled in the present turn."""
     logprobs: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+    """Empty unless asked for."""
 
 
 class RowPolicy:
@@ -160,9 +162,9 @@ class RowPolicy:
 
     def _end_turn(self, row: Row, finish: FinishReason) -> Completion:
         """The turn as sampled; its ids become context."""
-        done = Completion(row.index, row.ids, row.logprobs, finish)
+        done = Completion(row.index, row.ids, row.logprobs, finish, row.entropies)
         row.context += row.ids
-        row.ids, row.logprobs, row.prefix = [], [], ()
+        row.ids, row.logprobs, row.entropies, row.prefix = [], [], [], ()
         return done
 
     def _append(self, index: int, ids: Sequence[int]) -> Row:

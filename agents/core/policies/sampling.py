@@ -15,8 +15,8 @@ def draw(
     logits_BV: Tensor,
     uniforms: Sequence[float],
     how: Sampling,
-) -> tuple[list[int], list[float]]:
-    """One id a row by inverting the cumulative distribution, and its log-probability.
+) -> tuple[list[int], list[float], list[float]]:
+    """One id a row by inverting the cumulative distribution, its log-probability, the entropy.
 
     A stream of uniforms per row, instead of one generator for the batch, keeps what a row samples
     independent of who else is in the batch and of the order in which rows are served.
@@ -27,12 +27,14 @@ def draw(
         how: Temperature (0: the most likely id) and nucleus.
 
     Returns:
-        B ids and B log-probabilities under the distribution that was sampled (temperature and
-        nucleus included; for temperature 0 under the untempered one).
+        B ids, B log-probabilities and, where `how` asks for them, B entropies, all of the
+        distribution that was sampled (temperature and nucleus included; for temperature 0 of the
+        untempered one).
 
     Example:
-        >>> draw(torch.tensor([[0.0, 0.0]]), [0.75], Sampling())[0]
-        [1]
+        >>> ids, _, (entropy,) = draw(torch.tensor([[0.0, 0.0]]), [0.75], Sampling(entropies=True))
+        >>> ids, round(entropy, 3)
+        ([1], 0.693)
     """
     scores = logits_BV if how.temperature in (0, 1) else logits_BV / how.temperature
     if how.top_p < 1 and how.temperature:
@@ -42,8 +44,14 @@ def draw(
     mass = (scores - top).exp_()
     sums = _block_sums(mass)
     ids = best if how.temperature == 0 else _inverse_cumulative(mass, sums, uniforms)[:, None]
-    logprobs = scores.gather(-1, ids) - top - sums[:, -1:].log()
-    return ids.squeeze(-1).tolist(), logprobs.squeeze(-1).tolist()
+    total = sums[:, -1:].log()
+    logprobs = scores.gather(-1, ids) - top - total
+    entropies: list[float] = []
+    if how.entropies:
+        # -sum p log p = log Z - E[score]; outside of a nucleus scores are -inf and weigh nothing.
+        mean = mass.mul_((scores - top).clamp_(min=-1e4)).sum(-1).double() / sums[:, -1]
+        entropies = (total[:, 0] - mean).clamp(min=0).tolist()
+    return ids.squeeze(-1).tolist(), logprobs.squeeze(-1).tolist(), entropies
 
 
 def inverse_cumulative(mass_BV: Tensor, uniforms: Sequence[float]) -> Tensor:

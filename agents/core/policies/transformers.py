@@ -226,12 +226,13 @@ class TransformersPolicy(RowPolicy):
         slots = [self._states[i].slot for i in writing]
         uniforms = [self._states[i].uniforms.random() for i in writing]
         logits = self._logits if len(slots) == len(self._logits) else self._logits[slots]
-        ids, logprobs = draw(logits, uniforms, self._how)
+        ids, logprobs, entropies = draw(logits, uniforms, self._how)
         ended = []
-        for i, token, logprob in zip(writing, ids, logprobs, strict=True):
-            row, state = self._rows[i], self._states[i]
+        for place, i in enumerate(writing):
+            row, state, token = self._rows[i], self._states[i], ids[place]
             row.ids.append(token)
-            row.logprobs.append(logprob)
+            row.logprobs.append(logprobs[place])
+            row.entropies += entropies[place : place + 1]
             row.remaining -= 1
             finish = self._finish(row, token)
             if finish in (None, FinishReason.STOP):

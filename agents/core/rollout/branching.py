@@ -74,13 +74,42 @@ class Brancher(Protocol):
         """The environment before each turn of a trajectory of this step."""
         ...
 
-    def branch(self, points: Sequence[Point], samples: int, seed: int) -> list[Trajectory]:
-        """`samples` continuations of each point, of one turn each, grouped by point.
+    def branch(
+        self, points: Sequence[Point], samples: int, seed: int, *, to_end: bool = False
+    ) -> list[Trajectory]:
+        """`samples` continuations of each point, grouped by point.
+
+        Args:
+            points: Where to leave earlier episodes of this step.
+            samples: Of each.
+            seed: Of this batch.
+            to_end: Go on to the end of the episode; else it is left after the turn of the point.
 
         Returns:
-            Whole trajectories, left after that turn.
+            Whole trajectories, what was kept included; `states` knows them too.
         """
         ...
+
+
+def point_at(
+    trajectory: Trajectory, index: int, keep: int, states: Sequence[EnvState], attempt: int = 0
+) -> Point:
+    """The place before turn `index` with `keep` ids, given the states before all turns."""
+    return Point(trajectory, index, keep, tuple(states[:index]), states[index], attempt)
+
+
+def turn_of(trajectory: Trajectory, keep: int) -> int:
+    """Index of the turn that goes on after the first `keep` ids.
+
+    Where a turn begins there, it is that one, which is then written as a whole.
+
+    Raises:
+        ValueError: The next id is none that the policy sampled.
+    """
+    for i, turn in enumerate(trajectory.turns):
+        if turn.start <= keep < turn.end:
+            return i
+    raise ValueError(f"expected a place before a sampled id, got {keep} ids kept")
 
 
 def last_turn(trajectory: Trajectory, keep: int) -> Trajectory:

@@ -44,6 +44,7 @@ class _Episode:
     ids: list[int] = field(default_factory=list)
     loss_mask: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     turn_start: int = 0
     """Index of the first id of the turn that is being written."""
@@ -56,11 +57,13 @@ class _Episode:
         self.ids += completion.ids
         self.logprobs += completion.logprobs
         self.loss_mask += [1] * len(completion.ids)
+        self.entropies += completion.entropies
         self.remaining -= len(completion.ids)
 
     def add_forced(self, ids: Sequence[int]) -> None:
         self.ids += ids
         self.logprobs += [0.0] * len(ids)
+        self.entropies += [0.0] * (len(ids) if self.entropies else 0)
         self.loss_mask += [0] * len(ids)
         self.remaining -= len(ids)
         self.turn_start = len(self.ids)
@@ -299,6 +302,7 @@ def _resumed(point: Point, max_tokens: int, keep_states: bool) -> _Episode:
     episode = _Episode(point.problem, left.sample, list(left.prompt_ids), max_tokens - keep)
     episode.ids, episode.loss_mask = list(left.ids[:keep]), list(left.loss_mask[:keep])
     episode.logprobs, episode.turns = list(left.logprobs[:keep]), list(left.turns[: point.turn])
+    episode.entropies = list(left.entropies[:keep])
     episode.turn_start = point.turn_start
     if keep_states:
         episode.states = list(point.before)
@@ -372,6 +376,7 @@ def _trajectory(episode: _Episode, result: StepResult) -> Trajectory:
         level=episode.problem.level,
         subject=episode.problem.subject,
         sample=episode.sample,
+        entropies=tuple(episode.entropies),
     )
 
 

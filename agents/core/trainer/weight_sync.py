@@ -71,9 +71,12 @@ class RolloutSampler:
         """The environment before each turn of a trajectory since the last `sync`."""
         return self.rollout.states(trajectory)
 
-    def branch(self, points: Sequence[Point], samples: int, seed: int) -> list[Trajectory]:
-        """All continuations in one batch."""
-        return self.rollout.go_on(points, samples, seed, until=_turn_is_over)
+    def branch(
+        self, points: Sequence[Point], samples: int, seed: int, *, to_end: bool = False
+    ) -> list[Trajectory]:
+        """All continuations in one batch; points that follow on their like share its reading."""
+        until = None if to_end else _turn_is_over
+        return self.rollout.go_on(points, samples, seed, until=until)
 
 
 class CopySampler(RolloutSampler):
