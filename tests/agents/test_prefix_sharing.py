@@ -63,6 +63,25 @@ def test_gradients_are_the_same(model):
     assert can_share(model)
 
 
+def test_what_answers_share_is_read_once_by_trunk_and_head(model):
+    """A stem of 12 ids and two branches after 10 of them, of 3 and 4: 10 + 2 + 3 + 4 places."""
+    stem = list(range(20, 32))
+    responses = [stem, [*stem[:10], 40, 41, 42], [*stem[:10], 50, 51, 52, 53]]
+    ids, mask, length = padded([PROMPTS[0]] * 3, responses)
+    weights = torch.linspace(-1, 1, ids.shape[1])[-length:]
+    seen: list[int] = []
+    head = model.get_output_embeddings()
+    hook = head.register_forward_hook(lambda module, given, out: seen.append(len(out)))
+    found = []
+    for read in (shared_prefix_logprobs, response_logprobs):
+        model.zero_grad()
+        (read(model, ids, mask, length, 3, 1.0)[0] * weights).sum().backward()
+        found.append([p.grad.clone() for p in model.parameters()])
+    hook.remove()
+    assert seen == [19, 39]
+    assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(*found, strict=True))
+
+
 @pytest.mark.parametrize("micro_batch", [8, 4])
 def test_a_step_of_the_trainer_is_the_same(model, tmp_path, micro_batch, monkeypatch):
     """Weights after it, with the rows of a group in one pass or in two."""

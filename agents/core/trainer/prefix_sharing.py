@@ -136,10 +136,13 @@ def packed_logprobs(
     # Nothing follows the last id of a row, so nobody asks what the model makes of it.
     tree = Tree.of([text[:-1] for text in texts])
     order = (mask_BL.cumsum(1) - 1).tolist()
-    before = [
-        tree.places[row][order[row][column + 1] - 1]
-        for row, column in wanted[:, 1:].nonzero().tolist()
-    ]
+    # Rows of a tree rollout share sampled ids too: the head looks at each place once.
+    asked: dict[tuple[int, int], int] = {}
+    which = []
+    for row, column in wanted[:, 1:].nonzero().tolist():
+        at = order[row][column + 1]
+        pair = (tree.places[row][at - 1], texts[row][at])
+        which.append(asked.setdefault(pair, len(asked)))
     device = ids_BL.device
     with reading(trunk(model), tree):
         hidden = trunk(model)(
@@ -147,9 +150,12 @@ def packed_logprobs(
             position_ids=torch.tensor([tree.positions], device=device),
             use_cache=False,
         ).last_hidden_state[0]
-    states = hidden.index_select(0, torch.tensor(before, dtype=torch.long, device=device))
-    logps, entropy = head_logprobs(model, states, ids_BL[:, 1:][wanted[:, 1:]], temperature)
-    return spread(logps, wanted_BL), spread(entropy, wanted_BL)
+    before, ids = (
+        torch.tensor(list(asked), dtype=torch.long, device=device).reshape(len(asked), 2).T
+    )
+    logps, entropy = head_logprobs(model, hidden.index_select(0, before), ids, temperature)
+    back = torch.tensor(which, dtype=torch.long, device=device)
+    return spread(logps[back], wanted_BL), spread(entropy[back], wanted_BL)
 
 
 @contextmanager
