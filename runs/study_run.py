@@ -195,7 +195,7 @@ class _Work:
         rollout = make_rollout(
             *(copy, tokenizer, self._envs(spec.tool_budget, spec.reward)),
             *(Sampling(1.0, max_tokens=training.max_tokens), "chat"),
-            keep_states=algorithm.branches,
+            keep_states=algorithm.needs_states,
         )
         sampler = _Counting(rollout, copy)
         trainer = RLTrainer(

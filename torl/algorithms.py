@@ -18,6 +18,10 @@ ALGORITHMS: Mapping[str, str] = {
     "rloo": "agents.grpo:GRPO",
     "ppo": "agents.ppo:PPO",
     "gtpo": "agents.grpo:GTPO",
+    "arpo": "agents.grpo:GRPO",
+    "aepo": "agents.grpo:GRPO",
+    "treerl": "agents.grpo:GRPO",
+    "treepo": "agents.grpo:GRPO",
     "thor": "agents.thor:THOR",
     "cot": "agents.grpo:GRPO",
     "sft": "agents.grpo:GRPO",
@@ -25,7 +29,13 @@ ALGORITHMS: Mapping[str, str] = {
 }
 """`cot` is GRPO without a tool (CoT-RL, ToRL's baseline); `sft` and `cot-sft` stop before RL."""
 
-SETTINGS: Mapping[str, Mapping[str, Any]] = {"rloo": {"baseline": "leave_one_out"}}
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "rloo": {"baseline": "leave_one_out"},
+    "arpo": {"tree": "arpo"},
+    "aepo": {"tree": "aepo"},
+    "treerl": {"tree": "treerl", "baseline": "subtree"},
+    "treepo": {"tree": "treepo", "baseline": "ancestors"},
+}
 """What a name sets in its class, unless told otherwise."""
 
 
@@ -137,6 +147,12 @@ def _fields(
         if key in sizes:
             raise CommandError(
                 f"--set: {key} is an option of the run: --{_FLAGS[key]} {text or '...'}"
+            )
+        if key == "tree" and key not in known:
+            raise CommandError(
+                f"--set: {name} learns from whole episodes of its own (a critic, steps), in which "
+                "ids that several share would count more than once: tree goes with grpo, rloo, "
+                "gtpo and cot"
             )
         if key not in known or not equals:
             choices = ", ".join(sorted({*known, "loss"}))

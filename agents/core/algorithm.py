@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from agents.core.credit import Shaping
     from agents.core.rollout.branching import Brancher
+    from agents.core.rollout.tree_rules import Tree
     from agents.core.trainer.batch import Batch
 
 Group = Sequence[Trajectory]
@@ -65,6 +66,20 @@ class Algorithm:
     def oversample(self) -> int:
         """Times as many samples of a problem as are learned from (`agents.core.downsampling`)."""
         return 1
+
+    @default
+    def tree(self) -> "Tree | None":
+        """How the samples of a problem share their beginnings; `None`: each is sampled alone.
+
+        `assign_credit` may credit each as if it had sampled all of its ids: what several share is
+        counted once afterwards.
+        """
+        return None
+
+    @property
+    def needs_states(self) -> bool:
+        """Whether episodes are gone on with from inside, so that the sampler keeps their states."""
+        return self.branches or self.tree is not None
 
     @default
     def on_policy(self) -> bool:

@@ -83,6 +83,8 @@ def learned_mask(t: Trajectory, drop: Sequence[str] = ()) -> list[int]:
         ([1, 1, 0, 0, 1, 1], [0, 0, 0, 0, 1, 1])
     """
     mask = list(t.loss_mask) if t.scorable else [0] * len(t.ids)
+    # In a tree rollout the trajectory that sampled an id teaches it, for all that share it.
+    mask[: t.shared] = [0] * t.shared
     for name in drop:
         for i in FILTERS[name](t):
             turn = t.turns[i]

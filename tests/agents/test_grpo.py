@@ -88,7 +88,7 @@ def test_presets_differ_from_plain_grpo_only_where_they_say():
 
 
 BAD = {
-    "baseline": (lambda: GRPO(baseline="mine"), "group or leave_one_out, got 'mine'"),
+    "baseline": (lambda: GRPO(baseline="mine"), "subtree or ancestors, got 'mine'"),
     "resample": (lambda: GRPO(resample=-1), "resample must be >= 0"),
     "kl": (lambda: Loss(kl=-1.0), "kl must be >= 0, got -1.0"),
     "nll": (lambda: Loss(nll=-1.0), "nll must be >= 0, got -1.0"),

@@ -75,7 +75,7 @@ def train(algorithm, sandbox, folder, budget=1, sampler=CopySampler, seed=0, **o
     tokenizer = phrase_tokenizer()
     torch.manual_seed(seed)
     model, copy = tiny_model(tokenizer), tiny_model(tokenizer)
-    engine = rollout(copy, tokenizer, sandbox, budget, keep_states=algorithm.branches)
+    engine = rollout(copy, tokenizer, sandbox, budget, keep_states=algorithm.needs_states)
     run = Run(folder)
     RLTrainer(
         model=model,

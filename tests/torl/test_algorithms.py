@@ -160,6 +160,7 @@ RECIPES = {
     "simpletir": ("7.62", "drop=('void',)"),
     "zerotir": ("7.62", "tool_budget"),
     "retool": ("7.62", "2 epochs"),
+    "arpo": ("7.62", "tree=ARPO()"),
     "rstar2_roc": ("14.77", "clip_high=0.28"),
 }
 """Billions of parameters, and words that the plan has."""

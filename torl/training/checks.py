@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.core import replay, schedule
+from agents.core.rollout.trees import check_tree
 from agents.core.trainer import distributed
 from agents.core.trainer.options import TrainingError, check_window
 from torl.console import CommandError
@@ -34,6 +35,12 @@ def check_settings(options: TrainOptions) -> None:
     if not options.env.tool_budget and any(one.name == "tool_budget" for one in training.schedule):
         raise CommandError("--schedule tool_budget: --tool-budget 0 has a prompt without tools")
     replay.check(algorithm, training.replay)
+    check_tree(algorithm, training)
+    if algorithm.needs_states and options.text_env is not None:
+        raise CommandError(
+            f"--text-env: {type(algorithm).__name__} goes on from inside of episodes here, which "
+            "an environment of your own cannot be put back into: use --env, or grpo without a tree"
+        )
     schedule.check(training.schedule, algorithm.loss, options.max_tokens)
     _check_trackers(options.report_to)
     options.sft.pass_rows(distributed.world_size())

@@ -47,8 +47,9 @@ class TrainOptions:
     dry_run: bool = False
     """Print what the run would do and need, and stop before it does."""
     algorithm: str | Algorithm = "grpo"
-    """grpo, rloo (leave-one-out), ppo, thor; cot (GRPO without a tool); sft, cot-sft (imitation
-    alone, with the tool or without); or module:Class for one of your own."""
+    """grpo, rloo (leave-one-out), gtpo, ppo, thor; arpo, aepo, treerl, treepo (answers that share
+    beginnings); cot (GRPO without a tool); sft, cot-sft (imitation alone, with the tool or
+    without); or module:Class for one of your own."""
     set: tuple[str, ...] = ()
     """Settings of the algorithm or its loss: --set clip_high=0.28 nll=0.01 scale_by_std=false."""
     model: str = "smollm2"
@@ -276,7 +277,9 @@ def training_of(options: TrainOptions) -> Training:
 
 def sampling_of(options: TrainOptions) -> Sampling:
     """How training samples."""
-    return Sampling(options.temperature, max_tokens=options.max_tokens)
+    # What places of a tree are chosen by.
+    entropies = algorithm_of(options).tree is not None
+    return Sampling(options.temperature, max_tokens=options.max_tokens, entropies=entropies)
 
 
 def vllm_of(options: TrainOptions, processes: int = 1) -> "VLLM | None":

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agents.core.algorithm import Algorithm
 from agents.core.policies.openai_client import ServerError
 from agents.core.run.folder import Run
 from agents.core.trainer import distributed
@@ -152,7 +153,7 @@ class Job:
                 return True
             merged = partial(loading.merged_start, str(checkpoint), self.run.path / "merged")
             start = distributed.run_on_main(merged)
-        model, tokenizer, sampler = self._model_and_sampler(start, found, algorithm.branches)
+        model, tokenizer, sampler = self._model_and_sampler(start, found, algorithm)
         name = type(algorithm).__name__
         curves = partial(view, self.run.path)
         bar = Bar()
@@ -236,7 +237,7 @@ class Job:
             measure(*(whole, problems, self._records(name), name_of, shared))
 
     def _model_and_sampler(
-        self, start: str, found: Datasets, branches: bool
+        self, start: str, found: Datasets, algorithm: Algorithm
     ) -> tuple[Any, Any, Any]:
         """The model in training, its tokenizer, and what samples with its weights."""
         from agents.core.models import loading
@@ -250,7 +251,7 @@ class Job:
             folder, name = self.run.path / "start", start
             start = distributed.run_on_main(lambda: loading.merged_start(name, folder))
         model, tokenizer = loading.load(start)
-        how: dict[str, Any] = {"keep_states": branches, "overlap": options.overlap}
+        how: dict[str, Any] = {"keep_states": algorithm.needs_states, "overlap": options.overlap}
         where = (self.envs, sampling_of(options), options.prompt)
 
         def over(policy: Any) -> Any:

@@ -9,9 +9,10 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import cos, pi, sin
-from typing import Any, Protocol
+from typing import Protocol
 
 from agents.core.types import Trajectory, Turn
+from agents.core.written import made
 
 
 class Shaping(Protocol):
@@ -238,8 +239,4 @@ def read_shaping(given: str | Sequence[Shaping]) -> tuple[Shaping, ...]:
 def _read(node: ast.expr) -> list[Shaping]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return _read(node.left) + _read(node.right)
-    call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
-    if not isinstance(call.func, ast.Name) or call.func.id not in SHAPINGS or call.args:
-        raise ValueError(f"{ast.unparse(node)} is none of them")
-    arguments: dict[str, Any] = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    return [SHAPINGS[call.func.id](**arguments)]
+    return [made(node, SHAPINGS)]

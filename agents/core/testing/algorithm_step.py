@@ -47,7 +47,7 @@ def step(
         PlainPrompt(tokenizer, "{question}"),
         _envs,
         Sampling(max_tokens=8),
-        keep_states=algorithm.branches,
+        keep_states=algorithm.needs_states,
     )
     training = Training(
         steps=1,

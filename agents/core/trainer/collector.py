@@ -6,16 +6,18 @@ processes together, so that an algorithm sees one batch, however many processes 
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from agents.core.algorithm import Algorithm, Group
 from agents.core.credit import shaped
+from agents.core.credit.trees import counted_once
 from agents.core.curriculum import Pools
 from agents.core.downsampling import kept_metrics, resample_on_correct
 from agents.core.replay import Memory
+from agents.core.rollout.trees import TreeSampler, check_tree, collect_trees, tree_metrics
 from agents.core.trainer import distributed
 from agents.core.trainer.dynamic_sampling import resampled
 from agents.core.trainer.options import Training, check_scorable
@@ -46,6 +48,7 @@ class Collector:
         sampler: Sampler,
         log: Log,
     ) -> None:
+        check_tree(algorithm, training)
         self._algorithm, self._training, self._problems = algorithm, training, problems
         self._sampler, self._log = sampler, log
         self.own: list[Trajectory] = []
@@ -112,10 +115,15 @@ class Collector:
             self._memory.update(groups, step)
             count = float(sum(distributed.gather(self.replayed)))
             self._log({"replayed": count, "replay_size": float(len(self._memory))})
+        if self._algorithm.tree is not None:
+            self._log(tree_metrics(self.sampled))
 
     def _sampled(self, problems: Sequence[Problem], seed: int) -> list[Group]:
         """A group of each problem, of more samples than it keeps where the algorithm wants that."""
         size, times = self._training.group_size, self._algorithm.oversample
+        if (tree := self._algorithm.tree) is not None:
+            rows = collect_trees(cast(TreeSampler, self._sampler), problems, size, seed, tree)
+            return list(self.groups(rows))
         rows = self._sampler.collect(problems, times * size, seed)
         groups = [rows[i : i + times * size] for i in range(0, len(rows), times * size)]
         if times == 1:
@@ -138,7 +146,12 @@ class Collector:
 
     def advantages(self, ids_BT: Tensor) -> Tensor:
         """Of each id of this process's trajectories, 0 on padding: (B, T) as `ids_BT`."""
-        credit = self._algorithm.assign_credit(self._shaped(self.groups(self.all)))
+        groups = self.groups(self.all)
+        credit = self._algorithm.assign_credit(self._shaped(groups))
+        if (tree := self._algorithm.tree) is not None:
+            rows = iter(credit)
+            parts = ((group, [next(rows) for _ in group]) for group in groups)
+            credit = [row for group, own in parts for row in counted_once(group, own, tree.share)]
         start = distributed.rank() * len(self.own)
         advantages = torch.zeros(ids_BT.shape, device=ids_BT.device)
         for i, row in enumerate(credit[start : start + len(self.own)]):
