@@ -25,7 +25,7 @@ from typing import Any
 from rewards.errors import UndecidedError
 from rewards.types import Attempt
 from torl_env.errors import ConfigError
-from torl_env.http_client import Answer, HttpClient, UnreachableError
+from torl_env.http_client import Answer, HttpClient, Retry, UnreachableError
 
 PROMPT = """Below are a problem and a solution in which Python programs may have been run. Judge \
 how it was found, not only whether it is right: does each step follow, were programs used where \
@@ -90,7 +90,7 @@ class Judge:
 
     def _open(self) -> None:
         key = os.environ.get(self.key_variable)
-        self._http = HttpClient(self.url, token=key, retries=self.retries)
+        self._http = HttpClient(self.url, token=key, retry=Retry(attempts=self.retries))
         self._free = threading.Semaphore(self.parallel)
         self._guard = threading.Lock()
         self._known: OrderedDict[str, float] = OrderedDict()

@@ -126,8 +126,8 @@ def test_what_may_be_otherwise_in_a_moment_is_tried_again(server):
 @pytest.mark.parametrize(
     ("failures", "message"),
     [
-        ([(404, "no such model")], "answered 404 Not Found: no such model: is the server up"),
-        ([(500, "oops")] * 99, "answered 500 Internal Server Error: oops"),
+        ([(404, "no such model")], "answered HTTP 404: no such model: is the server up"),
+        ([(500, "oops")] * 99, "reached after .* attempts: HTTP 500: oops"),
         ([(200, "<html>")], "no JSON"),
         ([(200, '{"choices": []}')], "expected an OpenAI completion, got"),
     ],

@@ -99,7 +99,7 @@ def test_a_server_that_goes_away_leaves_what_it_has_answered(
 
 def test_what_is_no_server_is_refused(refused, problems):
     message = refused("eval", "--model", "http://127.0.0.1:9/v1", "--problems", problems)
-    assert "gives no list of models" in message
+    assert "lists its models at http://127.0.0.1:9/v1/models" in message
     message = refused("eval", "--tokenizer", "smollm2", "--problems", problems)
     assert "one of their own" in message
 

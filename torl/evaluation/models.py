@@ -1,9 +1,7 @@
 """Who answers in an evaluation: weights, a server, or a class of the user's own."""
 
 import json
-import os
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -169,14 +167,14 @@ def the_only_model(url: str, seconds: float = 20.0) -> str:
     Raises:
         CommandError: It does not answer, or lists none or several.
     """
-    place = f"{url.rstrip('/')}/models"
+    from agents.core.policies.openai_client import ServerError, served_models
+
     try:
-        with urllib.request.urlopen(_request(place), timeout=seconds) as answer:
-            names: Sequence[str] = [entry["id"] for entry in json.load(answer)["data"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        names = list(served_models(url, seconds))
+    except (ServerError, ValueError) as error:
         raise CommandError(
-            f"{place} gives no list of models ({error}): expected the address of a server with "
-            "OpenAI's interface up to and with /v1; or name both, --server URL --model NAME"
+            f"{error}: expected an address up to and with /v1; or name both, --server URL "
+            "--model NAME"
         ) from error
     if len(names) != 1:
         raise CommandError(
@@ -184,8 +182,3 @@ def the_only_model(url: str, seconds: float = 20.0) -> str:
             f"--server {url} --model NAME"
         )
     return names[0]
-
-
-def _request(place: str) -> urllib.request.Request:
-    key = os.environ.get("OPENAI_API_KEY")
-    return urllib.request.Request(place, headers={"Authorization": f"Bearer {key}"} if key else {})

@@ -144,18 +144,16 @@ def hub_answers() -> bool:
 
 @lru_cache(maxsize=8)
 def _probe(endpoint: str, _period: int) -> bool:
-    import urllib.error
-    import urllib.request
+    # Imported here: `ssl` and `http` are for those who open a set of the hub.
+    from torl_env.http_client import HttpClient, Retry, UnreachableError
 
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(endpoint, method="HEAD"), timeout=_PROBE_SECONDS
-        ):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, ValueError):
+        client = HttpClient(endpoint, retry=Retry(attempts=0, statuses=()))
+        client.ask("HEAD", "/", timeout=_PROBE_SECONDS)
+        client.close()
+    except (UnreachableError, TimeoutError, ValueError):
         return False
+    return True  # whatever the answer was
 
 
 @contextmanager

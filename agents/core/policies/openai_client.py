@@ -1,14 +1,15 @@
 """A client of OpenAI's HTTP interface, and every form in which servers put an answer into it."""
 
 import json
+import math
 import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
+
+from torl_env.http_client import Answer as Said
+from torl_env.http_client import HttpClient, Retry, UnreachableError
 
 RETRIED = (408, 409, 429, 500, 502, 503, 504)
 """Answers of a server that may be otherwise in a moment."""
@@ -69,45 +70,33 @@ class Server:
         Raises:
             ServerError: It failed for good.
         """
-        place = f"{self.url.rstrip('/')}/{path}"
         content = {"model": self.model, **body} | dict(self.extra_body)
         content = {name: value for name, value in content.items() if value is not None}
-        deadline, pause = time.monotonic() + self.patience, self.pause
-        while True:
-            status: int | None = None
-            try:
-                return self._once(place, content)
-            except urllib.error.HTTPError as error:
-                said = error.read(500).decode("utf-8", "replace").strip()
-                problem, again = f"{error.code} {error.reason}: {said}", error.code in RETRIED
-                status = error.code
-                wait_for = _retry_after(error.headers.get("Retry-After"))
-                if error.code == 400 and NEW_LIMIT in said and "max_tokens" in content:
-                    # OpenAI's reasoning models know the limit by this name alone.
-                    content[NEW_LIMIT] = content.pop("max_tokens")
-                    continue
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-                problem, again, wait_for = str(getattr(error, "reason", error)), True, None
-            except json.JSONDecodeError as error:
-                problem, again, wait_for = f"no JSON ({error})", False, None
-            seconds = pause if wait_for is None else wait_for
-            if not again or time.monotonic() + seconds > deadline:
-                raise ServerError(
-                    f"{place} with model {self.model!r} answered {problem}: is the server up, is "
-                    "the address right, does it know the model?",
-                    status,
-                )
-            time.sleep(seconds)
-            pause = min(2 * pause, 30.0)
+        status: int | None = None
+        try:
+            said = self._send(path, content)
+            if said.status == 400 and NEW_LIMIT in said.words and "max_tokens" in content:
+                # OpenAI's reasoning models know the limit by this name alone.
+                content[NEW_LIMIT] = content.pop("max_tokens")
+                said = self._send(path, content)
+            if said.status == 200:
+                reply: dict[str, Any] = said.json()
+                return reply
+            problem, status = f"{self.url}/{path} answered {said.words}", said.status
+        except UnreachableError as error:
+            problem, status = str(error), error.answer.status if error.answer else None
+        except ValueError as error:
+            problem = f"{self.url}/{path} answered no JSON ({error})"
+        raise ServerError(
+            f"asking for {self.model!r}: {problem}: is the server up, is the address right, does "
+            "it know the model?",
+            status,
+        )
 
-    def _once(self, place: str, content: Mapping[str, Any]) -> dict[str, Any]:
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.key_variable):
-            headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(place, json.dumps(content).encode(), headers)
-        with urllib.request.urlopen(request, timeout=self.timeout) as answer:
-            reply: dict[str, Any] = json.load(answer)
-            return reply
+    def _send(self, path: str, content: Mapping[str, Any]) -> Said:
+        client = _client(self.url, os.environ.get(self.key_variable), self.patience, self.pause)
+        body = json.dumps(content).encode()
+        return client.ask("POST", f"/{path}", body, timeout=self.timeout)
 
     def chat(self, messages: Sequence[Mapping[str, str]], **body: Any) -> Answer:
         """A chat completion."""
@@ -121,18 +110,45 @@ class Server:
 NEW_LIMIT = "max_completion_tokens"
 
 
-def _retry_after(header: str | None) -> float | None:
-    """Seconds that a server asks to wait (RFC 9110, 10.2.3): a number, or a date."""
-    if header is None:
-        return None
+@lru_cache(maxsize=64)
+def _client(url: str, key: str | None, patience: float, pause: float) -> HttpClient:
+    """One for all requests to a server, so that connections are kept."""
+    retry = Retry(
+        attempts=math.inf,
+        seconds=patience,
+        backoff=pause,
+        longest_wait=math.inf,
+        statuses=RETRIED,
+        timeouts=True,
+    )
+    return HttpClient(url, token=key or None, retry=retry)
+
+
+def served_models(
+    url: str, seconds: float = 30.0, key_variable: str = "OPENAI_API_KEY"
+) -> dict[str, int | None]:
+    """The models of a server and their windows, where it tells them; asked once.
+
+    Args:
+        url: Up to and with `/v1`.
+        seconds: To wait for the answer.
+        key_variable: Environment variable that holds the key.
+
+    Raises:
+        ServerError: It does not answer, or not as expected.
+    """
+    client = HttpClient(url, token=os.environ.get(key_variable) or None, retry=Retry(attempts=0))
     try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
-        return None
+        said = client.ask("GET", "/models", timeout=seconds)
+        if said.status != 200:
+            raise ValueError(said.words)
+        return {row["id"]: row.get("max_model_len") for row in said.json()["data"]}
+    except (UnreachableError, TimeoutError, ValueError, KeyError, TypeError) as error:
+        raise ServerError(
+            f"no server with OpenAI's interface lists its models at {client.url}/models ({error})"
+        ) from error
+    finally:
+        client.close()
 
 
 def _answer(reply: Mapping[str, Any]) -> Answer:

@@ -2,16 +2,16 @@
 
 import json
 import queue
-import urllib.request
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from agents.core.policies.openai_client import Server, ServerError
+from agents.core.policies.openai_client import Server, ServerError, served_models
 from agents.core.policies.vllm import Answer, Request
 from agents.core.policies.vllm_engines import arrived, on_disk, settings_of
 from agents.core.policies.vllm_worker import EXTENSION
+from torl_env.http_client import HttpClient, Retry, UnreachableError
 
 
 class ServedEngine:
@@ -28,7 +28,7 @@ class ServedEngine:
         self._server, self._shared = server, shared
         self._threads = ThreadPoolExecutor(rows, thread_name_prefix="vllm-server")
         self._ended: queue.SimpleQueue[Answer | BaseException] = queue.SimpleQueue()
-        self._window = served_models(server.url).get(server.model)
+        self._window = vllm_models(server.url).get(server.model)
 
     @property
     def window(self) -> int | None:
@@ -80,7 +80,7 @@ class ServedEngine:
         self._threads.shutdown(cancel_futures=True)
 
 
-def served_models(url: str) -> dict[str, int | None]:
+def vllm_models(url: str) -> dict[str, int | None]:
     """The models of a server and their windows.
 
     Args:
@@ -89,26 +89,28 @@ def served_models(url: str) -> dict[str, int | None]:
     Raises:
         ServerError: It does not answer.
     """
-    place = f"{url.rstrip('/')}/models"
     try:
-        with urllib.request.urlopen(place, timeout=30) as reply:
-            return {row["id"]: row.get("max_model_len") for row in json.load(reply)["data"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return served_models(url)
+    except ServerError as error:
         raise ServerError(
-            f"no server with OpenAI's interface answers at {place} ({error}): start one with "
-            "`vllm serve MODEL --logprobs-mode processed_logprobs`, or mend the address"
+            f"{error}: start one with `vllm serve MODEL --logprobs-mode processed_logprobs`, or "
+            "mend the address"
         ) from error
 
 
 def _post(place: str, body: dict[str, Any], timeout: float) -> None:
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(place, json.dumps(body).encode(), headers)
+    # Once: whether a server that did not answer has taken the weights is not known.
+    client = HttpClient(place, retry=Retry(attempts=0))
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as reply:
-            reply.read()
-    except OSError as error:
+        said = client.ask("POST", "", json.dumps(body).encode(), timeout=timeout)
+        problem = "" if said.status == 200 else said.words
+    except (UnreachableError, TimeoutError) as error:
+        problem = str(error)
+    finally:
+        client.close()
+    if problem:
         raise ServerError(
-            f"{place} answered {error}: a server that takes weights is started by "
+            f"{place} answered {problem}: a server that takes weights is started by "
             f"`VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --worker-extension-cls {EXTENSION}`, with "
             "torl-gym installed beside vLLM"
-        ) from error
+        )

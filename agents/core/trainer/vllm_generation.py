@@ -13,7 +13,7 @@ from typing import Any
 from agents.core.policies.stopping import end_ids
 from agents.core.policies.vllm import VLLMPolicy
 from agents.core.policies.vllm_engines import EngineError, needs_vllm
-from agents.core.policies.vllm_server import served_models
+from agents.core.policies.vllm_server import vllm_models
 from agents.core.rollout.engine import Rollout
 from agents.core.trainer import distributed
 from agents.core.trainer.weight_sync import RolloutSampler
@@ -58,7 +58,7 @@ def check(vllm: VLLM) -> None:
     import torch
 
     if vllm.mode is Mode.SERVER:
-        served_models(vllm.url)
+        vllm_models(vllm.url)
         return
     needs_vllm()
     if not torch.cuda.is_available() and distributed.world_size() > 1:

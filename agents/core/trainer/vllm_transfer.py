@@ -11,7 +11,7 @@ from trl.generation.vllm_generation import VLLMGeneration
 from agents.core.policies.openai_client import Server
 from agents.core.policies.vllm import Engine
 from agents.core.policies.vllm_engines import SETTINGS, SteppedEngine, spare_the_cpu
-from agents.core.policies.vllm_server import ServedEngine, served_models
+from agents.core.policies.vllm_server import ServedEngine, vllm_models
 from agents.core.trainer import distributed
 
 
@@ -39,7 +39,7 @@ class Generation(VLLMGeneration):  # type: ignore[misc]
             self.engine = SteppedEngine(self.llm.llm_engine)
         else:
             url = f"{self.server_base_url}/v1"
-            (name, *_) = served_models(url)
+            (name, *_) = vllm_models(url)
             self.engine = ServedEngine(Server(name, url), rows=self.max_num_seqs)
 
     def _iter_fsdp_params(self, model: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from torl_env.errors import SandboxError
-from torl_env.http_client import Answer, Drop, HttpClient, UnreachableError
+from torl_env.http_client import Answer, Drop, HttpClient, Retry, UnreachableError
 from torl_env.sandbox.backends import fusion_wire as wire
 from torl_env.sandbox.backends.distant import DistantSession
 from torl_env.sandbox.types import CallableSandbox, Execution, Limits, Session, conclude
@@ -66,7 +66,9 @@ class FusionSandbox(CallableSandbox):
         super().__init__(limits)
         self.url = url.rstrip("/")
         self._client = HttpClient(
-            self.url.removesuffix("/run_code"), token=token, retries=retries, backoff=backoff
+            self.url.removesuffix("/run_code"),
+            token=token,
+            retry=Retry(attempts=retries, backoff=backoff),
         )
         self._bound_memory = bound_memory
         self._patience = patience
