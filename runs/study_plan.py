@@ -10,6 +10,7 @@ programs solves everything, which no SFT on the papers' data does, and leaves RL
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from agents.core.trainer.options import Training
 
@@ -53,6 +54,10 @@ class Spec:
     reward: str = "torl"
     code_share: float = 1.0
     """Of the traces of an SFT stage."""
+    prompt: str = "chat"
+    """Or `chat-text`, which speaks of no tool."""
+    max_tokens: int = TRAINING.max_tokens
+    """Of an answer."""
     tokens_of: str = ""
     """Stop after the step in which as many tokens were sampled as in all of this run."""
     also: tuple[str, ...] = ()
@@ -60,11 +65,14 @@ class Spec:
 
 
 _STEP = "step_group_size=8"
+_BY_HAND: Any = {"tool_budget": 0, "prompt": "chat-text", "max_tokens": 384}
+"""A fair opponent without the tool: asked as such, with room to work answers out."""
 SPECS = (
     Spec("base", start="", algorithm="sft", code_share=0.4, also=("text",)),
+    Spec("base-by-hand", start="", algorithm="sft", code_share=0.0, **_BY_HAND),
     Spec("tir-sft", algorithm="sft"),
     Spec("torl"),
-    Spec("cot-rl", tool_budget=0),
+    Spec("cot-rl", start="base-by-hand", **_BY_HAND),
     Spec("tir-rl", start="tir-sft"),
     Spec("budget-2", tool_budget=2),
     Spec("budget-4", tool_budget=4),
@@ -130,6 +138,7 @@ STUDIES = (
         "ToRL against CoT-RL, TIR-SFT and TIR-RL",
         (
             Row("base, C = 0", "base", "text"),
+            Row("base of worked answers, C = 0", "base-by-hand"),
             Row("base, C = 1", "base"),
             Row("CoT-RL (C = 0)", "cot-rl"),
             Row("TIR-SFT", "tir-sft"),
@@ -137,7 +146,7 @@ STUDIES = (
             Row("ToRL (RL from base)", "torl"),
             Row("ToRL without any warm start", "raw"),
         ),
-        5,
+        6,
         "ToRL (arXiv 2503.23383, table 3 and figure 4): RL with the tool from a base model beats "
         "the same RL without it (7B, mean of five benchmarks: 53.7 against 44.3) and models "
         "trained by SFT on tool traces.",

@@ -157,7 +157,7 @@ class _Work:
         problems = self._imitated(order)
         env = ToRLMathEnv(problems=Listed("traces", problems), sandbox=self.sandbox)
         traces = warm_start_traces(
-            TraceWriter(env, make_prompt("chat", tokenizer), tokenizer),
+            TraceWriter(env, make_prompt(self.spec.prompt, tokenizer), tokenizer),
             problems,
             code_share=self.spec.code_share,
             seed=self.seed,
@@ -180,7 +180,8 @@ class _Work:
         from agents.core.trainer.trainer import RLTrainer
 
         spec, scale = self.spec, self.scale
-        training, enough = scale.training, float("inf")
+        training = dataclasses.replace(scale.training, max_tokens=spec.max_tokens)
+        enough = float("inf")
         if spec.tokens_of:
             other = finished(self.out, spec.tokens_of, self.seed)
             if other is None:
@@ -194,7 +195,7 @@ class _Work:
         copy, _ = loading.load(self.start, dtype="auto")
         rollout = make_rollout(
             *(copy, tokenizer, self._envs(spec.tool_budget, spec.reward)),
-            *(Sampling(1.0, max_tokens=training.max_tokens), "chat"),
+            *(Sampling(1.0, max_tokens=spec.max_tokens), spec.prompt),
             keep_states=algorithm.needs_states,
         )
         sampler = _Counting(rollout, copy)
@@ -223,10 +224,10 @@ class _Work:
             wide = name == "candidates"
             problems = self.heldout[: self.scale.candidate_problems] if wide else self.heldout
             k = self.scale.candidates if wide else 1
-            most = self.scale.training.max_tokens
+            sampling = Sampling(self.scale.temperature, max_tokens=self.spec.max_tokens)
             rollout = make_rollout(
                 *(model, tokenizer, self._envs(budget)),
-                *(Sampling(self.scale.temperature, max_tokens=most), "chat"),
+                *(sampling, self.spec.prompt),
                 keep_states=name == "correction",
             )
             if name == "correction":
@@ -249,9 +250,9 @@ class _Work:
             grader=grader_name(),
             settings={
                 "temperature": self.scale.temperature,
-                "max_tokens": self.scale.training.max_tokens,
+                "max_tokens": self.spec.max_tokens,
                 "tool_budget": budget,
-                "prompt": "chat",
+                "prompt": self.spec.prompt,
                 "rows": ROWS,
                 "correction": TRIES if name == "correction" else 0,
             },

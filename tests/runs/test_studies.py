@@ -42,7 +42,7 @@ def test_every_run_comes_after_what_it_needs(study):
 
 def test_a_study_brings_the_runs_it_starts_from(study):
     runs = {one.letter: one.runs for one in study["plan"].STUDIES}
-    assert runs["b"] == ("base", "torl", "cot-rl", "budget-2", "budget-4")
+    assert runs["b"] == ("base", "base-by-hand", "torl", "cot-rl", "budget-2", "budget-4")
     assert {"base", "tir-sft"} <= set(runs["d"])
 
 
