@@ -57,6 +57,8 @@ class Lopsided(GRPO):
 CASES = {
     "lopsided": (Lopsided(), BATCH, {}),
     "token": (GRPO(), BATCH, {}),
+    # One process has rows of many lengths and more passes than the other.
+    "cut": (GRPO(loss=Loss(mean="sequence")), BATCH, {"micro_batch_tokens": 14}),
     "responses": (GRPO(loss=Loss(mean="sequence", nll=0.5)), BATCH, {}),
     "lost": (GRPO(), [*BATCH[:3], LOST, *BATCH[4:]], {}),
     "branches": (Branching(), BATCH, {"epochs": 2}),

@@ -86,6 +86,8 @@ class TrainOptions:
     """Samples per problem."""
     micro_batch: int = 16
     """Rows per forward and backward pass; less needs less memory."""
+    micro_batch_tokens: int = 0
+    """Tokens per pass in place of rows, prompts and padding included: as many rows as fit."""
     updates: int = 1
     """Optimiser steps that a batch is divided among."""
     epochs: int = 1
@@ -94,8 +96,9 @@ class TrainOptions:
     dtype: str = "auto"
     """What sampling and the products of training are computed in: bfloat16, float32, or auto,
     whichever the hardware is fast at; master weights stay in float32."""
-    activation_checkpointing: bool = False
-    """Compute activations again in the backward pass: a third more work, far less memory."""
+    activation_checkpointing: bool | None = None
+    """Compute activations again in the backward pass: a third more work, far less memory. By
+    default where the plan of memory says that the run does not fit without."""
     lora_rank: int = 0
     """Rank of LoRA adapters to train in place of all weights (needs PEFT); 0 trains all."""
     max_tokens: int = 110
@@ -256,8 +259,9 @@ def training_of(options: TrainOptions) -> Training:
         group_size=options.group,
         learning_rate=options.learning_rate,
         dtype=options.dtype,
-        activation_checkpointing=options.activation_checkpointing,
+        activation_checkpointing=bool(options.activation_checkpointing),
         micro_batch=options.micro_batch,
+        micro_batch_tokens=options.micro_batch_tokens,
         updates=options.updates,
         epochs=options.epochs,
         temperature=options.temperature,

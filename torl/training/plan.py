@@ -5,14 +5,15 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agents.core.algorithm import Algorithm
 from agents.core.models import loading
-from agents.core.models.dtype import precision
+from agents.core.models.dtype import default_device, precision
 from agents.core.trainer import distributed
 from agents.core.trainer.memory import MemoryPlan, plan_memory
 from agents.core.trainer.options import Training
 from agents.sft import SFT
 from torl.console import CommandError
-from torl.training.options import TrainOptions, training_of
+from torl.training.options import TrainOptions, algorithm_of, training_of
 
 PROMPT_TOKENS = 256
 """Of a prompt, in the plan of memory."""
@@ -103,8 +104,12 @@ class Plan:
         """For a person to read."""
         t = self.training
         rows = t.pass_rows(self.processes)
+        passes = f"{t.passes(self.processes)} passes of {rows} rows over a step"
+        if t.micro_batch_tokens:
+            passes = f"passes of at most {t.micro_batch_tokens} tokens"
+        elif rows < t.micro_batch:
+            passes += f" (not {t.micro_batch}, which {self.rows} do not divide into)"
         ratios = f", importance ratios {t.importance_mode} at {t.importance_cap:g}"
-        shrunk = f" (not {t.micro_batch}, which {self.rows} do not divide into)"
         return [
             f"model        {self.parameters / 1e9:.2f} billion parameters",
             f"warm start   {self._imitation}",
@@ -112,9 +117,9 @@ class Plan:
             f"{self.rows} episodes; {t.steps * self.rows} episodes in all",
             f"learning     rate {t.learning_rate:g}, sampling at temperature {t.temperature:g}",
             f"updates      {t.optimizer_steps} a step, {t.steps * t.optimizer_steps} in all; "
-            f"{t.passes(self.processes)} passes of {rows} rows over a step"
-            + (shrunk if rows < t.micro_batch else ""),
-            f"computed in  {precision(t.dtype)}",
+            + passes,
+            f"computed in  {precision(t.dtype)}"
+            + ", activations computed again in the backward pass" * t.activation_checkpointing,
             f"processes    {self.processes} on one device each, of {self.rows // self.processes} "
             f"episodes a step{', weights and optimiser shared out among them' * self.sharded}",
             f"sampling by  {self.policy}" + ("" if self.policy == "transformers" else ratios),
@@ -157,6 +162,8 @@ def plan_of(options: TrainOptions, *, memory: bool = False) -> Plan:
     )
     if not memory or config is None:
         return plan
+    algorithm = algorithm_of(options)
+    beside = _auxiliary(config, algorithm)
     planned = plan_memory(
         config,
         training,
@@ -165,9 +172,26 @@ def plan_of(options: TrainOptions, *, memory: bool = False) -> Plan:
         sharded=sharded,
         sampler_bytes=_sampler_bytes(options),
         sleeps=options.policy == "vllm",
-        checkpointing=training.activation_checkpointing,
+        shares=processes == 1 and _on_cpu(options) and not (beside or algorithm.loss.entropy),
     )
-    return replace(plan, memory=planned)
+    if algorithm.loss.kl and not options.lora_rank:
+        beside += planned.weights
+    return replace(plan, memory=replace(planned, beside=beside))
+
+
+def _on_cpu(options: TrainOptions) -> bool:
+    """Whether the plan is for this machine's CPU, where rows of a group read their prompt once."""
+    return default_device() == "cpu" and not options.device_gb
+
+
+def _auxiliary(config: Any, algorithm: Algorithm) -> float:
+    """Bytes of the algorithm's own module, with gradients and moments of what it trains."""
+    import torch
+
+    with torch.device("meta"):
+        module = algorithm.auxiliary_module(_made(config))
+    weights = () if module is None else module.parameters()
+    return float(sum(p.numel() * (16 if p.requires_grad else 4) for p in weights))
 
 
 def _sampler_bytes(options: TrainOptions) -> int:
@@ -178,12 +202,16 @@ def _sampler_bytes(options: TrainOptions) -> int:
 
 
 def _count(config: Any) -> float:
+    return float(sum(p.numel() for p in _made(config).parameters()))
+
+
+def _made(config: Any) -> Any:
+    """The model without memory for its weights."""
     import torch
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        made = AutoModelForCausalLM.from_config(config)
-    return float(sum(p.numel() for p in made.parameters()))
+        return AutoModelForCausalLM.from_config(config)
 
 
 def named_size(model: str) -> float:
@@ -212,6 +240,16 @@ def device_gb(options: TrainOptions) -> float:
         return float(torch.cuda.get_device_properties(0).total_memory) / 1e9
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     return memory / distributed.world_size()
+
+
+def with_checkpointing(options: TrainOptions) -> TrainOptions:
+    """The options with activation checkpointing decided: by size, where nobody has said."""
+    if options.activation_checkpointing is not None:
+        return options
+    off = replace(options, activation_checkpointing=False)
+    memory = plan_of(off, memory=True).memory
+    fits = memory is None or memory.peak <= 1e9 * device_gb(options)
+    return off if fits else replace(options, activation_checkpointing=True)
 
 
 def engine_share(plan: MemoryPlan, room: float) -> float:
@@ -249,6 +287,6 @@ def check_memory(plan: Plan, room_gb: float) -> None:
     if plan.memory is not None and plan.memory.peak / 1e9 > room_gb:
         raise CommandError(
             f"a process needs {plan.memory.peak / 1e9:.0f} GB at its peak and its device has "
-            f"{room_gb:.0f}: lower --micro-batch, add --activation-checkpointing, or share weights "
-            "out (runs/configs/fsdp.yaml)"
+            f"{room_gb:.0f}: lower --micro-batch (or --micro-batch-tokens), or share weights out "
+            "(runs/configs/fsdp.yaml)"
         )

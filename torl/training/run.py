@@ -35,7 +35,7 @@ from torl.training.options import (
     to_json,
     training_of,
 )
-from torl.training.plan import check_memory, device_gb, plan_of
+from torl.training.plan import check_memory, device_gb, plan_of, with_checkpointing
 from torl.training.stages import Job
 from torl_env import EnvConfig
 
@@ -127,7 +127,7 @@ def run(options: TrainOptions, given: Mapping[str, Any] | None = None) -> Traine
     use_threads(options.threads)
     keep_freed_memory()
     passes = training_of(options).pass_rows(distributed.world_size())
-    if passes < options.micro_batch and distributed.is_main():
+    if passes < options.micro_batch and not options.micro_batch_tokens and distributed.is_main():
         say(
             f"passes are of {passes} rows: --micro-batch {options.micro_batch} does not divide them"
         )
@@ -152,6 +152,7 @@ def _opened(options: TrainOptions, given: Mapping[str, Any]) -> tuple[TrainOptio
         return options, open_datasets(options)
     options = resolved(options)
     found = _checked(options)
+    options = with_checkpointing(options)
     Run(options.out).write_config({"options": to_json(options), "grader": grading_of(options)})
     return options, found
 
@@ -206,6 +207,7 @@ def show_plan(options: TrainOptions) -> None:
     options = resolved(options)
     algorithm = algorithm_of(options)
     _checked(options, planning=True)
+    options = with_checkpointing(options)
     plan, room = plan_of(options, memory=True), device_gb(options)
     print(f"algorithm    {_told(algorithm)}")
     for given in (*options.schedule, *map(_told, (options.curriculum, options.replay))):

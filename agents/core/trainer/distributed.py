@@ -185,6 +185,16 @@ def maximum(number: int) -> int:
     return max(gather([number]))
 
 
+def maxima(numbers: list[int]) -> list[int]:
+    """The largest of the processes' numbers at each place.
+
+    Example:
+        >>> maxima([3, 1])
+        [3, 1]
+    """
+    return [max(place) for place in zip(*gather([numbers]), strict=True)]
+
+
 def mean_of_each(numbers: Mapping[str, float]) -> dict[str, float]:
     """The mean of each number over all processes, those counted as 0 that do not have it.
 

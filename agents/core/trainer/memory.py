@@ -6,6 +6,7 @@ So it holds for any family, any attention and any dtype, costs a second and need
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -39,17 +40,19 @@ class MemoryPlan:
     """Keys and values of all rows of a step."""
     sleeps: bool = False
     """Whether the sampler holds nothing while a micro-batch is learned from, as vLLM does."""
+    beside: float = 0.0
+    """The reference policy of a KL term, and an auxiliary module with its gradients and moments."""
 
     @property
     def learning(self) -> float:
         """While a micro-batch is learned from; the sampler keeps its weights, not its cache."""
-        state = self.weights + self.gradients + self.optimizer + self.gathered
+        state = self.weights + self.gradients + self.optimizer + self.gathered + self.beside
         return state + self.activations + self.logits + (0 if self.sleeps else self.sampler)
 
     @property
     def sampling(self) -> float:
         """While a step is sampled; gradients and activations are gone."""
-        return self.weights + self.optimizer + self.sampler + self.cache
+        return self.weights + self.optimizer + self.beside + self.sampler + self.cache
 
     @property
     def peak(self) -> float:
@@ -81,7 +84,9 @@ class Activations:
         return self.casts + self.blocks * self.boundary + inside
 
 
-def measure(config: Any, rows: int, length: int, *, bf16: bool = True) -> Activations:
+def measure(
+    config: Any, rows: int, length: int, *, bf16: bool = True, shared: tuple[int, int] | None = None
+) -> Activations:
     """Run the model of this configuration on fake tensors and add up what autograd keeps.
 
     Args:
@@ -89,6 +94,7 @@ def measure(config: Any, rows: int, length: int, *, bf16: bool = True) -> Activa
         rows: Of a micro-batch.
         length: Ids of a row, prompt and response.
         bf16: Whether the pass runs under autocast to bfloat16, over float32 weights.
+        shared: Ids of a prompt and rows of a group that read it once, where the pass packs them.
 
     Example:
         >>> from transformers import LlamaConfig
@@ -103,6 +109,7 @@ def measure(config: Any, rows: int, length: int, *, bf16: bool = True) -> Activa
     from transformers import AutoModelForCausalLM
 
     from agents.core.models.lora import trunk
+    from agents.core.trainer.prefix_sharing import Tree, reading
 
     kept: dict[int, tuple[Any, int]] = {}
     casts = 0.0
@@ -120,18 +127,25 @@ def measure(config: Any, rows: int, length: int, *, bf16: bool = True) -> Activa
                 kept[storage._cdata] = (storage, storage.nbytes() if cast else 0)
             return tensor
 
-        ids = torch.zeros(rows, length, dtype=torch.long)
-        mask = torch.ones_like(ids)
+        if shared is None:
+            ids = torch.zeros(rows, length, dtype=torch.long)
+            mask = torch.ones_like(ids)
+            inputs = {"attention_mask": mask, "position_ids": mask.cumsum(1) - 1}
+            how: Any = nullcontext()
+        else:
+            prompt, group = shared
+            tree = Tree.of(
+                [[r // group] * prompt + [rows + r] * (length - prompt) for r in range(rows)]
+            )
+            ids = torch.zeros(1, len(tree.ids), dtype=torch.long)
+            inputs = {"position_ids": torch.zeros_like(ids)}
+            how = reading(trunk(model), tree)
         with (
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
             torch.autocast("cpu", torch.bfloat16, enabled=bf16),
+            how,
         ):
-            hidden = trunk(model)(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=mask.cumsum(1) - 1,
-                use_cache=False,
-            ).last_hidden_state
+            hidden = trunk(model)(input_ids=ids, use_cache=False, **inputs).last_hidden_state
         total = sum(storage.nbytes() for storage, _ in kept.values())
         casts = sum(cast for _, cast in kept.values())
         boundary = float(hidden.numel() * hidden.element_size())
@@ -147,7 +161,7 @@ def plan_memory(
     sharded: bool = False,
     sampler_bytes: int = 2,
     sleeps: bool = False,
-    checkpointing: bool = False,
+    shares: bool = False,
 ) -> MemoryPlan:
     """What one process holds at its peak.
 
@@ -159,12 +173,13 @@ def plan_memory(
         sharded: Whether they share out weights, gradients and optimiser (FSDP, ZeRO-3).
         sampler_bytes: Of one weight of the sampler's copy; 0 where a server holds it.
         sleeps: Whether the sampler holds nothing while a micro-batch is learned from.
-        checkpointing: Whether activations are computed again in the backward pass.
+        shares: Whether rows of a group read their prompt once, where the model can.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     from agents.core.trainer.logprobs import chunk_rows
+    from agents.core.trainer.prefix_sharing import can_share
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
@@ -172,11 +187,14 @@ def plan_memory(
     count = float(sum(sizes))
     share = processes if sharded else 1
     length = prompt_tokens + training.max_tokens
-    batch = training.pass_rows(processes)
+    shared = None
+    if shares and not training.activation_checkpointing and can_share(model):
+        shared = (prompt_tokens, training.group_size)
+    batch = _rows_of_pass(training, processes, length, shared)
     # More are never held at once, here or in TRL's own head.
     places = min(batch * training.max_tokens, chunk_rows(config.vocab_size))
     bf16 = precision(training.dtype).bf16
-    found = measure(config, batch, length, bf16=bf16)
+    found = measure(config, batch, length, bf16=bf16, shared=shared)
     rows = training.prompts_per_step * training.group_size // processes
     return MemoryPlan(
         weights=4 * count / share,
@@ -184,12 +202,26 @@ def plan_memory(
         gradients=4 * count / share * (2 if processes > 1 and not sharded else 1),
         optimizer=8 * count / share,
         gathered=2 * 4.0 * max(_blocks(model).values()) if sharded else 0.0,
-        activations=found.checkpointed() if checkpointing else found.kept,
+        activations=found.checkpointed() if training.activation_checkpointing else found.kept,
         logits=float((_IN_FLIGHT + (2 if bf16 else 4)) * places * config.vocab_size),
         sampler=float(sampler_bytes * count),
         cache=_cache(config, rows, length) if sampler_bytes else 0.0,
         sleeps=sleeps,
     )
+
+
+def _rows_of_pass(
+    training: Training, processes: int, length: int, shared: tuple[int, int] | None
+) -> int:
+    """Rows of full length in one pass."""
+    rows, most = training.pass_rows(processes), training.micro_batch_tokens
+    if not most:
+        return rows
+    if shared is None:
+        return min(rows, training.rows_at_once(length))
+    prompt, group = shared
+    fit = (n for n in range(1, rows + 1) if -(-n // group) * prompt + n * (length - prompt) <= most)
+    return max(fit, default=1)
 
 
 def _blocks(model: Any) -> Mapping[str, int]:

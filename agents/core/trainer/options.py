@@ -37,6 +37,10 @@ class Training:
     max_grad_norm: float = 1.0
     micro_batch: int = 16
     """Rows per forward and backward pass, on each process."""
+    micro_batch_tokens: int = 0
+    """Ids per pass in place of rows, padding included: passes are then of as many rows as fit, many
+    short ones or a few long ones, so that memory follows this number and not the longest response
+    times `micro_batch`. A row that is longer by itself has a pass of its own. 0 counts rows."""
     updates: int = 1
     """Optimiser steps that a batch is divided among; above 1 the later ones are off-policy, which
     is what ratio and clipping are for (THOR's release: 40)."""
@@ -81,6 +85,8 @@ class Training:
         for name in ("prompts_per_step", "group_size", "micro_batch", "max_tokens", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.micro_batch_tokens < 0:
+            raise ValueError(f"micro_batch_tokens must be >= 0, got {self.micro_batch_tokens}")
         if self.steps < 0 or not self.learning_rate > 0:
             raise ValueError(
                 "steps must be at least 0 and learning_rate positive, got "
@@ -112,7 +118,9 @@ class Training:
         return self.updates * self.epochs
 
     def pass_rows(self, processes: int = 1) -> int:
-        """Rows of a forward pass: as many as `micro_batch` allows and an update divides into.
+        """Rows of a pass: as many as `micro_batch` allows and an update divides into.
+
+        Where tokens are counted these are all rows of an update, which are then cut as they are.
 
         Raises:
             ProcessesError: A batch cannot be shared by so many processes.
@@ -129,10 +137,34 @@ class Training:
                 f"{self.updates} updates"
             )
         update = own // self.updates
+        if self.micro_batch_tokens:
+            return update
         return max(n for n in range(1, min(self.micro_batch, update) + 1) if update % n == 0)
 
+    @property
+    def pass_size(self) -> str:
+        """How much one pass takes at most, for a message."""
+        if self.micro_batch_tokens:
+            return f"{self.micro_batch_tokens} tokens (--micro-batch-tokens)"
+        return f"{self.micro_batch} rows (--micro-batch)"
+
+    def rows_at_once(self, length: int) -> int:
+        """Rows of so many ids that one pass takes.
+
+        Example:
+            >>> Training(micro_batch=4).rows_at_once(1000)
+            4
+            >>> Training(micro_batch_tokens=2500).rows_at_once(1000)
+            2
+        """
+        if not self.micro_batch_tokens:
+            return self.micro_batch
+        return max(1, self.micro_batch_tokens // length)
+
     def passes(self, processes: int = 1) -> int:
-        """Forward passes of each process over its share of a batch, which is whole groups.
+        """Passes of each process over its share of a batch, which is whole groups.
+
+        Where tokens are counted these are the updates, whose passes nobody knows before.
 
         Raises:
             ProcessesError: A batch cannot be shared like that.

@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,11 +45,12 @@ from agents.core.trainer.collector import Collector
 from agents.core.trainer.logprobs import with_positions
 from agents.core.trainer.options import Training, TrainingError, check_finite, memory_errors_say
 from agents.core.trainer.own_state import OwnState
+from agents.core.trainer.passes import by_tokens, loss_in_passes
 from agents.core.trainer.recorder import Recorder
 from agents.core.trainer.reference import ReferenceReset
 from agents.core.trainer.stages import set_sampler, set_stage
 from agents.core.trainer.token_weights import correct_replayed, keep_high_entropy, reject
-from agents.core.trainer.trl_config import trl_config
+from agents.core.trainer.trl_config import env_reward, trl_config
 from agents.core.trainer.trl_releases import warn_if_untested
 from agents.core.trainer.vllm_generation import VLLMSampler
 from agents.core.trainer.weight_sync import BranchingSampler, Sampler
@@ -109,7 +111,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             model=model,
             args=trl_config(algorithm, training, run.path),
             train_dataset=Dataset.from_list(rows),
-            reward_funcs=_env_reward,
+            reward_funcs=env_reward,
             processing_class=tokenizer,
             rollout_func=self._rollout,
             callbacks=[
@@ -159,13 +161,13 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._add(self._algorithm.report(self._collector.groups(self._collector.all)))
         self._add(self._collector.shaping_metrics())
         self._add(filtered_share(self._collector.all, self._loss.drop))
-        self._row_scale = (
-            1.0 if self._loss.mean == "token" else row_scale(self._collector.all, self._loss.drop)
-        )
+        self._row_scale = row_scale(self._collector.all, self._loss.drop)
         if distributed.maximum(int(any(self._collector.replayed))):
             correct_replayed(output, self._collector.replayed, self._score)
         if self._loss.entropy_top < 1:
-            self._add(keep_high_entropy(output, self._entropies_of(output), self._loss.entropy_top))
+            width = output["completion_ids"].shape[1]
+            entropies = self._score(*joined(output), width, entropies=True)
+            self._add(keep_high_entropy(output, entropies, self._loss.entropy_top))
         if self._training.importance_mode == "geometric_mask":
             self._add(reject(output, self._training))
         if self._algorithm.branches:
@@ -237,21 +239,15 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         return append_branches(batch, branches, self._score, self._training, pad)
 
     @torch.no_grad()
-    def _score(self, ids: torch.Tensor, attention: torch.Tensor, width: int) -> torch.Tensor:
-        device, rows = self.accelerator.device, self._training.micro_batch
-        scored: tuple[torch.Tensor, Any, Any] = self._get_per_token_logps_and_entropies(
-            self.model, ids.to(device), attention.to(device), width, batch_size=rows
+    def _score(self, ids: Any, attention: Any, width: int, *, entropies: bool = False) -> Any:
+        """Of the policy before this batch's updates: log-probabilities or entropies, (B, width)."""
+        device = self.accelerator.device
+        scored = self._get_per_token_logps_and_entropies(
+            *(self.model, ids.to(device), attention.to(device), width),
+            batch_size=self._training.rows_at_once(ids.shape[1]),
+            compute_entropy=entropies,
         )
-        return scored[0]
-
-    @torch.no_grad()
-    def _entropies_of(self, batch: Mapping[str, Any]) -> torch.Tensor:
-        """Of the policy before this batch's updates, (B, T)."""
-        width, rows = batch["completion_ids"].shape[1], self._training.micro_batch
-        scored: tuple[Any, torch.Tensor, Any] = super()._get_per_token_logps_and_entropies(
-            self.model, *joined(batch), width, batch_size=rows, compute_entropy=True
-        )
-        return scored[1]
+        return scored[entropies]
 
     def _view(self, batch: dict[str, Any], **more: Any) -> Batch:
         return view(
@@ -259,7 +255,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             tokens=self._share() * float(batch["num_items_in_batch"].clamp(min=1)),
             auxiliary=self.auxiliary.module if self.auxiliary else None,
             model=self.accelerator.unwrap_model(self.model),
-            micro_batch=self._training.micro_batch,
+            micro_batch=self._training.rows_at_once(joined(batch)[0].shape[1]),
             temperature=self._training.temperature,
             **more,
         )
@@ -270,8 +266,19 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         return 1 / (self._training.updates * processes)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """The loss of a pass; of an update where passes are cut by tokens, see `passes`."""
+        parts = [inputs]
+        if most := self._training.micro_batch_tokens:
+            shared = self._shares_prompts()
+            parts = by_tokens(inputs, most, shared=shared, agree=distributed.maxima)
+        loss_of = partial(self._loss_of_pass, model)
+        return loss_in_passes(parts, loss_of, self.accelerator, model)
+
+    def _loss_of_pass(self, model: Any, inputs: dict[str, Any], share: float) -> torch.Tensor:
         beat(f"learning from step {self._batch_number()}")
-        loss: torch.Tensor = super()._compute_loss(model, inputs) * self._row_scale
+        # A mean over responses is by TRL one over those of the pass.
+        weight = 1.0 if self._loss.mean == "token" else self._row_scale * share
+        loss: torch.Tensor = super()._compute_loss(model, inputs) * weight
         for name, value in self._terms(inputs).items():
             loss = loss + value
             self._add_mean(f"loss_{name}", value)
@@ -314,12 +321,13 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         batch_size: int | None = None,
         **options: Any,
     ) -> Any:
+        if batch_size and self._training.micro_batch_tokens:
+            # TRL knows of no tokens, and gives all rows of an update.
+            batch_size = self._training.rows_at_once(input_ids.shape[1])
         if scoring.own_logprobs(self, self._loss):
             rows = batch_size or len(input_ids)
-            shared = self._shares_prompts()
-            scored = scoring.score_responses(
-                self, model, input_ids, attention_mask, logits_to_keep, rows, shared=shared
-            )
+            asked = (self, model, input_ids, attention_mask, logits_to_keep, rows)
+            scored = scoring.score_responses(*asked, shared=self._shares_prompts())
         else:
             scored = super()._get_per_token_logps_and_entropies(
                 # trl 1.13 hands the size over by position, later releases by name.
@@ -340,12 +348,13 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         if self._step % (count * self.num_iterations) == 0 or not self._parts:
             batch = self._generate_and_score_completions(generation_batch)
             updates = self._training.updates
+            random = torch.Generator().manual_seed(self._seed())
             self._parts = split(
                 batch,
                 updates=updates,
                 passes=count // updates,
                 keep_all=self._keeps_all(),
-                order=self._shuffled(len(batch["advantages"])),
+                order=torch.randperm(len(batch["advantages"]), generator=random),
                 agree=distributed.maximum,
                 groups=self._shares_prompts(),
             )
@@ -359,10 +368,6 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         everywhere = self.beta != 0.0 or loss.entropy > 0 or loss.mean != "token"
         return everywhere or _overrides(self._algorithm, "extra_loss")
 
-    def _shuffled(self, rows: int) -> torch.Tensor:
-        random = torch.Generator().manual_seed(self._seed())
-        return torch.randperm(rows, generator=random)
-
     def training_step(self, *args: Any, **options: Any) -> Any:
         """One forward and backward pass.
 
@@ -370,8 +375,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             TrainingError: There is not enough memory for it.
         """
         with memory_errors_say(
-            f"out of memory in step {self._batch_number()} with {self._training.micro_batch} "
-            "rows a pass: lower --micro-batch, which changes no gradient"
+            f"out of memory in step {self._batch_number()} with {self._training.pass_size} a pass: "
+            "lower that, which changes no gradient"
         ):
             return super().training_step(*args, **options)
 
@@ -412,8 +417,3 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
 
 def _overrides(algorithm: Algorithm, method: str) -> bool:
     return getattr(type(algorithm), method) is not getattr(Algorithm, method)
-
-
-def _env_reward(env_reward: list[float | None], **_: object) -> list[float | None]:
-    """What the environment paid; `None` tells TRL that a row counts nowhere."""
-    return env_reward

@@ -60,6 +60,11 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
         disable_tqdm=True,
         report_to=list(training.report_to),
         ddp_find_unused_parameters=False,
+        # Each pass of an update adds to the process's share of the gradients. Else FSDP keeps all
+        # of them, whole and in float32, until the last pass: 28 GB at 7B.
+        accelerator_config={
+            "gradient_accumulation_kwargs": {"sync_each_batch": distributed.sharded()}
+        },
         # In use where vLLM samples; the trainer puts what TRL does not know in its place.
         vllm_importance_sampling_mode=(
             "sequence_mask"
@@ -68,3 +73,8 @@ def trl_config(algorithm: Algorithm, training: Training, output: Path) -> GRPOCo
         ),
         vllm_importance_sampling_clip_max=training.importance_cap,
     )
+
+
+def env_reward(env_reward: list[float | None], **_: object) -> list[float | None]:
+    """What the environment paid, TRL's reward function; `None` says that a row counts nowhere."""
+    return env_reward
