@@ -31,7 +31,7 @@ RETOOL = {
     "steps": 400,
     "prompts": 32,
     "group": 16,
-    "micro-batch": 1,
+    "micro-batch-tokens": 12_544,
     "max-tokens": 12_288,
     "tool-budget": 8,
     "sft.epochs": 2,

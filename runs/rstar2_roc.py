@@ -35,7 +35,7 @@ RSTAR2 = {
     "steps": 510,
     "prompts": 128,
     "group": 16,
-    "micro-batch": 1,
+    "micro-batch-tokens": 8448,
     "policy": "vllm-server",
     "max-tokens": 8192,
     "tool-budget": 10,

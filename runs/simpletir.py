@@ -30,7 +30,7 @@ SIMPLETIR = {
     "steps": 600,
     "prompts": 128,
     "group": 16,
-    "micro-batch": 1,
+    "micro-batch-tokens": 8256,
     "policy": "vllm-server",
     "max-tokens": 8000,
     "tool-budget": 5,

@@ -27,7 +27,7 @@ OPTIONS = {
     "steps": 1000,
     "prompts": 128,
     "group": 16,
-    "micro-batch": 4,
+    "micro-batch-tokens": 13_312,
     "activation-checkpointing": True,
     "device-gb": 80,
     "learning-rate": 1e-6,

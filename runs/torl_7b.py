@@ -16,7 +16,7 @@ import sys
 from recipe import run
 from torl_1_5b import OPTIONS
 
-LARGER = {"model": "Qwen/Qwen2.5-Math-7B", "steps": 500, "micro-batch": 2}
+LARGER = {"model": "Qwen/Qwen2.5-Math-7B", "steps": 500, "micro-batch-tokens": 6656}
 CONFIG = "fsdp.yaml"
 
 if __name__ == "__main__":

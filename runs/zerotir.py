@@ -28,7 +28,7 @@ ZEROTIR = {
     "set": ("scale_by_std=false",),
     "schedule": ("tool_budget=1:1,100:4,300:20", "max_tokens=1:4096,300:8000"),
     "steps": 600,
-    "micro-batch": 1,
+    "micro-batch-tokens": 8256,
     "policy": "vllm-server",
     "max-tokens": 8000,
     "tool-budget": 20,

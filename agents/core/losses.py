@@ -110,16 +110,23 @@ def importance_ratio(
         >>> [importance_ratio(gap, mask, "geometric_mask", cap).tolist() for cap in (1.6, 1.7)]
         [[[0.0]], [[1.0]]]
     """
-    gap = difference_BT * mask_BT
+    ratio = raw_ratio(difference_BT, mask_BT, mode)
     if mode == "geometric_mask":
-        mean = gap.sum(1, keepdim=True) / mask_BT.sum(1, keepdim=True).clamp(min=1)
-        return (mean.exp() <= cap).float() * (mean.exp() >= 1 / cap).float()
-    if mode.startswith("sequence"):
-        gap = gap.sum(1, keepdim=True)
-    ratio = gap.exp()
+        return ((ratio <= cap) & (ratio >= 1 / cap)).float()
     if mode.endswith("mask"):
         return ratio.masked_fill(ratio > cap, 0.0)
     return ratio.clamp(max=cap)
+
+
+def raw_ratio(difference_BT: Tensor, mask_BT: Tensor, mode: ImportanceMode) -> Tensor:
+    """The ratio that `importance_ratio` caps: of ids (B, T), or one of each response (B, 1)."""
+    gap = difference_BT * mask_BT
+    if mode.startswith("token"):
+        return gap.exp()
+    total = gap.sum(1, keepdim=True)
+    if mode == "geometric_mask":
+        total = total / mask_BT.sum(1, keepdim=True).clamp(min=1)
+    return total.exp()
 
 
 def clipped_value_error(

@@ -26,21 +26,25 @@ class Table:
         return f"**{self.title}**\n\n{body}\n" if self.title else body + "\n"
 
 
-def percent(estimate: Estimate) -> str:
-    """A share with its interval, in per cent.
+NONE_SCORED = "none scored"
+"""Why a mean over episodes is missing: all of them were lost to the machine."""
+
+
+def percent(estimate: Estimate, missing: str = NONE_SCORED) -> str:
+    """A share with its interval, in per cent; where there is none, why not.
 
     >>> percent(Estimate(0.25, 0.181, 0.337, 30))
     '25.0 [18.1, 33.7]'
     """
     if isnan(estimate.value):
-        return "-"
+        return missing
     return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
 def number(estimate: Estimate) -> str:
     """A mean with its interval."""
     if isnan(estimate.value):
-        return "-"
+        return NONE_SCORED
     digits = 0 if abs(estimate.value) >= 100 else 2
     return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
 
@@ -54,7 +58,7 @@ def results(evaluations: Mapping[str, Summary]) -> Table:
             _size(summary),
             percent(summary.accuracy),
             percent(summary.code_ratio),
-            percent(summary.pass_ratio),
+            percent(summary.pass_ratio, "no call"),
             number(summary.tool_calls),
             number(summary.tokens),
             str(summary.unscorable),

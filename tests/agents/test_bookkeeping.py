@@ -105,7 +105,8 @@ def test_the_mismatch_with_another_sampler_is_over_all_sampled_ids(
         rows.append(
             replace(t, logprobs=[(p - gap) * m for p, m in zip(told, t.loss_mask, strict=True)])
         )
-    trainer = trainer_of(copy.deepcopy(model), tokenizer, tmp_path, rows, micro_batch=micro_batch)
+    sizes = {"micro_batch": micro_batch, "importance_cap": 1.055}
+    trainer = trainer_of(copy.deepcopy(model), tokenizer, tmp_path, rows, **sizes)
     # As TRL is where vLLM samples.
     trainer.use_vllm, trainer._last_loaded_step = True, -1
     trainer.vllm_generation = SimpleNamespace(sync_weights=lambda: None)
@@ -114,7 +115,13 @@ def test_the_mismatch_with_another_sampler_is_over_all_sampled_ids(
     count = [sum(t.loss_mask) for t in BATCH]
     mean = sum(g * n for g, n in zip(gaps, count, strict=True)) / sum(count)
     assert row["logprob_mismatch"] == pytest.approx(mean, rel=1e-3)
-    assert row["importance_ratio_min"] == pytest.approx(math.exp(min(gaps)), rel=1e-3)
+    ratios = [math.exp(g) for g in gaps]
+    assert row["importance_ratio_min"] == pytest.approx(min(ratios), rel=1e-3)
+    assert row["importance_ratio_max"] == pytest.approx(max(ratios), rel=1e-3), "before the cap"
+    mean = sum(r * n for r, n in zip(ratios, count, strict=True)) / sum(count)
+    assert row["importance_ratio_mean"] == pytest.approx(mean, rel=1e-3)
+    beyond = sum(n for g, n in zip(gaps, count, strict=True) if math.exp(g) > 1.055) / sum(count)
+    assert row["importance_truncated"] == pytest.approx(beyond)
 
 
 def test_the_distance_to_the_start_is_plain_k3(model, tokenizer, tmp_path):

@@ -137,4 +137,4 @@ def selection_table(trajectories: Sequence[Trajectory], k: int) -> Table:
 
 
 def _share(value: float) -> str:
-    return "-" if isnan(value) else f"{100 * value:.1f}"
+    return "no answer" if isnan(value) else f"{100 * value:.1f}"

@@ -287,6 +287,6 @@ def check_memory(plan: Plan, room_gb: float) -> None:
     if plan.memory is not None and plan.memory.peak / 1e9 > room_gb:
         raise CommandError(
             f"a process needs {plan.memory.peak / 1e9:.0f} GB at its peak and its device has "
-            f"{room_gb:.0f}: lower --micro-batch (or --micro-batch-tokens), or share weights out "
+            f"{room_gb:.0f}: lower --micro-batch or --micro-batch-tokens, or share weights out "
             "(runs/configs/fsdp.yaml)"
         )

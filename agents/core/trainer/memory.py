@@ -31,7 +31,8 @@ class MemoryPlan:
     gathered: float
     """Where weights are shared out: the largest block of them, whole for its pass, twice."""
     activations: float
-    """What a micro-batch keeps for its backward pass, casts of weights to bfloat16 included."""
+    """What a micro-batch keeps for its backward pass, casts of weights to bfloat16 included; with
+    checkpointing the inputs of its blocks."""
     logits: float
     """Of a micro-batch, or of the chunk of it whose logits are held at once."""
     sampler: float
@@ -40,6 +41,8 @@ class MemoryPlan:
     """Keys and values of all rows of a step."""
     sleeps: bool = False
     """Whether the sampler holds nothing while a micro-batch is learned from, as vLLM does."""
+    recomputed: float = 0.0
+    """With checkpointing, one block, computed again once the logits are gone."""
     beside: float = 0.0
     """The reference policy of a KL term, and an auxiliary module with its gradients and moments."""
 
@@ -47,7 +50,8 @@ class MemoryPlan:
     def learning(self) -> float:
         """While a micro-batch is learned from; the sampler keeps its weights, not its cache."""
         state = self.weights + self.gradients + self.optimizer + self.gathered + self.beside
-        return state + self.activations + self.logits + (0 if self.sleeps else self.sampler)
+        passing = self.activations + max(self.logits, self.recomputed)
+        return state + passing + (0 if self.sleeps else self.sampler)
 
     @property
     def sampling(self) -> float:
@@ -78,10 +82,15 @@ class Activations:
     casts: float
     """Weights cast to another dtype, kept once whatever the number of tokens."""
 
-    def checkpointed(self) -> float:
-        """With activation checkpointing: inputs of all blocks, and one block computed again."""
-        inside = (self.kept - self.casts) / self.blocks
-        return self.casts + self.blocks * self.boundary + inside
+    @property
+    def inputs(self) -> float:
+        """Of all blocks, and the casts: what activation checkpointing keeps."""
+        return self.casts + self.blocks * self.boundary
+
+    @property
+    def block(self) -> float:
+        """One of them, which checkpointing computes again when its turn comes."""
+        return (self.kept - self.casts) / self.blocks
 
 
 def measure(
@@ -187,8 +196,8 @@ def plan_memory(
     count = float(sum(sizes))
     share = processes if sharded else 1
     length = prompt_tokens + training.max_tokens
-    shared = None
-    if shares and not training.activation_checkpointing and can_share(model):
+    shared, again = None, training.activation_checkpointing
+    if shares and not again and can_share(model):
         shared = (prompt_tokens, training.group_size)
     batch = _rows_of_pass(training, processes, length, shared)
     # More are never held at once, here or in TRL's own head.
@@ -202,11 +211,12 @@ def plan_memory(
         gradients=4 * count / share * (2 if processes > 1 and not sharded else 1),
         optimizer=8 * count / share,
         gathered=2 * 4.0 * max(_blocks(model).values()) if sharded else 0.0,
-        activations=found.checkpointed() if training.activation_checkpointing else found.kept,
+        activations=found.inputs if again else found.kept,
         logits=float((_IN_FLIGHT + (2 if bf16 else 4)) * places * config.vocab_size),
         sampler=float(sampler_bytes * count),
         cache=_cache(config, rows, length) if sampler_bytes else 0.0,
         sleeps=sleeps,
+        recomputed=found.block if again else 0.0,
     )
 
 

@@ -18,7 +18,6 @@ from agents.core.types import Trajectory
 _LOG = logging.getLogger(__name__)
 _SAMPLER = {
     "sampling/sampling_logp_difference/mean": "logprob_mismatch",
-    "sampling/importance_sampling_ratio/min": "importance_ratio_min",
 }
 """How far a sampler other than the model itself is from it, where TRL measures that."""
 _KEPT = ("loss", "grad_norm", "kl", "learning_rate", "num_tokens")

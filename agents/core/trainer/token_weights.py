@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.core.losses import entropy_threshold, importance_ratio
+from agents.core.losses import entropy_threshold, importance_ratio, raw_ratio
 from agents.core.trainer import distributed
 from agents.core.trainer.batch import joined, learned
 from agents.core.trainer.options import Training
@@ -56,17 +56,36 @@ def correct_replayed(
         )
 
 
-def reject(batch: dict[str, Any], training: Training) -> dict[str, float]:
-    """Put geometric rejection, which TRL does not have, in place of its importance ratio.
+def weigh_by_ratio(batch: dict[str, Any], training: Training) -> dict[str, float]:
+    """Measure how far another engine's sampler is from the trainer, and correct as TRL does not.
+
+    TRL's own ratios stay, but for geometric rejection, which it does not have.
 
     Returns:
-        Numbers for the metrics; none where the trainer's own model samples.
+        Numbers for the metrics, of all processes: the ratios before the cap, and the share of them
+        that it changes. None where the trainer's own model samples.
     """
     if "importance_sampling_ratio" not in batch:
         return {}
-    mask = learned(batch)
+    mask, mode, cap = learned(batch), training.importance_mode, training.importance_cap
     gap = torch.nan_to_num(batch["old_per_token_logps"] - batch["sampling_per_token_logps"])
-    ratio = importance_ratio(gap, mask, training.importance_mode, training.importance_cap)
-    batch["importance_sampling_ratio"] = ratio
-    kept = distributed.gather(ratio[mask.any(1)].flatten().tolist())
-    return {"importance_rejected": 1 - sum(kept) / max(1, len(kept))}
+    if mode == "geometric_mask":
+        batch["importance_sampling_ratio"] = importance_ratio(gap, mask, mode, cap)
+    raw = raw_ratio(gap, mask, mode)
+    raw = raw[mask > 0 if raw.shape == mask.shape else mask.any(1)].flatten()
+    beyond = (raw > cap) | (raw < 1 / cap if mode == "geometric_mask" else False)
+    found = distributed.gather(
+        [tuple(map(float, (raw.min(), raw.max(), raw.sum(), beyond.sum(), len(raw))))]
+        if len(raw)
+        else []
+    )
+    if not found:
+        return {}
+    least, most, total, outside, count = zip(*found, strict=True)
+    share = "importance_rejected" if mode.endswith("mask") else "importance_truncated"
+    return {
+        "importance_ratio_min": min(least),
+        "importance_ratio_mean": sum(total) / sum(count),
+        "importance_ratio_max": max(most),
+        share: sum(outside) / sum(count),
+    }

@@ -49,7 +49,7 @@ from agents.core.trainer.passes import by_tokens, loss_in_passes
 from agents.core.trainer.recorder import Recorder
 from agents.core.trainer.reference import ReferenceReset
 from agents.core.trainer.stages import set_sampler, set_stage
-from agents.core.trainer.token_weights import correct_replayed, keep_high_entropy, reject
+from agents.core.trainer.token_weights import correct_replayed, keep_high_entropy, weigh_by_ratio
 from agents.core.trainer.trl_config import env_reward, trl_config
 from agents.core.trainer.trl_releases import warn_if_untested
 from agents.core.trainer.vllm_generation import VLLMSampler
@@ -168,8 +168,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             width = output["completion_ids"].shape[1]
             entropies = self._score(*joined(output), width, entropies=True)
             self._add(keep_high_entropy(output, entropies, self._loss.entropy_top))
-        if self._training.importance_mode == "geometric_mask":
-            self._add(reject(output, self._training))
+        self._add(weigh_by_ratio(output, self._training))
         if self._algorithm.branches:
             output = self._branch(output)
         self._sampler.rest()
