@@ -127,7 +127,7 @@ def _behaviour(runs: Sequence[Run]) -> str:
             (
                 count.case.replace("_", " "),
                 percent(count.share),
-                percent(count.accuracy),
+                percent(count.accuracy, "no such answer"),
                 MEANING[count.case],
             )
             for count in count_cases(trajectories)

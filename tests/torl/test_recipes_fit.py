@@ -71,8 +71,9 @@ def test_a_recipe_fits_its_gpus_with_its_engine(recipe, monkeypatch):
     plan = planned(recipe, monkeypatch)
     assert plan.processes in (8, 16)
     check_memory(plan, 80)
-    # What vLLM gets is beside weights and optimiser, which stay while it samples.
-    assert 0.1 < engine_share(plan.memory, 80e9) < 0.9
+    if plan.policy == "vllm":
+        # Beside weights and optimiser, which stay while it samples.
+        assert 0.1 < engine_share(plan.memory, 80e9) < 0.9
 
 
 @pytest.mark.slow

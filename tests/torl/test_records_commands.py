@@ -162,7 +162,7 @@ def test_analyse_shows_behaviour_execution_and_selection(evaluate, capsys):
     code, captured = run(capsys, analyse, options)
     assert code == 0
     assert "| text only | 100.0 [91.2, 100.0] | 67.5 " in captured.out
-    assert "| some program failed | 0 | 0 | - |" in captured.out
+    assert "| some program failed | 0 | 0 | no answer |" in captured.out
     oracle = next(line for line in captured.out.splitlines() if line.startswith("| oracle"))
     assert "| 100.0 [" in oracle
 
@@ -173,7 +173,10 @@ def test_calls_of_several_evaluations_stand_side_by_side(evaluate, capsys):
     code, captured = run(capsys, analyse, analyse.AnalyseOptions(files))
     assert code == 0
     table = captured.out.split("Calls (THOR, table 6)")[1]
-    assert [line.count(" 0 | 0 | - |") for line in table.splitlines() if "amc23" in line] == [1, 1]
+    assert [line.count(" 0 | no call |") for line in table.splitlines() if "amc23" in line] == [
+        1,
+        1,
+    ]
     code, captured = run(capsys, analyse, analyse.AnalyseOptions(()))
     assert code == 1
     assert "expected records" in captured.err

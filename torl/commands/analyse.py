@@ -75,7 +75,7 @@ def calls_table(evaluations: Mapping[str, Sequence[Trajectory]]) -> Table:
                 percent(found.code_ratio),
                 str(found.failed),
                 str(found.passed),
-                percent(found.pass_ratio),
+                percent(found.pass_ratio, "no call"),
             )
         )
     columns = ("evaluation", "accuracy %", "code ratio %", "failed", "passed", "pass ratio %")
@@ -88,7 +88,7 @@ def behaviour_table(trajectories: Sequence[Trajectory], examples: int) -> Table:
         (
             count.case.replace("_", " "),
             percent(count.share),
-            percent(count.accuracy),
+            percent(count.accuracy, "no such answer"),
             ", ".join(f"{problem} #{sample}" for problem, sample in count.examples[:examples]),
             MEANING[count.case],
         )
