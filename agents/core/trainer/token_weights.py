@@ -74,11 +74,11 @@ def weigh_by_ratio(batch: dict[str, Any], training: Training) -> dict[str, float
     raw = raw_ratio(gap, mask, mode)
     raw = raw[mask > 0 if raw.shape == mask.shape else mask.any(1)].flatten()
     beyond = (raw > cap) | (raw < 1 / cap if mode == "geometric_mask" else False)
-    found = distributed.gather(
-        [tuple(map(float, (raw.min(), raw.max(), raw.sum(), beyond.sum(), len(raw))))]
-        if len(raw)
-        else []
-    )
+    own = []
+    if len(raw):
+        sums = (raw.sum().item(), beyond.sum().item(), float(len(raw)))
+        own = [(raw.min().item(), raw.max().item(), *sums)]
+    found = distributed.gather(own)
     if not found:
         return {}
     least, most, total, outside, count = zip(*found, strict=True)
