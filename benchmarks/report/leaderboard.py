@@ -73,10 +73,10 @@ def leaderboard(summaries: Sequence[Summary]) -> Leaderboard:
             (
                 *key,
                 *(
-                    percent(rows[key].get(suite, UNKNOWN)) + parts.get((*key, suite), "")
+                    percent(rows[key].get(suite, UNKNOWN), "-") + parts.get((*key, suite), "")
                     for suite in suites
                 ),
-                percent(averages[key]),
+                percent(averages[key], "-"),
             )
             for key in order
         ),
