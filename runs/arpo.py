@@ -38,7 +38,7 @@ ARPO = {
     "group": 16,
     "updates": 8,
     "policy": "vllm-server",
-    "micro-batch": 1,
+    "micro-batch-tokens": 5632,
     "max-tokens": 4096,
     "tool-budget": 3,
 }

@@ -13,14 +13,6 @@ from torl.training.plan import check_memory, engine_share, plan_of
 
 RUNS = Path(__file__).parents[2] / "runs"
 sys.path.append(str(RUNS))
-SHAPES = {
-    # hidden, inner, layers, heads, heads of keys, vocabulary: of the hub's configurations.
-    "Qwen/Qwen2.5-Math-1.5B": ("qwen2", 1536, 8960, 28, 12, 2, 151_936),
-    "Qwen/Qwen2.5-Math-7B": ("qwen2", 3584, 18_944, 28, 28, 4, 152_064),
-    "Qwen/Qwen2.5-7B": ("qwen2", 3584, 18_944, 28, 28, 4, 152_064),
-    "Qwen/Qwen2.5-7B-Instruct": ("qwen2", 3584, 18_944, 28, 28, 4, 152_064),
-    "Qwen/Qwen3-14B-Base": ("qwen3", 5120, 17_408, 40, 40, 8, 151_936),
-}
 RECIPES = {
     "torl_1_5b": "OPTIONS",
     "torl_7b": "LARGER",
@@ -29,25 +21,8 @@ RECIPES = {
     "simpletir": "SIMPLETIR",
     "zerotir": "ZEROTIR",
     "rstar2_roc": "RSTAR2",
+    "arpo": "ARPO",
 }
-
-
-def config_of(name):
-    from transformers import AutoConfig
-
-    kind, hidden, inner, layers, heads, groups, vocabulary = SHAPES[name]
-    return AutoConfig.for_model(
-        kind,
-        hidden_size=hidden,
-        intermediate_size=inner,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=groups,
-        head_dim=128,
-        vocab_size=vocabulary,
-        tie_word_embeddings=hidden == 1536,
-        max_position_embeddings=32_768,
-    )
 
 
 def planned(recipe, monkeypatch, **changes):
@@ -61,7 +36,6 @@ def planned(recipe, monkeypatch, **changes):
     known = {one.name for one in fields(TrainOptions)} - {"problems", "schedule", "heldout"}
     given = {name.replace("-", "_"): value for name, value in chosen.items()}
     options = TrainOptions(**{n: v for n, v in given.items() if n in known})
-    monkeypatch.setattr("agents.core.models.loading.config_of", config_of)
     return plan_of(replace(options, dtype="bfloat16", **changes), memory=True)
 
 
