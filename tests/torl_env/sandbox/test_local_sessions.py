@@ -1,9 +1,15 @@
 """Sessions of a local sandbox: their bound, their end, their branches, and those that lie."""
 
 import concurrent.futures
+import contextlib
 import gc
+import os
+import random
+import signal
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -115,3 +121,63 @@ def test_a_lying_session_hurts_only_itself(sandbox: LocalSandbox, server_pids: S
     assert sandbox.run("print(2)").stdout == "2\n"
     assert server_pids(sandbox) == pids
     honest.close()
+
+
+def stopped(pids: list[int]) -> list[int]:
+    """Processes of sessions below these servers, all of which sleep between turns."""
+    found: list[int] = []
+    for pid in pids:
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            # It may be gone by now.
+            with contextlib.suppress(OSError):
+                stat = Path(f"/proc/{child}/stat").read_text()
+                found += [int(child)] if stat.rpartition(")")[2].split()[0] == "T" else []
+                found += stopped([int(child)])
+    return found
+
+
+def test_a_spare_that_is_lost_between_turns_costs_nothing(
+    server_pids: ServerPids, wait_until: WaitUntil
+) -> None:
+    with LocalSandbox() as sandbox, sandbox.open_session(preload="bare") as session:
+        pids = server_pids(sandbox)
+        wait_until(lambda: len(stopped(pids)) == 1)
+        first = stopped(pids)
+        assert session.run("x = 41").ok
+        # The head after the turn, and the next turn's process beside it.
+        wait_until(lambda: len(stopped(pids)) == 2 and first[0] not in stopped(pids))
+        head, spare = sorted(stopped(pids))
+        os.kill(spare, signal.SIGKILL)
+        wait_until(lambda: stopped(pids) == [head] and not Path(f"/proc/{spare}").exists())
+        assert session.run("x += 1; print(x)").stdout == "42\n"
+        assert not session.restarted
+        session.close()
+        wait_until(lambda: stopped(pids) == [])
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.03])
+def test_turns_see_the_last_good_state_however_soon_they_come(
+    sandbox: LocalSandbox, pause: float
+) -> None:
+    steps = random.Random(7).choices(["good", "bad", "killed", "branch", "limits"], k=40)
+    limits, value = Limits(cpu_seconds=5, open_files=40), 0
+    with sandbox.open_session(preload="bare") as session:
+        session.run("x = 0; import os")
+        for step in steps:
+            time.sleep(pause)
+            if step == "good":
+                value += 1
+                assert session.run("x += 1; print(x)").stdout == f"{value}\n"
+            elif step == "bad":
+                assert not session.run("x = -1; 1/0").ok
+            elif step == "killed":
+                assert session.run("x = -1; os.abort()").status is Status.KILLED
+            elif step == "branch":
+                with session.branch() as branch:
+                    assert branch.run("print(x); x = -1").stdout == f"{value}\n"
+            else:
+                # The limits are those of the turn, not those of when its process was made.
+                many = "f = [open('/dev/null') for _ in range(60)]"
+                assert session.run(many, limits).error_type == "OSError"
+                assert session.run(f"{many}; del f").ok
+        assert not session.restarted

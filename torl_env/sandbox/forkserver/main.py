@@ -82,7 +82,6 @@ class Link:
                 sessions.handle(request, files)
 
         self._reactor.watch(self._control.fileno(), receive)
-        self._reactor.spare_time = runs.refill
         self._control.send(READY + report.to_json().encode())
         self._reactor.run_forever()
 
@@ -211,6 +210,7 @@ def main(control: int, text: str) -> NoReturn:
         schedstat=meter.exact,
     )
     sessions = Sessions(reactor, child, link.send, meter, gate, Interpreter(child))
+    reactor.spare_time = lambda: runs.refill() or sessions.spares.prepare()
     if isolation.program_filter is None:
         runs.sweep = sessions.sweep
     link.serve(runs, sessions, report, config.processes)

@@ -2,12 +2,15 @@
 
 import os
 import resource
+import signal
 import socket
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from torl_env.sandbox.forkserver.turns import vouched_pid
 from torl_env.sandbox.forkserver.watch import Watch
-from torl_env.sandbox.forkserver.wire import Op, Request
+from torl_env.sandbox.forkserver.wire import Ending, Mark, Op, Reply, Request
 
 
 @dataclass(slots=True, eq=False)
@@ -21,6 +24,23 @@ class Session:
     """The process with the state after the last turn; 0 once it is lost."""
     channel: socket.socket | None = None
     turn: "Turn | None" = None
+    spare: "Spare | None" = None
+
+    @property
+    def expects_process(self) -> bool:
+        """Whether a process that it has made may not have said hello yet."""
+        turn, spare = self.turn, self.spare
+        forks = turn is not None and not (turn.runner and turn.continuation)
+        return forks or (spare is not None and not spare.pid)
+
+
+@dataclass(slots=True, eq=False)
+class Spare:
+    """A process forked from the head ahead of the next turn, to be its runner."""
+
+    channel: socket.socket
+    pid: int = 0
+    """0 until it has said hello."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,8 +50,12 @@ class Turn:
     request: Request
     channel: socket.socket
     """To the processes that it makes."""
+    theirs: socket.socket
+    """Their end, until it is sent."""
     watch: Watch
     """Of the head until there is a runner, and then of that."""
+    files: list[int]
+    """Its program and streams, until they are sent."""
     runner: int = 0
     continuation: int = 0
     compiled: bool | None = None
@@ -48,9 +72,64 @@ class Turn:
         return self.request.op is Op.TURN_IN_PLACE
 
     @property
-    def expects_process(self) -> bool:
-        """Whether a process that it has made may not have said hello yet."""
-        return not self.runner or not self.continuation
+    def waits(self) -> bool:
+        """Whether nobody has been given it yet."""
+        return self.theirs.fileno() >= 0
+
+    def send(self, channel: socket.socket, word: bytes) -> bool:
+        """Give it to a process; whether that took it."""
+        sent = send_word(channel, word, [self.theirs.fileno(), *self.files])
+        if sent:
+            self.close_files()
+        return sent
+
+    def reply(
+        self, ending: Ending, code: int, number: int, mark: Mark, rss_kb: int, cpu: float
+    ) -> Reply:
+        """The answer to its request."""
+        wall = int(self.watch.wall * 1e6)
+        if self.compiled is not False:
+            mark |= Mark.COMPILED
+        if self.request.op is Op.BRANCH and ending is not Ending.KILLED:
+            # The caller gets a session that has lost its variables, not an infrastructure error.
+            ending, mark = Ending.DONE, mark | Mark.INTERPRETER_ENDED
+        call = self.request.call
+        return Reply(call, ending, code, number, mark, rss_kb, wall, int(cpu * 1e6))
+
+    def close_files(self) -> None:
+        """Let go of what a process has got, or what none will."""
+        self.theirs.close()
+        while self.files:
+            os.close(self.files.pop())
+
+
+def new_channel() -> tuple[socket.socket, socket.socket]:
+    """The server's end, on which the kernel says who speaks, and that of a process to be."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    ours.setblocking(False)
+    return ours, theirs
+
+
+def send_word(channel: socket.socket, word: bytes, files: Sequence[int]) -> bool:
+    """Tell a process, if it lives; whether it does."""
+    try:
+        socket.send_fds(channel, [word], files)
+    except OSError:
+        return False
+    return True
+
+
+def freeze(pid: int) -> None:
+    """Between turns nothing of a session runs, whatever threads it has started."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+
+
+def wake(pid: int) -> None:
+    """Undo `freeze`."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def read_word(channel: socket.socket) -> tuple[bytes | None, int]:
@@ -71,6 +150,13 @@ def read_word(channel: socket.socket) -> tuple[bytes | None, int]:
             for start in range(0, len(content) // 4 * 4, 4):
                 os.close(int.from_bytes(content[start : start + 4], "little"))
     return data, vouched_pid(ancillary)
+
+
+def kill_undeclared(proc: int, known: Sequence[int]) -> None:
+    """Kill children of this process that are not `known`: a program has made them."""
+    for pid in children(proc) - set(known):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def children(proc: int) -> set[int]:

@@ -17,10 +17,19 @@ from contextlib import suppress
 from typing import Final
 
 from torl_env.sandbox.forkserver.clones import CloneGate
-from torl_env.sandbox.forkserver.process_tree import Session, Turn, children, read_word
+from torl_env.sandbox.forkserver.process_tree import (
+    Session,
+    Turn,
+    freeze,
+    kill_undeclared,
+    new_channel,
+    read_word,
+    wake,
+)
 from torl_env.sandbox.forkserver.program import Child
 from torl_env.sandbox.forkserver.reactor import Reactor
 from torl_env.sandbox.forkserver.runs import fork_child, judge
+from torl_env.sandbox.forkserver.spares import Spares
 from torl_env.sandbox.forkserver.turns import (
     CANNOT_FORK,
     COMPILED,
@@ -29,6 +38,7 @@ from torl_env.sandbox.forkserver.turns import (
     NOT_COMPILED,
     TURN,
     TURN_IN_PLACE,
+    TURN_OF_SPARE,
     Interpreter,
 )
 from torl_env.sandbox.forkserver.watch import WaitMeter, Watch
@@ -64,6 +74,7 @@ class Sessions:
         self._gate = gate
         self._sessions: dict[int, Session] = {}
         self._next_offset = 0
+        self.spares = Spares(reactor, gate, self._proceed)
 
     def handle(self, request: Request, files: list[int]) -> None:
         """Do what the client asks."""
@@ -82,6 +93,7 @@ class Sessions:
             self._lose(session, request)
         else:
             self._start(session, request, files)
+            return
         for file in files:
             os.close(file)
 
@@ -91,8 +103,6 @@ class Sessions:
             turn = session.turn
             if turn is not None and turn.request.call == call:
                 turn.watch.kill(Ending.KILLED)
-
-    # Opening
 
     def _open(self, request: Request) -> None:
         """Fork the first head, which has run nothing yet and can be trusted."""
@@ -130,38 +140,42 @@ class Sessions:
             pid, lambda status, usage: self._head_ended(session, pid, status, usage)
         )
         self._reactor.watch(channel.fileno(), lambda: self._head_speaks(session, pid))
-        self._freeze(pid)
-
-    @staticmethod
-    def _freeze(pid: int) -> None:
-        """Between turns nothing of a session runs, whatever threads it has started."""
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-
-    # Turns and branches
+        freeze(pid)
 
     def _start(self, session: Session, request: Request, files: list[int]) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        ours.setblocking(False)
         job = _BRANCH if request.op is Op.BRANCH else request.job
-        head = session.head
-        turn = session.turn = Turn(request, ours, Watch(self._reactor, self._meter, head, job))
-        self._reactor.watch(ours.fileno(), lambda: self._listen(session, turn))
+        watch = Watch(self._reactor, self._meter, session.head, job)
+        ours, theirs = new_channel()
+        turn = session.turn = Turn(request, ours, theirs, watch, files)
+        if session.spare is not None and not session.spare.pid:
+            # The head is forking one just now: on the turn's own time, if it does not end.
+            wake(session.head)
+            return
+        self._proceed(session, turn)
+
+    def _proceed(self, session: Session, turn: Turn) -> None:
+        """Give it to the spare, or else to the head."""
+        job, op, head = turn.request.job, turn.request.op, session.head
+        self._reactor.watch(turn.channel.fileno(), lambda: self._listen(session, turn))
+        spare = self.spares.take(session) if op is Op.TURN else None
+        if spare is not None:
+            alive = turn.send(spare.channel, TURN_OF_SPARE + job.pack())
+            spare.channel.close()
+            if alive:
+                self._has_runner(session, turn, spare.pid)
+                wake(spare.pid)
+                return
+        word = FORK if op is Op.BRANCH else TURN + job.pack()
         self._gate.allow_fork(head)
-        word = FORK
-        if request.op is not Op.BRANCH:
-            word = (TURN_IN_PLACE if turn.in_place else TURN) + job.pack()
         if turn.in_place:
+            self.spares.drop(session)
+            word = TURN_IN_PLACE + job.pack()
             turn.runner = head
             self._gate.limit(head, job.processes)
-        with suppress(ProcessLookupError):
-            os.kill(head, signal.SIGCONT)
+        wake(head)
         if session.channel is not None:
             # One who does not listen any more is found out by its silence.
-            with suppress(OSError):
-                socket.send_fds(session.channel, [word], [theirs.fileno(), *files])
-        theirs.close()
+            turn.send(session.channel, word)
 
     def _listen(self, session: Session, turn: Turn) -> bool:
         """A process that the turn has made says something, or all have closed their end.
@@ -186,7 +200,7 @@ class Sessions:
         elif data in (COMPILED, NOT_COMPILED) and pid == turn.runner and turn.compiled is None:
             turn.compiled = data == COMPILED
         elif data == CANNOT_FORK and not turn.runner:
-            self._freeze(session.head)
+            freeze(session.head)
             self._finish(session, turn, Ending.EXITED, 1, turn.watch.cpu)
         else:
             self._misbehaves(session, turn)
@@ -200,16 +214,9 @@ class Sessions:
         if turn.request.op is Op.BRANCH:
             self._branched(session, turn, pid)
         elif not turn.runner:
-            self._freeze(session.head)
-            self._gate.forget(session.head)
-            turn.watch.over = True
-            turn.runner = pid
-            turn.watch = Watch(self._reactor, self._meter, pid, turn.request.job)
-            self._gate.limit(pid, turn.request.job.processes)
-            self._gate.allow_fork(pid)
-            self._reactor.adopt(pid, lambda *end: self._runner_ended(session, turn, end))
+            self._has_runner(session, turn, pid)
         elif not turn.continuation:
-            self._freeze(pid)
+            freeze(pid)
             turn.continuation = pid
             self._reactor.adopt(pid, lambda *_: self._continuation_ended(session, turn))
             if turn.ended is not None:
@@ -218,8 +225,17 @@ class Sessions:
             # A third process; the sweep finds it.
             self._misbehaves(session, turn)
 
+    def _has_runner(self, session: Session, turn: Turn, pid: int) -> None:
+        freeze(session.head)
+        self._gate.forget(session.head)
+        turn.watch.over, turn.runner = True, pid
+        turn.watch = Watch(self._reactor, self._meter, pid, turn.request.job)
+        self._gate.limit(pid, turn.request.job.processes)
+        self._gate.allow_fork(pid)
+        self._reactor.adopt(pid, lambda *end: self._runner_ended(session, turn, end))
+
     def _branched(self, session: Session, turn: Turn, pid: int) -> None:
-        self._freeze(session.head)
+        freeze(session.head)
         self._gate.forget(session.head)
         self._reactor.forget(turn.channel.fileno())
         session.turn, turn.over, turn.watch.over = None, True, True
@@ -227,8 +243,6 @@ class Sessions:
         self._sessions[branch.number] = branch
         self._set_head(branch, pid, turn.channel)
         self._send(Reply(turn.request.call, Ending.DONE))
-
-    # Ends of turns
 
     def _runner_ended(
         self, session: Session, turn: Turn, end: tuple[int, resource.struct_rusage]
@@ -280,6 +294,7 @@ class Sessions:
         turn.continuation = 0
 
     def _lose_head(self, session: Session) -> None:
+        self.spares.drop(session)
         if session.head:
             self._kill(session.head)
         if session.channel is not None:
@@ -309,18 +324,13 @@ class Sessions:
         if turn.channel is not session.channel:
             self._reactor.forget(turn.channel.fileno())
             turn.channel.close()
-        if turn.compiled is not False:
-            mark |= Mark.COMPILED
+        turn.close_files()
+        if turn.request.op is Op.TURN:
+            self.spares.want(session)
         if not session.head:
             mark |= Mark.SESSION_LOST
             self._sessions.pop(session.number, None)
-        wall = int(turn.watch.wall * 1e6)
-        call = turn.request.call
-        if turn.request.op is Op.BRANCH and ending is not Ending.KILLED:
-            # The caller gets a session that has lost its variables, not an infrastructure error.
-            ending = Ending.DONE
-            mark |= Mark.INTERPRETER_ENDED
-        self._send(Reply(call, ending, code, number, mark, rss_kb, wall, int(cpu * 1e6)))
+        self._send(turn.reply(ending, code, number, mark, rss_kb, cpu))
 
     def _misbehaves(self, session: Session, turn: Turn) -> None:
         """It has said what no interpreter says, or nothing at all: the turn's process is killed."""
@@ -334,8 +344,6 @@ class Sessions:
         turn.continuation = 0
         if not turn.over and turn.ended is not None:
             self._conclude(session, turn)
-
-    # Ends of sessions
 
     def _head_ended(
         self, session: Session, pid: int, status: int, usage: resource.struct_rusage
@@ -399,11 +407,8 @@ class Sessions:
         proc = self._child.isolation.proc
         if proc < 0:
             return
-        turns = [item.turn for item in self._sessions.values() if item.turn is not None]
-        if any(turn.expects_process for turn in turns):
+        if any(session.expects_process for session in self._sessions.values()):
             # One that has not said hello yet would be taken for an undeclared one.
             self._reactor.at(time.monotonic() + _SWEEP_SECONDS, self.sweep)
             return
-        for pid in children(proc) - set(self._reactor.pids()):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_undeclared(proc, self._reactor.pids())

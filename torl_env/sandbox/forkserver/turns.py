@@ -8,7 +8,8 @@ process, its continuation, has the variables and waits for the next turn.
                    exit status = result
 
 All are the server's children (`CLONE_PARENT`). A turn in place has no first fork: the head is the
-runner. Nothing that a program writes to any descriptor is taken for a result.
+runner; neither has one whose runner was forked ahead (see `spares`). Nothing that a program writes
+to any descriptor is taken for a result.
 """
 
 import _socket
@@ -18,7 +19,7 @@ import random
 import socket
 import struct
 import sys
-from resource import RLIMIT_AS, RLIMIT_NOFILE, getrlimit, setrlimit
+from resource import RLIMIT_AS, RLIMIT_CPU, RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import Final, NoReturn
 
 from torl_env.sandbox.forkserver import integrity, kernel, pictures, program, wire
@@ -46,8 +47,10 @@ TURN: Final = b"T"
 """Server to head: fork a runner for the attached channel and program."""
 TURN_IN_PLACE: Final = b"I"
 """Server to head: be the runner."""
+TURN_OF_SPARE: Final = b"S"
+"""Server to a process that was forked ahead: be the runner of a turn that can be rolled back."""
 FORK: Final = b"F"
-"""Server to head: fork another head, on the attached channel."""
+"""Server to head: fork a process that is as you are, on the attached channel."""
 HELLO: Final = b"H"
 """A new process to server: here I am, with my process id as the kernel vouches for it."""
 COMPILED: Final = b"C"
@@ -98,15 +101,15 @@ class Interpreter:
 
 def obey(session: Interpreter) -> None:
     """Do one thing that the server says; returns in a head only."""
-    # What the last turn left in use must not keep the next one from starting.
-    for what in (RLIMIT_AS, RLIMIT_NOFILE):
+    # What the last turn left in use must not keep the next one from starting, nor what forks cost.
+    for what in (RLIMIT_AS, RLIMIT_NOFILE, RLIMIT_CPU):
         hard = getrlimit(what)[1]
         setrlimit(what, (hard, hard))
     data, files = _receive()
     if not data or not files:
         _exit(0)
     kind, job = data[:1], Job.unpack(data[1:]) if len(data) > 1 else None
-    if kind == TURN_IN_PLACE:
+    if kind in (TURN_IN_PLACE, TURN_OF_SPARE):
         _take_channel(files[0])
     elif not _fork_on(session, files):
         return
