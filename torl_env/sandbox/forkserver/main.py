@@ -100,6 +100,8 @@ def _prepare_environment() -> None:
     os.environ.clear()
     os.environ.update(_ENVIRONMENT)
     time.tzset()
+    # Else the directories of the root are closed to the users of programs where it was 077.
+    os.umask(0o022)
     sys.argv = ["<program>"]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
