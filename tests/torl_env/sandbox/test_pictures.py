@@ -48,6 +48,21 @@ def test_what_was_drawn_before_an_error_is_kept(artist: LocalSandbox) -> None:
     assert (result.error, len(result.images)) == ("ZeroDivisionError: division by zero", 1)
 
 
+SAVE = f"{DRAW}plt.savefig('a.png'); "
+
+
+@pytest.mark.parametrize("code", [SAVE, f"{SAVE}plt.close()", f"{SAVE}plt.plot([3]); plt.show()"])
+def test_a_figure_that_is_saved_is_one_picture(artist: LocalSandbox, code: str) -> None:
+    result = artist.run(f"{code}\nimport os; print(os.path.getsize('a.png') > 1000)")
+    assert (result.stdout, result.stderr) == ("True\n", "")
+    (picture,) = result.images
+    assert min(size(picture)) > 100
+
+
+def test_a_picture_that_cannot_be_saved_is_the_programs_error(artist: LocalSandbox) -> None:
+    assert artist.run(f"{DRAW}plt.savefig('/none/a.png')").error_type == "FileNotFoundError"
+
+
 def test_each_turn_has_its_own_pictures(artist: LocalSandbox) -> None:
     with artist.open_session() as session:
         assert len(session.run(DRAW).images) == 1

@@ -1,21 +1,26 @@
-"""What a program draws with matplotlib, as PNG files: what is open at `show` and at the end.
+"""What a program draws with matplotlib, as PNG files: what is open at `show`, saved, or at the end.
 
 The backend is Agg, which draws to memory and needs no display.
 """
 
 import atexit
+import functools
 import io
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 from torl_env.sandbox.forkserver import rootfs
 
 MOST = 16
 taken: list[bytes] = []
-"""Of this process, in the order in which they were shown."""
+"""Of this process, in the order in which they were shown or saved."""
+_saved: dict[Any, int] = {}
+"""Figures that are still open, and where in `taken` their last picture is."""
+_drawing: list[bool] = []
 
 
 def import_matplotlib() -> None:
@@ -47,6 +52,8 @@ def warm_up() -> None:
     axes.legend()
     take()
     taken.clear()
+    figures: Any = sys.modules["matplotlib.figure"]
+    figures.Figure.savefig = _that_keeps(figures.Figure.savefig)
     module.show = lambda *words, **more: take()
     # What is cached has font files open, and a program finds all descriptors closed.
     fonts: Any = sys.modules["matplotlib.font_manager"]
@@ -61,9 +68,33 @@ def take() -> None:
     if helpers is None:
         return
     for manager in helpers.Gcf.get_all_fig_managers():
-        figure = manager.canvas.figure
-        if figure.get_axes() and len(taken) < MOST:
-            file = io.BytesIO()
-            figure.savefig(file, format="png", dpi=100, bbox_inches="tight")
-            taken.append(file.getvalue())
+        _keep(manager.canvas.figure)
+    _saved.clear()
     helpers.Gcf.destroy_all()
+
+
+def _keep(figure: Any) -> None:
+    """Draw a figure: in place of what was drawn when it was saved, or as a further picture."""
+    place = _saved.get(figure, len(taken))
+    if not figure.get_axes() or place >= MOST:
+        return
+    file = io.BytesIO()
+    _drawing.append(True)
+    try:
+        figure.savefig(file, format="png", dpi=100, bbox_inches="tight")
+    finally:
+        _drawing.clear()
+    taken[place : place + 1] = [file.getvalue()]
+    _saved[figure] = place
+
+
+def _that_keeps(save: Callable[..., None]) -> Callable[..., None]:
+    """`Figure.savefig`, so that a figure that is saved and closed is a picture too."""
+
+    @functools.wraps(save)
+    def savefig(self: Any, *words: Any, **more: Any) -> None:
+        save(self, *words, **more)
+        if not _drawing:
+            _keep(self)
+
+    return savefig
