@@ -51,6 +51,7 @@ _SPARE_BYTES: Final = 32 << 20
 """Address space kept back from the program, to word a memory error."""
 _SPARE_FILES: Final = 16
 _FEW_FILES: Final = 32
+_C_LONG: Final = 1 << 63
 _FILES: Final = struct.Struct("3i")
 _THREE_FILES: Final = socket.CMSG_SPACE(_FILES.size)
 
@@ -221,7 +222,9 @@ def _leave(code: object) -> int:
         return 0
     if isinstance(code, int):
         report(f"SystemExit: {code}")
-        return code & 255
+        # As CPython: a C integer or -1, and no method of a class derived from int is asked.
+        number = int.__index__(code)
+        return number & 255 if -_C_LONG <= number < _C_LONG else 255
     report(f"SystemExit: {code}")
     sys.stderr.write(f"{code}\n")
     return 1
