@@ -27,9 +27,14 @@ class Attack:
     """In words."""
     by: frozenset[str]
     """Layers of which each alone is enough; empty where it must always hold."""
+    spares: frozenset[str]
+    """Layers without any of which it harms the server itself; empty where it never does."""
     statuses: frozenset[str]
     prints: str | None
     code: str
+
+    def spares_the_server(self, held: frozenset[str]) -> bool:
+        return not self.spares or bool(self.spares & held)
 
 
 def read_attacks(category: str) -> list[Attack]:
@@ -40,7 +45,7 @@ def read_attacks(category: str) -> list[Attack]:
 def _attack(category: str, part: str) -> Attack:
     name, *lines = part.split("\n")
     fields: dict[str, str] = {}
-    while lines and (match := re.match(r"(outcome|by|status|prints): (.*)", lines[0])):
+    while lines and (match := re.match(r"(outcome|by|spares|status|prints): (.*)", lines[0])):
         fields[match[1]] = match[2]
         lines.pop(0)
     prints = fields.get("prints")
@@ -48,6 +53,7 @@ def _attack(category: str, part: str) -> Attack:
         name=f"{category}/{name}",
         outcome=fields["outcome"],
         by=frozenset(fields.get("by", "").split()),
+        spares=frozenset(fields.get("spares", "").split()),
         statuses=frozenset(fields["status"].split()),
         prints=None if prints is None else prints.encode().decode("unicode_escape"),
         code="\n".join(lines).strip("\n"),

@@ -370,3 +370,34 @@ def test_a_crowd_never_turns_a_right_program_into_a_timeout() -> None:
         os.sched_setaffinity(0, allowed)
     assert max(result.wall_seconds for result in results) > 0.4
     assert all(result.ok for result in results), [result.error for result in results]
+
+
+def test_programs_read_the_library_whatever_the_mask_of_their_client() -> None:
+    before = os.umask(0o077)
+    try:
+        with LocalSandbox() as sandbox:
+            assert sandbox.run("import colorsys; print('found')").stdout == "found\n"
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "own_words"),
+    [
+        ("1/0", "error", True),
+        ("raise SystemExit(3)", "error", True),
+        ("x = (", "syntax_error", False),
+        ("raise MemoryError('so it says')", "memory", True),
+        ("import os; os.pwrite(0, b'\\0torl M' + bytes([1]) + bytes(7) + b'x', 0); os._exit(1)",
+         "memory", True),
+        ("import os; os._exit(1)", "error", False),
+        ("import os; os.abort()", "killed", False),
+        ("while True: pass", "timeout", False),
+        ("print(1)", "ok", False),
+    ],
+)  # fmt: skip
+def test_what_a_program_says_of_itself_is_marked(
+    sandbox: LocalSandbox, code: str, status: str, own_words: bool
+) -> None:
+    result = sandbox.run(code, Limits(cpu_seconds=0.3))
+    assert (result.status, result.self_reported) == (status, own_words)

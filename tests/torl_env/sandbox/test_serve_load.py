@@ -1,4 +1,4 @@
-"""2,000 connections and 500 slow clients against a server process: the service is unharmed."""
+"""A crowd, slow clients and answers that nobody reads: a server process serves the others."""
 
 import asyncio
 import json
@@ -14,7 +14,14 @@ from torl_env.sandbox.backends.fusion_client import FusionSandbox
 
 pytestmark = pytest.mark.slow
 
-CONNECTIONS, SLOW, ASKED = 2000, 500, 40
+CONNECTIONS, SLOW, ASKED, UNREAD = 2000, 500, 40, 50
+BIG = json.dumps(
+    {
+        "code": "print('\\x01' * 4_000_000)",
+        "language": "python",
+        "torl": {"output_bytes": 4_194_304},
+    }
+).encode()
 PROGRAM = json.dumps({"code": "print(6 * 7)", "language": "python"}).encode()
 HEAD = b"POST /run_code HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 START = """
@@ -63,6 +70,31 @@ async def _run_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     assert head.startswith(b"http/1.1 200"), head
     size = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
     assert json.loads(await reader.readexactly(size))["run_result"]["stdout"] == "42\n"
+
+
+async def beside_unread_answers(port: int) -> tuple[list[float], list[float]]:
+    """Latencies of the good client alone and while others do not read their 24 MB of JSON each."""
+    await asked(port, 10)
+    alone = await asked(port, ASKED)
+    deaf = [await asyncio.open_connection("127.0.0.1", port, limit=1) for _ in range(UNREAD)]
+    for _, writer in deaf:
+        writer.write(HEAD % len(BIG) + BIG)
+    among = await asked(port, ASKED)
+    for _, writer in deaf:
+        writer.close()
+    return alone, among
+
+
+def test_unread_answers_stall_nobody(
+    server: tuple["subprocess.Popen[str]", int], record_property: Callable[[str, object], None]
+) -> None:
+    alone, among = asyncio.run(beside_unread_answers(server[1]))
+    middle = ASKED // 2
+    record_property("p50 and most alone, s", (alone[middle], alone[-1]))
+    record_property("p50 and most beside them, s", (among[middle], among[-1]))
+    # Making 50 answers takes processors for a while; before, the loop wrote each of them itself.
+    assert among[middle] < 10 * alone[middle] + 0.05
+    assert sum(among) < 20 * sum(alone) + 2
 
 
 async def crowd(port: int) -> tuple[list[float], list[float]]:
