@@ -8,6 +8,7 @@ processes at its request (seccomp_unotify(2)).
 import ctypes
 import errno
 import os
+import select
 import time
 from collections.abc import Callable
 from typing import Final
@@ -22,6 +23,7 @@ _PAUSE: Final = 0.001
 """Seconds that later ones wait, so that no program keeps the server busy by starting threads."""
 _REFUSAL_PAUSE: Final = 0.005
 _TRIES: Final = 10
+_AT_ONCE: Final = 256
 
 
 class _Notice(ctypes.Structure):
@@ -67,10 +69,13 @@ class CloneGate:
         self._forks: set[int] = set()
         self._limits: dict[int, int] = {}
         self._starts: dict[int, int] = {}
-        self._waited: dict[int, float] = {}
-        """For how long this server had waited for a processor when a program first asked it."""
+        self._held: dict[int, tuple[float, float]] = {}
+        """For how long a program's threads have waited to be heard, and when the last one was."""
+        self._waiting = select.poll()
         if listener >= 0:
-            reactor.watch(listener, self._ask)
+            self._waiting.register(listener, select.POLLIN)
+            reactor.watch(listener, self._hear)
+            reactor.before_wait = meter.note
 
     def limit(self, pid: int, threads: int) -> None:
         """Process `pid` runs a program that may have so many threads."""
@@ -85,23 +90,33 @@ class CloneGate:
         self._forks.discard(pid)
         self._limits.pop(pid, None)
         self._starts.pop(pid, None)
-        self._waited.pop(pid, None)
+        self._held.pop(pid, None)
 
     def held(self, pid: int) -> float:
-        """Seconds for which a program's threads may have waited for this server's answer.
+        """Seconds for which a program waited to be heard by this server.
 
-        While the server waits for a processor, they wait too and look as if they slept.
+        While the server waits for a processor or answers others, it looks as if it slept.
         """
-        before = self._waited.get(pid)
-        return 0.0 if before is None else self._meter.own() - before
+        return self._held.get(pid, (0.0, 0.0))[0]
 
     def started(self, pid: int) -> int:
         """Threads that a program has started."""
         return self._starts.get(pid, 0)
 
     def _note_waiter(self, pid: int) -> None:
-        if pid in self._limits and pid not in self._waited:
-            self._waited[pid] = self._meter.own()
+        if pid in self._limits:
+            now = time.monotonic()
+            seconds, heard = self._held.get(pid, (0.0, 0.0))
+            # Threads that wait at the same time wait once.
+            waited = min(self._reactor.behind + self._meter.stalled(), now - heard)
+            self._held[pid] = (seconds + waited, now)
+
+    def _hear(self) -> None:
+        """Answer everybody who asks: who is not heard looks as if it slept, see `watch.Watch`."""
+        for _ in range(_AT_ONCE):
+            self._ask()
+            if not self._waiting.poll(0):
+                return
 
     def _ask(self) -> None:
         notice = _Notice()

@@ -36,6 +36,10 @@ class Reactor:
         self._order = itertools.count()
         self.spare_time: Callable[[], bool] = lambda: False
         """Called when nothing is waiting; returns whether there is more to do in spare time."""
+        self.before_wait: Callable[[], None] = lambda: None
+        """Called before every look for events."""
+        self._woken = time.monotonic()
+        self._busy = 0.0
         self._ends = ends
         self.watch(ends, self._reap)
 
@@ -72,6 +76,11 @@ class Reactor:
         """Every child that is adopted."""
         return list(self._children)
 
+    @property
+    def behind(self) -> float:
+        """Seconds that the event of now may have waited while others were dispatched."""
+        return self._busy + time.monotonic() - self._woken
+
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._ends, 4096)
@@ -101,7 +110,10 @@ class Reactor:
         """Dispatch until the process exits."""
         more = True
         while True:
+            self._busy = time.monotonic() - self._woken
+            self.before_wait()
             events = self._poll.poll(0 if more else self._next_timeout())
+            self._woken = time.monotonic()
             if not events and more:
                 more = self.spare_time()
             for descriptor, _ in events:

@@ -47,7 +47,7 @@ from torl_env.sandbox.forkserver.wire import Ending, Job, Mark, Op, Reply, Reque
 _UID_SPAN: Final = 4096
 _BRANCH: Final = Job(5000, 20_000, 0, 0, 1, 0)
 """Limits of what a head does to branch."""
-_LAST_WORD_SECONDS: Final = 2.0
+_LAST_WORD_SECONDS: Final = 10.0
 """A runner has ended well: its continuation has this long to say hello."""
 _SWEEP_SECONDS: Final = 0.2
 _KILLED: Final = -int(signal.SIGKILL)

@@ -25,10 +25,10 @@ class Waits(NamedTuple):
     """What a program has waited for the machine instead of sleeping."""
 
     sure: float
-    """Seconds: of the thread that waited most."""
+    """Seconds: of the thread that waited most, and for answers of this server."""
     doubtful: float
-    """Seconds that may come on top: threads that wait for each other wait one after the other, what
-    a thread has waited is forgotten with it, and an answer of this server may have taken long."""
+    """Seconds that may come on top: threads that wait for each other wait one after the other, and
+    what a thread has waited is forgotten with it."""
     runnable: bool
     """A thread runs or waits for a processor now; the kernel counts a wait when it ends."""
 
@@ -40,15 +40,24 @@ class WaitMeter:
         self._proc = proc
         self._running = running
         self.exact = self._look(os.getpid()) is not None
+        own = f"{os.getpid()}/schedstat"
+        self._schedstat = os.open(own, os.O_RDONLY, dir_fd=proc) if self.exact else -1
+        self._noted = 0.0
         self.held: Callable[[int], float] = lambda pid: 0.0
-        """Seconds for which a program waited for this server, see `clones.CloneGate.held`."""
+        """Seconds for which a program waited for this server, see `clones.CloneGate`."""
         self.started: Callable[[int], int] = lambda pid: 0
         """Threads that a program has started, likewise."""
 
-    def own(self) -> float:
-        """Seconds on the run queue of this process."""
-        seen = self._look(os.getpid())
-        return 0.0 if seen is None else seen[0][0]
+    def note(self) -> None:
+        """This server is about to wait for events."""
+        self._noted = self._own()
+
+    def stalled(self) -> float:
+        """Seconds for which this server has waited for a processor since then."""
+        return self._own() - self._noted
+
+    def _own(self) -> float:
+        return 0.0 if self._schedstat < 0 else waited_seconds(os.pread(self._schedstat, 1024, 0))
 
     def _look(self, pid: int) -> tuple[list[float], bool] | None:
         """Seconds on the run queue of each thread, longest first, and whether one runs or waits."""
@@ -78,8 +87,16 @@ class WaitMeter:
         (longest, *others), runnable = seen
         # Of the numbers one is the 0.0 put in above, and one the main thread's.
         ended = self.started(pid) > len(others) - 1
-        doubtful = math.inf if ended else sum(others) + self.held(pid)
-        return Waits(longest, doubtful, runnable)
+        doubtful = math.inf if ended else sum(others)
+        return Waits(longest + self.held(pid), doubtful, runnable)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a child has ended and was not reaped yet: how it ended is for the kernel to say."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
 
 
 def _read_at(directory: int, name: str) -> bytes:
@@ -105,6 +122,7 @@ class Watch:
         self.over = False
         self._looked = 0.0
         """Wall seconds at the last look beyond the limit."""
+        self._was_asleep = False
         self._slept = 0.0
         """Seconds since the first such look in which it was seen asleep."""
         self._schedule(min(job.cpu_ms / 1000 / _PROCESSORS, job.wall_ms / 1000))
@@ -130,7 +148,7 @@ class Watch:
 
     def kill(self, verdict: Ending) -> None:
         """End it now, for this reason."""
-        if self.over or self.verdict is not None:
+        if self.over or self.verdict is not None or has_ended(self.pid):
             return
         self.verdict = verdict
         os.kill(self.pid, signal.SIGKILL)
@@ -150,9 +168,12 @@ class Watch:
         wall_left = wall_limit - wall
         if wall_left <= 0:
             wall_left = self._beyond(wall, wall_limit)
-            if wall_left <= 0 or wall > _PATIENCE * wall_limit:
+            if wall > _PATIENCE * wall_limit or (wall_left <= 0 and self._was_asleep):
                 self.kill(Ending.WALL)
                 return
+            # On a crowded machine this server is late, and one that waits to be heard looks asleep:
+            # before the next look everybody is heard.
+            self._was_asleep = wall_left <= 0
         self._schedule(min(cpu_left / _PROCESSORS, wall_left))
 
     def _beyond(self, wall: float, limit: float) -> float:
