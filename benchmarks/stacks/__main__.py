@@ -1,115 +1,170 @@
 """`python -m benchmarks.stacks [NAME ...]`: install stacks as they are today, run them, write down.
 
-Each gets a virtual environment of its own with its newest release and the wheels of this tree; a
-release that breaks an adapter fails here with its reason. `--keep` uses environments that exist.
+Each gets a virtual environment of its own with the newest release on the registry, whatever else
+the installer would choose, and the wheels of this tree; a release that breaks an adapter fails here
+with its reason. `--keep` uses environments that exist. uv makes them (its variables hold: UV_*).
 """
 
 import argparse
-import json
 import os
+import re
+import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.report.tables import Table
+from benchmarks.stacks.page import RECORD, ROOT, write
 from benchmarks.stacks.result import Result, read
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-RECORD = ROOT / "runs" / "records" / "stacks.json"
-PAGE = ROOT / "docs" / "stacks.md"
 
 
 @dataclass(frozen=True)
 class Stack:
     """What to install and which check to run."""
 
-    name: str
-    packages: tuple[str, ...]
+    title: str
+    """Its name in the table."""
+    newest: tuple[str, ...] = ()
+    """Packages of which the newest release is run; the first one's version is the row's."""
+    beside: tuple[str, ...] = ()
+    """Further ones that its check needs."""
     first: tuple[str, ...] = ()
     """Installed before, so that what the packages depend on is there in the version wanted."""
     agents: bool = True
     """Install torl-gym too; without it nothing of ours is called `agents`."""
-
     source: bool = False
     """It is on no registry: its checkout is named with `--source NAME=PATH`."""
-
-    @property
-    def check(self) -> Path:
-        """The program that runs inside."""
-        return HERE / f"run_{self.name}.py"
 
 
 TORCH = ("torch==2.13.0",)
 """Before a stack, or it would pull a build for another accelerator."""
 TESTS = "pytest", "hypothesis", "scipy", "requests"
-NEMO_GYM = (
-    *("openai<=2.7.2", "anthropic<=0.109.2", "mcp<2", "fastapi", "uvicorn", "uvloop", "aiohttp"),
-    *("hydra-core", "omegaconf", "itsdangerous", "python-multipart", "orjson", "devtools", "tqdm"),
-    *("yappi", "pydot", "ray[default]", "datasets", "wandb", "mlflow-skinny", "rich", "requests"),
-)
-"""What of NeMo-Gym's own list its servers import; its pyproject asks for a newer Python."""
 STACKS = {
-    one.name: one
-    for one in (
-        Stack(
-            "verl", ("verl", "cachetools", "uvicorn", "fastapi", "transformers>=5.5.3,<5.11"), TORCH
-        ),
-        Stack("skyrl", ("skyrl-gym",), TORCH, agents=False),
-        Stack("trl", ("trl", "datasets"), TORCH),
-        Stack("verifiers", ("verifiers", "openai-agents"), agents=False),
-        Stack("openenv", ("openenv", "uvicorn", "starlette", "websockets"), agents=False),
-        Stack("trl_releases", ("trl", "datasets", *TESTS), TORCH),
-        Stack("tinker", ("tinker", "tinker-cookbook"), TORCH),
-        Stack("slime", ("transformers", "httpx", "numpy"), TORCH, source=True),
-        Stack("nemo_gym", NEMO_GYM, agents=False, source=True),
-        Stack(
-            "prime_rl",
-            ("verifiers", "prime-pydantic-config", "tomli-w"),
-            agents=False,
-            source=True,
-        ),
-        Stack("lm_eval", ("lm-eval", "transformers"), TORCH, agents=False),
-        Stack("inspect", ("inspect-ai", "openai"), agents=False),
-    )
+    "skyrl": Stack("SkyRL-gym", ("skyrl-gym",), first=TORCH, agents=False),
+    "inspect": Stack("inspect_ai", ("inspect-ai",), ("openai",), agents=False),
+    "openenv": Stack("OpenEnv", ("openenv",), ("uvicorn", "starlette", "websockets"), agents=False),
+    "verifiers": Stack("verifiers", ("verifiers", "openai-agents"), agents=False),
+    "prime_rl": Stack(
+        "prime-rl",
+        ("verifiers",),
+        ("prime-pydantic-config", "tomli-w"),
+        agents=False,
+        source=True,
+    ),
+    "lm_eval": Stack("lm-evaluation-harness", ("lm-eval",), ("transformers",), TORCH, agents=False),
+    "tinker": Stack("Tinker", ("tinker", "tinker-cookbook"), first=TORCH),
+    "slime": Stack("slime", (), ("transformers", "httpx", "numpy"), TORCH, source=True),
+    "trl": Stack("TRL", ("trl",), ("datasets",), TORCH),
+    "verl": Stack(
+        "verl",
+        ("verl",),
+        # What verl's trainer imports and its list of plain dependencies leaves out.
+        ("TransferQueue", "pyzmq", "msgspec", "cachetools", "uvicorn", "fastapi"),
+        TORCH,
+    ),
+    "nemo_gym": Stack("NeMo-Gym", ("nemo-gym",), agents=False),
+    "trl_releases": Stack(
+        "TRL, our trainer on its releases", ("trl",), ("datasets", *TESTS), TORCH
+    ),
 }
 
 
-def environment(stack: Stack, folder: Path, *, keep: bool) -> Path:
-    """The interpreter of the stack's environment, made where it is not kept."""
-    python = folder / stack.name / "bin" / "python"
-    if not (keep and python.exists()):
-        _ran([sys.executable, "-m", "venv", "--clear", str(folder / stack.name)])
-        for packages in (stack.first, stack.packages):
-            if packages:
-                _pip(python, *packages)
-    wheels = folder / "wheels"
+@dataclass(frozen=True)
+class Place:
+    """Where environments are, and how they are made."""
+
+    folder: Path
+    keep: bool = False
+    interpreter: str = sys.executable
+    """Of the environment."""
+
+    def python(self, name: str) -> Path:
+        """The interpreter of a stack's environment."""
+        return self.folder / name / "bin" / "python"
+
+
+def environment(name: str, stack: Stack, place: Place) -> str:
+    """Make the stack's environment, or bring ours in a kept one up to date.
+
+    Returns:
+        What the newest releases ask for and the registry lacks, empty where it has it all.
+    """
+    python, lacking = place.python(name), ""
+    fresh = not (place.keep and python.exists())
+    if fresh:
+        _ran(
+            [_uv(), "venv", "-q", "--clear", "--python", place.interpreter, str(python.parents[1])]
+        )
+        if stack.first:
+            _install(python, *stack.first)
+        lacking = _install_newest(python, stack)
+    wheels = place.folder / "wheels"
     _ran([sys.executable, str(ROOT / ".ci" / "wheels.py"), str(wheels)])
     names = ("torl_env", "torl_gym") if stack.agents else ("torl_env",)
-    ours = [str(path) for name in names for path in wheels.glob(f"{name}-*.whl")]
-    if not keep:
-        _pip(python, *ours)
-    _pip(python, "--no-deps", "--force-reinstall", *ours)
-    return python
+    ours = [str(path) for one in names for path in wheels.glob(f"{one}-*.whl")]
+    if fresh:
+        _install(python, *ours)
+    _install(python, "--no-deps", "--reinstall", *ours)
+    return lacking
 
 
-def _pip(python: Path, *arguments: str) -> None:
-    # This interpreter's pip, since an environment may have none.
-    _ran([sys.executable, "-m", "pip", "--python", str(python), "install", "-q", *arguments])
+def _install_newest(python: Path, stack: Stack) -> str:
+    newest = [newest_version(one) for one in stack.newest]
+    try:
+        _install(python, *newest, *stack.beside)
+        return ""
+    except RuntimeError:
+        # The installer's own choice, and the newest on top: fails anew where the Python is wrong.
+        _install(python, *stack.newest, *stack.beside)
+        _install(python, "--no-deps", *newest)
+    check = [_uv(), "pip", "check", "--python", str(python)]
+    said = subprocess.run(check, capture_output=True, text=True, check=False).stderr
+    needs = re.findall(r"package `([^`]+)` requires `([^`]+)`", said)
+    return ", ".join(what for who, what in needs if who in stack.newest)
+
+
+def newest_version(package: str) -> str:
+    """The newest release on the registry, as `name==version`, whatever Python it asks for.
+
+    Raises:
+        RuntimeError: There is none.
+    """
+    # A Python that is newer than all: a release for others would be passed over in silence.
+    words = ["--no-deps", "--no-header", "--no-annotate", "--python-version", "3.99", "-"]
+    return _ran([_uv(), "pip", "compile", "-q", *words], given=package).strip()
+
+
+def _uv() -> str:
+    found = shutil.which(
+        "uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
+    if found is None:
+        raise RuntimeError("uv makes the environments: pip install uv")
+    return found
+
+
+def _install(python: Path, *what: str) -> None:
+    _ran([_uv(), "pip", "install", "-q", "--python", str(python), *what])
 
 
 def _ran(
-    command: list[str], *, cwd: Path = ROOT, path: Path | None = None, limit: float = 1800.0
+    command: list[str],
+    *,
+    cwd: Path = ROOT,
+    path: Path | None = None,
+    limit: float = 3600.0,
+    given: str = "",
 ) -> str:
     variables = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
         command,
         cwd=cwd,
-        # An environment may have no pip, and a check may need one.
-        env=variables
-        | {"STACKS_PIP": sys.executable}
-        | ({"PYTHONPATH": str(path)} if path else {}),
+        # A check may install more.
+        env=variables | {"STACKS_UV": _uv()} | ({"PYTHONPATH": str(path)} if path else {}),
+        input=given,
         capture_output=True,
         text=True,
         timeout=limit,
@@ -117,77 +172,56 @@ def _ran(
     )
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
-        raise RuntimeError(f"{' '.join(command[:6])} ... ended with {done.returncode}:\n{tail}")
+        raise RuntimeError(f"{' '.join(command[:8])} ... ended with {done.returncode}:\n{tail}")
     return done.stdout
 
 
-def installed_version(stack: Stack, folder: Path) -> str:
+def installed_version(name: str, stack: Stack, place: Place) -> str:
     """Version of what a stack is named for in its environment, empty where it is not there."""
-    python = folder / stack.name / "bin" / "python"
-    if stack.source or not python.exists():
+    if stack.source or not place.python(name).exists():
         return ""
-    package = stack.packages[0].partition("=")[0].partition("<")[0].partition(">")[0]
-    code = f"import importlib.metadata as m; print(m.version({package!r}))"
-    told = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
-    return told.stdout.strip()
+    code = f"import importlib.metadata as m; print(m.version({stack.newest[0]!r}))"
+    done = subprocess.run(
+        [str(place.python(name)), "-c", code], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
 
 
-def run(stack: Stack, folder: Path, *, keep: bool, source: Path | None = None) -> Result:
+def run(name: str, place: Place, source: Path | None = None) -> Result:
     """Install and check one stack.
 
     Raises:
         RuntimeError: It cannot be installed, or the adapter fails with it.
     """
-    python = environment(stack, folder, keep=keep)
+    stack = STACKS[name]
+    fresh = not (place.keep and place.python(name).exists())
+    lacking = environment(name, stack, place)
     # From a folder without our packages: what is tested is what was installed. Where torl-gym is
     # not, the check still needs `benchmarks`, and nothing else of this tree.
-    path = folder / "checks"
+    path = place.folder / "checks"
     path.mkdir(exist_ok=True)
     if not (path / "benchmarks").exists():
         (path / "benchmarks").symlink_to(ROOT / "benchmarks")
-    place = [str(source)] if source else []
-    return read(_ran([str(python), str(stack.check), *place], cwd=folder, path=path, limit=3600.0))
+    command = [str(place.python(name)), str(HERE / f"run_{name}.py")]
+    command += [str(source)] if source else []
+    result = read(_ran(command, cwd=place.folder, path=path))
+    if lacking:
+        result = replace(result, not_run=f"{result.not_run}; {lacking}: not on the registry")
+    return replace(result, stack=stack.title, fresh=fresh)
 
 
-def table(results: list[Result]) -> Table:
-    """What ran, one row a stack."""
-    header = (
-        "stack",
-        "version",
-        "what ran",
-        "episodes",
-        "sampled ids",
-        "steps",
-        "ids and masks as ours",
-        "what did not, and why",
-    )
-    rows = tuple(
-        (
-            one.stack,
-            one.version,
-            one.ran,
-            str(one.episodes),
-            "text" if one.tokens is None else str(one.tokens),
-            str(one.steps),
-            {None: "no ids", True: "yes", False: "NO"}[one.ids_equal],
-            one.not_run,
-        )
-        for one in sorted(results, key=lambda one: one.stack.lower())
-    )
-    return Table("", header, rows)
-
-
-def write(results: list[Result], record: Path) -> None:
-    """Add to the record what ran now; lay the table beside it, and ours on the page."""
-    known = json.loads(record.read_text()) if record.exists() else []
-    kept = {row["stack"]: Result(**row) for row in known} | {one.stack: one for one in results}
-    record.write_text(json.dumps([asdict(one) for one in kept.values()], indent=1) + "\n")
-    shown = table(list(kept.values())).markdown()
-    record.with_suffix(".md").write_text(shown)
-    if record == RECORD:
-        before, _, rest = PAGE.read_text().partition("| stack | version |")
-        _, _, after = rest.partition("\n\n")
-        PAGE.write_text(f"{before}{shown}\n{after}")
+def attempt(name: str, place: Place, source: Path | None) -> tuple[Result, str]:
+    """The row of a stack, also where it fails or cannot be had; the reason if it failed."""
+    title = STACKS[name].title
+    if STACKS[name].source and source is None:
+        why = f"on no registry: give its checkout, --source {name}=PATH"
+        return Result(stack=title, version="", ran="nothing", not_run=why, fresh=True), ""
+    try:
+        return run(name, place, source), ""
+    except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
+        version = installed_version(name, STACKS[name], place)
+        last = str(error).strip().splitlines()[-1][:300]
+        return Result(stack=title, version=version, ran=f"FAILED: {last}"), str(error)
 
 
 def main() -> int:
@@ -199,34 +233,41 @@ def main() -> int:
     parser.add_argument("--environments", type=Path, default=Path("out/stacks"))
     parser.add_argument("--keep", action="store_true", help="use environments that exist")
     parser.add_argument("--record", type=Path, default=RECORD)
-    parser.add_argument(
-        "--source",
-        action="append",
-        default=[],
-        metavar="NAME=PATH",
-        help="checkout of a stack that is on no registry; may be given again",
-    )
+    for option, what in (
+        ("--source", "checkout of a stack that is on no registry"),
+        ("--python", "interpreter for a stack that asks for another"),
+    ):
+        parser.add_argument(
+            option,
+            action="append",
+            default=[],
+            metavar="NAME=PATH",
+            help=f"{what}; may be given again",
+        )
     given = parser.parse_args()
-    sources = {name: Path(path) for name, _, path in (one.partition("=") for one in given.source)}
-    folder = given.environments.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    failed = []
-    for name in given.names or [one for one in STACKS if not STACKS[one].source or one in sources]:
+    sources, pythons = (
+        {name: path for name, _, path in (one.partition("=") for one in pairs)}
+        for pairs in (given.source, given.python)
+    )
+    for name in (*given.names, *sources, *pythons):
         if name not in STACKS:
             parser.error(f"{name!r} is no stack: choose from {', '.join(STACKS)}")
-        source = sources.get(name)
-        if STACKS[name].source and source is None:
-            parser.error(f"{name} is on no registry: give its checkout, --source {name}=PATH")
-        try:
-            result = run(STACKS[name], folder, keep=given.keep, source=source)
-            print(f"{name} {result.version}: {result.ran}", flush=True)
-            # At once: a later one may be interrupted.
-            write([result], given.record)
-        except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
-            failed.append(name)
-            found = installed_version(STACKS[name], folder)
-            print(f"{name} {found} FAILED: {error}".replace("  ", " "), file=sys.stderr)
-    return int(bool(failed))
+    folder = given.environments.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    failed = False
+    for name in given.names or STACKS:
+        place = Place(folder, given.keep, pythons.get(name, sys.executable))
+        source = Path(sources[name]) if name in sources else None
+        row, why = attempt(name, place, source)
+        if why:
+            failed = True
+            print(f"{name} {row.version} FAILED: {why}".replace("  ", " "), file=sys.stderr)
+        else:
+            print(f"{name} {row.version}: {row.ran}", flush=True)
+        # At once: a later one may be interrupted.
+        write([replace(row, begun=begun)], given.record)
+    return int(failed)
 
 
 if __name__ == "__main__":

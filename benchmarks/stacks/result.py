@@ -10,23 +10,29 @@ MARK = "stacks result: "
 """Begins the line on which a check, in its own environment, says what it ran."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """One row."""
+    """One row; a check fills in what it saw, the command the last three fields."""
 
-    stack: str
     version: str
     ran: str
     """Which of the stack's own parts."""
-    episodes: int
+    episodes: int = 0
     tokens: int | None = None
     """Sampled ids, `None` where the stack deals in text."""
     steps: int = 0
     """Steps of training."""
     ids_equal: bool | None = None
     """Whether ids and masks are those of our own rollouts; `None` where there are none."""
+    fault: str = ""
+    """What became of a rollout whose machine died or whose grade is undecided, as was seen."""
     not_run: str = ""
     """What could not run here, and why."""
+    stack: str = ""
+    begun: str = ""
+    """When the command began that ran it; rows of one run have the same."""
+    fresh: bool = False
+    """It made the environment from nothing."""
 
 
 def report(result: Result) -> None:
@@ -48,9 +54,9 @@ def read(output: str) -> Result:
 
 
 def commit_of(checkout: Path) -> str:
-    """The version of a stack that is on no registry."""
+    """The version of a stack that is on no registry: its commit and the day of it."""
     done = subprocess.run(
-        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"],
+        ["git", "-C", str(checkout), "log", "-1", "--format=%h of %cs"],
         capture_output=True,
         text=True,
         check=False,

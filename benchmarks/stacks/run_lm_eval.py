@@ -59,10 +59,10 @@ def main() -> None:
     assert abs(means["ungradable,none"] - 1 / 3) < 1e-9, means
     report(
         Result(
-            stack="lm-evaluation-harness",
             version=version("lm-eval"),
             ran="the grader as process_results of a task, through simple_evaluate",
             episodes=len(DOCS),
+            fault="it runs no program; an undecided grade is in no mean, and counted",
             not_run="tools: the harness asks for one text a problem",
         )
     )

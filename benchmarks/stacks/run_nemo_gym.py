@@ -1,7 +1,7 @@
 """NeMo-Gym: our resources server, its agent and its rollout collector, each over HTTP.
 
-Takes a checkout of NeMo-Gym, which is on no registry. Its model server is the real class with a
-script inside, which calls the tool on the numbers of the question and answers with what it said.
+Its model server is the real class with a script inside, which calls the tool on the numbers of the
+question and answers with what it said. Programs on 6 * 7 kill their sandbox.
 """
 
 import asyncio
@@ -13,22 +13,24 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.stacks.result import Result, commit_of, report
+from benchmarks.stacks.dying import DYING
+from benchmarks.stacks.result import Result, report
 from torl_env.adapters import nemo_gym as adapter
 from torl_env.problems import Problem
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "nemo_gym" / "resources_servers"
 NAMES = "torl_math", "torl_math_simple_agent", "policy_model"
 PROBLEMS = [
-    Problem("right", "What is 6 * 7?", "42"),
-    Problem("wrong", "What is 6 * 7?", "41"),
-    Problem("undecided", "What is 6 * 7?", "\\frac{"),
+    Problem("right", "What is 3 * 7?", "21"),
+    Problem("wrong", "What is 3 * 7?", "20"),
+    Problem("undecided", "What is 3 * 7?", "\\frac{"),
+    Problem("dying", "What is 6 * 7?", "42"),
 ]
 REPEATS = 2
 
@@ -54,6 +56,7 @@ def configuration() -> dict[str, Any]:
     for name, port in zip(NAMES, ports(len(NAMES)), strict=True):
         ((section,),) = [list(kind.values()) for kind in whole[name].values()]
         section |= {"host": "127.0.0.1", "port": port}
+    whole["torl_math"]["resources_servers"]["torl_math"]["env"]["sandbox"] = DYING
     whole["head_server"] = {"host": "127.0.0.1", "port": 1}
     return whole
 
@@ -121,10 +124,9 @@ def serve(name: str, whole: dict[str, Any]) -> None:
 
 
 @contextmanager
-def serving(checkout: Path, whole: dict[str, Any]) -> Iterator[None]:
+def serving(whole: dict[str, Any]) -> Iterator[None]:
     """The servers in processes of their own: NeMo-Gym has one HTTP client a process."""
-    command = [sys.executable, __file__, str(checkout)]
-    started = [subprocess.Popen([*command, name]) for name in NAMES]
+    started = [subprocess.Popen([sys.executable, __file__, name]) for name in NAMES]
     try:
         for name in NAMES:
             ((section,),) = [list(one.values()) for one in whole[name].values()]
@@ -169,36 +171,57 @@ async def collected(folder: Path, client: Any) -> tuple[list[dict[str, Any]], li
     return kept, failed, means
 
 
-def main(checkout: Path, server: str = "") -> None:
+def conforms(whole: dict[str, Any]) -> None:
+    """NeMo-Gym's own check of how environment servers seed and close a session."""
+    from nemo_gym.base_resources_server import ResourcesSeedSessionRequest
+    from nemo_gym.testing.session_conformance import check_resources_session_contract
+
+    section = whole["torl_math"]["resources_servers"]["torl_math"]
+    settings = adapter.ToRLResourcesServerConfig.model_validate(section | {"name": "torl_math"})
+    app = adapter.ToRLResourcesServer(
+        config=settings, server_client=client_of(whole)
+    ).setup_webserver()
+    row = next(adapter.rows(PROBLEMS))
+    seed = ResourcesSeedSessionRequest.model_validate(
+        {
+            "resources_session_id": "one",
+            "episode_id": {"rollout_id": "r", "attempt": 0},
+            "task_id": {"taskset": "torl_math", "task_id": "right"},
+            "task_data": {name: row[name] for name in ("problem_id", "question", "answer")},
+        }
+    )
+    check_resources_session_contract(app, seed, keeps_state=True)
+
+
+def main(server: str = "") -> None:
     """Serve, collect, compare."""
-    sys.path.insert(0, str(checkout))
     if server:
         serve(server, json.loads(os.environ["NEMO_GYM_CONFIG_DICT"]))
         return
     whole = configuration()
     os.environ["NEMO_GYM_CONFIG_DICT"] = json.dumps(whole)
-    with tempfile.TemporaryDirectory() as name, serving(checkout, whole):
+    conforms(whole)
+    with tempfile.TemporaryDirectory() as name, serving(whole):
         kept, failed, means = asyncio.run(collected(Path(name), client_of(whole)))
     rewards = {one["problem_id"]: one["reward"] for one in kept}
     assert rewards == {"right": 1.0, "wrong": -1.0}, rewards
     assert len(kept) == 2 * REPEATS
     assert all(one["tool_calls"] == 1 and one["tool_errors"] == 0 for one in kept)
-    assert len(failed) == REPEATS, "an undecided grade must be no reward"
-    assert all("could not decide" in one for one in failed)
+    assert len(failed) == 2 * REPEATS, "neither an undecided grade nor a dead machine is a reward"
+    assert sum("could not decide" in one for one in failed) == REPEATS
+    assert sum("died" in one for one in failed) == REPEATS, failed
     assert means["agent_metrics"]["mean/correct"] == 0.5, means
-    project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
     report(
         Result(
-            stack="NeMo-Gym",
-            version=commit_of(checkout),
+            version=version("nemo-gym"),
             ran="resources server, its simple_agent, model server class and rollout collector "
-            "over HTTP",
+            "over HTTP; its check of a server's sessions",
             episodes=len(kept) + len(failed),
-            not_run=f"gym env start: it makes environments with uv and Python "
-            f"{project['requires-python']}; NeMo RL: it needs GPUs",
+            fault="a row of ..._failures.jsonl, in no mean, played again by a resumed run",
+            not_run="gym env start, which makes an environment for each server; NeMo RL: GPUs",
         )
     )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve(), *sys.argv[2:])
+    main(*sys.argv[1:])

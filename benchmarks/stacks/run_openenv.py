@@ -7,10 +7,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.stacks.dying import DYING
 from benchmarks.stacks.result import Result, report
 from torl_env import ToRLMathEnv
 from torl_env.adapters.openenv import OpenEnvServer, ServerOptions
@@ -75,6 +77,24 @@ def validated(*words: str) -> tuple[int, int]:
     return done.stdout.count(" PASS "), done.stdout.count(" FAIL ")
 
 
+def faults() -> list[Any]:
+    """The last step of an episode whose machine dies, and of one with an undecided grade."""
+    from openenv.core.generic_client import GenericEnvClient
+
+    undecided = Listed("one", [Problem("q", "?", "\\frac{")])
+    ends: list[Any] = []
+    for problems, options in ((PROBLEMS, {"sandbox": DYING}), (undecided, {})):
+        make = partial(ToRLMathEnv, problems, **options)
+        with (
+            OpenEnvServer(make, ServerOptions(port=0)) as server,
+            GenericEnvClient(base_url=server.url).sync() as client,
+        ):
+            client.reset(seed=0)
+            text = "```python\nprint(6*7)\n```" if options else "It is \\boxed{42}."
+            ends.append(client.step({"text": text, "cut": False}))
+    return ends
+
+
 def main() -> None:
     """Serve, play, and let OpenEnv's validator look at the running server and the package."""
     with OpenEnvServer(lambda: ToRLMathEnv(PROBLEMS), ServerOptions(port=0)) as server:
@@ -83,14 +103,17 @@ def main() -> None:
     assert validated(str(PACKAGE), "--level", "static", "--skip-build")[1] == 0
     with packaged() as url:
         assert played(url, TOKEN) == [1.0] * EPISODES
+    for end in faults():
+        assert end.done
+        assert end.reward is None, end
     report(
         Result(
-            stack="OpenEnv",
             version=version("openenv"),
             ran="its generic client over WebSocket sessions, on the package's server too; its "
             f"validator on the running server ({passed} checks of {passed + failed} pass) and on "
             "the package",
             episodes=2 * EPISODES,
+            fault="the reward is `null`",
             not_run="the image: no Docker daemon here",
         )
     )

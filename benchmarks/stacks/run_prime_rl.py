@@ -53,10 +53,9 @@ def main(checkout: str) -> None:
     project = tomllib.loads((Path(checkout) / "pyproject.toml").read_text())["project"]
     report(
         Result(
-            stack="prime-rl",
             version=f"{project['version']} ({commit_of(Path(checkout))})",
             ran="RLConfig of its configs package on runs/configs/prime_rl, our taskset in it",
-            episodes=0,
+            fault="as verifiers: its taskset",
             not_run="its orchestrator, trainer and inference: Python 3.12, vLLM and GPUs",
         )
     )

@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from benchmarks.stacks.dying import DYING
 from benchmarks.stacks.result import Result, report
 from torl_env.adapters import skyrl as adapter
 from torl_env.problems import Listed, Problem
@@ -31,6 +32,27 @@ def play(inline: bool) -> tuple[list[float], list[dict[str, object]], list[str]]
     return rewards, metrics, said
 
 
+def faults() -> list[str]:
+    """What a rollout says whose machine dies, and one whose grade is undecided."""
+    import skyrl_gym
+
+    from torl_env import SandboxError
+
+    said = []
+    undecided = Listed("one", [Problem("q", "?", "\\frac{")])
+    for problems, options in ((PROBLEMS, {"sandbox": DYING}), (undecided, {})):
+        row = next(adapter.rows(problems))
+        env = skyrl_gym.make("torl", env_config=options, extras=row)
+        env.init(row["prompt"])
+        try:
+            out = env.step(CALL if options else "It is \\boxed{42}.")
+            raise SystemExit(f"a reward where there is none: {out['reward']}")
+        except SandboxError as error:
+            said.append(str(error))
+        env.close()
+    return said
+
+
 def main() -> None:
     """Play in both modes of SkyRL's generator."""
     from skyrl_gym.metrics import aggregate_for_environment
@@ -42,12 +64,15 @@ def main() -> None:
     assert said == ["42", "42"]
     assert play(inline=True)[2] == ["```output\n42\n```\n"] * 2
     assert aggregate_for_environment("torl", metrics)["correct"] == 0.5
+    died, undecided = faults()
+    assert "died" in died, died
+    assert "could not decide" in undecided, undecided
     report(
         Result(
-            stack="SkyRL-gym",
             version=version("skyrl-gym"),
             ran="registry, make, init and step, metrics, both multi-turn modes",
             episodes=4,
+            fault="raises; the run stops, and resumes: SkyRL leaves no rollout out",
             not_run="SkyRL's generator and trainer: on no registry, and they need a GPU",
         )
     )

@@ -12,12 +12,22 @@ from agents.core.policies.base import RowStart
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.types import Sampling
 from benchmarks.stacks.apprentice import MAX_TOKENS, PROBLEMS, TOOL_BUDGET, apprentice
+from benchmarks.stacks.dying import DYING
 from benchmarks.stacks.result import Result, commit_of, report
-from torl_env.adapters.slime import generated
+from torl_env.adapters.slime import generated, scorable_groups
+
+
+def dropped(group: list[Any]) -> bool:
+    """Whether slime's rollout drops a group, by our filter through its own call of it."""
+    base: Any = __import__("slime.rollout.filter_hub.base_types", fromlist=["call_dynamic_filter"])
+    output = base.call_dynamic_filter(scorable_groups, None, group)
+    return bool(
+        base.should_drop_dynamic_filter_output(output, remaining_batch_size=1, target_data_size=1)
+    )
 
 
 def main(checkout: str) -> None:
-    """All problems, and one whose sandbox is broken."""
+    """All problems, and one whose machine dies."""
     sys.path.insert(0, checkout)
     sample_class: Any = __import__("slime.utils.types", fromlist=["Sample"]).Sample
     pupil = apprentice()
@@ -53,17 +63,19 @@ def main(checkout: str) -> None:
         for one, theirs in zip(samples, ours, strict=True)
     )
     assert equal, "ids, masks or rewards differ from our own rollouts"
-    broken = sampled(0, sandbox="fusion:http://127.0.0.1:9")
+    broken = sampled(0, sandbox=DYING)
     assert broken.remove_sample
     assert broken.status is sample_class.Status.ABORTED
+    assert not dropped(samples[:2]), "a whole group is dropped"
+    assert dropped([*samples[:2], broken]), "a group with a reward of nothing is trained on"
     report(
         Result(
-            stack="slime",
             version=commit_of(Path(checkout)),
             ran="its Sample, filled by the generate function",
             episodes=len(samples),
             tokens=sum(sum(one.loss_mask) for one in samples),
             ids_equal=equal,
+            fault="aborted and `remove_sample`; our filter drops its group, slime samples another",
             not_run="its router, SGLang and Megatron: they need a GPU",
         )
     )

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.stacks.dying import DYING
 from benchmarks.stacks.result import Result, report
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -66,8 +67,68 @@ def asynchronous(folder: str) -> str:
     return ""
 
 
+def left_out(folder: str) -> int:
+    """One step in which machines die under programs: how many rows had no reward.
+
+    Raises:
+        AssertionError: Such a row has an advantage, or moves the mean of its siblings.
+    """
+    import torch
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    from agents.core.testing.tiny import tiny_model
+    from torl_env.adapters.trl import answer_reward, environment_factory, rows
+    from torl_env.problems import Listed, Problem
+
+    class Watched(GRPOTrainer):  # type: ignore[misc]
+        def _calculate_rewards(self, *given: Any) -> Any:
+            self.seen_rewards = super()._calculate_rewards(*given)
+            return self.seen_rewards
+
+        def _generate_and_score_completions(self, inputs: Any) -> Any:
+            self.scored = super()._generate_and_score_completions(inputs)
+            return self.scored
+
+    torch.manual_seed(0)
+    trl_environment: Any = __import__("trl_environment")
+    problems = Listed("one", [Problem("p", "What is 6*7?", "42")])
+    tokenizer = trl_environment.chat_tokenizer()
+    trainer = Watched(
+        model=tiny_model(tokenizer),
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(rows(problems)),
+        environment_factory=environment_factory(problems, sandbox=DYING),
+        reward_funcs=answer_reward,
+        args=GRPOConfig(
+            output_dir=folder,
+            max_steps=1,
+            per_device_train_batch_size=16,
+            num_generations=16,
+            max_completion_length=24,
+            max_tool_calling_iterations=1,
+            save_strategy="no",
+            report_to="none",
+            use_cpu=True,
+            bf16=False,
+            disable_tqdm=True,
+        ),
+    )
+    trainer.train()
+    rewards = trainer.seen_rewards[:, 0]
+    lost = torch.isnan(rewards)
+    advantages = trainer.scored["advantages"]
+    assert 0 < lost.sum() < 16, rewards
+    assert (advantages[lost] == 0).all(), advantages
+    scored = rewards[~lost]
+    assert scored.std() > 0, rewards
+    wanted = (scored - scored.mean()) / (scored.std() + 1e-4)
+    assert torch.allclose(advantages[~lost], wanted), (advantages, rewards)
+    return int(lost.sum())
+
+
 def main() -> None:
-    """Train for two steps, then try the other trainer."""
+    """Train for two steps, then with machines that die, then try the other trainer."""
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     sys.path.insert(0, str(EXAMPLES))
     trl_environment: Any = __import__("trl_environment")
@@ -76,16 +137,18 @@ def main() -> None:
     assert len(steps) == 2
     assert any(row["tools/call_frequency"] > 0 for row in steps)
     with tempfile.TemporaryDirectory() as folder:
+        lost = left_out(folder)
+    with tempfile.TemporaryDirectory() as folder:
         why = asynchronous(folder)
     assert not why or "CUDA" in why, why
     report(
         Result(
-            stack="TRL",
             version=version("trl"),
             ran="GRPOTrainer with environment_factory; the factory pickled",
-            episodes=16 * len(steps),
+            episodes=16 * (len(steps) + 1),
             tokens=round(sum(16 * row["completions/mean_length"] for row in steps)),
-            steps=len(steps),
+            steps=len(steps) + 1,
+            fault=f"`None`: {lost} of 16 rows had no advantage, and were in no mean",
             not_run=f"AsyncGRPOTrainer: '{why}' when it is made, and its attention is "
             "FlashAttention 3, for GPUs"
             if why

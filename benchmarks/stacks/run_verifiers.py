@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.stacks.dying import DYING
 from benchmarks.stacks.result import Result, report
 
 PACKAGE = Path(__file__).resolve().parents[2] / "examples" / "torl_math"
@@ -65,13 +66,13 @@ class Scripted(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def evaluated(url: str, folder: Path) -> list[dict[str, Any]]:
-    """The episodes that `vf-eval` wrote."""
+def evaluated(url: str, folder: Path, problems: str, *more: str) -> list[dict[str, Any]]:
+    """The rollouts that `vf-eval` wrote."""
+    path = str(PACKAGE), os.environ["PYTHONPATH"]
     command = [
         str(Path(sys.executable).parent / "vf-eval"),
         "torl-math",
-        *("-m", "scripted", "-n", "3", "-r", "2", "--push", "False"),
-        *("--env.taskset.problems", "procedural:product", "--env.taskset.count", "3"),
+        *("-m", "scripted", "--push", "False", "--env.taskset.problems", problems, *more),
         *("--env.agent.harness.id", "null", "--env.agent.runtime.type", "subprocess"),
         *("--client.base-url", url, "--client.api-key-var", "SCRIPTED_KEY"),
         *("-o", str(folder)),
@@ -79,7 +80,7 @@ def evaluated(url: str, folder: Path) -> list[dict[str, Any]]:
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "SCRIPTED_KEY": "none", "PYTHONPATH": str(PACKAGE)},
+        env={**os.environ, "SCRIPTED_KEY": "none", "PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
         timeout=600,
@@ -88,7 +89,8 @@ def evaluated(url: str, folder: Path) -> list[dict[str, Any]]:
     files = list(folder.rglob("traces.jsonl"))
     if done.returncode or not files:
         raise SystemExit(f"vf-eval ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    return [json.loads(line) for line in files[0].read_text().splitlines()]
+    episodes = [json.loads(line) for line in files[0].read_text().splitlines()]
+    return [run for episode in episodes for run in episode["traces"]]
 
 
 def main() -> None:
@@ -100,21 +102,32 @@ def main() -> None:
     assert torl_env.ENV_ID
     server = ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/v1"
     with tempfile.TemporaryDirectory() as name:
-        traces = evaluated(f"http://127.0.0.1:{server.server_port}/v1", Path(name))
+        few = "-n", "3", "-r", "2", "--env.taskset.count", "3"
+        runs = evaluated(url, Path(name), "procedural:product", *few)
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "two.jsonl"
+        file.write_text(
+            '{"id": "a", "question": "What is 6 * 7?", "answer": "42"}\n'
+            '{"id": "b", "question": "What is 3 * 4?", "answer": "\\\\frac{"}\n'
+        )
+        box = "-n", "2", "-r", "1", "--env.taskset.task.python.sandbox", DYING
+        lost = evaluated(url, Path(name), str(file), *box)
     server.shutdown()
-    runs = [run for episode in traces for run in episode["traces"]]
     assert [run["errors"] for run in runs] == [[]] * 6, runs[0]["errors"]
     scores = [run["rewards"]["torl"]["score"] for run in runs]
     assert scores == [1.0] * 6, scores
     assert all(run["metrics"]["tool_calls"] == 1 for run in runs)
+    kinds = sorted(run["errors"][0]["type"] for run in lost)
+    assert kinds == ["SandboxError", "TaskError"], [run["errors"] for run in lost]
+    assert all(not run["rewards"].get("torl") for run in lost), [run["rewards"] for run in lost]
     report(
         Result(
-            stack="verifiers",
             version=version("verifiers"),
             ran=f"hub package through vf-eval, beside openai-agents {version('openai-agents')}",
             episodes=len(runs),
-            not_run="prime-rl: on no registry, and it needs GPUs",
+            fault="an error of the sandbox or of the task, and no reward",
         )
     )
 

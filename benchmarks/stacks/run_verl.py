@@ -16,6 +16,7 @@ from agents.core.policies.base import RowStart
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.types import Sampling
 from benchmarks.stacks.apprentice import MAX_TOKENS, PROBLEMS, SYSTEM, TOOL_BUDGET, apprentice
+from benchmarks.stacks.dying import DYING
 from benchmarks.stacks.result import Result, report
 from torl_env.adapters import verl as adapter
 from torl_env.adapters.rows import write_rows
@@ -56,7 +57,7 @@ class Server:
         )
 
 
-def config(folder: Path) -> Any:
+def config(folder: Path, sandbox: str = "local") -> Any:
     """The configuration of verl, composed and checked by hydra."""
     from hydra import compose, initialize_config_module
 
@@ -64,7 +65,7 @@ def config(folder: Path) -> Any:
     loops.write_text(
         "- name: torl\n"
         "  _target_: torl_env.adapters.verl.ToRLAgentLoop\n"
-        f"  env: {{tool_budget: {TOOL_BUDGET}}}\n"
+        f"  env: {{tool_budget: {TOOL_BUDGET}, sandbox: '{sandbox}'}}\n"
     )
     with initialize_config_module("verl.trainer.config", version_base=None):
         return compose(
@@ -158,27 +159,67 @@ def step(model: Any, output: Any) -> float:
     return float(sum(p.grad.norm() ** 2 for p in model.parameters() if p.grad is not None) ** 0.5)
 
 
-async def dropped(worker: Any, batch: Any) -> bool:
-    """Whether a broken machine makes a rollout raise, which verl counts as failed."""
-    from torl_env import SandboxError
+def failed_groups(settings: Any, server: Server, batch: Any) -> dict[str, str]:
+    """Groups through verl's asynchronous worker and its real queue, in which one's machine dies.
 
-    row = {name: values[0] for name, values in batch.non_tensor_batch.items()}
-    loop = adapter.ToRLAgentLoop
-    broken = {"sandbox": "fusion:http://127.0.0.1:9"}
-    made = loop(
-        trainer_config=type("Wrap", (), {"config": worker.config}),
-        server_manager=worker.llm_client,
-        tokenizer=worker.tokenizer,
-        processor=None,
-        dataset_cls=worker.dataset_cls,
-        data_config=type("Wrap", (), {"config": worker.config.data}),
-        env=broken,
-    )
-    try:
-        await made.run({"temperature": 0, "logprobs": True}, **row)
-    except SandboxError:
-        return True
-    return False
+    Returns:
+        What the queue holds in the end: each group's status, each rollout's.
+    """
+    import ray
+    import transfer_queue as tq
+    from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    tq.init()
+    worker = AgentLoopWorkerTQ.__ray_metadata__.modified_class(settings, server)
+
+    async def all_groups() -> None:
+        # Of each group's copies the first stands for it, as in a batch of verl's trainer.
+        for i in range(0, len(batch), GROUP):
+            row = {name: values[i] for name, values in batch.non_tensor_batch.items()}
+            where = {"step": 1, "sample_index": i, "rollout_n": GROUP, "validate": False}
+            await worker._run_prompt(
+                {**row, "uid": f"g{i // GROUP}", "global_steps": 1},
+                {"temperature": 0, "top_p": 1.0, "top_k": -1, "logprobs": True},
+                where,
+            )
+
+    asyncio.run(all_groups())
+    found = tq.kv_list(partition_id="train")["train"]
+    tq.close()
+    ray.shutdown()
+    return {key: tag["status"] for key, tag in found.items()}
+
+
+def check_reward(settings: Any, tokenizer: Any, output: Any) -> None:
+    """`rewards.adapters` as verl's custom reward function, by its loader and reward manager."""
+    from omegaconf import open_dict
+    from verl.trainer.ppo.reward import load_reward_manager
+
+    from rewards.adapters import UngradableError
+
+    with open_dict(settings):
+        settings.reward.custom_reward_function = {
+            "path": "pkg://rewards.adapters",
+            "name": "verl_reward",
+        }
+    manager = load_reward_manager(settings, tokenizer)
+
+    async def score(row: int, answer: str) -> float:
+        one = output[row : row + 1]
+        one.non_tensor_batch["data_source"] = np.array(["torl"], dtype=object)
+        one.non_tensor_batch["extra_info"] = np.array([{}], dtype=object)
+        truth = {"ground_truth": answer}
+        one.non_tensor_batch["reward_model"] = np.array([truth], dtype=object)
+        return float((await manager.run_single(one))["reward_score"])
+
+    async def all_of_them() -> list[Any]:
+        answers = "42", "41", "\\frac{"
+        return await asyncio.gather(*(score(0, one) for one in answers), return_exceptions=True)
+
+    right, wrong, undecided = asyncio.run(all_of_them())
+    assert (right, wrong) == (1.0, -1.0), (right, wrong)
+    assert isinstance(undecided, UngradableError), undecided
 
 
 def main() -> None:
@@ -201,21 +242,26 @@ def main() -> None:
         batch = batch_of(settings, pupil.tokenizer)
         output = asyncio.run(worker.generate_sequences(batch))
         equal = same_as_ours(output, ours)
-        fails = asyncio.run(dropped(worker, batch))
+        check_reward(settings, pupil.tokenizer, output)
+        # Of the first problem only: its program is the deadly one.
+        queued = failed_groups(config(folder, DYING), server, batch[: 2 * GROUP])
         gradient = step(pupil.model, output)
     assert equal, "ids, masks or rewards differ from our own rollouts"
-    assert fails, "a broken sandbox did not raise"
+    of_second = {f"g1_{session}_0": "success" for session in range(GROUP)}
+    assert queued == {"g0": "failure", "g1": "finished", **of_second}, queued
     assert gradient > 0
     mask = output.batch["response_mask"]
     report(
         Result(
-            stack="verl",
             version=verl.__version__,
-            ran="AgentLoopWorker, RLHFDataset, GRPO advantage and loss; the recipe by its loader",
+            ran="AgentLoopWorker, RLHFDataset, GRPO advantage and loss, its reward manager on "
+            "rewards.adapters; the recipe by its loader",
             episodes=len(output),
             tokens=int(mask.sum()),
             steps=1,
             ids_equal=equal,
+            fault="raises: its asynchronous worker marks the group failed and puts no such rollout "
+            "into the queue, whole groups beside it are",
             not_run="main_ppo with vLLM or SGLang and FSDP: they need a GPU",
         )
     )

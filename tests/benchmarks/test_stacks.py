@@ -6,12 +6,17 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.stacks.__main__ import RECORD, ROOT, STACKS, run, table
+from benchmarks.stacks.__main__ import STACKS, Place, attempt, run
+from benchmarks.stacks.dying import DYING
+from benchmarks.stacks.page import PAGE, RECORD, ROOT, known, origin, shown, write
 from benchmarks.stacks.result import MARK, Result, read
+from torl_env.adapters.token_episode import make_env
+from torl_env.problems import Problem
 
 ENVIRONMENTS = Path(os.environ.get("TORL_STACKS", ROOT / "out" / "stacks"))
 """Where `python -m benchmarks.stacks` has installed them."""
@@ -85,8 +90,8 @@ def test_a_stack_that_is_installed(name):
     python = ENVIRONMENTS / name / "bin" / "python"
     if not python.exists():
         pytest.skip(f"{name} is not installed: python -m benchmarks.stacks {name}")
-    result = run(STACKS[name], ENVIRONMENTS, keep=True)
-    assert result.episodes > 0
+    result = run(name, Place(ENVIRONMENTS, keep=True))
+    assert result.fault
     assert result.ids_equal is not False
 
 
@@ -169,21 +174,55 @@ def test_a_release_that_breaks_an_adapter_fails_with_the_reason(tmp_path):
     assert told.returncode == 1
     assert "skyrl 99.0 FAILED" in told.stderr
     assert "has no attribute 'BaseTextEnv'" in told.stderr
-    assert not record.exists()
+    (row,) = known(record)
+    assert (row.version, row.ran[:7]) == ("99.0", "FAILED:")
+    assert "BaseTextEnv" in row.ran
+
+
+ONE = Result(stack="a", version="1", ran="all", fault="raises", begun="2026-01-02", fresh=True)
 
 
 def test_a_result_is_read_from_among_other_output():
-    one = Result("a", "1", "all", 2, None, 0, None, "nothing")
-    assert read(f"noise\n{MARK}{json.dumps(one.__dict__)}\nmore") == one
+    assert read(f"noise\n{MARK}{json.dumps(ONE.__dict__)}\nmore") == ONE
     with pytest.raises(ValueError, match="begins with"):
         read("noise")
 
 
 def test_the_page_shows_the_record():
-    kept = [Result(**row) for row in json.loads(RECORD.read_text())]
-    shown = table(kept).markdown()
-    assert RECORD.with_suffix(".md").read_text() == shown
-    assert shown in (ROOT / "docs" / "stacks.md").read_text()
+    text = shown(known(RECORD))
+    assert RECORD.with_suffix(".md").read_text() == text
+    assert text in PAGE.read_text()
+
+
+def test_the_page_says_whether_one_run_made_all_rows(tmp_path):
+    record = tmp_path / "record.json"
+    write([ONE, replace(ONE, stack="b")], record)
+    assert "One run, begun 2026-01-02, each environment made from nothing" in origin(known(record))
+    write([replace(ONE, stack="b", ran="FAILED: why")], record)
+    assert "1 of 2 failed" in origin(known(record))
+    write([replace(ONE, stack="b", fresh=False)], record)
+    assert "kept from before; all 2 rows" in origin(known(record))
+    write([replace(ONE, stack="b", begun="2026-02-03")], record)
+    assert origin(known(record)).startswith("Rows of 2 runs")
+
+
+def test_a_stack_without_its_checkout_is_a_row_that_says_so(tmp_path):
+    row, why = attempt("slime", Place(tmp_path), None)
+    assert (row.stack, row.ran, row.not_run[:14]) == ("slime", "nothing", "on no registry")
+    assert not why
+
+
+@pytest.mark.slow
+def test_a_machine_that_dies_under_a_program_leaves_no_reward():
+    """What every check does to its stack is a fault of the machine, and of chosen programs only."""
+    env = make_env(Problem("p", "What?", "42"), {"sandbox": DYING, "tool_budget": 2})
+    env.reset(options={"problem_id": "p"})
+    assert "2" in env.step("```python\nprint(2)\n```")[0]
+    *_, truncated, info = env.step("```python\nprint(6 * 7)\n```")
+    env.close()
+    assert truncated
+    assert "died" in info["infra_error"]
+    assert info["verdict"] == ""
 
 
 def test_a_stack_that_fails_ends_with_its_reason(tmp_path):

@@ -1,4 +1,4 @@
-r"""NeMo-Gym: a resources server with the tool `python`, our grader at `/verify`, and its data set.
+r"""NeMo-Gym (0.7): a resources server with the tool `python`, our grader and its data set.
 
 `examples/nemo_gym` holds the folder that NeMo-Gym starts: `app.py`, which runs
 `ToRLResourcesServer`, and a configuration that pairs it with NeMo-Gym's `simple_agent`:
@@ -7,7 +7,8 @@ r"""NeMo-Gym: a resources server with the tool `python`, our grader at `/verify`
         --resources-server torl_math --model-type vllm_model
 
 `seed_session` opens an environment for the problem of the row, `/python` takes a step in it, and
-`/verify` ends it. NeMo-Gym's model server samples and keeps token ids; this side deals in text.
+`/verify` ends it, whether an agent asks or one of NeMo-Gym's environment servers. NeMo-Gym's model
+server samples and keeps token ids; this side deals in text.
 
 Where the machine failed or the grader could not decide, the row goes where NeMo-Gym puts those of
 a judge that failed: into `..._failures.jsonl`, in no mean, and a resumed run plays it again.
@@ -107,6 +108,24 @@ class Sessions:
         self._options = {"over_budget": "notice", **options, "parser": "hermes"}
         self._idle = idle_seconds
         self._open: dict[str, _Rollout] = {}
+        # Of environment servers, whose seed may come late or twice; a name each, kept for good.
+        self._ended: set[str] = set()
+
+    def seed_once(self, session: str, problem: Problem) -> None:
+        """As an environment server asks: again changes nothing.
+
+        Raises:
+            LookupError: It was closed before.
+        """
+        if session in self._ended:
+            raise LookupError(f"session {session} is closed already")
+        if session not in self._open:
+            self.seed(session, problem)
+
+    def end(self, session: str) -> None:
+        """Close what an environment server has seeded, or will."""
+        self._ended.add(session)
+        self._close(session)
 
     def seed(self, session: str, problem: Problem) -> None:
         """Open the environment of a rollout."""
@@ -207,11 +226,26 @@ def _server_of(base: Any, judge: Any, session_id: str) -> SimpleNamespace:
             app.post(f"/{PythonTool.name}")(self.python)
             return app
 
-        async def seed_session(self, request: Request, body: SeedRequest) -> Any:
-            """Open the environment of a rollout."""
-            problem = Problem(body.problem_id, body.question, body.answer)
-            await asyncio.to_thread(self._sessions.seed, request.session[session_id], problem)
-            return base.BaseSeedSessionResponse()
+        async def seed_session(
+            self, request: Request, body: base.ResourcesSeedSessionRequest | SeedRequest
+        ) -> Any:
+            """Open the environment of a rollout, for an environment server or for an agent."""
+            if isinstance(body, SeedRequest):
+                row, seed, name = body, self._sessions.seed, request.session[session_id]
+                answer = base.BaseSeedSessionResponse()
+            else:
+                row, seed = SeedRequest.model_validate(body.task_data), self._sessions.seed_once
+                name = request.session[session_id] = body.resources_session_id
+                answer = base.ResourcesSeedSessionResponse(resources_session_id=name)
+            await asyncio.to_thread(seed, name, Problem(row.problem_id, row.question, row.answer))
+            return answer
+
+        async def close_resources_session(self, body: base.ResourcesCloseSessionRequest) -> Any:
+            """Close what an environment server seeded."""
+            await asyncio.to_thread(self._sessions.end, body.resources_session_id)
+            return base.ResourcesCloseSessionResponse(
+                resources_session_id=body.resources_session_id
+            )
 
         async def python(self, request: Request, body: PythonRequest) -> PlainTextResponse:
             """Run a program."""

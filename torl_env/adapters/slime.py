@@ -2,17 +2,19 @@
 
     --custom-generate-function-path torl_env.adapters.slime.generate
     --input-key prompt --label-key answer --metadata-key metadata --apply-chat-template
+    --dynamic-sampling-filter-path torl_env.adapters.slime.scorable_groups
 
 The data set's column `prompt` is the question, `answer` the reference; `metadata` may hold fields
 of `EnvConfig` (`{"tool_budget": 2}`) and `problem_id`. SGLang samples; what it sampled is kept, the
 tool's output is tokenised once, `loss_mask` is 1 exactly on sampled ids. Where the machine failed
-or the grader could not decide the sample is marked aborted and `remove_sample`, so that slime takes
-it back or leaves it out of the loss.
+or the grader could not decide the sample is marked aborted and `remove_sample`, which takes it out
+of the loss; slime's mean of the group would still count it, so the filter drops the group, and
+slime samples another in its place.
 """
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from torl_env.adapters.token_episode import Sampled, TokenEpisode, make_env, play
@@ -48,6 +50,15 @@ async def generated(
     prompt_ids = tokenizer.encode(text, add_special_tokens=False)
     limit = int(sampling["max_new_tokens"])
     return fill(sample, await play(env, prompt_ids, tokenizer, ask, limit), tokenizer)
+
+
+def scorable_groups(args: Any, samples: Sequence[Any], **_: Any) -> bool:
+    """Whether a group may be trained on: slime's dynamic sampling filter.
+
+    It normalises the rewards of a group before it looks at `remove_sample`, so one that has no
+    reward would move the mean of its siblings as a 0.
+    """
+    return not any(sample.remove_sample for sample in samples)
 
 
 def fill(sample: Any, episode: TokenEpisode, tokenizer: Any) -> Any:

@@ -43,7 +43,6 @@ class ToRLEnvironment:
 
     def __init__(self, env: ToRLMathEnv) -> None:
         self._env = env
-        self._problem = ""
         self._outcome: tuple[float, dict[str, Any]] | None = None
 
     def reset(self, problem_id: str = "", **row: Any) -> str:
@@ -66,7 +65,7 @@ class ToRLEnvironment:
                 f"got {', '.join(sorted(row)) or 'none'}: build it with rows(problems)"
             )
         question, _ = self._env.reset(options={"problem_id": problem_id})
-        self._problem, self._outcome = problem_id, None
+        self._outcome = None
         return question
 
     def python(self, code: str) -> str:
@@ -121,29 +120,18 @@ def answer_reward(
     completions: Sequence[Sequence[Message]],
     environments: Sequence[ToRLEnvironment],
     **_: Any,
-) -> list[float]:
+) -> list[float | None]:
     """The environment's reward of each completion, for `GRPOTrainer(reward_funcs=...)`.
 
-    TRL has no way to leave a row out: it counts a missing reward as 0. A row of which nothing may
-    be learned (the machine failed, the grader could not decide) gets the mean of the others on its
-    problem instead, so that its advantage is 0.
+    `None` where nothing may be learned (the machine failed, the grader could not decide): since
+    1.12 TRL leaves such a row out of the mean of its group and gives it no advantage. That holds
+    where this is the only reward function: beside another, TRL adds up what is left.
     """
     outcomes = [
         finished(environment, completion)
         for environment, completion in zip(environments, completions, strict=True)
     ]
-    scored: dict[str, list[float]] = {}
-    for environment, (reward, info) in zip(environments, outcomes, strict=True):
-        if is_scorable(info):
-            scored.setdefault(environment._problem, []).append(reward)
-    return [
-        reward if is_scorable(info) else _mean(scored.get(environment._problem, []))
-        for environment, (reward, info) in zip(environments, outcomes, strict=True)
-    ]
-
-
-def _mean(numbers: Sequence[float]) -> float:
-    return sum(numbers) / len(numbers) if numbers else 0.0
+    return [reward if is_scorable(info) else None for reward, info in outcomes]
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,17 @@ def test_a_session_that_nobody_uses_is_closed():
         sessions.python("old", "print(1)")
 
 
+def test_an_environment_server_may_seed_twice_and_not_after_the_end(sessions):
+    sessions.seed_once("b", PROBLEM)
+    assert sessions.python("b", "print(6*7)") == "42"
+    sessions.seed_once("b", PROBLEM)
+    assert sessions.python("b", "print(1)") == NOTICE, "the second seed began a new episode"
+    sessions.end("b")
+    sessions.end("b")
+    with pytest.raises(LookupError, match="closed already"):
+        sessions.seed_once("b", PROBLEM)
+
+
 @pytest.mark.slow
 def test_a_broken_machine_is_no_wrong_answer():
     sessions = adapter.Sessions({"sandbox": "fusion:http://127.0.0.1:9"}, idle_seconds=3600)

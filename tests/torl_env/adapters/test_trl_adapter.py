@@ -100,17 +100,12 @@ def test_asking_twice_gives_the_same(environment):
     assert answer_reward([said("\\boxed{41}")], [environment]) == once == [1.0]
 
 
-def test_a_row_that_teaches_nothing_gets_the_mean_of_its_group(box):
+def test_a_row_whose_machine_failed_has_no_reward(box, environment):
     broken = environment_factory(PROBLEMS, sandbox=FaultySandbox(lambda *_: True))()
-    siblings = [environment_factory(PROBLEMS, sandbox=box)() for _ in range(4)]
-    other = environment_factory(PROBLEMS, sandbox=box)()
-    for one in (broken, *siblings):
-        one.reset(problem_id="list-0")
-    other.reset(problem_id="list-1")
+    broken.reset(problem_id="list-0")
     assert broken.python("print(1)") == FAILED
-    answers = ["x", "\\boxed{42}", "\\boxed{42}", "\\boxed{42}", "\\boxed{1}", "\\boxed{1}"]
-    seen = answer_reward([said(answer) for answer in answers], [broken, *siblings, other])
-    assert seen == [0.5, 1.0, 1.0, 1.0, -1.0, -1.0]
+    answers = [said("\\boxed{42}")] * 2
+    assert answer_reward(answers, [broken, environment]) == [None, 1.0]
 
 
 def test_an_undecided_grade_is_not_a_wrong_one(box):
@@ -119,7 +114,7 @@ def test_an_undecided_grade_is_not_a_wrong_one(box):
 
     made = environment_factory(PROBLEMS, sandbox=box, grader=give_up)()
     made.reset(problem_id="list-0")
-    assert answer_reward([said("x")], [made]) == [0.0]
+    assert answer_reward([said("x")], [made]) == [None]
 
 
 def test_a_data_set_without_ids_is_refused(environment):
