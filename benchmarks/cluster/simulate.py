@@ -2,22 +2,28 @@
 
 A discrete-event model fed with what this machine measures:
 
-    row (samples for `think` seconds) -> driver (one call at a time) -> least loaded node
-      ^                                                                  | (a core for `service`)
-      +------------------------------------------------------------------+
+    row (samples for `think` seconds) -> driver (one call at a time) -> least loaded node:
+      ^                                              its actor (one at a time), a core for `service`
+      +----------------------------------------------------------------------+
 
-- `service`: seconds of a core that a program takes, drawn from measured calls of a local sandbox.
+- `service`: seconds of a core that a call takes on its node: what the kernel counted for the
+  program, and each call's share of what servers and Ray's own processes used.
 - `dispatch`: seconds of a training process's own CPU that a call through Ray costs it, there and
   back; a Python process hands out one call at a time, so `1 / dispatch` bounds each driver.
+- `relay`: the same of the actor that owns a node's sandbox; `1 / relay` bounds each node.
 - `rows`: episodes under way; each asks again `think` seconds after its last answer.
 
-What is left out: the network's bandwidth (a call is some kilobytes), Ray's own control plane, nodes
-that fail. So the curve is an upper bound, and says which of the two resources ends it first.
+All of them are CPU seconds of one run, by /proc: seconds on a clock would count whatever else the
+machine does, once in a cost and once more in the throughput that it is compared with.
+
+What is left out: the network's bandwidth (a call is some kilobytes), Ray's head, nodes that fail.
+So the curve is an upper bound, and says which resource ends it first.
 """
 
 import argparse
 import heapq
 import json
+import os
 import random
 import sys
 import time
@@ -52,6 +58,7 @@ class Pool:
     dispatch: float
     think: Draw
     service: Draw
+    relay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class Flow:
     p95: float
     """Seconds from asking to the answer that 95% of calls stay below."""
     drivers_busy: float
+    actors_busy: float
     cores_busy: float
 
 
@@ -104,6 +112,7 @@ def simulate(pool: Pool, calls: int, seed: int = 0) -> Flow:
     heapq.heapify(asks)
     ends: list[tuple[float, int]] = []
     driver_free = [0.0] * pool.drivers
+    actor_free = [0.0] * pool.nodes
     core_free = [[0.0] * pool.cores for _ in range(pool.nodes)]
     nodes = LeastLoaded(pool.nodes, rng)
     waits: list[float] = []
@@ -119,13 +128,14 @@ def simulate(pool: Pool, calls: int, seed: int = 0) -> Flow:
             nodes.give_back(heapq.heappop(ends)[1])
         node = nodes.take()
         took = pool.service(rng)
-        start = max(sent, heapq.heappop(core_free[node]))
+        actor_free[node] = relayed = max(sent, actor_free[node]) + pool.relay
+        start = max(relayed, heapq.heappop(core_free[node]))
         heapq.heappush(core_free[node], start + took)
         heapq.heappush(ends, (start + took, node))
         heapq.heappush(asks, (start + took + pool.think(rng), row))
         answered.append(start + took)
         if count >= calls // 5:
-            waits.append(start - asked - pool.dispatch)
+            waits.append(start - asked - pool.dispatch - pool.relay)
             times.append(start + took - asked)
             busy += took
     # Answers, not questions: those run ahead where a queue grows. Both ends are left out.
@@ -137,6 +147,7 @@ def simulate(pool: Pool, calls: int, seed: int = 0) -> Flow:
         wait=sum(waits) / len(waits),
         p95=sorted(times)[int(0.95 * len(times))],
         drivers_busy=rate * pool.dispatch / pool.drivers,
+        actors_busy=rate * pool.relay / pool.nodes,
         cores_busy=rate * busy / len(times) / pool.nodes / pool.cores,
     )
 
@@ -151,38 +162,34 @@ def measured(times: Sequence[float]) -> Draw:
     return lambda rng: rng.choice(times)
 
 
-def service_times(count: int) -> list[float]:
-    """Seconds of one program at a time in a local sandbox, in equal parts of `PROGRAMS`."""
-    from torl_env.sandbox import LocalSandbox, Status
-
-    times = []
-    with LocalSandbox() as sandbox:
-        for program in PROGRAMS:
-            sandbox.run(program)
-        for number in range(count):
-            began = time.perf_counter()
-            result = sandbox.run(PROGRAMS[number % len(PROGRAMS)])
-            times.append(time.perf_counter() - began)
-            if result.status is not Status.OK:
-                raise RuntimeError(f"a program that is measured ended as {result.status}")
-    return times
-
-
 @dataclass(frozen=True)
 class Driven:
-    """A training process with a Ray cluster of one node."""
+    """A training process with a Ray cluster of one node, all rows always asking; CPU in seconds."""
 
-    dispatch: float
-    """Of its own CPU for a call."""
-    calls_per_second: float
-    """With all rows always asking."""
     rows: int
+    programs: list[float]
+    """CPU of each program, by the kernel."""
+    dispatch: float
+    """CPU of the training process for a call."""
+    relay: float
+    """CPU of the node's actor for a call."""
+    beside: float
+    """CPU of sandbox servers and of Ray's own processes for a call, programs left out."""
+    calls_per_second: float
+    processors: float
+    """How many processors all of it had on average: under another load fewer than there are."""
+
+    @property
+    def cost(self) -> float:
+        """CPU of everything for a call."""
+        return self.dispatch + self.relay + self.beside + sum(self.programs) / len(self.programs)
 
 
 def drive(calls: int, rows: int = 32) -> Driven:
-    """Measure what a call through Ray costs its driver, and how many one node answers."""
+    """Measure costs and throughput of one node in one run, so that both have the same load."""
     import ray
 
+    from torl_env.sandbox import Status
     from torl_env.sandbox.backends.ray import RaySandbox
 
     ray.init(include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
@@ -190,18 +197,57 @@ def drive(calls: int, rows: int = 32) -> Driven:
         with RaySandbox() as sandbox:
             for program in PROGRAMS:
                 sandbox.run(program)
-            began, cpu = time.perf_counter(), time.process_time()
-            flying = []
+            # What servers fork ahead of need is paid for now, not with the first calls.
+            time.sleep(2)
+            before, own, began = cpu_by_role(), time.process_time(), time.perf_counter()
+            flying, ended = [], []
             for number in range(calls):
                 flying.append(sandbox.submit(PROGRAMS[number % len(PROGRAMS)]))
                 if len(flying) >= rows:
-                    flying.pop(0).result()
-            for call in flying:
-                call.result()
-            wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+                    ended.append(flying.pop(0).result())
+            ended += [call.result() for call in flying]
+            wall, own = time.perf_counter() - began, time.process_time() - own
+            after = cpu_by_role()
     finally:
         ray.shutdown()
-    return Driven(cpu / calls, calls / wall, rows)
+    bad = [one.status for one in ended if one.status is not Status.OK]
+    if bad:
+        raise RuntimeError(f"a program that is measured ended as {bad[0]}")
+    used = {role: after[role] - before[role] for role in after}
+    programs = [one.cpu_seconds for one in ended]
+    return Driven(
+        rows=rows,
+        programs=programs,
+        dispatch=own / calls,
+        relay=used["actor"] / calls,
+        beside=(used["servers"] + used["ray"] - sum(programs)) / calls,
+        calls_per_second=calls / wall,
+        processors=(own + sum(used.values())) / wall,
+    )
+
+
+def cpu_by_role() -> dict[str, float]:
+    """CPU seconds of this process's descendants so far; those that have ended count for parents."""
+    stats: dict[int, tuple[int, float, bytes]] = {}
+    ticks = os.sysconf("SC_CLK_TCK")
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (place / "stat").read_text().rpartition(")")[2].split()
+            command = (place / "cmdline").read_bytes()
+        except OSError:
+            continue  # It has ended meanwhile.
+        # utime, stime, cutime, cstime of proc(5).
+        cpu = sum(map(int, fields[11:15])) / ticks
+        stats[int(place.name)] = int(fields[1]), cpu, command
+    used = dict.fromkeys(("actor", "servers", "ray"), 0.0)
+    for pid, (parent, cpu, command) in stats.items():
+        above = parent
+        while above in stats and above != os.getpid():
+            above = stats[above][0]
+        if above == os.getpid() and pid != os.getpid():
+            kinds = {b"ray::Worker": "actor", b"forkserver": "servers"}
+            used[next((kinds[word] for word in kinds if word in command), "ray")] += cpu
+    return used
 
 
 @dataclass(frozen=True)
@@ -214,13 +260,23 @@ class Point:
     bound: str
 
 
-def curve(times: Sequence[float], dispatch: float, cores: int, think: float) -> list[Point]:
+def curve(driven: Driven, cores: int, think: float) -> list[Point]:
     """Throughput with one driver, and with one on each node."""
+    service = measured([one + driven.beside for one in driven.programs])
     points = []
     for nodes in (1, 3, 10, 30, 100, 300, 1000):
         for drivers in dict.fromkeys((1, nodes)):
             rows = ROWS * nodes
-            pool = Pool(nodes, cores, drivers, rows, dispatch, exponential(think), measured(times))
+            pool = Pool(
+                nodes,
+                cores,
+                drivers,
+                rows,
+                driven.dispatch,
+                exponential(think),
+                service,
+                driven.relay,
+            )
             flow = simulate(pool, calls=max(20_000, 3 * rows))
             points.append(Point(nodes, drivers, flow, bound(flow)))
     return points
@@ -234,6 +290,8 @@ def bound(flow: Flow) -> str:
     """Which resource ends the growth."""
     if flow.drivers_busy > 0.9:
         return "the drivers' CPU"
+    if flow.actors_busy > 0.9:
+        return "the nodes' actors"
     return "the nodes' cores" if flow.cores_busy > 0.9 else "what the model asks"
 
 
@@ -264,31 +322,40 @@ def main() -> int:
     parser.add_argument("--think", type=float, default=4.0, help="mean seconds between two calls")
     parser.add_argument("--record", type=Path, default=RECORD)
     given = parser.parse_args()
-    times = service_times(given.calls)
     driven = drive(given.calls)
+    mean = sum(driven.programs) / len(driven.programs)
+    # On this machine driver, actor and programs share the processors.
     here = Pool(
         nodes=1,
         cores=given.here,
         drivers=1,
         rows=driven.rows,
-        # On this machine driver and programs share the cores: the driver's CPU is a program's too.
         dispatch=driven.dispatch,
+        relay=driven.relay,
         think=lambda _: 0.0,
-        service=lambda rng: rng.choice(times) + driven.dispatch,
+        service=lambda rng: driven.cost + rng.choice(driven.programs) - mean,
     )
     check = simulate(here, 20_000)
-    points = curve(times, driven.dispatch, given.cores, given.think)
-    times.sort()
+    points = curve(driven, given.cores, given.think)
+    programs = sorted(driven.programs)
     record = {
-        "service, seconds": {
-            "calls": len(times),
-            "mean": sum(times) / len(times),
-            "p50": times[len(times) // 2],
-            "p95": times[int(0.95 * len(times))],
+        "program, seconds of CPU": {
+            "calls": len(programs),
+            "mean": mean,
+            "p50": programs[len(programs) // 2],
+            "p95": programs[int(0.95 * len(programs))],
         },
-        "dispatch, seconds of CPU": driven.dispatch,
-        "one node of Ray here, calls/s": {
-            "measured": driven.calls_per_second,
+        "a call, seconds of CPU": {
+            "driver": driven.dispatch,
+            "actor": driven.relay,
+            "servers and Ray": driven.beside,
+            "program": mean,
+        },
+        "one node of Ray here": {
+            "processors": given.here,
+            "processors it had": driven.processors,
+            "measured, calls/s": driven.calls_per_second,
+            "measured, were all its own": driven.calls_per_second * given.here / driven.processors,
             "simulated": check.calls_per_second,
         },
         "cores of a node": given.cores,

@@ -46,13 +46,15 @@ def table(results: Sequence[Result]) -> Table:
 
 def origin(results: Sequence[Result]) -> str:
     """Whether the rows come from one run, and from empty environments."""
-    runs = sorted({one.begun for one in results})
-    if len(runs) > 1:
-        return f"Rows of {len(runs)} runs, the first begun {runs[0]}, the last {runs[-1]}."
-    where = "" if all(one.fresh for one in results) else ", some in environments kept from before"
+    last = max((one.begun for one in results), default="")
+    its = [one for one in results if one.begun == last]
+    fresh = all(one.fresh for one in its)
+    how = "each environment made from nothing" if fresh else "some in environments of before"
+    others = len(results) - len(its)
+    rest = f"; {others} rows of runs before it" if others else ""
     failed = sum(one.ran.startswith("FAILED") for one in results)
-    ended = f"{failed} of {len(results)} failed" if failed else f"all {len(results)} rows in it"
-    return f"One run, begun {runs[0]}{where or ', each environment made from nothing'}; {ended}."
+    ended = f"; {failed} failed" if failed else ""
+    return f"{len(its)} of {len(results)} rows are of one run, begun {last}, {how}{rest}{ended}."
 
 
 def shown(results: Sequence[Result]) -> str:

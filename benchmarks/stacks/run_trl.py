@@ -9,6 +9,7 @@ import pickle
 import queue
 import sys
 import tempfile
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ def asynchronous(folder: str) -> str:
             ),
         )
     except (AssertionError, RuntimeError) as error:
-        return str(error)
+        frames = traceback.extract_tb(error.__traceback__)
+        inside = [one for one in frames if "/trl/" in one.filename]
+        return f"{type(error).__name__} '{error}' at `{inside[-1].line}`"
     return ""
 
 
@@ -149,10 +152,7 @@ def main() -> None:
             tokens=round(sum(16 * row["completions/mean_length"] for row in steps)),
             steps=len(steps) + 1,
             fault=f"`None`: {lost} of 16 rows had no advantage, and were in no mean",
-            not_run=f"AsyncGRPOTrainer: '{why}' when it is made, and its attention is "
-            "FlashAttention 3, for GPUs"
-            if why
-            else "",
+            not_run=f"AsyncGRPOTrainer: when it is made, {why}" if why else "",
         )
     )
 

@@ -3,6 +3,7 @@
 import math
 import random
 import subprocess
+import sys
 
 import pytest
 
@@ -14,6 +15,7 @@ from benchmarks.cluster.simulate import (
     LeastLoaded,
     Pool,
     bound,
+    cpu_by_role,
     exponential,
     measured,
     simulate,
@@ -46,6 +48,25 @@ def test_a_full_pool_gives_what_its_scarcest_resource_gives():
     by_driver = simulate(Pool(100, 2, 2, 2000, 0.002, lambda _: 0.0, service), 20_000)
     assert by_driver.calls_per_second == pytest.approx(2 / 0.002, rel=0.03)
     assert bound(by_driver) == "the drivers' CPU"
+    by_actor = simulate(
+        Pool(2, 8, 1, 200, 0.0, lambda _: 0.0, measured([0.001]), relay=0.002), 20_000
+    )
+    assert by_actor.calls_per_second == pytest.approx(2 / 0.002, rel=0.03)
+    assert bound(by_actor) == "the nodes' actors"
+
+
+@pytest.mark.slow
+def test_cpu_of_what_this_process_started_is_counted_for_its_kind():
+    busy = "import time\nwhile time.process_time() < 0.4: pass\nprint(flush=True)\ninput()"
+    before = cpu_by_role()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", busy, "ray::Worker"], **pipes) as child:
+        child.stdout.readline()
+        after = cpu_by_role()
+        child.communicate(b"\n")
+    used = {role: after[role] - before[role] for role in after}
+    assert 0.35 < used["actor"] < 0.8
+    assert used["servers"] == used["ray"] == 0.0
 
 
 def test_calls_go_to_the_node_with_the_fewest():

@@ -197,13 +197,13 @@ def test_the_page_shows_the_record():
 def test_the_page_says_whether_one_run_made_all_rows(tmp_path):
     record = tmp_path / "record.json"
     write([ONE, replace(ONE, stack="b")], record)
-    assert "One run, begun 2026-01-02, each environment made from nothing" in origin(known(record))
-    write([replace(ONE, stack="b", ran="FAILED: why")], record)
-    assert "1 of 2 failed" in origin(known(record))
-    write([replace(ONE, stack="b", fresh=False)], record)
-    assert "kept from before; all 2 rows" in origin(known(record))
+    one_run = "2 of 2 rows are of one run, begun 2026-01-02, "
+    assert origin(known(record)) == f"{one_run}each environment made from nothing."
+    write([replace(ONE, stack="b", ran="FAILED: why", fresh=False)], record)
+    assert origin(known(record)) == f"{one_run}some in environments of before; 1 failed."
     write([replace(ONE, stack="b", begun="2026-02-03")], record)
-    assert origin(known(record)).startswith("Rows of 2 runs")
+    assert "1 of 2 rows are of one run, begun 2026-02-03" in origin(known(record))
+    assert origin(known(record)).endswith("; 1 rows of runs before it.")
 
 
 def test_a_stack_without_its_checkout_is_a_row_that_says_so(tmp_path):
