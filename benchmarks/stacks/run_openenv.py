@@ -83,7 +83,8 @@ def faults() -> list[Any]:
 
     undecided = Listed("one", [Problem("q", "?", "\\frac{")])
     ends: list[Any] = []
-    for problems, options in ((PROBLEMS, {"sandbox": DYING}), (undecided, {})):
+    cases: list[tuple[Listed, dict[str, Any]]] = [(PROBLEMS, {"sandbox": DYING}), (undecided, {})]
+    for problems, options in cases:
         make = partial(ToRLMathEnv, problems, **options)
         with (
             OpenEnvServer(make, ServerOptions(port=0)) as server,
