@@ -1,5 +1,6 @@
 """The curves of a running training as text, for a terminal or a notebook."""
 
+import time
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.core.run.storage import RecordError, read_lines
 from benchmarks.report.runs import Run, open_run, series
+from benchmarks.report.tables import percent
 from torl.console import clock
 
 if TYPE_CHECKING:
@@ -34,7 +36,11 @@ def view(path: Path) -> "RenderableType":
         values = [value for value in series(steps, name) if isfinite(value)]
         if values:
             grid.add_row(name, f"{values[-1]:.3f}", f"{values[0]:.3f}", spark(values))
-    return Group(Text(_headline(run), style="bold"), grid)
+    held_out = [
+        Text(f"held-out {name}: accuracy {percent(found.accuracy)} %")
+        for name, found in run.evaluations.items()
+    ]
+    return Group(Text(_headline(run), style="bold"), grid, *held_out)
 
 
 def spark(values: list[float], width: int = 48) -> str:
@@ -62,6 +68,10 @@ def _headline(run: Run) -> str:
         text += f", {pace:.1f} s a step"
         if total and total > done:
             text += f", {clock(pace * (total - done))} left"
+    metrics = run.path / "metrics.jsonl"
+    if metrics.exists():
+        # Of a run that hangs or was killed nothing else here would tell.
+        text += f"; last written {clock(max(0.0, time.time() - metrics.stat().st_mtime))} ago"
     return text
 
 

@@ -55,8 +55,8 @@ class Panel:
 
 
 PANELS = (
-    Panel("(a) Code ratio", (Line("code_ratio", "answers with code"),)),
-    Panel("(b) Pass ratio", (Line("pass_ratio", "programs without error"),)),
+    Panel("(a) Code ratio", (Line("code_ratio", "answers with a call"),)),
+    Panel("(b) Pass ratio", (Line("pass_ratio", "calls without error"),)),
     Panel(
         "(c) Pass ratio by correctness",
         (
@@ -65,7 +65,7 @@ PANELS = (
         ),
     ),
     Panel(
-        "(d) Code that ran, of all code written",
+        "(d) Calls that ran, of all written",
         (
             Line("executed_ratio", "executed"),
             Line("success_ratio", "successful", GREEN, "--"),

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import nan
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from agents.core.run.storage import RecordError, read_json, read_lines
 from agents.core.run.transcripts import read as read_transcripts
 from agents.core.types import Trajectory
-from benchmarks.heldout.records import read
 from benchmarks.heldout.summary import Summary
 
 FIRST = ("before",)
@@ -52,24 +53,15 @@ class Run:
         """Where the records of an evaluation lie."""
         return evaluations_folder(self.path) / f"{name}.jsonl"
 
-    def latest(self) -> tuple[str, tuple[Trajectory, ...]]:
-        """Name and answers of the last evaluation on record, or of the last step kept."""
-        for name in reversed(list(self.evaluations)):
-            if (path := self.records(name)).exists():
-                return name, read(path).trajectories
-        kept = list(self.transcripts())
-        if not kept:
-            return "", ()
-        last = kept[-1][0]
-        return f"step {last}", tuple(trajectory for step, trajectory in kept if step == last)
+    def steps(self) -> Iterator[tuple[int, tuple[Trajectory, ...]]]:
+        """The answers kept of each step, in order, without their ids."""
+        kept = read_transcripts(self.path / "transcripts", arrays=("loss_mask",))
+        for step, pairs in groupby(kept, key=itemgetter(0)):
+            yield step, tuple(trajectory for _, trajectory in pairs)
 
     def transcripts(self) -> Iterator[tuple[int, Trajectory]]:
         """Step and trajectory of everything kept in training, in order of steps."""
         return read_transcripts(self.path / "transcripts")
-
-    def branches(self) -> Iterator[tuple[int, Trajectory]]:
-        """Step and last turn of what was sampled from inside these trajectories."""
-        return read_transcripts(self.path / "branches")
 
 
 def open_run(path: Path) -> Run:

@@ -28,6 +28,15 @@ def test_rows_come_back_in_the_order_of_steps_and_processes(tmp_path):
     assert [t for _, t in found] == [as_read(t) for t in (*KEPT[3:5], KEPT[2], *KEPT[:2])]
 
 
+def test_rows_and_arrays_that_nobody_wants_stay_packed(tmp_path):
+    transcripts.write(tmp_path, 4, 0, KEPT)
+    found = list(transcripts.read(tmp_path, lambda step, row: step == 4 and row["sample"] == 2))
+    assert [t for _, t in found] == [as_read(KEPT[2])]
+    bare = [t for _, t in transcripts.read(tmp_path, arrays=("loss_mask",))]
+    assert [t.loss_mask for t in bare] == [as_read(t).loss_mask for t in KEPT]
+    assert {(len(t.ids), len(t.prompt_ids), len(t.logprobs)) for t in bare} == {(0, 0, 0)}
+
+
 def test_unknown_log_probabilities_stay_unknown(tmp_path):
     transcripts.write(tmp_path, 1, 0, [replace(BATCH[0], logprobs=[nan] * 5)])
     ((_, found),) = transcripts.read(tmp_path)

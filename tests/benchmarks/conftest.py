@@ -2,15 +2,23 @@
 
 import json
 import random
+import sys
 import zlib
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
+# For `chromium`, which several test modules share.
+sys.path.append(str(Path(__file__).parent))
+
 from agents.core.rollout.behaviour import behaviour
+from agents.core.run import transcripts
 from agents.core.types import Trajectory, Turn
 from benchmarks.heldout import Header, fingerprint
 from benchmarks.heldout.evaluate import finish
+from benchmarks.report import open_run
+from benchmarks.report.page import write_page
 from torl_env.problems.types import Problem
 
 CODE = "I compute.\n```python\nprint(6*7)\n```\n"
@@ -150,6 +158,48 @@ def build_run(path, steps=16, seed=0, name="run"):
 @pytest.fixture
 def run_dir(tmp_path):
     return build_run(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_run(tmp_path_factory):
+    """One for all tests of a module; what they add to it, each must bear."""
+    return build_run(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    from chromium import Browser
+
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def show(browser, run_dir):
+    """Puts answers alone on a page and opens it."""
+    for file in (*(run_dir / "transcripts").iterdir(), *(run_dir / "eval").iterdir()):
+        file.unlink()
+
+    curves = (run_dir / "metrics.jsonl").read_text()
+
+    def write(*answers, step=3, branches=(), fragment="", options=None, drawn=False):
+        # Six charts take most of the time that a page takes.
+        metrics = curves if drawn else '{"step": 0, "stage": "sft", "loss": 1.0}\n'
+        (run_dir / "metrics.jsonl").write_text(metrics)
+        transcripts.write(run_dir / "transcripts", step, 0, answers)
+        transcripts.write(run_dir / "branches", step, 0, branches)
+        path = run_dir / "report.html"
+        write_page([open_run(run_dir)], path, options)
+        browser.open(path, fragment)
+        browser.wait("found.length > 0")
+        return browser
+
+    browser.events.clear()
+    browser.screen(1200)
+    browser.call("Emulation.setEmulatedMedia", media="", features=[])
+    yield write
+    assert browser.problems() == []
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 """Run directories, figure, numbers and page."""
 
 import csv
+import gzip
+import itertools
 import json
 import re
+from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
 from math import isnan, nan
@@ -12,11 +15,11 @@ import pytest
 from agents.core.run.storage import RecordError
 from benchmarks.heldout.cases import Case
 from benchmarks.report import figure5, open_run, write_csv
-from benchmarks.report.page import write_page
+from benchmarks.report.page import PageOptions, labels, write_page
 from benchmarks.report.plots import smooth
 from benchmarks.report.runs import series
 from benchmarks.report.tables import Table
-from benchmarks.report.transcripts import collect, left_at
+from benchmarks.report.transcripts import collect, left_at, spread, survey
 
 EVIL = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
 
@@ -25,6 +28,15 @@ def data_of(page):
     text = page.read_text()
     found = re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)
     return json.loads(found[1])
+
+
+def whole_of(page, row):
+    """What the page unpacks of an answer when it is opened."""
+    number, place = row["chunk"]
+    packed = re.search(
+        rf'<script id="chunk-{number}" type="text/plain">(.*?)</script>', page.read_text()
+    )
+    return json.loads(gzip.decompress(b64decode(packed[1])))[place]
 
 
 def rewrite_metrics(run, change):
@@ -40,8 +52,9 @@ def test_a_run_is_read_whole(run_dir):
     assert len(run.learning) == 16
     assert list(run.evaluations) == ["before", "after"]
     assert len(list(run.transcripts())) == 16 * 32
-    assert run.latest()[0] == "after"
-    assert len(run.latest()[1]) == 32
+    assert [step for step, _ in run.steps()] == list(range(16))
+    assert survey(run).latest[0] == "after"
+    assert len(survey(run).latest[1]) == 32
 
 
 def test_a_step_that_was_done_twice_counts_once(run_dir):
@@ -146,8 +159,13 @@ def test_page_keeps_text_that_looks_like_html_as_text(run_dir):
     page = run_dir / "report.html"
     write_page([open_run(run_dir)], page)
     assert "<img" not in page.read_text()
-    assert page.read_text().count("<script") == 2
-    last = data_of(page)["transcripts"][-1]
+    assert set(re.findall("<script([^>]*)>", page.read_text())) == {
+        "",
+        ' id="data" type="application/json"',
+        ' id="metrics" type="application/json"',
+        *(f' id="{name}-0" type="text/plain"' for name in ("chunk", "tokens", "pieces")),
+    }
+    last = whole_of(page, data_of(page)["transcripts"][-1])
     assert last["question"] == EVIL
     assert last["turns"][0]["text"].startswith(EVIL)
 
@@ -170,6 +188,12 @@ def test_page_of_an_evaluation_alone(run_dir, tmp_path):
     assert {"results", "transcripts"} <= set(outline.ids)
 
 
+def test_page_of_a_run_in_its_warm_start_says_so(run_dir):
+    rewrite_metrics(run_dir, lambda lines: lines[:5])
+    write_page([open_run(run_dir)], run_dir / "report.html")
+    assert "yet; 5 of sft, loss 0.400." in (run_dir / "report.html").read_text()
+
+
 def test_a_branch_belongs_to_the_turn_in_which_it_begins(make, turn):
     turns = (replace(turn("one"), start=0, end=2), replace(turn("two"), start=3, end=5))
     left = make("p", turns=turns, prompt_ids=(1, 2), ids=(10, 11, 12, 13, 14))
@@ -180,7 +204,8 @@ def test_a_branch_belongs_to_the_turn_in_which_it_begins(make, turn):
 
 
 def test_thinning_keeps_whole_groups_and_says_so(run_dir, tmp_path):
-    shown, total = collect([open_run(run_dir)], 200)
+    run = open_run(run_dir)
+    shown, total = collect([run], [survey(run)], 200)
     assert total == 576
     assert 150 <= len(shown) <= 200
     groups = {}
@@ -188,9 +213,45 @@ def test_thinning_keeps_whole_groups_and_says_so(run_dir, tmp_path):
         key = (item.place, item.trajectory.problem_id)
         groups[key] = groups.get(key, 0) + 1
     assert set(groups.values()) == {4}
-    assert len({place for place, _ in groups}) > 12
-    write_page([open_run(run_dir)], tmp_path / "page.html", limit=200)
-    assert "of 576, thinned evenly" in (tmp_path / "page.html").read_text()
+    # Of a problem all places, so that one can be compared with another.
+    places = [sum(problem == name for _, problem in groups) for name in {p for _, p in groups}]
+    assert sorted(places)[1:] == [18, 18]
+    write_page([run], tmp_path / "page.html", PageOptions(limit=200))
+    assert "200 of 576 answers shown, whole groups, thinned" in (tmp_path / "page.html").read_text()
+
+
+def test_every_beginning_of_a_spread_covers_the_whole():
+    for count in (1, 2, 17, 100):
+        order = spread(count)
+        assert sorted(order) == list(range(count))
+        for taken in (5, 20, 50):
+            places = [-1, *sorted(order[:taken]), count]
+            gaps = [b - a for a, b in itertools.pairwise(places)]
+            assert max(gaps) <= max(2, 4 * count // taken)
+
+
+def test_runs_of_one_name_are_told_apart(make_run, tmp_path):
+    paths = [make_run(name=name, steps=1) for name in ("x/run", "y/run")]
+    assert labels([open_run(path) for path in paths]) == ["x/run", "y/run"]
+    assert labels([open_run(paths[0])]) == ["run"]
+    assert len(set(labels([open_run(paths[0])] * 2))) == 2
+
+
+def test_long_texts_and_many_figures_leave_their_number(run_dir, make, turn, monkeypatch):
+    from benchmarks.report import embedding
+
+    monkeypatch.setattr(embedding, "TEXT", 100)
+    monkeypatch.setattr(embedding, "FIGURES", 10)
+    drawn = replace(turn("a" * 150 + "b" * 50), images=("QUJD", "QUJD"), images_dropped=1)
+    path = run_dir / "transcripts" / "step-000015.jsonl"
+    lines = [json.dumps(make(f"p{i}", turns=[drawn]).to_json()) + "\n" for i in range(2)]
+    path.write_text("".join(lines))
+    page = run_dir / "report.html"
+    write_page([open_run(run_dir)], page)
+    assert "; 2 of 4 figures." in page.read_text()
+    rows = [whole_of(page, row)["turns"][0] for row in data_of(page)["transcripts"][-2:]]
+    assert rows[0]["text"] == "a" * 50 + "\n[100 characters are not on this page]\n" + "b" * 50
+    assert sorted((len(row["figures"]), row["dropped"]) for row in rows) == [(0, 3), (2, 1)]
 
 
 def test_intervals_in_the_curves_are_those_of_the_step(run_dir):

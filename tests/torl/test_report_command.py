@@ -16,7 +16,7 @@ def test_several_runs_share_one_page(torl, run_dir, tmp_path):
     shutil.copytree(run_dir, other)
     assert torl("report", run_dir, other, run_dir, "--out", page).code == 0
     for name in ("run", "other"):
-        assert page.read_text().count(f"<title>{name}: answers with code") == 10
+        assert page.read_text().count(f"<title>{name}: answers with a call") == 10
 
 
 def test_refusals(refused, tmp_path):

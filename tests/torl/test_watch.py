@@ -5,10 +5,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 
+import pytest
+
 from torl.commands import watch
-from torl.commands.watch import WatchOptions
+from torl.commands.watch import LivePage, WatchOptions
 from torl.console import guarded
 from torl.curves import spark
 
@@ -20,7 +24,9 @@ def look(capsys, path):
 
 def test_the_state_of_a_run(capsys, run_dir):
     text = look(capsys, run_dir)
-    assert "run: rl, 10 of 16 steps, 30.0 s a step, 3:00 left" in text
+    assert "run: rl, 10 of 16 steps, 30.0 s a step, 3:00 left; last written 0:0" in text
+    os.utime(run_dir / "metrics.jsonl", (time.time() - 3700,) * 2)
+    assert re.search(r"last written 1:0\d:\d\d ago", " ".join(look(capsys, run_dir).split()))
     assert re.search(r"code_ratio .* 1\.000 .* 0\.000 .* ▁▁▂▃▄▄▅▆▇█", text)
 
 
@@ -44,6 +50,20 @@ def test_bad_interval(capsys, run_dir):
     assert "--every: expected more than 0" in capsys.readouterr().err
 
 
+def head(url):
+    with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=20) as answer:
+        return answer.headers["ETag"]
+
+
+def test_the_page_is_made_anew_only_when_the_run_has_gone_on(run_dir, tmp_path):
+    live = LivePage(run_dir, 2)
+    first = live.page()
+    assert live.page()[1] is first[1]
+    (run_dir / "transcripts").mkdir()
+    assert live.page()[1] is not first[1]
+    assert b"waiting for a run" in LivePage(tmp_path / "nothing", 2).page()[1]
+
+
 def test_the_page_is_served_until_ctrl_c(run_dir):
     code = (
         "import sys; from pathlib import Path; from torl.commands.watch import *\n"
@@ -57,8 +77,16 @@ def test_the_page_is_served_until_ctrl_c(run_dir):
         url = re.search(r"http://127\.0\.0\.1:\d+/", process.stderr.readline())[0]
         with urllib.request.urlopen(url, timeout=20) as answer:
             page = answer.read().decode()
+            tag = answer.headers["ETag"]
         assert 'data-refresh="2"' in page
+        assert "connect-src 'self'" in page
         assert "(a) Code ratio" in page
+        assert head(url) == tag
+        with (run_dir / "metrics.jsonl").open("a") as file:
+            file.write('{"step": 10, "stage": "rl", "code_ratio": 0.5}\n')
+        assert head(url) != tag
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(url + "favicon.ico", timeout=20)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     assert process.returncode == 0

@@ -37,6 +37,7 @@ def main(options: CompareOptions) -> int:
     """Print the comparison."""
     for a, b in _pairs(options.a, options.b):
         _compare(options, a, b)
+    say(f"the answers side by side: torl report {options.a} {options.b}")
     return 0
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 import tyro
 
 from benchmarks.report import figure5, open_run, write_csv
-from benchmarks.report.page import LIMIT, write_page
+from benchmarks.report.embedding import TOKENS
+from benchmarks.report.page import LIMIT, PageOptions, write_page
 from benchmarks.report.tables import results
 from torl.console import CommandError, print_table
 
@@ -22,6 +23,8 @@ class ReportOptions:
     """The page. Default: report.html in the run, or out/report.html for several runs."""
     limit: int = LIMIT
     """Most transcripts to put on the page; where there are more, problems are left out evenly."""
+    tokens: int = TOKENS
+    """Most ids to put on the page, with loss mask and log-probabilities; 0 for none."""
 
 
 def main(options: ReportOptions) -> int:
@@ -32,8 +35,9 @@ def main(options: ReportOptions) -> int:
     """
     if not options.runs:
         raise CommandError("expected at least one run directory: torl report out/demo")
-    if options.limit < 0:
-        raise CommandError(f"--limit: expected 0 or more, got {options.limit}")
+    for name in ("limit", "tokens"):
+        if getattr(options, name) < 0:
+            raise CommandError(f"--{name}: expected 0 or more, got {getattr(options, name)}")
     # A file stands for the folder that it lies in.
     folders = dict.fromkeys(path.parent if path.is_file() else path for path in options.runs)
     runs = [open_run(path) for path in folders]
@@ -48,6 +52,6 @@ def main(options: ReportOptions) -> int:
             print(f"numbers {run.path / 'figure5.csv'}")
     default = runs[0].path / "report.html" if len(runs) == 1 else Path("out/report.html")
     page = options.out or default
-    write_page(runs, page, options.limit)
-    print(f"page {page}")
+    write_page(runs, page, PageOptions(options.limit, options.tokens))
+    print(f"page {page} ({page.stat().st_size / 1e6:.1f} MB)")
     return 0

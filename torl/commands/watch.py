@@ -1,6 +1,9 @@
 """`torl watch`: a running training, live in the terminal or the browser, from its files alone."""
 
+import threading
 import time
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +13,7 @@ from typing import Annotated
 import tyro
 
 from agents.core.run.storage import RecordError
-from benchmarks.report.page import render
+from benchmarks.report.page import PageOptions, render
 from benchmarks.report.runs import open_run
 from torl.console import CommandError, say
 from torl.curves import view
@@ -58,22 +61,69 @@ def main(options: WatchOptions) -> int:
         return 0
 
 
+class LivePage:
+    """The report page of a run that grows, made anew only when its files have changed.
+
+    Args:
+        run: Its folder.
+        seconds: Between the looks of an open page.
+    """
+
+    def __init__(self, run: Path, seconds: int) -> None:
+        self._run, self._seconds = run, seconds
+        self._tag, self._page = "", b""
+        self._lock = threading.Lock()
+
+    def tag(self) -> str:
+        """Changes when what the page shows does."""
+        names = ("metrics.jsonl", "config.json", "transcripts", "branches", "eval")
+        state = []
+        for path in (self._run, *(self._run / name for name in names)):
+            with suppress(OSError):
+                found = path.stat()
+                state.append((path.name, found.st_mtime_ns, found.st_size))
+        return f'"{zlib.crc32(repr(state).encode()):08x}"'
+
+    def page(self) -> tuple[str, bytes]:
+        """Tag and page; one request at a time makes it, since it takes a core for a while."""
+        with self._lock:
+            tag = self.tag()
+            if tag != self._tag or not self._page:
+                self._page, self._tag = self._render().encode("utf-8", "replace"), tag
+            return tag, self._page
+
+    def _render(self) -> str:
+        try:
+            return render([open_run(self._run)], PageOptions(refresh=self._seconds))
+        except RecordError as error:
+            again = f"<meta http-equiv=refresh content={self._seconds}>"
+            return f"<!doctype html>{again}<title>waiting for a run</title>{escape(str(error))}"
+
+
 def _serve(options: WatchOptions) -> int:
-    seconds = max(2, round(options.every))
+    live = LivePage(options.run, max(2, round(options.every)))
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            try:
-                page = render([open_run(options.run)], refresh=seconds)
-            except RecordError as error:
-                again = f"<meta http-equiv=refresh content={seconds}>"
-                page = f"<!doctype html>{again}{escape(str(error))}"
-            body = page.encode("utf-8", "replace")
-            self.send_response(200 if self.path == "/" else 404)
+            if self.path.partition("?")[0] != "/":
+                self.send_error(404)
+                return
+            tag, body = live.page()
+            self._head(tag, len(body))
+            # A browser that is closed meanwhile is no error.
+            with suppress(ConnectionError):
+                self.wfile.write(body)
+
+        def do_HEAD(self) -> None:
+            self._head(live.tag(), 0)
+
+        def _head(self, tag: str, size: int) -> None:
+            self.send_response(200)
             self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(size))
+            self.send_header("ETag", tag)
+            self.send_header("Cache-Control", "no-cache")
             self.end_headers()
-            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Keep the terminal quiet."""

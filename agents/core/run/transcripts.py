@@ -10,7 +10,8 @@ As one JSON text 2,048 episodes of 3,000 tokens took 40 s and 105 MB a step. The
 
 import gzip
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,38 +64,59 @@ def files(folder: Path) -> list[tuple[int, Path]]:
     return [(step, file) for step, _, file in sorted(found)]
 
 
-def read_rows(file: Path) -> Iterator[dict[str, Any]]:
+def read_rows(
+    file: Path,
+    wanted: Callable[[Mapping[str, Any]], bool] | None = None,
+    arrays: Collection[str] = tuple(_TYPES),
+) -> Iterator[dict[str, Any]]:
     """The JSON objects of a line file, compressed or not, with the ids that lie beside it.
 
     Args:
         file: Transcripts of a step, records of an evaluation, or any other file of JSON lines.
+        wanted: Which rows, by all but their ids; the ids of others are not unpacked.
+        arrays: Which of prompt_ids, ids, loss_mask and logprobs to unpack; others are empty.
 
     Raises:
         RecordError: There is no such file, a line is no JSON object, or the ids are missing.
     """
     beside = file.with_name(f"{file.name.removesuffix('.gz').removesuffix('.jsonl')}.ids.npz")
     if file.suffix != ".gz":
-        yield from read_lines(file)
+        yield from filter(wanted, read_lines(file)) if wanted else read_lines(file)
         return
     import numpy as np
 
     if not beside.is_file():
         raise RecordError(f"{file} has no ids: expected them at {beside}")
-    with np.load(beside) as arrays:
+    with np.load(beside) as packed:
         for number, row in enumerate(read_lines(file)):
-            ids = {field: arrays[f"{field}_{number}"].tolist() for field in _TYPES}
+            if wanted and not wanted(row):
+                continue
+            ids = {
+                field: packed[f"{field}_{number}"].tolist() if field in arrays else []
+                for field in _TYPES
+            }
             ids["logprobs"] = [None if p != p else p for p in ids["logprobs"]]
             yield {**row, **ids}
 
 
-def read(folder: Path) -> Iterator[tuple[int, Trajectory]]:
+def read(
+    folder: Path,
+    wanted: Callable[[int, Mapping[str, Any]], bool] | None = None,
+    arrays: Collection[str] = tuple(_TYPES),
+) -> Iterator[tuple[int, Trajectory]]:
     """Step and trajectory of everything that was kept, in the order of steps and processes.
+
+    Args:
+        folder: Of all steps.
+        wanted: Which, by step and row, as in `read_rows`.
+        arrays: As in `read_rows`: ids are most of what is read, and not everybody needs them.
 
     Raises:
         RecordError: A file cannot be read, or holds something else.
     """
     for step, file in files(folder):
-        for number, row in enumerate(read_rows(file), start=1):
+        of_step = partial(wanted, step) if wanted else None
+        for number, row in enumerate(read_rows(file, of_step, arrays), start=1):
             try:
                 yield step, Trajectory.from_json(row)
             except (KeyError, TypeError) as error:
