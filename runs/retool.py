@@ -14,8 +14,9 @@ Traces come from `torl traces tirgen` or `torl traces sample`.
 Deviations: 7B in place of 32B, whose training state alone is 525 GB; a group's mean in place of a
 critic, since a critic's weights are not shared out among GPUs here, over 512 rows a step, 32
 problems x 16; responses of 12,288 tokens, which is what fits; fenced code blocks in place of <code>
-tags (`--parser xml` has tags); problems of DAPO, since the paper does not tell its own. This recipe
-has been planned with --dry-run only; it has not been run.
+tags (`--parser xml` has tags); problems of DAPO, since the paper does not tell its own. The
+settings above are from memory: the paper's text could not be had, its abstract bears out model,
+steps and AIME24. This recipe has been planned with --dry-run only; it has not been run.
 """
 
 import sys

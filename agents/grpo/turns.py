@@ -20,11 +20,12 @@ class GTPO(GRPO):
     of a turn, for all its ids, is its return relative to others of the group. The environment pays
     at the end, so that turns differ by the discount alone unless `shaping` pays turns too, as with
     `shaping=ran` or `potential(gamma=0.9)`. The paper's own shaping, partial rewards for code that
-    resembles that of right answers, is not here.
+    resembles that of right answers, and its penalty of 0.1 for turns of a wrong form are not here.
+    (From the abstract and what implementations quote; the paper's text could not be had.)
     """
 
     gamma: float = 0.9
-    """From one turn to the next."""
+    """From one turn to the next (GTPO: 0.9)."""
     compare: Literal["turn", "group"] = "turn"
     """With the returns of the same turn of the other samples, as MT-GRPO (arXiv 2505.11821) does,
     or with those of all turns of the group. The latter pays the last turns of a group that is all

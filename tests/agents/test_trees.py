@@ -333,6 +333,9 @@ def test_aepo_penalises_branches_in_a_row():
     branch = replace(rise, sample=1, parent=0, shared=5)
     assert AEPO(penalty=0.1).forks(growing([rise, branch], 8, 2)) == [PROMPT] * 8
     assert AEPO(penalty=0.0).forks(growing([rise, branch], 8, 2)) == [Fork(0, 10), Fork(1, 10)]
+    # So does the one that an answer came from, however certain it was there itself.
+    calm = episode((1.0, 0.5, 1.2), 3, 3, 3, sample=1, parent=0, shared=5)
+    assert AEPO(penalty=0.1).forks(growing([rise, calm], 8, 2)) == [PROMPT] * 8
 
 
 def surprising(logprobs, **more):

@@ -31,6 +31,8 @@ MAKERS = {
     "dr-grpo, nll": partial(GRPO, scale_by_std=False, loss=Loss(nll=0.05)),
     "gtpo, programs paid": partial(GTPO, shaping="ran"),
     "gtpo, all turns": partial(GTPO, gamma=1.0, compare="group"),
+    "treerl": partial(GRPO, tree="treerl(places=3, paths=1, margin=0)", baseline="subtree"),
+    "treepo": partial(GRPO, tree="treepo(segment=1)", baseline="ancestors"),
     "ppo": PPO,
     "ppo, critic of its own": partial(PPO, critic="model", policy_lambda=0.95),
     "thor": partial(THOR, step_group_size=4, suffix_tokens=2),

@@ -154,6 +154,9 @@ METHODS = {
     "filters": (GRPO(loss=Loss(drop=("overlong", "void_turns"))), {}),
     "resample on correct": (GRPO(oversample=2), {}),
     "replay": (GRPO(), {"replay": Replay(keep=2)}),
+    "arpo": (GRPO(tree="arpo"), {}),
+    "treerl": (GRPO(tree="treerl(places=3, paths=1, margin=1)", baseline="subtree"), {}),
+    "treepo": (GRPO(tree="treepo(segment=2)", baseline="ancestors"), {}),
     "curriculum": (GRPO(), {"curriculum": Curriculum((0.2, 0.6, 0.2), retire=0)}),
     "schedule": (GRPO(), {"schedule": (Schedule.parse("clip_high=linear,1:0.2,10:0.4"),)}),
 }

@@ -100,6 +100,7 @@ def tiny_run(tiny, out, *options):
         (("--algorithm", "ppo", "--updates", 2, "--micro-batch", 4), {"loss_value"}),
         (("--algorithm", "thor", "--reward", "thor", "--tool-budget", 2), {"dropped", "branches"}),
         (("--algorithm", "cot"), {"reward"}),
+        (("--algorithm", "arpo", "--stateful", "--tool-budget", 2), {"tree_sampled_ids"}),
         (("--set", "resample=1", "nll=0.01"), {"groups_zero_variance", "loss_nll"}),
     ],
 )

@@ -1,7 +1,8 @@
 """Where the answers of a tree branch off each other: the rules of ARPO, AEPO, TreeRL and TreePO.
 
 A rule sees the answers that there are and says how many begin at the prompt and which places are
-branched next; `agents.core.rollout.trees` does it.
+branched next; `agents.core.rollout.trees` does it. TreePO was read in the paper's text, the others
+in excerpts and in notes on papers and releases; what these leave open is said at each field.
 """
 
 import ast
@@ -43,12 +44,8 @@ class Growing:
 
     @property
     def taken(self) -> set[tuple[int, int]]:
-        """Places that have branches already: the trajectory whose id comes there, and ids kept."""
+        """Places that have branches already."""
         return {(t.parent, t.shared) for t in self.group}
-
-    def owner(self, row: int, keep: int) -> int:
-        """The trajectory of which id `keep` of a row is, or would be when it is branched there."""
-        return owner(self.group, row, keep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +123,12 @@ class ARPO(Tree):
 
     def _places(self, growing: Growing, row: int, t: Trajectory) -> list[tuple[float, Fork]]:
         """Places of one answer, with their P; those in what it shares are its parent's."""
-        places, run = [], 0
+        places, run, taken = [], 0, growing.taken
         start = uncertainty(t, t.turns[0], self.ids)
         for before, turn in pairwise(t.turns):
             if not before.tool_status or turn.start == turn.end:
                 continue
-            if (growing.owner(row, turn.start), turn.start) in growing.taken:
+            if place(growing.group, row, turn.start) in taken:
                 run += 1
                 continue
             p = self.probability(uncertainty(t, turn, self.ids) - start, run)
@@ -230,14 +227,15 @@ class TreeRL(Tree):
     def forks(self, growing: Growing) -> list[Fork]:
         """See `Tree`."""
         chosen: list[Fork] = []
-        stems = [i for i, t in enumerate(growing.group) if t.parent < 0 and t.scorable]
-        for stem in stems if growing.round < self.rounds else ():
+        roots = [i for i, t in enumerate(growing.group) if t.parent < 0 and t.scorable]
+        taken = growing.taken
+        for root in roots if growing.round < self.rounds else ():
             places = [
                 (-t.logprobs[keep], Fork(row, keep))
                 for row, t in enumerate(growing.group)
-                if t.scorable and growing.owner(row, 0) == stem
+                if t.scorable and stem(growing.group, row) == root
                 for keep in range(t.shared + 1, len(t.ids) - self.margin)
-                if t.loss_mask[keep] and (row, keep) not in growing.taken
+                if t.loss_mask[keep] and (row, keep) not in taken
             ]
             places.sort(key=lambda place: -place[0])
             chosen += [fork for _, fork in places[: self.places] for _ in range(self.paths)]
@@ -341,12 +339,19 @@ def uncertainty(t: Trajectory, turn: Turn, ids: int) -> float:
     return sum(values) / max(1, len(values))
 
 
-def owner(group: Sequence[Trajectory], row: int, keep: int) -> int:
-    """The trajectory that sampled id `keep` of a row; at the place of a branch, its parent.
+def place(group: Sequence[Trajectory], row: int, keep: int) -> tuple[int, int]:
+    """Where a branch after `keep` ids of a row hangs: whose id it replaces, and ids kept.
 
-    Returns:
-        Its index; -1 for a place at the prompt.
+    Rows that share more than that have the same place. At the place of another branch it is that of
+    its parent, so that two branches of one place are siblings; -1 stands for the prompt.
     """
-    while row >= 0 and keep < group[row].shared:
+    while row >= 0 and keep <= group[row].shared:
+        row = group[row].parent
+    return row, keep
+
+
+def stem(group: Sequence[Trajectory], row: int) -> int:
+    """The trajectory from the prompt that a row has its first id of."""
+    while group[row].parent >= 0:
         row = group[row].parent
     return row

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agents.core.algorithm import Algorithm
 from agents.core.rollout.branching import Brancher, point_at, turn_of
-from agents.core.rollout.tree_rules import Fork, Growing, Tree
+from agents.core.rollout.tree_rules import Fork, Growing, Tree, place
 from agents.core.types import Trajectory
 from torl_env.problems.types import Problem
 
@@ -60,7 +60,7 @@ def collect_trees(
     attempt = 0
     round_ = 0
     while short := [g for g, group in enumerate(groups) if len(group) < size]:
-        points, places = [], []
+        points, forks = [], []
         for g in short:
             random = Random(f"tree/{seed}/{g}/{round_}")
             growing = Growing(groups[g], size - len(groups[g]), round_, random)
@@ -70,9 +70,9 @@ def collect_trees(
                 attempt += 1
                 turn = turn_of(t, fork.keep)
                 points.append(point_at(t, turn, fork.keep, sampler.states(t), attempt))
-                places.append((g, fork))
+                forks.append((g, fork))
         grown = sampler.branch(points, 1, seed, to_end=True)
-        for (g, fork), t in zip(places, grown, strict=True):
+        for (g, fork), t in zip(forks, grown, strict=True):
             came[g].append(t)
             groups[g].append(_branched(groups[g], fork, t))
         round_ += 1
@@ -81,11 +81,8 @@ def collect_trees(
 
 def _branched(group: Sequence[Trajectory], fork: Fork, t: Trajectory) -> Trajectory:
     """A new trajectory of a group, told where it branched off."""
-    parent = fork.row
-    # Beside a branch that begins at the same place, or before it, it is a branch of its parent.
-    while parent >= 0 and fork.keep <= group[parent].shared:
-        parent = group[parent].parent
-    return replace(t, sample=len(group), parent=parent, shared=fork.keep)
+    parent, keep = place(group, fork.row, fork.keep)
+    return replace(t, sample=len(group), parent=parent, shared=keep)
 
 
 def without_lost(group: Sequence[Trajectory]) -> list[Trajectory]:
