@@ -174,6 +174,7 @@ def test_build_selects_by_limr(files):
             ("build", "recipe:torl", "procedural:gcd", "--out", "x.jsonl"),
             "expected one of recipe:torl alone",
         ),
+        (("build", "--out", "x.jsonl"), "expected a source: torl data build SOURCE"),
         (("build", "recipe:thor", "--out", "x.jsonl"), "expected one of recipe:torl alone"),
         (
             ("build", "procedural:gcd", "--limit", "9", "--out", "x.jsonl", "--suites", "no.jsonl"),

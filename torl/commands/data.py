@@ -227,6 +227,8 @@ def build(options: BuildOptions) -> int:
     """Write a training set, and its card beside it."""
     if options.out.suffix != ".jsonl":
         raise CommandError(f"--out: expected a path that ends in .jsonl, got {options.out}")
+    if not options.source:
+        raise CommandError("expected a source: torl data build SOURCE... --out FILE.jsonl")
     recipe = _recipe(options.source)
     found = training_set.pool(
         recipe.sources if recipe else options.source, options.split, options.limit
