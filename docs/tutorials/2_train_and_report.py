@@ -5,7 +5,7 @@
 # %% [markdown]
 # # 2. Train and report
 #
-# The laptop run in small: SmolLM2-135M imitates some tool transcripts, then learns by GRPO, on the easiest level alone and in five steps instead of twelve. It ends in some minutes and shows which way the curves go; a claim needs the whole run, `make demo`, and more than one seed.
+# The laptop run in small: SmolLM2-135M imitates some tool transcripts, then learns by GRPO, on the easiest level alone and in three small steps instead of twelve. It ends in some minutes and shows which way the curves go; a claim needs the whole run, `make demo`, and more than one seed.
 
 # %%
 import json
@@ -18,13 +18,13 @@ out = Path(tempfile.mkdtemp()) / "run"
 run = torl.train(
     "smollm2",
     problems="procedural:easy:L1",
-    steps=5,
+    steps=3,
     prompts=4,
-    group=6,
-    warm_start=64,
+    group=4,
+    warm_start=48,
     max_tokens=80,
     eval_problems=8,
-    save_every=5,
+    save_every=3,
     out=out,
 )
 
