@@ -103,9 +103,11 @@ class _Counting(CopySampler):
         self.tokens += sum(sum(row.loss_mask) for row in rows)
         return rows
 
-    def branch(self, points: Any, samples: int, seed: int) -> list[Trajectory]:
+    def branch(
+        self, points: Any, samples: int, seed: int, *, to_end: bool = False
+    ) -> list[Trajectory]:
         """Continuations: what stands before a point was counted with its episode."""
-        rows = super().branch(points, samples, seed)
+        rows = super().branch(points, samples, seed, to_end=to_end)
         kept = sum(sum(p.trajectory.loss_mask[: p.keep]) for p in points) * samples
         self.tokens += sum(sum(row.loss_mask) for row in rows) - kept
         return rows
