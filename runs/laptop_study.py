@@ -10,8 +10,9 @@ against 3,000) and samples more than the run with the tool; the table counts the
 `--versus same-start` makes the older comparison: C = 0 from the weights and the prompt of the run
 with the tool.
 
-Runs that are complete are not made again. Writes OUT/study.json and OUT/study.md. Nine minutes a
-run with the tool on two cores, some twenty without.
+`--problems procedural:easy:L1` has numbers that can be worked by hand; at the default levels most
+cannot. Runs that are complete are not made again. Writes
+OUT/study.json and OUT/study.md. Nine minutes a run with the tool on two cores, some twenty without.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from typing import Any
 from agents.core.run.storage import finite, read_json, write_text
 from benchmarks.heldout.summary import Summary
 from benchmarks.report.tables import Table, percent
+from torl.training.options import TrainOptions
 
 MEASURES = ("accuracy", "code_ratio", "pass_ratio", "tokens", "truncated")
 TEXT_TOKENS = 384
@@ -38,14 +40,16 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--versus", choices=("by-hand", "same-start"), default="by-hand")
+    parser.add_argument("--problems", default=TrainOptions().env.problems)
     asked = parser.parse_args()
     found = []
     for seed in asked.seeds:
         tool, text = asked.out / f"tool-{seed}", asked.out / f"text-{seed}"
-        _train(tool, "--seed", str(seed))
+        same = ("--seed", str(seed), "--problems", asked.problems)
+        _train(tool, *same)
         start = ("--tool-budget", "0", "--warm-start-from", str(tool / "warm-start"))
         by_hand = ("--algorithm", "cot", "--max-tokens", str(TEXT_TOKENS))
-        _train(text, "--seed", str(seed), *(by_hand if asked.versus == "by-hand" else start))
+        _train(text, *same, *(by_hand if asked.versus == "by-hand" else start))
         found += [_read(tool, seed, 1), _read(text, seed, 0)]
         _write(asked.out, found)
     print((asked.out / "study.md").read_text())
