@@ -12,7 +12,7 @@ import tyro
 from torl.serving import prepare_to_serve, serve
 from torl_env.http_options import ServeOptions
 from torl_env.sandbox import Execution, Limits, LocalSandbox, Status
-from torl_env.sandbox.local.check import examine, findings, verdict
+from torl_env.sandbox.local.check import checks, examine, verdict
 from torl_env.sandbox.local.sandbox import missing_layers
 
 
@@ -92,10 +92,10 @@ def check(options: CheckOptions) -> int:
     if options.json:
         print(report.to_json())
     else:
-        found = findings(report)
-        for finding in found:
-            mark = "holds  " if finding.holds else "MISSING"
-            print(f"{mark} {finding.layer:13} {finding.meaning} ({finding.detail})")
+        found = checks(report)
+        for one in found:
+            mark = "holds  " if one.holds else "MISSING"
+            print(f"{mark} {one.layer:13} {one.meaning} ({one.detail})")
         print(verdict(found))
     return 1 if missing_layers(report) else 0
 

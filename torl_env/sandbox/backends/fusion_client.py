@@ -157,7 +157,7 @@ class FusionSandbox(CallableSandbox):
             body = wire.request_body(code, limits, bound_memory=self._bound_memory)
             answer = self.ask("POST", "/run_code", body, limits.wall_seconds, call.drop)
             outcome: Execution | Exception = self.read(answer, limits)[0]
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it
+        except Exception as error:  # noqa: BLE001 - whatever it is, a caller waits for it
             outcome = error
         conclude(call, outcome)
 

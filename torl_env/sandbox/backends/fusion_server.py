@@ -288,6 +288,6 @@ async def _executed(result: Execution, limits: Limits, **more: Any) -> Response:
 
 
 def _close_late(call: Future[Session]) -> None:
-    """Of a session that was opened when nobody waited for it any more."""
+    """Of a session that was opened when its client had gone."""
     if not call.cancelled() and call.exception() is None:
         call.result().close()

@@ -307,5 +307,5 @@ class RaySession(DistantSession):
         self._closed = True
         self._node.sessions -= 1
         if not self._sandbox.closed:
-            # Nobody waits: a node that is gone has ended it already.
+            # No caller waits: a node that is gone has ended it already.
             self._node.actor.close_session.remote(self._number)

@@ -1,7 +1,7 @@
 """Who may start a thread or fork: the kernel asks the server, by seccomp's notifications.
 
 The kernel counts threads for a user id, which the processes of a session share, and without root
-all programs. The server counts them for each program, and lets nobody fork but a session's
+all programs. The server counts them for each program, and lets none fork but a session's
 processes at its request (seccomp_unotify(2)).
 """
 

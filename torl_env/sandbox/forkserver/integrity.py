@@ -186,15 +186,15 @@ def serve(  # noqa: C901, PLR0912 - what it called could be patched
     )
     copied, copied_in = dict.copy, types.MappingProxyType.copy
     set_class, unset_class, set_slot = type.__setattr__, type.__delattr__, object.__setattr__
-    bury, listed, empty = list.append, list.copy, list.clear
+    append, listed, empty = list.append, list.copy, list.clear
     exit_process, failed = os._exit, _FAILED
     seen, spaces, classes, functions, slots = kept
-    grave: list[Any] = []
+    replaced: list[Any] = []
     while True:
         settrace(None)
         setprofile(None)
         if callbacks:
-            bury(grave, listed(callbacks))
+            append(replaced, listed(callbacks))
             empty(callbacks)
         changed = not seen
         for view, content in seen:
@@ -202,12 +202,12 @@ def serve(  # noqa: C901, PLR0912 - what it called could be patched
                 changed = True
         if changed:
             for place, items in spaces:
-                bury(grave, copied(place))
+                append(replaced, copied(place))
                 clear(place)
                 update(place, items)
             for owner, known in classes:
                 now = copied_in(attributes(owner))
-                bury(grave, now)
+                append(replaced, now)
                 for attribute in now:
                     if attribute not in known:
                         unset_class(owner, attribute)

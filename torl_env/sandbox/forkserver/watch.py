@@ -180,7 +180,7 @@ class Watch:
         """Seconds that a program may go on after its limit, because it waited and did not sleep.
 
         Only what it slept counts, so that no load makes a timeout of a right program. What it may
-        have slept or waited is given to it once, but no more than its limit: nobody sleeps longer
+        have slept or waited is given to it once, but no more than its limit: none sleeps longer
         than twice that. One that is always ready to run ends by its CPU limit.
         """
         waits = self._meter.waits(self.pid, wall)

@@ -48,7 +48,7 @@ MEANING: Final[Mapping[Layer, tuple[str, str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LayerCheck:
     """One layer on this machine."""
 
     layer: Layer
@@ -57,20 +57,20 @@ class Finding:
     meaning: str
 
 
-def findings(report: ServerReport) -> list[Finding]:
+def checks(report: ServerReport) -> list[LayerCheck]:
     """A server's report, layer by layer, in the order of their weight."""
     return [
-        Finding(layer, held.holds, held.detail, MEANING[layer][0 if held.holds else 1])
+        LayerCheck(layer, held.holds, held.detail, MEANING[layer][0 if held.holds else 1])
         for layer in MEANING
         if (held := report.layers.get(layer)) is not None
     ]
 
 
-def verdict(found: list[Finding]) -> str:
+def verdict(found: list[LayerCheck]) -> str:
     """One sentence on all of them."""
     if sys.platform != "linux":
         return "This is not Linux: programs run as plain processes with resource limits only."
-    missing = {finding.layer for finding in found if not finding.holds}
+    missing = {one.layer for one in found if not one.holds}
     hidden = not {Layer.ROOT, Layer.LANDLOCK} <= missing
     if Layer.SECCOMP not in missing and hidden and Layer.CAPABILITIES not in missing:
         few = f", though without {', '.join(sorted(missing))}" if missing else ""

@@ -154,7 +154,7 @@ class ProgramCall(Future[Execution]):
         try:
             outcome: Execution | SandboxError = self._outcome(reply)
         except (OSError, MemoryError, OverflowError) as error:
-            # Whatever cannot be read, its caller must hear of it: nobody else will end this call.
+            # Whatever cannot be read, its caller must hear of it: nothing else will end this call.
             outcome = SandboxError(f"the output of a program cannot be read: {error!r}")
         finally:
             self._close()
