@@ -5,12 +5,8 @@ a real model with it. Here a tiny random model that knows a few phrases learns, 
 computing beats guessing.
 """
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import torch
 
 from agents.core.algorithm import Algorithm, Group
 from agents.core.loss import Loss
@@ -41,45 +37,19 @@ class Reinforce(Algorithm):
 
 def main() -> None:
     """Train for a few seconds and look at the metrics that every run writes."""
-    from agents.core.policies.transformers import TransformersPolicy
-    from agents.core.rollout.engine import Rollout
-    from agents.core.rollout.prompts import PlainPrompt
-    from agents.core.run.folder import Run
-    from agents.core.testing.tiny import phrase_tokenizer, tiny_model
-    from agents.core.trainer.options import Training
-    from agents.core.trainer.trainer import RLTrainer
-    from agents.core.trainer.weight_sync import CopySampler
-    from agents.core.types import Sampling
+    from agents.core.testing.learning import learn
     from torl.wiring import envs_over
-    from torl_env import closes_tool_call
     from torl_env.problems import Problem
-    from torl_env.sandbox import open_sandbox
 
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    tokenizer = phrase_tokenizer()
-    model, copy = tiny_model(tokenizer), tiny_model(tokenizer)
     problems = [Problem(f"p{i}", "What is 6*7?", "42") for i in range(64)]
-    with open_sandbox("local") as sandbox, tempfile.TemporaryDirectory() as folder:
-        rollout = Rollout(
-            TransformersPolicy(copy, tokenizer, closes_tool_call),
-            PlainPrompt(tokenizer, "{question}"),
-            envs_over(sandbox=sandbox, tool_budget=1),
-            Sampling(max_tokens=8),
-        )
-        run = Run(Path(folder))
-        RLTrainer(
-            model=model,
-            tokenizer=tokenizer,
-            algorithm=Reinforce(),
-            training=Training(
-                steps=10, prompts_per_step=4, group_size=4, learning_rate=0.02, dtype="float32"
-            ),
-            problems=problems,
-            sampler=CopySampler(rollout, copy),
-            run=run,
-        ).train()
-        rows = run.read_metrics("rl")
+    rows = learn(
+        Reinforce(),
+        problems,
+        envs_over(tool_budget=1),
+        steps=10,
+        prompts_per_step=4,
+        group_size=4,
+    )
     for row in rows[::3]:
         print(f"step {row['step']:2}: reward {row['reward']:+.2f}, code {row['code_ratio']:.0%}")
     assert rows[-1]["reward"] > rows[0]["reward"]

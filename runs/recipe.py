@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 CONFIGS = Path(__file__).with_name("configs")
@@ -32,6 +32,16 @@ def run(options: Mapping[str, object], usage: str | None, config: str) -> int:
         environment = os.environ | as_launched(CONFIGS / config)
         return subprocess.run([sys.executable, *train], env=environment, check=False).returncode
     return subprocess.run([sys.executable, *launch], check=False).returncode
+
+
+def needs_traces(name: str, words: Sequence[str]) -> None:
+    """End with what is missing where a recipe is started from weights that imitate nothing."""
+    given = {word.partition("=")[0] for word in words}
+    if given and not given & {"--traces", "--warm-start-from"}:
+        sys.exit(
+            f"{name} starts from a model that imitates traces: expected --traces FILE (make one "
+            "with `torl traces tirgen`) or --warm-start-from WEIGHTS"
+        )
 
 
 def _values(value: object) -> tuple[str, ...]:

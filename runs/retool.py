@@ -21,7 +21,7 @@ steps and AIME24. This recipe has been planned with --dry-run only; it has not b
 
 import sys
 
-from recipe import run
+from recipe import needs_traces, run
 from torl_1_5b import OPTIONS
 
 RETOOL = {
@@ -42,10 +42,5 @@ RETOOL = {
 CONFIG = "fsdp.yaml"
 
 if __name__ == "__main__":
-    given = {word.partition("=")[0] for word in sys.argv[1:]}
-    if given and not given & {"--traces", "--warm-start-from"}:
-        sys.exit(
-            "ReTool starts from a model that imitates traces: expected --traces FILE (make one "
-            "with `torl traces tirgen`) or --warm-start-from WEIGHTS"
-        )
+    needs_traces("ReTool", sys.argv[1:])
     sys.exit(run(OPTIONS | RETOOL, __doc__, CONFIG))

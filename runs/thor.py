@@ -22,7 +22,7 @@ only; it has not been run.
 
 import sys
 
-from recipe import run
+from recipe import needs_traces, run
 from torl_1_5b import CONFIG, OPTIONS
 
 THOR = {
@@ -40,10 +40,5 @@ THOR = {
 }
 
 if __name__ == "__main__":
-    given = {word.partition("=")[0] for word in sys.argv[1:]}
-    if given and not given & {"--traces", "--warm-start-from"}:
-        sys.exit(
-            "THOR starts from a model that imitates traces: expected --traces FILE (make one with "
-            "`torl traces tirgen`) or --warm-start-from WEIGHTS"
-        )
+    needs_traces("THOR", sys.argv[1:])
     sys.exit(run(OPTIONS | THOR, __doc__, CONFIG))

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cluster.hosts import HEAD, OTHER, Host, two_hosts
-from benchmarks.report.tables import Table
+from benchmarks.report.tables import Table, replace_table
 
 ROOT = Path(__file__).parents[2]
 FORMS = ROOT / "runs" / "cluster"
@@ -86,16 +86,16 @@ def rehearse_ray(folder: Path) -> Rehearsal:
         other.kill()
         killed.touch()
         _ended(driver, log)
-        told = json.loads(log.read_text().splitlines()[-1])
-    assert told["kept"] == told["lost"] == 2, told
-    assert told["wrong"] == 0, told
-    assert told["programs"] == 8, told
-    assert told["fresh"], told
+        report = json.loads(log.read_text().splitlines()[-1])
+    assert report["kept"] == report["lost"] == 2, report
+    assert report["wrong"] == 0, report
+    assert report["programs"] == 8, report
+    assert report["fresh"], report
     return Rehearsal(
         "Ray",
         "`ray start` on both; 4 live sessions and 8 programs under way, one host killed",
         f"2 sessions kept, 2 ended with `SandboxError`, 8 programs right, all known after "
-        f"{told['seconds']} s",
+        f"{report['seconds']} s",
         "more hosts; a network that loses some packets",
     )
 
@@ -183,8 +183,8 @@ def _together(
     """A command on both hosts, to its end."""
     started = []
     for rank, host in enumerate(pair):
-        told = variables() | _small(host) | {"NODES": "2"} | given(rank)
-        started.append(host.start(command, told, folder / f"node{rank}.log", ROOT))
+        environment = variables() | _small(host) | {"NODES": "2"} | given(rank)
+        started.append(host.start(command, environment, folder / f"node{rank}.log", ROOT))
     for rank, process in enumerate(started):
         _ended(process, folder / f"node{rank}.log")
 
@@ -232,10 +232,10 @@ def rehearse_slurm(folder: Path) -> Rehearsal:
     model = tiny(folder)
     wanted = alone(folder, model)
     job = ["sbatch", "--wait", f"--output={folder}/job.log", str(FORMS / "slurm.sh")]
-    with two_hosts() as pair, slurm(pair, folder) as told:
+    with two_hosts() as pair, slurm(pair, folder) as environment:
         words = [*job, "--model", str(model), "--out", str(folder / "run"), *OPTIONS]
         small = {k: v for k, v in _small(pair[0]).items() if k != "NODE_IP"}
-        submit = pair[0].start(words, told | small, folder / "sbatch.log", ROOT)
+        submit = pair[0].start(words, environment | small, folder / "sbatch.log", ROOT)
         _ended(submit, folder / "job.log")
     assert same(metrics(folder / "run"), wanted), "other numbers than on one host"
     version = subprocess.run(["slurmctld", "-V"], capture_output=True, text=True, check=True)
@@ -285,25 +285,27 @@ def slurm(pair: tuple[Host, Host], folder: Path) -> Iterator[dict[str, str]]:
         (folder / name).mkdir()
     (folder / "munge.key").write_bytes(os.urandom(1024))
     (folder / "munge.key").chmod(0o600)
-    told = variables() | {"SLURM_CONF": str(file)}
+    environment = variables() | {"SLURM_CONF": str(file)}
     # One of munge's daemons for both: its socket is a file, and files are shared.
     munge = ["munged", "--force", "--foreground", f"--key-file={folder}/munge.key"]
     munge += [f"--{name}-file={folder}/munge.{name}" for name in ("pid", "log", "seed")]
-    head.start([*munge, f"--socket={folder}/munge.socket"], told, folder / "munge.out", ROOT)
-    head.start(["slurmctld", "-D"], told, folder / "slurmctld.log", ROOT)
+    head.start([*munge, f"--socket={folder}/munge.socket"], environment, folder / "munge.out", ROOT)
+    head.start(["slurmctld", "-D"], environment, folder / "slurmctld.log", ROOT)
     for host in pair:
-        host.start(["slurmd", "-D"], told, folder / f"slurmd-{host.name}.log", ROOT)
+        host.start(["slurmd", "-D"], environment, folder / f"slurmd-{host.name}.log", ROOT)
     deadline = time.monotonic() + LIMIT / 10
     while True:
         log = folder / "sinfo.log"
-        head.start(["sinfo", "--noheader", "--states=idle", "-o", "%D"], told, log, ROOT).wait()
+        head.start(
+            ["sinfo", "--noheader", "--states=idle", "-o", "%D"], environment, log, ROOT
+        ).wait()
         if log.read_text().strip() == "2":
             break
         if time.monotonic() > deadline:
             said = "".join(one.read_text()[-600:] for one in folder.glob("slurm*.log"))
             raise RuntimeError(f"Slurm's nodes are not idle:\n{said}")
         time.sleep(0.5)
-    yield told
+    yield environment
 
 
 def _until(word: str, log: Path, process: subprocess.Popen[str]) -> None:
@@ -340,9 +342,7 @@ def write(rows: list[Rehearsal], record: Path) -> None:
     record.write_text(json.dumps([asdict(one) for one in kept.values()], indent=1) + "\n")
     shown = table(list(kept.values())).markdown()
     if record == RECORD:
-        before, _, rest = PAGE.read_text().partition("| form | what ran |")
-        _, _, after = rest.partition("\n\n")
-        PAGE.write_text(f"{before}{shown}\n{after}")
+        replace_table(PAGE, "| form | what ran |", shown)
 
 
 def main() -> int:

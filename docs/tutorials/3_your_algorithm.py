@@ -62,51 +62,18 @@ for name, check in ALGORITHM_CHECKS.items():
 # A random model whose tokens are whole phrases writes programs at once, so that learning takes seconds: it has to find that computing beats guessing.
 
 # %%
-import tempfile
-from pathlib import Path
-
-import torch
-
-from agents.core.policies.transformers import TransformersPolicy
-from agents.core.rollout.engine import Rollout
-from agents.core.rollout.prompts import PlainPrompt
-from agents.core.run.folder import Run
-from agents.core.testing.tiny import PHRASES, phrase_tokenizer, tiny_model
-from agents.core.trainer.options import Training
-from agents.core.trainer.trainer import RLTrainer
-from agents.core.trainer.weight_sync import CopySampler
-from agents.core.types import Sampling
+from agents.core.testing.learning import learn
+from agents.core.testing.tiny import PHRASES
 from torl.wiring import envs_over
-from torl_env import closes_tool_call
 from torl_env.problems import Problem
 
 print(PHRASES)
 
 # %%
-torch.manual_seed(0)
-torch.set_num_threads(1)
-tokenizer = phrase_tokenizer()
-model, copy = tiny_model(tokenizer), tiny_model(tokenizer)
 problems = [Problem(f"p{i}", "What is 6*7?", "42") for i in range(64)]
-rollout = Rollout(
-    TransformersPolicy(copy, tokenizer, closes_tool_call),
-    PlainPrompt(tokenizer, "{question}"),
-    envs_over(tool_budget=1),
-    Sampling(max_tokens=8),
+rows = learn(
+    ToolCredit(), problems, envs_over(tool_budget=1), steps=12, prompts_per_step=4, group_size=4
 )
-run = Run(Path(tempfile.mkdtemp()))
-RLTrainer(
-    model=model,
-    tokenizer=tokenizer,
-    algorithm=ToolCredit(),
-    training=Training(
-        steps=12, prompts_per_step=4, group_size=4, learning_rate=0.02, dtype="float32"
-    ),
-    problems=problems,
-    sampler=CopySampler(rollout, copy),
-    run=run,
-).train()
-rows = run.read_metrics("rl")
 
 # %%
 import matplotlib.pyplot as plt

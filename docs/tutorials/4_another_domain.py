@@ -149,24 +149,11 @@ print(system_text(config))
 # As in the third tutorial with a model of phrases: some of them are queries, good and bad. It has to find out to ask first: an answer that was not looked up pays a fifth.
 
 # %%
-import tempfile
 import warnings
-from pathlib import Path
 
-import torch
-
-from agents.core.policies.transformers import TransformersPolicy
-from agents.core.rollout.engine import Rollout
-from agents.core.rollout.prompts import PlainPrompt
-from agents.core.run.folder import Run
-from agents.core.testing.tiny import phrase_tokenizer, tiny_model
-from agents.core.trainer.options import Training
-from agents.core.trainer.trainer import RLTrainer
-from agents.core.trainer.weight_sync import CopySampler
-from agents.core.types import Sampling
+from agents.core.testing.learning import learn
 from agents.grpo import GRPO
 from torl.wiring import envs_over
-from torl_env import closes_tool_call
 from torl_env.parsing import named_parser
 
 kyoto = [p for p in problems if p.id == "count-Kyoto"]
@@ -178,30 +165,16 @@ PHRASES = (
     "\nAnswer: 7",
 )
 warnings.filterwarnings("ignore", category=FutureWarning)  # of transformers
-torch.manual_seed(0)
-torch.set_num_threads(1)
-tokenizer = phrase_tokenizer(PHRASES)
-model, copy = tiny_model(tokenizer), tiny_model(tokenizer)
-parser = named_parser("fenced", ("sql",))
-rollout = Rollout(
-    TransformersPolicy(copy, tokenizer, lambda text: closes_tool_call(text, parser)),
-    PlainPrompt(tokenizer, "{question}"),
+rows = learn(
+    GRPO(),
+    [Problem(f"kyoto-{i}", kyoto[0].question, kyoto[0].answer) for i in range(30)],
     envs_over(problems=problems, **how),
-    Sampling(max_tokens=8),
+    phrases=PHRASES,
+    parser=named_parser("fenced", ("sql",)),
+    steps=15,
+    prompts_per_step=2,
+    group_size=8,
 )
-run = Run(Path(tempfile.mkdtemp()))
-RLTrainer(
-    model=model,
-    tokenizer=tokenizer,
-    algorithm=GRPO(),
-    training=Training(
-        steps=15, prompts_per_step=2, group_size=8, learning_rate=0.02, dtype="float32"
-    ),
-    problems=[Problem(f"kyoto-{i}", kyoto[0].question, kyoto[0].answer) for i in range(30)],
-    sampler=CopySampler(rollout, copy),
-    run=run,
-).train()
-rows = run.read_metrics("rl")
 for row in rows[::2]:
     print(f"step {row['step']:2}: reward {row['reward']:.2f}, calls {row['tool_calls']:.2f}")
 assert rows[-1]["reward"] > rows[0]["reward"]

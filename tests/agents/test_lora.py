@@ -71,17 +71,22 @@ def test_the_first_loss_is_that_of_the_plain_model(model, adapted, tokenizer, tm
     assert second["loss_value"] == pytest.approx(first["loss_value"], rel=1e-4)
 
 
-def test_adapters_on_file_load_as_the_plain_model_they_make(model, adapted, tokenizer, tmp_path):
-    from agents.core.models import loading
-
-    model.save_pretrained(tmp_path / "base")
-    tokenizer.save_pretrained(tmp_path / "base")
+def saved(model, adapted, tokenizer, folder, name):
+    """Adapters that change something, beside the weights they are for."""
+    model.save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
-    adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
-    adapted.save_pretrained(tmp_path / "adapters")
-    tokenizer.save_pretrained(tmp_path / "adapters")
+    adapted.peft_config["default"].base_model_name_or_path = str(folder / "base")
+    adapted.save_pretrained(folder / name)
+    tokenizer.save_pretrained(folder / name)
+
+
+def test_adapters_on_file_load_as_the_plain_model_they_make(model, adapted, tokenizer, tmp_path):
+    from agents.core.models import loading
+
+    saved(model, adapted, tokenizer, tmp_path, "adapters")
     loading.check(str(tmp_path / "adapters"))
     loaded, _ = loading.load(str(tmp_path / "adapters"), device="cpu")
     ids = torch.tensor([[5, 6, 7, 8]])
@@ -121,14 +126,7 @@ def test_new_adapters_on_an_earlier_runs_keep_what_that_has_learned(
     from agents.core.models import loading
     from agents.grpo import GRPO
 
-    model.save_pretrained(tmp_path / "base")
-    tokenizer.save_pretrained(tmp_path / "base")
-    for name, weight in adapted.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.1)
-    adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
-    adapted.save_pretrained(tmp_path / "first")
-    tokenizer.save_pretrained(tmp_path / "first")
+    saved(model, adapted, tokenizer, tmp_path, "first")
     start = loading.merged_start(str(tmp_path / "first"), tmp_path / "start")
     assert loading.merged_start(start, tmp_path / "again") == start, "plain weights stay"
     second = with_lora(loading.load(start, device="cpu")[0], Lora(rank=2))

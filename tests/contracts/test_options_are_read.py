@@ -7,7 +7,7 @@ import torch
 
 from agents.core.algorithm import Algorithm
 from agents.core.loss import Loss
-from agents.core.testing.algorithm_step import step
+from agents.core.testing.learning import step
 from agents.grpo import GRPO, GTPO
 from torl.algorithms import ALGORITHMS
 from torl_env.loading import load_object
@@ -30,7 +30,7 @@ def read_in_a_step(kind):
                 seen.add((of, name))
             return of.__getattribute__(self, name)
 
-        # A checkpoint holds all fields, whether or not somebody reads them.
+        # A checkpoint holds all fields, whether or not they are read.
         body = {"__getattribute__": read, "__slots__": (), "state_dict": lambda self: {}}
         return type(of.__name__, (of,), body)
 

@@ -19,9 +19,8 @@ from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.run.folder import Run
 from agents.core.schedule import Schedule
+from agents.core.testing.learning import learn
 from agents.core.testing.tiny import phrase_tokenizer, tiny_model
-from agents.core.trainer.options import Training
-from agents.core.trainer.trainer import RLTrainer
 from agents.core.trainer.weight_sync import CopySampler
 from agents.core.types import Sampling
 from agents.grpo import GRPO, GTPO
@@ -72,26 +71,18 @@ def rollout(model, tokenizer, sandbox, budget=1, **options):
 
 def train(algorithm, sandbox, folder, budget=1, sampler=CopySampler, seed=0, **options):
     """Accuracy of the first batch and of the last three."""
-    tokenizer = phrase_tokenizer()
-    torch.manual_seed(seed)
-    model, copy = tiny_model(tokenizer), tiny_model(tokenizer)
-    engine = rollout(copy, tokenizer, sandbox, budget, keep_states=algorithm.needs_states)
-    run = Run(folder)
-    RLTrainer(
-        model=model,
-        tokenizer=tokenizer,
-        algorithm=algorithm,
-        training=Training(
-            **{"steps": STEPS, "learning_rate": 0.02, "seed": seed, "save_every": STEPS, **options},
-            prompts_per_step=PROMPTS,
-            group_size=GROUP,
-            dtype="float32",
-        ),
-        problems=PROBLEMS,
-        sampler=sampler(engine, copy),
-        run=run,
-    ).train()
-    rows = run.read_metrics("rl")
+    rows = learn(
+        algorithm,
+        PROBLEMS,
+        envs_over(sandbox=sandbox, tool_budget=budget),
+        max_tokens=6,
+        seed=seed,
+        sampler=sampler,
+        folder=folder,
+        prompts_per_step=PROMPTS,
+        group_size=GROUP,
+        **{"steps": STEPS, "save_every": STEPS, **options},
+    )
     return rows[0]["accuracy"], mean(row["accuracy"] for row in rows[-3:]), rows
 
 

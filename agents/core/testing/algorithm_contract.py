@@ -81,7 +81,7 @@ def credit_has_a_number_for_each_id(make: Make) -> None:
 
 
 def lost_rows_teach_nothing(make: Make) -> None:
-    """A row that is not scorable gets zeros, and its reward changes nobody's credit."""
+    """A row that is not scorable gets zeros, and its reward changes no credit."""
     batch = groups()
     credit = _credit(make, batch)
     assert not any(credit[1][0]), f"a lost row gets zeros, got {credit[1][0]}"
@@ -128,7 +128,7 @@ def the_report_is_numbers(make: Make) -> None:
 
 def it_takes_a_step(make: Make) -> None:
     """In the real trainer, on a tiny model: weights move, and every logged loss is finite."""
-    from agents.core.testing.algorithm_step import step
+    from agents.core.testing.learning import step
 
     moved, numbers = step(make())
     assert moved > 0, "no weight moved though rewards differ"
@@ -139,7 +139,7 @@ def it_takes_a_step(make: Make) -> None:
 
 def passes_change_nothing(make: Make) -> None:
     """The gradient is the same in one pass over the batch and in four."""
-    from agents.core.testing.algorithm_step import step
+    from agents.core.testing.learning import step
 
     norms = [step(make(), micro_batch=size)[1]["grad_norm"] for size in (8, 2)]
     assert abs(norms[0] - norms[1]) <= 1e-3 * abs(norms[0]) + 1e-7, (

@@ -40,14 +40,20 @@ def token_logprobs(
 
 
 def response_logprobs(
-    model: Any, ids_BL: Tensor, mask_BL: Tensor, length: int, rows: int, temperature: float
+    model: Any,
+    ids_BL: Tensor,
+    mask_BL: Tensor,
+    length: int,
+    rows: int,
+    temperature: float,
+    score: Callable[..., tuple[Tensor, Tensor]] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """`token_logprobs` of the last `length` columns, `rows` rows a pass; shapes (B, length)."""
+    """`score` (`token_logprobs`) of the last `length` columns, `rows` rows a pass; (B, length)."""
     wanted = mask_BL.clone()
     wanted[:, :-length] = 0
 
     def read(ids: Tensor, mask: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        return token_logprobs(model, ids, mask, there, temperature)
+        return (score or token_logprobs)(model, ids, mask, there, temperature)
 
     logps, entropies = in_chunks(read, rows, ids_BL, mask_BL, wanted)
     return logps[:, -length:], entropies[:, -length:]

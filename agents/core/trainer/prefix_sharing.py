@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from agents.core.models.lora import trunk
-from agents.core.trainer.logprobs import head_logprobs, in_chunks, spread
+from agents.core.trainer.logprobs import head_logprobs, response_logprobs, spread
 
 NAME = "torl_tree"
 SHORTEST = 8
@@ -117,14 +117,7 @@ def shared_prefix_logprobs(
     model: Any, ids_BL: Tensor, mask_BL: Tensor, length: int, rows: int, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """As `response_logprobs`, for a model of which `can_share` is true; `rows` rows a pass."""
-    wanted = mask_BL.clone()
-    wanted[:, :-length] = 0
-
-    def read(ids: Tensor, mask: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        return packed_logprobs(model, ids, mask, there, temperature)
-
-    logps, entropies = in_chunks(read, rows, ids_BL, mask_BL, wanted)
-    return logps[:, -length:], entropies[:, -length:]
+    return response_logprobs(model, ids_BL, mask_BL, length, rows, temperature, packed_logprobs)
 
 
 def packed_logprobs(
@@ -133,7 +126,7 @@ def packed_logprobs(
     """As `token_logprobs`, for a model of which `can_share` is true."""
     wanted = wanted_BL.bool()
     texts = [ids[real].tolist() for ids, real in zip(ids_BL, mask_BL.bool(), strict=True)]
-    # Nothing follows the last id of a row, so nobody asks what the model makes of it.
+    # Nothing follows the last id of a row, so its logits are not needed.
     tree = Tree.of([text[:-1] for text in texts])
     order = (mask_BL.cumsum(1) - 1).tolist()
     # Rows of a tree rollout share sampled ids too: the head looks at each place once.
