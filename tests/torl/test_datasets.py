@@ -6,6 +6,7 @@ from torl.console import CommandError
 from torl.environment import made
 from torl.training.datasets import open_datasets
 from torl.training.options import TrainOptions
+from torl_env import EnvConfig
 
 
 def problem_file(path, questions):
@@ -29,6 +30,28 @@ def options(tmp_path):
 
 def opened(options):
     return open_datasets(made(TrainOptions, options))
+
+
+def search(word: str) -> str:
+    """Look a word up."""
+    return word
+
+
+@pytest.mark.parametrize(
+    ("given", "texts"),
+    [
+        ({}, 96),
+        ({"problems": "train.jsonl"}, 0),
+        ({"tools": (search,)}, 0),
+        ({"text_env": "mine:Shop"}, 0),
+        ({"warm_start": 5, "problems": "train.jsonl"}, 5),
+        ({"warm_start": 0}, 0),
+    ],
+)
+def test_only_our_own_problems_with_our_own_tool_have_worked_texts_to_start_from(given, texts):
+    env = {name: given[name] for name in ("problems", "tools") if name in given}
+    rest = {name: value for name, value in given.items() if name not in env}
+    assert TrainOptions(env=EnvConfig(**env), **rest).warm_start == texts
 
 
 def test_training_on_held_out_problems_is_refused(options):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from torl_env import EnvState, ToRLMathEnv
+from torl_env.errors import SandboxError
 from torl_env.sandbox import SubprocessSandbox
 from torl_env.sandbox.types import Sandbox
 from torl_env.testing import problem_list
@@ -136,6 +137,46 @@ def test_a_session_whose_variables_are_lost_says_so(box: Sandbox) -> None:
     )
     assert env.get_state().code == ()
     assert "NameError" in env.step(code("x"))[0]
+
+
+@pytest.mark.parametrize("fault", [SandboxError("gone"), KeyboardInterrupt()])
+def test_a_turn_that_broke_off_leaves_nothing_in_the_interpreter(
+    box: Sandbox, fault: BaseException
+) -> None:
+    """It ran, and its result was lost: what follows begins with a replay of the turns before it."""
+    faults = [fault]
+
+    class Breaking:
+        """A real session whose turn fails after it has changed a variable."""
+
+        restarted = False
+
+        def __init__(self) -> None:
+            self._inner = box.session()
+
+        def run(self, program: str, limits: object = None) -> object:
+            result = self._inner.run(program)
+            if "+= 1" in program and faults:
+                raise faults.pop()
+            return result
+
+        def branch(self) -> object:
+            raise NotImplementedError
+
+        def close(self) -> None:
+            self._inner.close()
+
+    class Box(SubprocessSandbox):
+        def session(self, limits: object = None) -> Breaking:
+            return Breaking()
+
+    env = ToRLMathEnv(problems=PROBLEMS, sandbox=Box(), stateful=True, tool_budget=4)
+    env.reset(seed=0)
+    env.step(code("x = 1"))
+    if isinstance(fault, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            env.step(code("x += 1; print(x)"))
+    assert env.step(code("x += 1; print(x)"))[0] == shown("2")
 
 
 def test_a_session_opens_only_when_it_is_used(box: Sandbox) -> None:
