@@ -1,4 +1,4 @@
-"""Sixteen episodes at once, in which nobody waits for the slowest program."""
+"""Sixteen episodes at once, none of which waits for the slowest program."""
 
 import time
 

@@ -38,7 +38,7 @@ def port_in(file: Path, seconds: float = 60.0) -> int:
 
 
 async def until_open(port: int, seconds: float = 60.0) -> None:
-    """Wait until somebody listens."""
+    """Wait until the server listens."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -48,7 +48,7 @@ async def until_open(port: int, seconds: float = 60.0) -> None:
             continue
         writer.close()
         return
-    raise TimeoutError(f"nobody listens on port {port} after {seconds:g} s")
+    raise TimeoutError(f"no server listens on port {port} after {seconds:g} s")
 
 
 async def play() -> None:

@@ -26,7 +26,7 @@ class LimitHitError(Exception):
 
 
 class UndecidedError(Exception):
-    """A term of a reward that asks somebody, such as a judge, got no verdict.
+    """A term of a reward that asks a judge or another service got no verdict.
 
     The attempt has no true reward then: it is `UNGRADABLE`, and nothing is learned from it.
     """

@@ -315,7 +315,7 @@ def _ask_sympy(
 
 
 def _verdict(answer: str, found: Comparison, reference: Reference) -> Grade:
-    """What cannot be decided is WRONG; an unreadable reference is nobody's answer's fault."""
+    """What cannot be decided is WRONG; an unreadable reference is no answer's fault."""
     if found.equal:
         return Grade(Verdict.CORRECT, answer, found.rule, found.detail)
     if found.decided:

@@ -104,7 +104,6 @@ class Reward:
             ValueError: The attempt is `UNGRADABLE`: there is no true number to give it. Drop it, as
                 one drops an attempt whose sandbox broke.
             UndecidedError: A term could not decide: there is no true number either.
-            UndecidedError: A term could not decide, which is the same.
         """
         if attempt.verdict is Verdict.UNGRADABLE:
             raise ValueError(

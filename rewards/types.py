@@ -29,7 +29,7 @@ class Grade:
     detail: str = ""
     """One human sentence where the rule alone does not explain the verdict."""
     boxed: bool | None = None
-    """Whether the response holds a closed box that is not empty; `None` where nobody looked."""
+    """Whether the response holds a closed box that is not empty; `None` if not looked for."""
 
 
 @dataclass(frozen=True, slots=True)

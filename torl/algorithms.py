@@ -36,7 +36,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "treerl": {"tree": "treerl", "baseline": "subtree"},
     "treepo": {"tree": "treepo", "baseline": "ancestors"},
 }
-"""What a name sets in its class, unless told otherwise."""
+"""What a name sets in its class by default."""
 
 
 def implied(name: str, prompt: str) -> dict[str, Any]:

@@ -135,9 +135,9 @@ def pool(names: Sequence[str], split: str | None, limit: int) -> TrainingSet:
 
 def verify(found: TrainingSet) -> None:
     """Leave out what cannot be graded reliably, repetitions and contradictions."""
-    findings = faults(found.kept)
+    faulty = faults(found.kept)
     for fault in Fault:
-        found.leave_out(fault.value, [f.problem for f in findings if f.fault is fault])
+        found.leave_out(fault.value, [f.problem for f in faulty if f.fault is fault])
 
 
 def decontaminate(found: TrainingSet, suites: dict[str, ProblemSource]) -> None:

@@ -28,7 +28,7 @@ class BatchEnvs:
     """
 
     def __init__(self, config: EnvConfig, text_env: TextEnv | None = None) -> None:
-        # Of a strange environment nobody knows tools or task: what it observes says all.
+        # Tools and task of a foreign environment are unknown: what it observes says all.
         strange = {"tool_budget": 0, "system": config.system or ""}
         self.config = config if text_env is None else EnvConfig.of(config, **strange)
         self.text_env = text_env
@@ -85,7 +85,7 @@ HELDOUT_SEEDS = 990_000
 
 
 def heldout_seeds(own: TextEnv, count: int) -> Listed:
-    """Seeds that nobody trains on, as problems."""
+    """Seeds that are held out from training, as problems."""
     found = [own.problems[HELDOUT_SEEDS + i] for i in range(count)]
     return Listed(own.problems.name, found)
 
@@ -133,7 +133,7 @@ class Collecting:
     def __init__(self, rollout: Any, rows: int, *, tells: bool = True) -> None:
         self._rollout, self._rows, self.tells = rollout, rows, tells
         self.on_end: Callable[[Trajectory], None] | None = None
-        """Told of each episode when it ends, which is before its batch is handed out."""
+        """Called with each episode when it ends, which is before its batch is handed out."""
 
     def __call__(self, problems: Sequence[Problem], k: int, seed: int) -> Iterator[Trajectory]:
         """`k` trajectories of each problem, in the order of the problems."""

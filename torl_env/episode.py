@@ -261,7 +261,7 @@ class Episode:
                 "observe() takes the outcome of a pending call: act() asked for none"
             )
         seen = report(outcome, self.config)
-        # The transcript keeps the output even where it ends the episode and nobody samples on.
+        # The transcript keeps the output even where it ends the episode and no turn follows.
         text = self._note(seen)
         if seen.should_stop:
             self._end(StopReason.TOOL_STOPPED)

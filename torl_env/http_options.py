@@ -78,7 +78,7 @@ class ServeOptions(HttpOptions):
     sessions: int = 256
     """Open at once."""
     idle_seconds: float = 900.0
-    """A session that nobody uses is closed after this long."""
+    """A session without a request is closed after this long."""
     limits: Limits = _DEFAULT
     """For requests that give none."""
     most: Limits = _MOST
@@ -92,4 +92,4 @@ class ServerOptions(HttpOptions):
     sessions: int = 64
     """Episodes at once; more are answered 503."""
     idle_seconds: float = 600.0
-    """A session that nobody uses is closed after this long."""
+    """A session without a request is closed after this long."""

@@ -174,7 +174,7 @@ async def aside(size: int, work: Callable[[], T]) -> T:
 
 
 async def result_or_hang_up(request: Request, call: "Future[T]") -> T:
-    """Wait for a call, which is cancelled when nobody waits for it any more.
+    """Wait for a call, which is cancelled when its client has gone.
 
     Raises:
         HTTPException: 503 when the server stops; 499 when the client has hung up, which nobody
@@ -360,7 +360,7 @@ class _Connection(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens, and that it stops while the requests in flight can still be told."""
+    """Says when it listens, and when it stops while requests in flight can be answered."""
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-r"""What a model is told before the question: the task, the tools, how to give the answer.
+r"""What a model reads before the question: the task, the tools, how to give the answer.
 
 Chat models read it as their system message, base models above the question.
 """
@@ -27,7 +27,7 @@ def system_text(config: EnvConfig, *, tools_apart: bool = False) -> str:
 
     Args:
         config: The environment.
-        tools_apart: The model is told of the tools elsewhere, by its chat template.
+        tools_apart: The model's chat template lists the tools.
 
     Example:
         >>> system_text(EnvConfig()) == TOOL_SYSTEM

@@ -8,7 +8,7 @@ is weighted, logged and composed like one.
     reward = Reward("judged", terms, {"process": 0.2})
 
 What it cannot decide (no score in its answer, no answer within its time) is no number: the episode
-becomes `UNGRADABLE` and nobody learns from it. What it reads was written by the policy, which
+becomes `UNGRADABLE` and no gradient comes from it. What it reads was written by the policy, which
 learns to please it; keep its weight small and read transcripts.
 """
 

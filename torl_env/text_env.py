@@ -199,7 +199,7 @@ class TextVectorEnv:
         parser: Where a turn ends.
     """
 
-    tools: list[dict[str, Any]] = []  # noqa: RUF012 - it has none, and nobody appends
+    tools: list[dict[str, Any]] = []  # noqa: RUF012 - it has none, and nothing is appended
     config = None
 
     def __init__(

@@ -13,7 +13,7 @@ def group_relative(
     """(r - mean) / (std + epsilon) within one group, unbiased std (GRPO, arXiv 2402.03300; ToRL).
 
     Args:
-        rewards: One reward per sample; `None` marks a sample that nobody may learn from: it is left
+        rewards: One reward per sample; `None` marks a sample that is not scorable: it is left
             out of mean and std and gets 0.
         scale_by_std: False leaves the division out (Dr. GRPO, arXiv 2503.20783).
         epsilon: ToRL's 1e-6.

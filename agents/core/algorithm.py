@@ -100,7 +100,7 @@ class Algorithm:
         Returns:
             P x G lists in the same order, one number per id of the trajectory. Numbers at ids the
             policy did not sample are ignored. A trajectory that is not `scorable` gets zeros and
-            counts in nobody's baseline.
+            counts in no baseline.
         """
         raise NotImplementedError(f"{type(self).__name__} must say how it assigns credit")
 

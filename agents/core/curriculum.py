@@ -3,7 +3,7 @@
 Solve rates of past steps sort problems into easy, normal and hard, and each step draws from the
 three in given shares; what is solved time and again is retired. This is curriculum and prioritised
 sampling of Kimi k1.5 (arXiv 2501.12599, section 2.3.4) with pools in place of weights. Problems
-that nobody tried yet are normal. Problems of a file or data set have a rate each. Procedural ones
+that were not tried yet are normal. Problems of a file or data set have a rate each. Procedural ones
 hardly come twice, so that a family at a level has one.
 """
 

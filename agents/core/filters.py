@@ -15,7 +15,7 @@ Filter = Callable[[Trajectory], Sequence[int]]
 def overlong(t: Trajectory) -> Sequence[int]:
     """All turns of an episode that the length limit cut (DAPO, arXiv 2503.14476, section 3.4).
 
-    Whether it would have been right nobody knows; to punish it teaches noise.
+    Whether it would have been right is unknown; to punish it teaches noise.
     """
     return range(len(t.turns)) if t.stop_reason == "length" else ()
 

@@ -91,7 +91,7 @@ class Trajectory:
     loss_mask: Sequence[int]
     """1 exactly on ids the policy sampled, 0 on ids the environment added."""
     logprobs: Sequence[float]
-    """The sampler's log-probabilities; 0.0 where `loss_mask` is 0, `nan` where nobody knows."""
+    """The sampler's log-probabilities; 0.0 where `loss_mask` is 0, `nan` where unknown."""
     turns: Sequence[Turn]
     reward: float
     verdict: str
@@ -113,7 +113,7 @@ class Trajectory:
     """Index of this trajectory within the group of its problem."""
     entropies: Sequence[float] = ()
     """Entropy of the sampling distribution at each id, in nats, 0 where `loss_mask` is 0; empty
-    where nobody kept them (`Sampling.entropies`)."""
+    where they were not kept (`Sampling.entropies`)."""
     parent: int = -1
     """`sample` of the trajectory that this one branched off, -1 for one sampled from the prompt."""
     shared: int = 0
@@ -132,7 +132,7 @@ class Trajectory:
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict of all fields (the record format of transcripts and evaluations).
 
-        Log-probabilities that nobody knows (`nan`, see `policies.server`) become null.
+        Unknown log-probabilities (`nan`, see `policies.server`) become null.
         """
         known = [None if isnan(p) else p for p in self.logprobs]
         return asdict(self) | {"logprobs": known}

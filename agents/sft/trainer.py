@@ -90,7 +90,7 @@ def train_sft(
         traces: At least as many as a batch.
         sft: How to imitate.
         run: Gets the metrics.
-        progress: Told of every step.
+        progress: Called at every step.
         seed: Of the order of the traces.
         dtype: What a pass is computed in; see `agents.core.models.dtype`.
 
@@ -114,7 +114,7 @@ def train_sft(
         """On a CPU, only what is to be learned goes through the language-model head."""
 
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
-            beat("imitating")
+            beat("sft")
             items = options.get("num_items_in_batch")
             # Among several processes the model is wrapped, and has to be called as a whole.
             alone = processes == 1 and inputs["input_ids"].device.type == "cpu"

@@ -34,7 +34,7 @@ class Figure:
     name: str
     value: float
     comparison: str = ""
-    """`<`, `<=`, `>=`, `==`; `""` for a number that is reported and judged by nobody."""
+    """`<`, `<=`, `>=`, `==`; `""` for a number that is reported and not judged."""
     bound: float = 0.0
 
     @property

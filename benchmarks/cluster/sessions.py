@@ -36,13 +36,13 @@ def main(address: str, killed: Path) -> None:
             time.sleep(0.05)
         began = time.monotonic()
         ends = [_end(session, value) for session, value in zip(sessions, drawn, strict=True)]
-        told = {
+        report = {
             **{end: ends.count(end) for end in ("kept", "lost", "wrong")},
             "programs": sum(call.result(120).stdout == "ok\n" for call in flying),
             "fresh": sandbox.session().run("print(2)").stdout == "2\n",
             "seconds": round(time.monotonic() - began, 1),
         }
-    print(json.dumps(told), flush=True)
+    print(json.dumps(report), flush=True)
 
 
 def _end(session: RaySession, value: str) -> str:

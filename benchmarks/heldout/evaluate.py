@@ -15,7 +15,7 @@ Collect = Callable[[Sequence[Problem], int, int], Iterable[Trajectory]]
 any order. An infrastructure error is a trajectory with `scorable=False`, never a missing one."""
 
 Progress = Callable[[int], None]
-"""Told the number of answers that were added."""
+"""Called with the number of answers that were added."""
 
 IN_FLIGHT = 256
 
@@ -109,7 +109,7 @@ def summary_path(out: Path) -> Path:
 def _checked(
     trajectories: Iterable[Trajectory], wanted: set[tuple[str, int]]
 ) -> Iterable[Trajectory]:
-    """Pass trajectories on; complain about one that nobody asked for, and about missing ones."""
+    """Pass trajectories on; complain about one that was not asked for, and about missing ones."""
     left = set(wanted)
     for trajectory in trajectories:
         key = (trajectory.problem_id, trajectory.sample)

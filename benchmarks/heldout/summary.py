@@ -124,7 +124,7 @@ _THOUGHT = re.compile(r"\A<think>.*?(</think>|\Z)", re.DOTALL)
 
 
 def _is_empty(t: Trajectory) -> bool:
-    """Whether nothing was written; where the machine failed first, nobody knows."""
+    """Whether nothing was written; where the machine failed first, this is unknown."""
     return not t.infra_error and not any(_THOUGHT.sub("", turn.text).strip() for turn in t.turns)
 
 

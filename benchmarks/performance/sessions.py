@@ -64,7 +64,7 @@ def idle_megabytes(crowd: int) -> float:
 
 
 def _private_below(pid: int) -> int:
-    """Kilobytes that the descendants of a process share with nobody."""
+    """Private kilobytes of the descendants of a process."""
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in map(int, (task / "children").read_text().split()):

@@ -50,9 +50,11 @@ def packaged() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     file = PACKAGE / "server" / "app.py"
-    told = {"TORL_TOKEN": TOKEN, "TORL_HOST": "0.0.0.0", "TORL_PORT": str(port)}
+    settings = {"TORL_TOKEN": TOKEN, "TORL_HOST": "0.0.0.0", "TORL_PORT": str(port)}
     problems = {"TORL_ENV": '{"problems": "benchmarks.stacks.run_openenv:PROBLEMS"}'}
-    with subprocess.Popen([sys.executable, str(file)], env=os.environ | told | problems) as server:
+    with subprocess.Popen(
+        [sys.executable, str(file)], env=os.environ | settings | problems
+    ) as server:
         try:
             for _ in range(600):
                 with socket.socket() as probe:

@@ -138,7 +138,7 @@ def main() -> None:
         assert first is None, "a rollout whose machine died was trained on"
         assert second.get_total_rewards() == [1.0] * GROUP
         for one in asyncio.run(cut(settings(folder, max_tokens=8), samples)):
-            # Tinker's own end at the last id would be a reward of 0 that nobody earned.
+            # Tinker's own end at the last id would be a reward of 0 that was not earned.
             assert one.stop_reason == "max_tokens"
             assert sum(step.reward for step in one.transitions) == -1.0
         train.Config(

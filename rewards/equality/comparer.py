@@ -1,9 +1,15 @@
-"""Compare two values by their types; what has no rule differs, what cannot be told is undecided."""
+"""Compare two values by their types; what has no rule differs, the rest is undecided."""
 
 from dataclasses import dataclass
 from fractions import Fraction
 
-from rewards.equality.answers.collections import equal_groups, equal_rows, expand, flatten, in_order
+from rewards.equality.answers.collections import (
+    compare_ordered,
+    compare_unordered,
+    expand,
+    flatten,
+    in_order,
+)
 from rewards.equality.answers.conditions import compare_orderings, compare_sets
 from rewards.equality.answers.families import compare_families
 from rewards.equality.answers.intervals import as_conditions
@@ -105,7 +111,7 @@ class Comparer:
         if solved is not None:
             return solved
         if not ordered and (len(ours) > 1 or len(theirs) > 1):  # y = \\pm x against y = x, y = -x
-            return equal_groups(self, _members(reference), _members(answer))
+            return compare_unordered(self, _members(reference), _members(answer))
         if isinstance(reference, Chain) or isinstance(answer, Chain):
             return self.chains(reference, answer)
         return self.structures(reference, answer)
@@ -156,7 +162,7 @@ class Comparer:
         """Two scalars, or what their sign pairs stand for."""
         a, b = reference.expression, answer.expression
         if len(choices(a)) > 1 or len(choices(b)) > 1:
-            return equal_groups(self, tuple(expand(reference)), tuple(expand(answer)))
+            return compare_unordered(self, tuple(expand(reference)), tuple(expand(answer)))
         if symbols(a) or symbols(b):
             family = compare_families(a, b)
             if family is not None:
@@ -244,23 +250,23 @@ class Comparer:
         if isinstance(reference, SetOperation | Reals) or isinstance(answer, SetOperation | Reals):
             return compare_sets(self, reference, answer)
         if isinstance(reference, Row) and isinstance(answer, Row):
-            return equal_rows(self, reference, answer)
+            return compare_ordered(self, reference, answer)
         if isinstance(reference, Row | Group) and isinstance(answer, Row | Group):
             return self.row_and_group(reference, answer)
         if isinstance(reference, Group) or isinstance(answer, Group):
-            return equal_groups(self, flatten(reference), flatten(answer))
+            return compare_unordered(self, flatten(reference), flatten(answer))
         return different("type_differs")
 
     def row_and_group(self, reference: Row | Group, answer: Row | Group) -> Comparison:
         """A list against a list, or against a tuple, where order counts."""
         if isinstance(reference, Group) and isinstance(answer, Group):
-            return equal_groups(self, flatten(reference), flatten(answer))
+            return compare_unordered(self, flatten(reference), flatten(answer))
         row, group = (reference, answer) if isinstance(reference, Row) else (answer, reference)
         assert isinstance(row, Row)
         assert isinstance(group, Group)
         nested = len(group.items) == 1 or any(isinstance(item, Row) for item in group.items)
         if nested or _is_list(row):
-            return equal_groups(self, _members(reference), _members(answer))
+            return compare_unordered(self, _members(reference), _members(answer))
         if group.braces or (row.opening, row.closing) != ("(", ")"):
             return different("type_differs", "a set or list against an interval or tuple")
         if len(group.items) != len(row.items):

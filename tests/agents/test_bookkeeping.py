@@ -101,9 +101,9 @@ def test_the_mismatch_with_another_sampler_is_over_all_sampled_ids(
     gaps = [0.01 * (i + 1) for i in range(len(BATCH))]
     rows = []
     for t, gap in zip(BATCH, gaps, strict=True):
-        told = log_likelihood(model, t).tolist()
+        known = log_likelihood(model, t).tolist()
         rows.append(
-            replace(t, logprobs=[(p - gap) * m for p, m in zip(told, t.loss_mask, strict=True)])
+            replace(t, logprobs=[(p - gap) * m for p, m in zip(known, t.loss_mask, strict=True)])
         )
     sizes = {"micro_batch": micro_batch, "importance_cap": 1.055}
     trainer = trainer_of(copy.deepcopy(model), tokenizer, tmp_path, rows, **sizes)

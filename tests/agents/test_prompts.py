@@ -1,4 +1,4 @@
-"""What a model is told: its task, its tools in the style of the parser, and nothing untrue."""
+"""What a model reads: its task, its tools in the style of the parser, and nothing untrue."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Trackers are told of each batch: TRL's numbers and ToRL's behaviour metrics."""
+"""Trackers get each batch: TRL's numbers and ToRL's behaviour metrics."""
 
 import pytest
 from one_step import trainer_of

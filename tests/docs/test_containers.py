@@ -109,7 +109,7 @@ def test_the_server_s_script_and_its_health_check(tmp_path):
         assert not healthy(TORL_TOKEN="wrong")
     finally:
         served.terminate()
-        told, _ = served.communicate(timeout=60)
-    assert "seccomp" in told
-    assert "serving on" in told
+        output, _ = served.communicate(timeout=60)
+    assert "seccomp" in output
+    assert "serving on" in output
     assert not healthy()

@@ -161,7 +161,7 @@ def test_the_doctor_fails_where_the_grader_does(monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_the_doctor_measures():
-    found = {one.what: one for one in doctor.findings(doctor.DoctorOptions(seconds=0.02))}
+    found = {one.what: one for one in doctor.checks(doctor.DoctorOptions(seconds=0.02))}
     rates = re.findall(r"(\d+) \w+", found["programs"].detail)
     assert len(rates) == 2
     assert all(int(rate) > 0 for rate in rates)

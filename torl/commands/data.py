@@ -26,7 +26,7 @@ from torl.training_set import (
 from torl_env.adapters import nemo_gym, skyrl, verl
 from torl_env.adapters.rows import write_rows
 from torl_env.problems import Listed, Problem, load
-from torl_env.problems.curation import Finding, counts, faults
+from torl_env.problems.curation import FaultyProblem, counts, faults
 from torl_env.problems.hub_table import HUB
 from torl_env.problems.limr import THRESHOLD
 from torl_env.problems.procedural import FAMILIES, Group
@@ -75,7 +75,7 @@ class CheckOptions:
     data: Path | None = None
     """Folder with copies of the suites as NAME.jsonl; default: $TORL_DATA, else the hub."""
     examples: int = 3
-    """How many examples of each finding are shown."""
+    """How many examples of each one are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,18 +209,18 @@ def check(options: CheckOptions) -> int:
     """Print what is wrong with a source."""
     problems, skipped = read_problems(options.source, options.split, options.limit)
     suites, absent = open_suites(options.suites, options.data)
-    findings = faults(problems)
+    faulty = faults(problems)
     overlap = contamination(problems, suites)
     print(f"{options.source}: {len(problems)} problems read")
     for message in skipped[: options.examples]:
         print(f"  no problem: {message}")
-    print_table(_fault_table(findings, len(skipped), options.examples))
+    print_table(_fault_table(faulty, len(skipped), options.examples))
     print_table(_overlap_table(overlap))
     for hit in [h for h in overlap.hits if h.overlap in LEAKS][: options.examples]:
         print(f"  {hit.overlap}: {hit.train_id} is {hit.heldout_id} of {hit.suite}")
     if absent:
         say(f"not compared with {absent_suites(absent)}")
-    return int(bool(overlap.train_ids() or skipped or findings))
+    return int(bool(overlap.train_ids() or skipped or faulty))
 
 
 def build(options: BuildOptions) -> int:
@@ -302,10 +302,10 @@ def export(options: ExportOptions) -> int:
     return 0
 
 
-def _fault_table(findings: Sequence[Finding], skipped: int, examples: int) -> Table:
+def _fault_table(faulty: Sequence[FaultyProblem], skipped: int, examples: int) -> Table:
     rows = [("no question or answer", str(skipped), "")] if skipped else []
-    for fault, number in counts(findings).items():
-        members = [finding for finding in findings if finding.fault is fault][:examples]
+    for fault, number in counts(faulty).items():
+        members = [one for one in faulty if one.fault is fault][:examples]
         shown = "; ".join(f"{m.problem.id} {m.detail}".strip() for m in members)
         rows.append((fault.value, str(number), shown))
     return Table("", ("fault", "problems", "examples"), tuple(rows) or (("none", "0", ""),))

@@ -23,7 +23,7 @@ class DoctorOptions:
     """Say what will work on this machine, and how fast; exit 1 where something essential fails."""
 
     json: bool = False
-    """Print the findings as JSON."""
+    """Print the checks as JSON."""
     seconds: float = 1.0
     """For each measurement; 0 leaves them out."""
     out: Path = Path()
@@ -31,7 +31,7 @@ class DoctorOptions:
 
 
 class State(StrEnum):
-    """Of one finding."""
+    """Of one check."""
 
     OK = "ok"
     ABSENT = "absent"
@@ -43,7 +43,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Check:
     """One line of the screen."""
 
     what: str
@@ -54,7 +54,7 @@ class Finding:
 
 def main(options: DoctorOptions) -> int:
     """Look at everything, print it, and return 1 where something essential fails."""
-    found = list(findings(options))
+    found = list(checks(options))
     if options.json:
         print(json.dumps([asdict(one) for one in found], indent=1))
     else:
@@ -63,7 +63,7 @@ def main(options: DoctorOptions) -> int:
     return ExitCode.FAILED if failed else ExitCode.OK
 
 
-def findings(options: DoctorOptions) -> Iterator[Finding]:
+def checks(options: DoctorOptions) -> Iterator[Check]:
     """Everything, in the order of the screen."""
     yield from _machine(options.out)
     yield from _sandbox(options.seconds)
@@ -72,7 +72,7 @@ def findings(options: DoctorOptions) -> Iterator[Finding]:
     yield from _packages()
 
 
-def _show(found: list[Finding]) -> None:
+def _show(found: list[Check]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -85,20 +85,20 @@ def _show(found: list[Finding]) -> None:
     Console().print(grid)
 
 
-def _machine(out: Path) -> Iterator[Finding]:
+def _machine(out: Path) -> Iterator[Check]:
     here = f"{sys.version.split()[0]}, {platform.system()} {platform.machine()}"
     linux = sys.platform == "linux"
     remedy = "" if linux else "programs run as plain processes with resource limits only"
-    yield Finding("torl-gym", State.OK, version("torl-gym"))
-    yield Finding("Python", State.OK if linux else State.WEAK, here, remedy)
+    yield Check("torl-gym", State.OK, version("torl-gym"))
+    yield Check("Python", State.OK if linux else State.WEAK, here, remedy)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    yield Finding("processor", State.OK, f"{cores} cores, {memory:.0f} GB of memory")
+    yield Check("processor", State.OK, f"{cores} cores, {memory:.0f} GB of memory")
     # The folder of a run need not exist yet.
     place = next(one for one in (out.resolve(), *out.resolve().parents) if one.exists())
     free = shutil.disk_usage(place).free / 2**30
     little = free < 5
-    yield Finding(
+    yield Check(
         "disk",
         State.WEAK if little else State.OK,
         f"{free:.0f} GB free at {place}",
@@ -106,7 +106,7 @@ def _machine(out: Path) -> Iterator[Finding]:
     )
 
 
-def _sandbox(seconds: float) -> Iterator[Finding]:
+def _sandbox(seconds: float) -> Iterator[Check]:
     from torl_env.errors import SandboxError
     from torl_env.sandbox import LocalSandbox
     from torl_env.sandbox.local import check
@@ -117,9 +117,9 @@ def _sandbox(seconds: float) -> Iterator[Finding]:
             warnings.simplefilter("ignore", RuntimeWarning)
             with LocalSandbox() as sandbox:
                 report = check.examine(sandbox)
-                layers = check.findings(report)
+                layers = check.checks(report)
                 missing = [str(one.layer) for one in layers if not one.holds]
-                yield Finding(
+                yield Check(
                     "sandbox",
                     State.WEAK if missing else State.OK,
                     check.verdict(layers),
@@ -129,7 +129,7 @@ def _sandbox(seconds: float) -> Iterator[Finding]:
                     yield _programs(sandbox, seconds)
     except (SandboxError, OSError) as error:
         # A server that dies says why with a traceback, which would fill the screen.
-        yield Finding("sandbox", State.FAILS, shorten(str(error), 160), "torl sandbox check")
+        yield Check("sandbox", State.FAILS, shorten(str(error), 160), "torl sandbox check")
 
 
 PROGRAMS = {
@@ -138,32 +138,32 @@ PROGRAMS = {
 }
 
 
-def _programs(sandbox: object, seconds: float) -> Finding:
+def _programs(sandbox: object, seconds: float) -> Check:
     rates = []
     for name, code in PROGRAMS.items():
         sandbox.run(code)  # type: ignore[attr-defined]  # what it imports is loaded once
         rate = _rate(lambda code=code: sandbox.run(code), seconds / 2)  # type: ignore[attr-defined, misc]
         rates.append(f"{rate:.0f} {name}")
-    return Finding("programs", State.OK, f"{', '.join(rates)} a second, one at a time")
+    return Check("programs", State.OK, f"{', '.join(rates)} a second, one at a time")
 
 
-def _grader(seconds: float) -> Finding:
+def _grader(seconds: float) -> Check:
     import rewards
 
     answer = "So it is \\boxed{{{}\\sqrt{{2}}}}."
     if rewards.grade(answer.format(3), r"\sqrt{18}").verdict is not rewards.Verdict.CORRECT:
-        return Finding("grader", State.FAILS, "3√2 is not found equal to √18", "reinstall")
+        return Check("grader", State.FAILS, "3√2 is not found equal to √18", "reinstall")
     if not seconds:
-        return Finding("grader", State.OK, "works")
+        return Check("grader", State.OK, "works")
     numbers = iter(range(1, 10**9))  # no answer twice: those are remembered
     rate = _rate(lambda: rewards.grade(answer.format(next(numbers)), r"\sqrt{18}"), seconds / 2)
-    return Finding("grader", State.OK, f"{rate:.0f} answers a second and core")
+    return Check("grader", State.OK, f"{rate:.0f} answers a second and core")
 
 
-def _torch(seconds: float) -> Iterator[Finding]:
+def _torch(seconds: float) -> Iterator[Check]:
     if find_spec("torch") is None:
         remedy = "pip install 'torl-gym[train]'"
-        yield Finding("torch", State.ABSENT, "no training here, all else works", remedy)
+        yield Check("torch", State.ABSENT, "no training here, all else works", remedy)
         return
     import torch
 
@@ -172,13 +172,13 @@ def _torch(seconds: float) -> Iterator[Finding]:
     device = default_device()
     found = precision()
     speed = f", {_gflops(device, found.dtype, seconds):.0f} GFLOP/s" if seconds else ""
-    yield Finding("torch", State.OK, f"{version('torch')}: {found}{speed}")
+    yield Check("torch", State.OK, f"{version('torch')}: {found}{speed}")
     if device == "cuda":
         cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         shown = ", ".join(f"{card.name} {card.total_memory / 2**30:.0f} GB" for card in cards)
-        yield Finding("GPU", State.OK, shown)
+        yield Check("GPU", State.OK, shown)
     else:
-        yield Finding("GPU", State.ABSENT, "none: the laptop run and studies of small models")
+        yield Check("GPU", State.ABSENT, "none: the laptop run and studies of small models")
 
 
 def _gflops(device: str, dtype: str, seconds: float) -> float:
@@ -217,12 +217,12 @@ PACKAGES = {
 }
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[Check]:
     for module, (name, use, command) in PACKAGES.items():
         if find_spec(module) is None:
-            yield Finding(name, State.ABSENT, f"no {use}", command)
+            yield Check(name, State.ABSENT, f"no {use}", command)
             continue
         try:
-            yield Finding(name, State.OK, f"{version(name)}: {use}")
+            yield Check(name, State.OK, f"{version(name)}: {use}")
         except PackageNotFoundError:
-            yield Finding(name, State.OK, use)
+            yield Check(name, State.OK, use)

@@ -132,9 +132,9 @@ class TrainOptions:
     policy: Literal["transformers", "vllm", "vllm-server"] = "transformers"
     """What samples in training: transformers, vLLM in the training process, or a vLLM server."""
     overlap: bool | None = None
-    """Sample on while a slow tool is out: one looping program then stalls nobody, and the last bits
-    of the numbers follow the clock. By default on a GPU and with vLLM, whose kernels do not give
-    the same bits twice in any case; --no-overlap keeps the order fixed there too."""
+    """Sample on while a slow tool is out: one looping program then stalls no other episode, and the
+    last bits of the numbers follow the clock. By default on a GPU and with vLLM, whose kernels do
+    not give the same bits twice in any case; --no-overlap keeps the order fixed there too."""
     importance: ImportanceMode = "token_truncate"
     """What corrects for vLLM's log-probabilities being a little other than the trainer's: a ratio
     for each token or for the whole response; truncated at the cap, or left out beyond it."""

@@ -18,7 +18,7 @@ from torl.training.options import TrainOptions, algorithm_of, training_of
 PROMPT_TOKENS = 256
 """Of a prompt, in the plan of memory."""
 _SPARE = 2e9
-"""Bytes for what nobody counts: contexts of CUDA, its graphs, buffers of a collective."""
+"""Bytes for what is not counted: contexts of CUDA, its graphs, buffers of a collective."""
 TRANSCRIPT_BYTES = 8
 """Of one token on file: its id, its log-probability and its text, compressed."""
 _BILLIONS = re.compile(r"(\d+(?:\.\d+)?)[bB]\b")
@@ -146,7 +146,7 @@ def plan_of(options: TrainOptions, *, memory: bool = False) -> Plan:
         memory: Plan that too, which takes some seconds.
 
     Raises:
-        ValueError: Nobody knows how large the model is.
+        ValueError: The size of the model is unknown.
     """
     processes, sharded = distributed.world_size(), distributed.sharded()
     training, config = training_of(options), loading.config_of(options.model)

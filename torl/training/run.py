@@ -264,12 +264,12 @@ def stored_options(out: Path, given: Mapping[str, Any] | None = None) -> TrainOp
 
 
 def quiet_libraries() -> None:
-    """Leave out progress and warnings that nobody who trains can act on."""
+    """Leave out progress and warnings that no user who trains can act on."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    # TRL asks transformers by an old name, which nobody who trains can change.
+    # TRL asks transformers by an old name, which no user who trains can change.
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
 
 

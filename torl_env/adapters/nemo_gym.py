@@ -101,7 +101,7 @@ class Sessions:
     Args:
         options: Fields of `EnvConfig`; a call past the budget is refused in words unless they say
             otherwise.
-        idle_seconds: An environment of which nobody has heard for this long is closed.
+        idle_seconds: An environment without a request for this long is closed.
     """
 
     def __init__(self, options: Mapping[str, Any], idle_seconds: float) -> None:

@@ -56,7 +56,7 @@ class OpenEnvClient:
 
     Raises:
         RemoteError: The server refuses.
-        OSError: Nobody listens there.
+        OSError: The connection is refused.
     """
 
     def __init__(self, url: str, token: str | None = None, timeout: float = 60.0) -> None:

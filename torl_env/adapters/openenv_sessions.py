@@ -1,4 +1,4 @@
-"""Episodes that remote clients hold: as many as allowed, closed when nobody uses them."""
+"""Episodes that remote clients hold: as many as allowed, closed when idle."""
 
 import threading
 import time

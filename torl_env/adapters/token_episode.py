@@ -261,7 +261,7 @@ class PausedEpisode:
         self._brought.put_nowait(one)
 
     async def abandon(self) -> None:
-        """Close the environment of an episode that nobody will end; idempotent."""
+        """Close the environment of an abandoned episode; idempotent."""
         if self._played is not None and not self._played.done():
             self._played.cancel()
             await asyncio.wait((self._played,))

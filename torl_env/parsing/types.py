@@ -37,7 +37,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A turn that ends with a call nobody can read."""
+    """A turn that ends with a call that cannot be read."""
 
     reason: str
     """One sentence for the model."""

@@ -33,7 +33,7 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class FaultyProblem:
     """One faulty problem."""
 
     problem: Problem
@@ -55,7 +55,7 @@ _MOST_WORDS = 2
 """Words that an answer may hold: a unit, a name of a function, `or`."""
 
 
-def unverifiable(problem: Problem) -> Finding | None:
+def unverifiable(problem: Problem) -> FaultyProblem | None:
     r"""Why no final answer of this problem can be verified reliably, `None` where it can.
 
     Example:
@@ -70,25 +70,25 @@ def unverifiable(problem: Problem) -> Finding | None:
     if answer.lower() == "proof" or (
         _PROOF.search(problem.question) and not _ASKS.search(problem.question)
     ):
-        return Finding(problem, Fault.PROOF)
+        return FaultyProblem(problem, Fault.PROOF)
     if _CHOICE.fullmatch(bare):
-        return Finding(problem, Fault.CHOICE, answer)
+        return FaultyProblem(problem, Fault.CHOICE, answer)
     if _YES_NO.fullmatch(bare):
-        return Finding(problem, Fault.YES_NO, answer)
+        return FaultyProblem(problem, Fault.YES_NO, answer)
     if len(answer) > _LONGEST:
-        return Finding(problem, Fault.LONG, f"{len(answer)} characters")
+        return FaultyProblem(problem, Fault.LONG, f"{len(answer)} characters")
     if len(words) > _MOST_WORDS:
-        return Finding(problem, Fault.PROSE, answer)
+        return FaultyProblem(problem, Fault.PROSE, answer)
     try:
         reference = Reference.compile(problem.answer)
     except ReferenceError as error:
-        return Finding(problem, Fault.UNGRADABLE, str(error))
+        return FaultyProblem(problem, Fault.UNGRADABLE, str(error))
     if not reference.readable:
-        return Finding(problem, Fault.UNGRADABLE, f"only the same spelling matches: {answer}")
+        return FaultyProblem(problem, Fault.UNGRADABLE, f"only the same spelling matches: {answer}")
     return None
 
 
-def repeated(problems: Iterable[Problem]) -> Iterator[Finding]:
+def repeated(problems: Iterable[Problem]) -> Iterator[FaultyProblem]:
     """Every problem that repeats another, in order.
 
     Of copies that agree the first is kept and the others are reported; of copies that disagree
@@ -103,28 +103,28 @@ def repeated(problems: Iterable[Problem]) -> Iterator[Finding]:
             first, *others = group
             differing = next((o for o in others if not _same(first.answer, o.answer)), None)
             if differing is None:
-                found += [Finding(p, Fault.DUPLICATE, f"as {first.id}") for p in others]
+                found += [FaultyProblem(p, Fault.DUPLICATE, f"as {first.id}") for p in others]
             else:
                 detail = f"{first.answer} ({first.id}) against {differing.answer} ({differing.id})"
-                found += [Finding(p, Fault.CONFLICT, detail) for p in group]
+                found += [FaultyProblem(p, Fault.CONFLICT, detail) for p in group]
     yield from found
 
 
-def faults(problems: Iterable[Problem]) -> list[Finding]:
+def faults(problems: Iterable[Problem]) -> list[FaultyProblem]:
     """Every fault of a set, at most one a problem; unverifiable problems come first."""
     kept, found = [], []
     for problem in problems:
-        finding = unverifiable(problem)
-        if finding:
-            found.append(finding)
+        one = unverifiable(problem)
+        if one:
+            found.append(one)
         else:
             kept.append(problem)
     return [*found, *repeated(kept)]
 
 
-def counts(findings: Iterable[Finding]) -> dict[Fault, int]:
+def counts(faulty: Iterable[FaultyProblem]) -> dict[Fault, int]:
     """How many problems have each fault, in the order of `Fault`; faults that occur only."""
-    numbers = Counter(finding.fault for finding in findings)
+    numbers = Counter(one.fault for one in faulty)
     return {fault: numbers[fault] for fault in Fault if numbers[fault]}
 
 

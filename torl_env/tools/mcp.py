@@ -184,7 +184,7 @@ class _Connection:
                 async with Client(_place(command, nowhere)) as client:
                     self._client.set_result(client)
                     await self._stop.wait()
-            except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it
+            except Exception as error:  # noqa: BLE001 - whatever it is, a caller waits for it
                 self.dead = True
                 if not self._client.done():
                     self._client.set_exception(error)

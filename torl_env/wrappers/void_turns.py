@@ -14,7 +14,7 @@ Record = TypeVar("Record")
 def is_void(info: Mapping[str, Any]) -> bool:
     """Whether the action of this step gave neither a call nor an answer (SimpleTIR, 2509.02479).
 
-    A turn that goes on is not judged yet; what the machine did wrong is nobody's void turn.
+    A turn that goes on is not judged yet; an infrastructure error makes no void turn.
     """
     if info["infra_error"] or info["continue_generation"]:
         return False

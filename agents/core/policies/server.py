@@ -111,7 +111,7 @@ def _certain(stops: Sequence[str]) -> list[str]:
     """Stop strings that end nothing but a call; OpenAI takes four at most.
 
     A closing fence ends any code block, of whatever language, and servers leave it out of their
-    text: nobody could say which block it was. What stands behind a call is cut off here instead.
+    text: which block it was would be unknown. What stands behind a call is cut off here instead.
 
     Example:
         >>> _certain(FencedParser.stop)
@@ -134,7 +134,7 @@ def _restored(answer: Answer, is_call: Callable[[str], bool], stops: Sequence[st
     """What the model wrote, with what the server has taken out of it: a call, or the stop string.
 
     Raises:
-        ServerError: There is a tool call that nobody can write in the style of the environment.
+        ServerError: A tool call cannot be written in the style of the environment.
     """
     text = answer.text
     if answer.calls:

@@ -88,7 +88,7 @@ class TransformersPolicy(RowPolicy):
 
     @property
     def overlaps(self) -> bool:
-        """Whether rollouts leave rows behind whose tool is slow, unless told otherwise."""
+        """Whether rollouts leave rows behind whose tool is slow, by default."""
         return bool(self.model.device.type != "cpu")
 
     def _mark(self, marker: str) -> None:

@@ -109,7 +109,7 @@ class VLLMPolicy(RowPolicy):
         """How many requests each row has made, so that each draws from a seed of its own."""
 
     overlaps = True
-    """Rollouts leave rows behind whose tool is slow, unless told otherwise."""
+    """Rollouts leave rows behind whose tool is slow, by default."""
 
     def _stop_at(self, parser: Parser) -> None:
         self._stop = ends_of_calls(parser)

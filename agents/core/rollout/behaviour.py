@@ -6,7 +6,7 @@ ambiguous between executed/generated and successful/generated, so both are repor
 The paper counts Python blocks. Here a call of any tool counts, in whatever style it is written: a
 ```` ```python ```` block, closed or not, run or not, exactly as before; and each turn that the
 environment took for a call (`<tool_call>`, `<sql>`, ```` ```sql ````, also one over the budget or
-one that nobody can read).
+one that cannot be parsed).
 """
 
 import re

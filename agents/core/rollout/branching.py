@@ -24,7 +24,7 @@ class Point:
     keep: int
     """How many of the trajectory's ids stay; at least those before the turn."""
     before: Sequence[EnvState]
-    """The environment before each earlier turn; empty where nobody needs them again."""
+    """The environment before each earlier turn; empty where they are not kept."""
     state: EnvState
     """The environment before this turn."""
     attempt: int = 0

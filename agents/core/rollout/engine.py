@@ -320,14 +320,14 @@ def _kept_images(images: Sequence[bytes]) -> tuple[str, ...]:
 
 
 def _own_end(result: StepResult) -> StepResult:
-    """With `SameStep` a last step shows the beginning of an episode that nobody asked for."""
+    """With `SameStep` a last step shows the beginning of an episode that was not asked for."""
     if result.final is None:
         return result
     return replace(result, observation=result.final.observation, info=result.final.info)
 
 
 def _ignore(trajectory: Trajectory) -> None:
-    """Nobody waits for this one."""
+    """The end of this episode is not reported."""
 
 
 def _never(result: StepResult) -> bool:

@@ -42,7 +42,7 @@ def set_sampler(sampler: Any, values: Mapping[str, float]) -> None:
     """Sample with these values from now on; evaluations keep the environment of the run.
 
     Raises:
-        TrainingError: The environment is none of ours, whose options nobody knows.
+        TrainingError: The environment is none of ours, so its options are unknown.
     """
     if not values.keys() & {*OF_SAMPLING, *OF_ENV}:
         return

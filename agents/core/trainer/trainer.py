@@ -68,7 +68,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         problems: At least `steps * prompts_per_step` problems, used in order.
         sampler: Samples the trajectories of a step.
         run: Where metrics, transcripts and checkpoints go.
-        progress: Told of every step.
+        progress: Called at every step.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Acting with a copy of the weights that are being trained, in the sampler's own dtype."""
+"""Sampling with a copy of the weights that are being trained, in the sampler's own dtype."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

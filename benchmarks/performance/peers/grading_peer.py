@@ -11,7 +11,7 @@ from gem.utils.math_grader import grade
 
 
 def accepted(reference: str, answer: str) -> bool:
-    """What its reward function asks when it is told to take its time."""
+    """What its reward function asks when it is asked to take its time."""
     try:
         return bool(grade(answer, reference, fast=False))
     except Exception:  # noqa: BLE001 - what raises is not accepted

@@ -77,11 +77,11 @@ def flatten(value: Value) -> tuple[Value, ...]:
     return tuple(out)
 
 
-def equal_rows(by: Compares, reference: Row, answer: Row) -> Comparison:
+def compare_ordered(by: Compares, reference: Row, answer: Row) -> Comparison:
     """Tuples and intervals: same brackets, same members in the same order."""
     ours, theirs = expand(reference), expand(answer)
     if len(ours) > 1 or len(theirs) > 1:
-        return equal_groups(by, tuple(ours), tuple(theirs))
+        return compare_unordered(by, tuple(ours), tuple(theirs))
     if (reference.opening, reference.closing) != (answer.opening, answer.closing):
         return different("open_closed_differs", "the brackets differ")
     if len(reference.items) != len(answer.items):
@@ -90,7 +90,7 @@ def equal_rows(by: Compares, reference: Row, answer: Row) -> Comparison:
     return all_of((by.compare(a, b) for a, b in pairs), "tuple")
 
 
-def equal_groups(
+def compare_unordered(
     by: Compares, reference: tuple[Value, ...], answer: tuple[Value, ...]
 ) -> Comparison:
     """Lists and sets: a one-to-one matching of members, in any order; repetitions count."""

@@ -1,6 +1,6 @@
 """Conditions on numbers, inequalities and sets: by where they hold, else by their parts."""
 
-from rewards.equality.answers.collections import Compares, equal_groups, equal_rows
+from rewards.equality.answers.collections import Compares, compare_ordered, compare_unordered
 from rewards.equality.answers.intervals import (
     as_conditions,
     equal_regions,
@@ -39,7 +39,7 @@ def compare_orderings(by: Compares, reference: Value, answer: Value) -> Comparis
         return agreed
     first, second = inequality_as_row(reference), inequality_as_row(answer)
     if isinstance(first, Row) and isinstance(second, Row) and _same_middle(reference, answer):
-        return equal_rows(by, first, second)
+        return compare_ordered(by, first, second)
     return by_links or different("type_differs", "an inequality against something else")
 
 
@@ -48,7 +48,7 @@ def compare_sets(by: Compares, reference: Value, answer: Value) -> Comparison:
     reference, answer = as_conditions(reference), as_conditions(answer)
     unmet = [isinstance(v, SetOperation) and region(v) == () for v in (reference, answer)]
     if all(unmet):  # x > 1 and x < -3: nothing is both, so "and" may mean "or"
-        return equal_groups(by, children(reference), children(answer))
+        return compare_unordered(by, children(reference), children(answer))
     algebra = same_set_algebra(reference, answer)
     if algebra is not None:
         return algebra
@@ -60,7 +60,7 @@ def compare_sets(by: Compares, reference: Value, answer: Value) -> Comparison:
         return agreed
     first, second = _union_parts(reference), _union_parts(answer)
     if first and second:
-        return equal_groups(by, first, second)
+        return compare_unordered(by, first, second)
     return different("set_differs")
 
 

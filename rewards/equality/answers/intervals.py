@@ -210,7 +210,7 @@ def integers_in(value: Value) -> Value | None:
 
 
 def naturals_in(value: Value) -> Value | None:
-    r"""The natural numbers among them; where 0 would be one, nobody agrees, and it stays unsaid."""
+    r"""The natural numbers among them; where 0 would be one, authors disagree."""
     members = integers_in(value)
     if not isinstance(members, Group):
         return members and SetOperation("∩", (Text(("natural", "numbers")), value))

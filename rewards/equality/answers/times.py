@@ -4,7 +4,7 @@ r"""Times of the day and dates: values of their own, with no arithmetic.
 | ------------------------------------ | ------------------------------------------------------- |
 | `3:45 \text{ p.m.}`, `15:45`         | one time; `3:45` alone may be either half of the day    |
 | `12 \text{ noon}`, `12 PM`           | 12:00                                                   |
-| `6:30`                               | a time, for nobody writes a ratio that can be reduced   |
+| `6:30`                               | a time, for ratios are written in lowest terms         |
 | `9:16`                               | a ratio or a time, whichever the other side is          |
 | `10/12/2020`, `2020-10-12`, `May 5`  | dates                                                   |
 """

@@ -171,7 +171,7 @@ def _equal_decimals(reference: Expression, answer: Expression, options: GradingO
     gap = abs(a - b)
     if gap > Fraction(options.decimal_tolerance) * max(abs(a), abs(b)):
         return False
-    # 5.000000000000001 is a double's 5, but nobody means 1024 by 1023.9999999
+    # 5.000000000000001 is a double's 5, but 1023.9999999 does not mean 1024
     return a.denominator != 1 or (gap < _SAFE_INTEGER and _is_printed_double(answer))
 
 
