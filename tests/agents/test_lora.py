@@ -71,7 +71,7 @@ def test_the_first_loss_is_that_of_the_plain_model(model, adapted, tokenizer, tm
     assert second["loss_value"] == pytest.approx(first["loss_value"], rel=1e-4)
 
 
-def saved(model, adapted, tokenizer, folder, name):
+def saved(model, adapted, tokenizer, folder, label):
     """Adapters that change something, beside the weights they are for."""
     model.save_pretrained(folder / "base")
     tokenizer.save_pretrained(folder / "base")
@@ -79,8 +79,8 @@ def saved(model, adapted, tokenizer, folder, name):
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
     adapted.peft_config["default"].base_model_name_or_path = str(folder / "base")
-    adapted.save_pretrained(folder / name)
-    tokenizer.save_pretrained(folder / name)
+    adapted.save_pretrained(folder / label)
+    tokenizer.save_pretrained(folder / label)
 
 
 def test_adapters_on_file_load_as_the_plain_model_they_make(model, adapted, tokenizer, tmp_path):

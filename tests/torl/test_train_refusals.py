@@ -40,6 +40,8 @@ REFUSED = {
     "no imitation": (["--sft.batch", "0"], "batch of SFT must be at least 1, got 0"),
     "no cap": (["--importance-cap", "0"], "its cap is positive"),
     "no server": (["--policy", "vllm-server", "--vllm-url", "http://127.0.0.1:9/v1"], "vllm serve"),
+    "no address": (["--sandbox", "fusion", "--dry-run"], "write fusion:http://HOST:PORT"),
+    "no sandbox": (["--sandbox", "docker", "--dry-run"], "unknown sandbox 'docker'"),
     "too much memory": (["--policy", "vllm", "--vllm-memory", "2"], "must be in (0, 1), got 2.0"),
 }
 

@@ -13,6 +13,7 @@ from torl.wiring import BatchEnvs, Collecting, make_collector, text_env_of
 from torl_env import EnvConfig, system_text
 from torl_env.errors import ConfigError
 from torl_env.loading import is_reference, load_object
+from torl_env.sandbox import sandbox_factory
 
 _POLICY = ("open", "advance", "resume", "release")
 
@@ -29,6 +30,8 @@ def answering(options: EvalOptions, sampling: Sampling) -> Collect:
         CommandError: It cannot be found, or is nothing that answers.
         ModelError: No weights can be loaded under this name.
     """
+    if options.text_env is None:
+        sandbox_factory(options.env.sandbox)
     if options.agent:
         return _own(options, sampling)
     if options.server or is_address(options.model):

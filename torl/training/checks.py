@@ -14,6 +14,7 @@ from torl.training.options import TrainOptions, algorithm_of, sampling_of, train
 from torl.training.plan import PROMPT_TOKENS
 from torl_env import EnvConfig
 from torl_env.problems.types import Problem
+from torl_env.sandbox import sandbox_factory
 
 if TYPE_CHECKING:
     from agents.core.rollout.prompts import Prompt
@@ -43,6 +44,9 @@ def check_settings(options: TrainOptions) -> None:
         )
     schedule.check(training.schedule, algorithm.loss, options.max_tokens)
     _check_trackers(options.report_to)
+    if options.text_env is None:
+        # Else it would be opened first when sampling begins, which may be long after SFT.
+        sandbox_factory(options.env.sandbox)
     options.sft.pass_rows(distributed.world_size())
     if options.traces is not None and options.warm_start_from is not None:
         raise CommandError(
