@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cluster.hosts import HEAD, OTHER, Host, two_hosts
-from benchmarks.report.tables import Table, replace_table
+from benchmarks.report.tables import Table
 
 ROOT = Path(__file__).parents[2]
 FORMS = ROOT / "runs" / "cluster"
@@ -342,7 +342,9 @@ def write(rows: list[Rehearsal], record: Path) -> None:
     record.write_text(json.dumps([asdict(one) for one in kept.values()], indent=1) + "\n")
     shown = table(list(kept.values())).markdown()
     if record == RECORD:
-        replace_table(PAGE, "| form | what ran |", shown)
+        before, _, rest = PAGE.read_text().partition("| form | what ran |")
+        _, _, after = rest.partition("\n\n")
+        PAGE.write_text(f"{before}{shown}\n{after}")
 
 
 def main() -> int:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
-from pathlib import Path
 
 from benchmarks.heldout.statistics import Estimate
 from benchmarks.heldout.summary import Summary
@@ -29,13 +28,6 @@ class Table:
 
 NONE_SCORED = "none scored"
 """Why a mean over episodes is missing: all of them were lost to the machine."""
-
-
-def replace_table(page: Path, heading: str, shown: str) -> None:
-    """Put a table where one with such a first line stands, up to the empty line behind it."""
-    before, _, rest = page.read_text().partition(heading)
-    _, _, after = rest.partition("\n\n")
-    page.write_text(f"{before}{shown}\n{after}")
 
 
 def percent(estimate: Estimate, missing: str = NONE_SCORED) -> str:
