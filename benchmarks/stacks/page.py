@@ -1,6 +1,7 @@
 """The record of what ran, and the table that the page shows of it."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -46,15 +47,15 @@ def table(results: Sequence[Result]) -> Table:
 
 def origin(results: Sequence[Result]) -> str:
     """Whether the rows come from one run, and from empty environments."""
-    last = max((one.begun for one in results), default="")
-    its = [one for one in results if one.begun == last]
-    fresh = all(one.fresh for one in its)
+    begun = Counter(one.begun for one in results).most_common(1)[0][0]
+    its = [one for one in results if one.begun == begun]
+    fresh = all(one.fresh or one.ran.startswith("FAILED") for one in its)
     how = "each environment made from nothing" if fresh else "some in environments of before"
     others = len(results) - len(its)
-    rest = f"; {others} rows of runs before it" if others else ""
+    rest = f"; {others} rows of other runs" if others else ""
     failed = sum(one.ran.startswith("FAILED") for one in results)
     ended = f"; {failed} failed" if failed else ""
-    return f"{len(its)} of {len(results)} rows are of one run, begun {last}, {how}{rest}{ended}."
+    return f"{len(its)} of {len(results)} rows are of one run, begun {begun}, {how}{rest}{ended}."
 
 
 def shown(results: Sequence[Result]) -> str:

@@ -139,7 +139,7 @@ def serving(whole: dict[str, Any]) -> Iterator[None]:
 
 
 def _wait(port: int) -> None:
-    for _ in range(1200):
+    for _ in range(6000):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return

@@ -203,9 +203,8 @@ def check_reward(settings: Any, tokenizer: Any, output: Any) -> None:
             "path": "pkg://rewards.adapters",
             "name": "verl_reward",
         }
-    manager = load_reward_manager(settings, tokenizer)
 
-    async def score(row: int, answer: str) -> float:
+    async def score(manager: Any, row: int, answer: str) -> float:
         one = output[row : row + 1]
         one.non_tensor_batch["data_source"] = np.array(["torl"], dtype=object)
         one.non_tensor_batch["extra_info"] = np.array([{}], dtype=object)
@@ -215,7 +214,10 @@ def check_reward(settings: Any, tokenizer: Any, output: Any) -> None:
 
     async def all_of_them() -> list[Any]:
         answers = "42", "41", "\\frac{"
-        return await asyncio.gather(*(score(0, one) for one in answers), return_exceptions=True)
+        # It keeps the event loop that it is made in.
+        manager = load_reward_manager(settings, tokenizer)
+        scores = (score(manager, 0, one) for one in answers)
+        return await asyncio.gather(*scores, return_exceptions=True)
 
     right, wrong, undecided = asyncio.run(all_of_them())
     assert (right, wrong) == (1.0, -1.0), (right, wrong)

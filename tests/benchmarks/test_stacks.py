@@ -200,10 +200,13 @@ def test_the_page_says_whether_one_run_made_all_rows(tmp_path):
     one_run = "2 of 2 rows are of one run, begun 2026-01-02, "
     assert origin(known(record)) == f"{one_run}each environment made from nothing."
     write([replace(ONE, stack="b", ran="FAILED: why", fresh=False)], record)
-    assert origin(known(record)) == f"{one_run}some in environments of before; 1 failed."
+    assert origin(known(record)) == f"{one_run}each environment made from nothing; 1 failed."
+    write([replace(ONE, stack="b", fresh=False)], record)
+    assert origin(known(record)) == f"{one_run}some in environments of before."
     write([replace(ONE, stack="b", begun="2026-02-03")], record)
-    assert "1 of 2 rows are of one run, begun 2026-02-03" in origin(known(record))
-    assert origin(known(record)).endswith("; 1 rows of runs before it.")
+    write([replace(ONE, stack="c")], record)
+    assert origin(known(record)).startswith("2 of 3 rows are of one run, begun 2026-01-02")
+    assert origin(known(record)).endswith("; 1 rows of other runs.")
 
 
 def test_a_stack_without_its_checkout_is_a_row_that_says_so(tmp_path):
