@@ -185,8 +185,17 @@ def make_collector(
     return Collecting(make_rollout(loaded, tokenizer, envs, sampling, prompt), rows)
 
 
-def vllm_policy(model: str, rows: int, device: str | None = None) -> Any:
+def vllm_policy(
+    model: str, rows: int, device: str | None = None, chunk: int | None = None, **engine: Any
+) -> Any:
     """A policy over a vLLM engine of its own, which ends with this process.
+
+    Args:
+        model: `smollm2`, a folder or a hub id.
+        rows: Episodes at a time.
+        device: The one that vLLM was built for.
+        chunk: Most ids of one request, see `VLLMPolicy`.
+        **engine: More fields of vLLM's `AsyncEngineArgs`.
 
     Raises:
         ModelError: Nothing can be found under this name.
@@ -208,8 +217,9 @@ def vllm_policy(model: str, rows: int, device: str | None = None) -> Any:
     # Compilation takes minutes on a CPU and gains nothing there.
     tokenizer = AutoTokenizer.from_pretrained(source)
     policy = VLLMPolicy(
-        async_engine(source, max_num_seqs=rows, enforce_eager=here == "cpu"),
+        async_engine(source, max_num_seqs=rows, enforce_eager=here == "cpu", **engine),
         tokenizer,
+        chunk=chunk,
         ends=end_ids(tokenizer, loading.generation_config(source)),
     )
     atexit.register(policy.close)

@@ -69,12 +69,14 @@ def check_names(names: Sequence[str]) -> None:
         )
 
 
-def learned_mask(t: Trajectory, drop: Sequence[str] = ()) -> list[int]:
+def learned_mask(t: Trajectory, drop: Sequence[str] = (), oldest: int | None = None) -> list[int]:
     """1 on the ids of a trajectory to learn from, 0 on all others.
 
     Args:
         t: A row that is not `scorable` teaches nothing at all.
         drop: Names of filters.
+        oldest: Version of the weights before which an id was sampled too long ago, where sampling
+            and learning overlap.
 
     Example:
         >>> from agents.core.testing.algorithm_contract import episode
@@ -89,6 +91,8 @@ def learned_mask(t: Trajectory, drop: Sequence[str] = ()) -> list[int]:
         for i in FILTERS[name](t):
             turn = t.turns[i]
             mask[turn.start : turn.end] = [0] * (turn.end - turn.start)
+    if oldest is not None and t.policy_versions:
+        mask = [m * (v >= oldest) for m, v in zip(mask, t.policy_versions, strict=True)]
     return mask
 
 
@@ -102,11 +106,11 @@ def filtered_share(rows: Sequence[Trajectory], drop: Sequence[str]) -> dict[str,
     }
 
 
-def row_scale(rows: Sequence[Trajectory], drop: Sequence[str]) -> float:
+def row_scale(rows: Sequence[Trajectory], drop: Sequence[str], oldest: int | None = None) -> float:
     """What a mean over responses has to be multiplied by for lost rows to leave it.
 
     TRL divides by the rows of a batch; those lost to the machine, and those that a filter drops,
     are among them with a mask of zeros. A mean over tokens counts no token of theirs.
     """
-    known = sum(any(learned_mask(t, drop)) for t in rows)
+    known = sum(any(learned_mask(t, drop, oldest)) for t in rows)
     return len(rows) / known if known else 1.0

@@ -73,7 +73,9 @@ class Memory:
             # One row alone would be compared with nothing.
             if len(known) > 1 and kept and not any(group[i].correct for i in known):
                 there, old = known[-1], kept[-1][1]
-                rows += [*group[:there], replace(old, sample=there), *group[there + 1 :]]
+                # Of its age `max_age` decides, and not the staleness that is allowed to fresh ones.
+                known_age = replace(old, sample=there, policy_versions=())
+                rows += [*group[:there], known_age, *group[there + 1 :]]
                 marks += [i == there for i in range(len(group))]
             else:
                 rows += group

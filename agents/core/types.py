@@ -54,6 +54,8 @@ class Completion:
     entropies: Sequence[float] = ()
     """Of the sampling distribution at each id, in nats, same length as `ids`; empty where the
     sampler was not asked for them or has no logits."""
+    versions: Sequence[int] = ()
+    """Of the weights that sampled each id, where these may change in between; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,9 @@ class Trajectory:
     """`sample` of the trajectory that this one branched off, -1 for one sampled from the prompt."""
     shared: int = 0
     """How many of the first ids are the parent's own: they were sampled once, for both."""
+    policy_versions: Sequence[int] = ()
+    """Steps that the weights had learned from that sampled each id, -1 where `loss_mask` is 0; kept
+    where sampling and learning overlap, else empty."""
 
     @property
     def correct(self) -> bool:
@@ -135,7 +140,10 @@ class Trajectory:
         Unknown log-probabilities (`nan`, see `policies.server`) become null.
         """
         known = [None if isnan(p) else p for p in self.logprobs]
-        return asdict(self) | {"logprobs": known}
+        record = asdict(self) | {"logprobs": known}
+        if not self.policy_versions:
+            del record["policy_versions"]
+        return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Trajectory":

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agents.core import replay, schedule
+from agents.core import schedule
 from agents.core.rollout.trees import check_tree
 from agents.core.trainer import distributed
 from agents.core.trainer.options import TrainingError, check_window
+from agents.core.trainer.options import check as check_algorithm
 from torl.console import CommandError
 from torl.training.options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
 from torl.training.plan import PROMPT_TOKENS
@@ -27,7 +28,7 @@ def check_settings(options: TrainOptions) -> None:
         CommandError: One does not.
         ValueError: So do those that say themselves what they expect.
     """
-    for name in ("warm_start", "eval_problems", "lora_rank", "threads"):
+    for name in ("warm_start", "eval_problems", "lora_rank", "threads", "sampler_threads"):
         if getattr(options, name) < 0:
             word = name.replace("_", "-")
             raise CommandError(f"--{word}: expected 0 or more, got {getattr(options, name)}")
@@ -35,7 +36,8 @@ def check_settings(options: TrainOptions) -> None:
     training.passes(distributed.world_size())
     if not options.env.tool_budget and any(one.name == "tool_budget" for one in training.schedule):
         raise CommandError("--schedule tool_budget: --tool-budget 0 has a prompt without tools")
-    replay.check(algorithm, training.replay)
+    check_algorithm(algorithm, training)
+    _check_staleness(options)
     check_tree(algorithm, training)
     if algorithm.needs_states and options.text_env is not None:
         raise CommandError(
@@ -54,6 +56,28 @@ def check_settings(options: TrainOptions) -> None:
         )
     if options.traces is not None and not options.traces.is_file():
         raise CommandError(f"--traces: no such file: {options.traces}")
+
+
+def _check_staleness(options: TrainOptions) -> None:
+    """Whether another process can sample."""
+    if not options.staleness:
+        given = [n for n in ("late", "sampler_threads") if getattr(options, n) != _default(n)]
+        if given:
+            raise CommandError(f"--{given[0].replace('_', '-')} says something with --staleness")
+        return
+    if options.policy == "vllm-server":
+        raise CommandError(
+            f"--staleness {options.staleness} with --policy vllm-server: a server answers its "
+            "requests with whatever weights it has, and of which version an id is nobody knows. "
+            "Use --policy vllm or transformers, or --staleness 0"
+        )
+    from agents.core.trainer.async_sampler import sendable
+
+    sendable(options)
+
+
+def _default(name: str) -> object:
+    return TrainOptions.__dataclass_fields__[name].default
 
 
 def _check_trackers(names: Sequence[str]) -> None:

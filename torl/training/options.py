@@ -14,7 +14,7 @@ from agents.core.curriculum import Curriculum
 from agents.core.replay import Replay
 from agents.core.schedule import Schedule
 from agents.core.trainer.alarms import Alarms
-from agents.core.trainer.options import ImportanceMode, Training
+from agents.core.trainer.options import ImportanceMode, Late, Training
 from agents.core.types import Sampling
 from agents.sft import SFT
 from torl.algorithms import algorithm_name, implied, make_algorithm
@@ -135,6 +135,14 @@ class TrainOptions:
     """Sample on while a slow tool is out: one looping program then stalls no other episode, and the
     last bits of the numbers follow the clock. By default on a GPU and with vLLM, whose kernels do
     not give the same bits twice in any case; --no-overlap keeps the order fixed there too."""
+    staleness: int = 0
+    """Steps that a process of its own may sample ahead of learning, with the weights there are; 0:
+    each waits for the other."""
+    late: Late = "wait"
+    """With --staleness: wait for a group that would become older than that, or go on with others
+    and mask those of its ids that are too old."""
+    sampler_threads: int = 0
+    """CPU threads of that process; 0 is torch's choice."""
     importance: ImportanceMode = "token_truncate"
     """What corrects for vLLM's log-probabilities being a little other than the trainer's: a ratio
     for each token or for the whole response; truncated at the cap, or left out beyond it."""
@@ -148,8 +156,8 @@ class TrainOptions:
     device_gb: float = 0.0
     """Plan for devices of so many GB of memory, which are not here; 0: for those that are."""
     hang_minutes: float = 20.0
-    """Where several processes train: minutes without progress after which one of them hangs, and
-    all end."""
+    """Where there are several processes: minutes without progress after which one of them hangs,
+    and all end."""
 
     def __post_init__(self) -> None:
         if self.warm_start is None:
@@ -266,6 +274,8 @@ def training_of(options: TrainOptions) -> Training:
         epochs=options.epochs,
         temperature=options.temperature,
         max_tokens=options.max_tokens,
+        staleness=options.staleness,
+        late=options.late,
         schedule=tuple(map(Schedule.parse, options.schedule)),
         curriculum=options.curriculum,
         replay=options.replay,

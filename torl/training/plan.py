@@ -110,6 +110,10 @@ class Plan:
         elif rows < t.micro_batch:
             passes += f" (not {t.micro_batch}, which {self.rows} do not divide into)"
         ratios = f", importance ratios {t.importance_mode} at {t.importance_cap:g}"
+        ahead = (
+            f", in a process of its own, up to {t.staleness} steps ahead of learning; what would "
+            f"be older: {t.late}"
+        )
         return [
             f"model        {self.parameters / 1e9:.2f} billion parameters",
             f"warm start   {self._imitation}",
@@ -122,7 +126,8 @@ class Plan:
             + ", activations computed again in the backward pass" * t.activation_checkpointing,
             f"processes    {self.processes} on one device each, of {self.rows // self.processes} "
             f"episodes a step{', weights and optimiser shared out among them' * self.sharded}",
-            f"sampling by  {self.policy}" + ("" if self.policy == "transformers" else ratios),
+            f"sampling by  {self.policy}"
+            + (ahead if t.staleness else "" if self.policy == "transformers" else ratios),
             f"tokens       at most {t.max_tokens} an episode, {self.rows * t.max_tokens:,} a step",
             *(
                 self.memory.lines()
@@ -176,7 +181,11 @@ def plan_of(options: TrainOptions, *, memory: bool = False) -> Plan:
     )
     if algorithm.loss.kl and not options.lora_rank:
         beside += planned.weights
-    return replace(plan, memory=replace(planned, beside=beside))
+    planned = replace(planned, beside=beside)
+    if training.staleness:
+        # It shares the device of the learner, which keeps a copy for evaluations.
+        planned = replace(planned, sleeps=False, apart=planned.sampler + planned.cache)
+    return replace(plan, memory=planned)
 
 
 def _on_cpu(options: TrainOptions) -> bool:

@@ -43,7 +43,13 @@ from torl_env.problems.types import Problem
 
 if TYPE_CHECKING:
     from agents.core.rollout.prompts import Prompt
+    from agents.core.rollout.stream import Stream
     from agents.sft import Trace
+
+
+CHUNK = 64
+"""Ids of one request to vLLM where its weights change in mid-episode: it takes them over when the
+requests that are out have ended."""
 
 
 class Job:
@@ -259,7 +265,8 @@ class Job:
             rollout.make_envs = self.training_envs
             return rollout
 
-        vllm = vllm_of(options, distributed.world_size())
+        # Where sampling is ahead of learning, an engine is in the sampler's process.
+        vllm = None if options.staleness else vllm_of(options, distributed.world_size())
         if vllm is not None:
             from agents.core.rollout.prompts import make_prompt
             from agents.core.trainer.vllm_generation import VLLMSampler
@@ -279,10 +286,49 @@ class Job:
             with distributed.whole_weights():
                 copy, _ = loading.load(start, dtype=options.dtype)
             sampler = CopySampler(over(TransformersPolicy(copy, tokenizer)), copy)
+            if options.staleness:
+                sampler = _apart(options, start, sampler, copy)
         sampler.evaluated_envs = self.envs
         if options.lora_rank:
             model = with_lora(model, Lora(options.lora_rank))
         return model, tokenizer, sampler
+
+
+def _apart(options: TrainOptions, start: str, own: Any, copy: Any) -> Any:
+    """A sampler in a process of its own; `own` evaluates in this one."""
+    from agents.core.trainer.async_sampler import AsyncSampler, layout_of
+
+    return AsyncSampler(
+        own,
+        partial(stream_of, options, start),
+        layout_of(copy),
+        threads=options.sampler_threads,
+        patience=60 * options.hang_minutes,
+    )
+
+
+def stream_of(options: TrainOptions, start: str) -> "Stream":
+    """What samples in a process of its own.
+
+    Args:
+        options: Of the run.
+        start: Weights of the right shapes; those to sample with come from the learner.
+    """
+    from agents.core.models import loading
+    from agents.core.policies.transformers import TransformersPolicy
+    from agents.core.rollout.prompts import make_prompt
+    from agents.core.rollout.stream import Stream
+    from torl.wiring import vllm_policy
+
+    job, policy = Job(options, Run(options.out)), None
+    if options.policy == "vllm":
+        rows = min(options.prompts * options.group * (1 + options.staleness), 256)
+        memory = options.vllm_memory or 0.3
+        policy = vllm_policy(start, rows, chunk=CHUNK, gpu_memory_utilization=memory)
+    else:
+        policy = TransformersPolicy(*loading.load(start, dtype=options.dtype))
+    prompt = make_prompt(options.prompt, policy.tokenizer, job.envs.config)
+    return Stream(policy, prompt, job.training_envs, sampling_of(options))
 
 
 @contextmanager

@@ -4,13 +4,16 @@
 take, where a turn ends.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agents.core.policies.stopping import StoppingCriterion, end_ids, is_default
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser
+
+Weights = Iterable[tuple[str, Any]]
+"""Tensors by the names that they have in a model: `model.named_parameters()`, in its order."""
 
 
 class Tokenizer(Protocol):
@@ -94,6 +97,8 @@ class Row:
     logprobs: list[float] = field(default_factory=list)
     entropies: list[float] = field(default_factory=list)
     """Empty unless asked for."""
+    versions: list[int] = field(default_factory=list)
+    """Of the weights that sampled them, where the policy has one."""
 
 
 class RowPolicy:
@@ -122,6 +127,8 @@ class RowPolicy:
         self._closes_call = closes_call
         self._adapts = not fixed_stop and is_default(closes_call)
         self._rows: dict[int, Row] = {}
+        self.version: int | None = None
+        """Of the weights, where these change while rows are open; every id is then marked."""
 
     def set_parser(self, parser: Parser) -> None:
         """Stop where this parser sees a call, unless made with a rule of one's own."""
@@ -141,6 +148,14 @@ class RowPolicy:
         """
         if self._rows:
             raise RuntimeError(f"{len(self._rows)} rows of the last batch were never released")
+        self._add_rows(starts, how, window)
+
+    def _add_rows(self, starts: Sequence[RowStart], how: Sampling, window: int | None) -> list[int]:
+        """Begin rows beside those that are open; returns their numbers.
+
+        Raises:
+            ValueError: A prompt and its response exceed the window.
+        """
         longest = max(len(start.ids) + start.remaining(how) for start in starts)
         if window is not None and longest > window:
             raise ValueError(
@@ -149,7 +164,8 @@ class RowPolicy:
                 "problems out"
             )
         self._how = how
-        self._rows = {
+        first = max(self._rows, default=-1) + 1
+        added = {
             i: Row(
                 index=i,
                 context=list(start.ids),
@@ -157,14 +173,21 @@ class RowPolicy:
                 remaining=start.remaining(how),
                 prefix=tuple(start.ids[len(start.ids) - start.prefix_length :]),
             )
-            for i, start in enumerate(starts)
+            for i, start in enumerate(starts, first)
         }
+        self._rows |= added
+        return list(added)
 
     def _end_turn(self, row: Row, finish: FinishReason) -> Completion:
         """The turn as sampled; its ids become context."""
-        done = Completion(row.index, row.ids, row.logprobs, finish, row.entropies)
+        done = Completion(
+            *(row.index, row.ids, row.logprobs, finish),
+            entropies=row.entropies,
+            versions=row.versions,
+        )
         row.context += row.ids
-        row.ids, row.logprobs, row.entropies, row.prefix = [], [], [], ()
+        row.ids, row.logprobs, row.entropies, row.versions = [], [], [], []
+        row.prefix = ()
         return done
 
     def _append(self, index: int, ids: Sequence[int]) -> Row:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from agents.core.policies.base import Row, RowPolicy, RowStart
+from agents.core.policies.base import Row, RowPolicy, RowStart, Weights
 from agents.core.policies.decode_attention import decode_faster
 from agents.core.policies.row_cache import RowCache, rows_that_fit, sliding_window, visible
 from agents.core.policies.sampling import draw
@@ -25,6 +25,8 @@ from torl_env import Parser, closes_tool_call
 
 COMPACT_BELOW = 0.75
 """The batch is cut once fewer than this share of its rows is live; cutting copies the cache."""
+_REREAD = 16
+"""Rows whose ids are read again together when weights change: of a pass over whole responses."""
 
 
 @dataclass(slots=True)
@@ -130,6 +132,63 @@ class TransformersPolicy(RowPolicy):
         self._cache.select(index)
         self._logits = logits[index]
 
+    @torch.inference_mode()
+    def join(self, starts: Sequence[RowStart], how: Sampling) -> list[int]:
+        """Start rows beside those that are open.
+
+        Returns:
+            Their numbers, by which they are resumed and released.
+
+        Raises:
+            ValueError: A prompt and its response exceed the model's window.
+        """
+        if not self._rows:
+            self.open(starts, how)
+            return list(self._rows)
+        window = getattr(self.model.config, "max_position_embeddings", None)
+        new = self._add_rows(starts, how, window)
+        if self._waiting or len(self._states) + len(new) > self._limit:
+            self._waiting += new
+            return new
+        live = [index for index in self._slots if index in self._states]
+        distinct, owner = _share_equal_neighbours([start.ids for start in starts])
+        self._keep(live, len(distinct))
+        slots = list(range(len(live), len(live) + len(distinct)))
+        logits = self._read(distinct, [0] * len(distinct), slots)
+        # One copy of each prompt was read; every row of its group gets one.
+        order = [*range(len(live)), *(len(live) + i for i in owner)]
+        index = torch.tensor(order, device=self.model.device)
+        self._cache.select(index)
+        self._logits = torch.cat([self._logits, logits])[index]
+        self._states |= {i: self._state(i, slot) for slot, i in enumerate(new, len(live))}
+        self._slots = live + new
+        return new
+
+    @torch.inference_mode()
+    def renew(self, weights: Weights, version: int) -> list[Completion]:
+        """Take over new weights while rows are open.
+
+        Keys and values of the old weights would go on to answer for ids that the new ones then
+        sample; what was read is read again, so that every log-probability is that of its version.
+
+        Args:
+            weights: Of the same model; they are cast to the type it samples in.
+            version: Their number, with which ids are marked from now on.
+
+        Returns:
+            Turns that ended meanwhile: none here.
+        """
+        for mine, (_, theirs) in zip(self.model.parameters(), weights, strict=True):
+            mine.copy_(theirs)
+        self.version = version
+        known = [(s, self._rows[i]) for i, s in self._states.items() if s.length]
+        for start in range(0, len(known), _REREAD):
+            some = known[start : start + _REREAD]
+            feeds = [[*row.context, *row.ids][: state.length] for state, row in some]
+            slots = [state.slot for state, _ in some]
+            self._logits[slots] = self._read(feeds, [0] * len(some), slots)
+        return []
+
     def _state(self, index: int, slot: int) -> _State:
         """Of a row that begins."""
         row = self._rows[index]
@@ -233,6 +292,8 @@ class TransformersPolicy(RowPolicy):
             row.ids.append(token)
             row.logprobs.append(logprobs[place])
             row.entropies += entropies[place : place + 1]
+            if self.version is not None:
+                row.versions.append(self.version)
             row.remaining -= 1
             finish = self._finish(row, token)
             if finish in (None, FinishReason.STOP):

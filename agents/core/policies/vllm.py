@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agents.core.policies.base import Row, RowPolicy, RowStart
+from agents.core.policies.base import Row, RowPolicy, RowStart, Weights
 from agents.core.rollout.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
@@ -88,6 +88,8 @@ class VLLMPolicy(RowPolicy):
             `closes_tool_call` itself stands for the style of whatever environment is played.
         stop: Strings that every finished call ends with one of; by default those of its style.
         ends: Ids that end an answer; by default the tokenizer's end-of-sequence token alone.
+        chunk: Most ids of one request, so that weights can change after so many: no request is
+            ever answered by two versions. By default a request may take all of a turn.
     """
 
     def __init__(
@@ -98,9 +100,12 @@ class VLLMPolicy(RowPolicy):
         *,
         stop: Sequence[str] | None = None,
         ends: Collection[int] | None = None,
+        chunk: int | None = None,
     ) -> None:
         super().__init__(tokenizer, closes_call, ends, fixed_stop=stop is not None)
-        self.engine = engine
+        self.engine, self._chunk = engine, chunk
+        self._held: list[int] | None = None
+        """Rows that wait for new weights, while these are on their way."""
         self._stop = ends_of_calls(FencedParser()) if stop is None else tuple(stop)
         self._requests: dict[int, int] = {}
         """The row of each request that is unanswered."""
@@ -126,14 +131,42 @@ class VLLMPolicy(RowPolicy):
         for row in self._rows:
             self._ask(row)
 
+    def join(self, starts: Sequence[RowStart], how: Sampling) -> list[int]:
+        """Ask for the first turn of rows that begin beside those that are open; their numbers."""
+        new = self._add_rows(starts, how, self.engine.window)
+        for row in new:
+            self._continued[row] = 0
+            self._ask(row)
+        return new
+
+    def renew(self, weights: Weights, version: int) -> list[Completion]:
+        """Let the requests that are out end, take over weights, and go on.
+
+        Returns:
+            Turns that ended meanwhile.
+        """
+        self._held, ended = [], []
+        while self._requests:
+            ended += self.advance()
+        self.load_weights(weights)
+        self.version = version
+        waiting, self._held = self._held, None
+        for row in waiting:
+            self._ask(row)
+        return ended
+
     def _ask(self, index: int) -> None:
+        if self._held is not None:
+            self._held.append(index)
+            return
         row, name = self._rows[index], next(self._names)
         seed = (row.seed + self._continued[index]) % 2**63
         self._continued[index] += 1
         self._requests[name] = index
         ids = [*row.context, *row.ids]
         ends = tuple(sorted(self.end_ids))
-        self.engine.ask(Request(name, ids, self._how, row.remaining, seed, self._stop, ends))
+        most = min(row.remaining, self._chunk or row.remaining)
+        self.engine.ask(Request(name, ids, self._how, most, seed, self._stop, ends))
 
     def advance(self) -> list[Completion]:
         """Turns that have come."""
@@ -148,6 +181,8 @@ class VLLMPolicy(RowPolicy):
         row = self._rows[index]
         row.ids += answer.ids
         row.logprobs += answer.logprobs
+        if self.version is not None:
+            row.versions += [self.version] * len(answer.ids)
         row.remaining -= len(answer.ids)
         finish = self._finish(row, answer)
         if finish is None:
@@ -160,7 +195,8 @@ class VLLMPolicy(RowPolicy):
             return FinishReason.EOS
         if self._closes_call(decode(self.tokenizer, [*row.prefix, *row.ids])):
             return FinishReason.STOP
-        return FinishReason.LENGTH if answer.full or row.remaining <= 0 else None
+        full = answer.full and self._chunk is None
+        return FinishReason.LENGTH if full or row.remaining <= 0 else None
 
     def resume(self, row: int, ids: Sequence[int]) -> None:
         """Append tool output and ask for the row's next turn."""

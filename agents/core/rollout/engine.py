@@ -45,6 +45,7 @@ class _Episode:
     loss_mask: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     entropies: list[float] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     turn_start: int = 0
     """Index of the first id of the turn that is being written."""
@@ -56,6 +57,7 @@ class _Episode:
     def add_sampled(self, completion: Completion) -> None:
         self.ids += completion.ids
         self.logprobs += completion.logprobs
+        self.versions += completion.versions
         self.loss_mask += [1] * len(completion.ids)
         self.entropies += completion.entropies
         self.remaining -= len(completion.ids)
@@ -64,6 +66,8 @@ class _Episode:
         self.ids += ids
         self.logprobs += [0.0] * len(ids)
         self.entropies += [0.0] * (len(ids) if self.entropies else 0)
+        # Where the policy marks its ids, some of them always come before the first output.
+        self.versions += [-1] * len(ids) if self.versions else []
         self.loss_mask += [0] * len(ids)
         self.remaining -= len(ids)
         self.turn_start = len(self.ids)
@@ -125,15 +129,7 @@ class Rollout:
         """
         envs = self.make_envs(problems, group_size)
         try:
-            ids = [problem.id for problem in problems]
-            starts, _ = envs.reset(options={"problem_ids": ids, "group_size": group_size})
-            episodes: list[_Episode] = []
-            for i, problem in enumerate(problems):
-                # What the environment shows, which its own template may have changed.
-                prompt_ids = self.prompt.question_ids(starts[i * group_size])
-                remaining = self.sampling.max_tokens
-                for sample in range(group_size):
-                    episodes.append(_Episode(problem, sample, prompt_ids, remaining))
+            episodes = self._begun(envs, problems, group_size)
             seeds = _row_seeds(seed, problems, group_size)
             return self._run(envs, episodes, seeds, on_end or _ignore, until or _never)
         finally:
@@ -225,10 +221,7 @@ class Rollout:
                     episode.add_forced(forced)
                     self.policy.resume(result.env_id, forced)
                 else:
-                    # The ids hold nothing of this output, so the record does not either.
-                    episode.turns[-1] = replace(episode.turns[-1], observation="")
-                    self._keep_state(envs, episode, result.env_id)
-                    envs.send([""], [result.env_id], cut=[True])
+                    self._cut(envs, episode, result.env_id)
                     in_flight += 1
             # Only now, so that `recv` above did not wait for programs of this very pass.
             for completion in ended:
@@ -236,12 +229,22 @@ class Rollout:
             in_flight += len(ended)
         return [done[row] for row in range(len(episodes))]
 
+    def _begun(
+        self, envs: RolloutEnvs, problems: Sequence[Problem], group_size: int
+    ) -> list[_Episode]:
+        ids = [problem.id for problem in problems]
+        starts, _ = envs.reset(options={"problem_ids": ids, "group_size": group_size})
+        episodes: list[_Episode] = []
+        for i, problem in enumerate(problems):
+            # What the environment shows, which its own template may have changed.
+            prompt_ids = self.prompt.question_ids(starts[i * group_size])
+            remaining = self.sampling.max_tokens
+            for sample in range(group_size):
+                episodes.append(_Episode(problem, sample, prompt_ids, remaining))
+        return episodes
+
     def _open(self, episodes: Sequence[_Episode], seeds: Sequence[int]) -> None:
-        starts = [
-            RowStart([*e.prompt_ids, *e.ids], seed, len(e.ids) - e.turn_start, e.remaining)
-            for e, seed in zip(episodes, seeds, strict=True)
-        ]
-        self.policy.open(starts, self.sampling)
+        self.policy.open(_starts(episodes, seeds), self.sampling)
 
     def _send(self, envs: RolloutEnvs, episode: _Episode, completion: Completion) -> None:
         self._keep_state(envs, episode, completion.row)
@@ -251,6 +254,13 @@ class Rollout:
         episode.pending = decode(self.policy.tokenizer, episode.ids[episode.turn_start : end])
         cut = completion.finish is FinishReason.LENGTH
         envs.send([episode.pending], [completion.row], cut=[cut])
+
+    def _cut(self, envs: RolloutEnvs, episode: _Episode, row: int) -> None:
+        """End an episode whose last tool output does not fit."""
+        # The ids hold nothing of this output, so the record does not either.
+        episode.turns[-1] = replace(episode.turns[-1], observation="")
+        self._keep_state(envs, episode, row)
+        envs.send([""], [row], cut=[True])
 
     def _keep_state(self, envs: RolloutEnvs, episode: _Episode, row: int) -> None:
         if self.keep_states:
@@ -303,6 +313,7 @@ def _resumed(point: Point, max_tokens: int, keep_states: bool) -> _Episode:
     episode.ids, episode.loss_mask = list(left.ids[:keep]), list(left.loss_mask[:keep])
     episode.logprobs, episode.turns = list(left.logprobs[:keep]), list(left.turns[: point.turn])
     episode.entropies = list(left.entropies[:keep])
+    episode.versions = list(left.policy_versions[:keep])
     episode.turn_start = point.turn_start
     if keep_states:
         episode.states = list(point.before)
@@ -317,6 +328,13 @@ def _kept_images(images: Sequence[bytes]) -> tuple[str, ...]:
         for image, so_far in zip(images, sizes, strict=True)
         if so_far <= IMAGE_BYTES
     )
+
+
+def _starts(episodes: Sequence[_Episode], seeds: Sequence[int]) -> list[RowStart]:
+    return [
+        RowStart([*e.prompt_ids, *e.ids], seed, len(e.ids) - e.turn_start, e.remaining)
+        for e, seed in zip(episodes, seeds, strict=True)
+    ]
 
 
 def _own_end(result: StepResult) -> StepResult:
@@ -377,6 +395,7 @@ def _trajectory(episode: _Episode, result: StepResult) -> Trajectory:
         subject=episode.problem.subject,
         sample=episode.sample,
         entropies=tuple(episode.entropies),
+        policy_versions=tuple(episode.versions),
     )
 
 

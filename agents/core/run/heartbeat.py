@@ -45,6 +45,11 @@ def beat(doing: str) -> None:
     _OWN.doing = doing
 
 
+def pulse() -> tuple[int, str]:
+    """How often this process has beaten, and what it said last."""
+    return _OWN.count, _OWN.doing
+
+
 @contextmanager
 def waiting() -> Iterator[None]:
     """While in here, this process waits for others and is not to blame."""

@@ -19,8 +19,14 @@ from agents.core.run.storage import RecordError, dump_line, read_lines, replacin
 from agents.core.types import Trajectory
 
 _NAME = re.compile(r"step-(\d+)(?:-rank-(\d+))?\.jsonl(?:\.gz)?")
-_TYPES = {"prompt_ids": "int32", "ids": "int32", "loss_mask": "int8", "logprobs": "float32"}
-"""What goes into the file of ids, and how it is kept there."""
+_TYPES = {
+    "prompt_ids": "int32",
+    "ids": "int32",
+    "loss_mask": "int8",
+    "logprobs": "float32",
+    "policy_versions": "int32",
+}
+"""What goes into the file of ids where there is any, and how it is kept there."""
 
 
 def write(folder: Path, step: int, rank: int, trajectories: Sequence[Trajectory]) -> None:
@@ -42,6 +48,8 @@ def write(folder: Path, step: int, rank: int, trajectories: Sequence[Trajectory]
     for number, trajectory in enumerate(trajectories):
         row = trajectory.to_json()
         for field, kind in _TYPES.items():
+            if field not in row:
+                continue
             values = row.pop(field)
             # Unknown log-probabilities are null in JSON and nan here.
             known = [float("nan") if value is None else value for value in values]
@@ -91,9 +99,11 @@ def read_rows(
         for number, row in enumerate(read_lines(file)):
             if wanted and not wanted(row):
                 continue
+            # Versions are there only where weights changed while they sampled.
             ids = {
                 field: packed[f"{field}_{number}"].tolist() if field in arrays else []
                 for field in _TYPES
+                if f"{field}_{number}" in packed
             }
             ids["logprobs"] = [None if p != p else p for p in ids["logprobs"]]
             yield {**row, **ids}

@@ -6,6 +6,7 @@ processes together, so that an algorithm sees one batch, however many processes 
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -19,6 +20,7 @@ from agents.core.downsampling import kept_metrics, resample_on_correct
 from agents.core.replay import Memory
 from agents.core.rollout.trees import TreeSampler, check_tree, collect_trees, tree_metrics
 from agents.core.trainer import distributed
+from agents.core.trainer.async_sampler import AsyncSampler, staleness
 from agents.core.trainer.dynamic_sampling import resampled
 from agents.core.trainer.options import Training, check_scorable
 from agents.core.trainer.weight_sync import Sampler
@@ -27,6 +29,8 @@ from torl_env.problems.types import Problem
 
 Log = Callable[[dict[str, float]], None]
 """Takes numbers for the metrics of the step."""
+_SEEDS = 1009
+"""A seed of a step makes so many of single groups."""
 
 
 class Collector:
@@ -66,6 +70,30 @@ class Collector:
         how = training.curriculum
         self._pools = Pools(how, problems) if how.on else None
         self._memory = Memory(training.replay)
+        if training.staleness and not isinstance(sampler, AsyncSampler):
+            raise ValueError(
+                f"staleness {training.staleness} needs a sampler in a process of its own: expected "
+                f"an AsyncSampler, got {type(sampler).__name__}"
+            )
+        self.oldest: int | None = None
+        """The first version whose ids are learned from in this batch, where several sample."""
+        self._begun: int | None = None
+        """The last step whose groups are being sampled, where sampling runs ahead."""
+        self._again: list[Problem] = []
+        """What was in flight when the run that this one resumes ended."""
+
+    def sampling(self) -> AbstractContextManager[None]:
+        """Within this block what samples is there, in a process of its own where it has one."""
+        if self._training.staleness:
+            return cast(AsyncSampler, self._sampler).running()
+        return nullcontext()
+
+    def hand_over(self, model: Any, step: int) -> None:
+        """Let a step be sampled with these weights, or go on to be."""
+        if self._training.staleness:
+            cast(AsyncSampler, self._sampler).publish(model, step - 1)
+        else:
+            self._sampler.sync(model)
 
     def collect(self, indices: Sequence[int], seed: int, step: int) -> list[Trajectory]:
         """Sample for this process.
@@ -93,17 +121,50 @@ class Collector:
         self.epochs = Counter(p.id for p in self._problems[:first])
         if self._pools is not None:
             self.epochs = Counter(self._pools.drawn)
-            chosen = self._pools.choose(len(everyone) // size, seed)
-            start = distributed.rank() * len(problems)
-            problems = chosen[start : start + len(problems)]
-        rows = [t for group in self._sampled(problems, seed) for t in group]
-        sampled = self._resampled(rows, problems, everyone, seed, step)
+        if self._training.staleness:
+            sampled = [t for group in self._ahead(step, seed) for t in group]
+        else:
+            if self._pools is not None:
+                chosen = self._pools.choose(len(everyone) // size, seed)
+                start = distributed.rank() * len(problems)
+                problems = chosen[start : start + len(problems)]
+            rows = [t for group in self._sampled(problems, seed) for t in group]
+            sampled = self._resampled(rows, problems, everyone, seed, step)
         self.sampled = distributed.gather(sampled)
         self.own, self.replayed = self._memory.replayed(self.groups(sampled), step)
         self.all = distributed.gather(self.own)
         check_scorable(self.all, step)
         self._note(step)
         return self.own
+
+    def _ahead(self, step: int, seed: int) -> list[Group]:
+        """Begin the groups of later steps; take those of this one, which began some steps ago."""
+        sampler = cast(AsyncSampler, self._sampler)
+        training = self._training
+        size = self._algorithm.oversample * training.group_size
+        # Seeds of this step's batch and of the next ones; groups begin one by one.
+        for i, problem in enumerate(self._again):
+            sampler.begin(problem, size, -(_SEEDS * seed + i) - 1)
+        self._again = []
+        self._begun = step - 1 if self._begun is None else self._begun
+        while self._begun < min(step + training.staleness, training.steps):
+            later = seed + (self._begun + 1 - step) * training.optimizer_steps
+            for i, problem in enumerate(self._drawn(self._begun + 1, later)):
+                sampler.begin(problem, size, _SEEDS * later + i)
+            self._begun += 1
+        groups = [list(g) for g in sampler.take(training.prompts_per_step, training.late)]
+        self._log(sampler.waits())
+        rows, version = [t for group in groups for t in group], step - 1
+        self.oldest = version - training.staleness
+        self._log(staleness(rows, version, self.oldest))
+        return self._chosen(groups, seed)
+
+    def _drawn(self, step: int, seed: int) -> list[Problem]:
+        """The problems of a step that has not come yet."""
+        count = self._training.prompts_per_step
+        if self._pools is not None:
+            return self._pools.choose(count, seed)
+        return list(self._problems[(step - 1) * count : step * count])
 
     def _note(self, step: int) -> None:
         """Tell curriculum and memory of what was sampled."""
@@ -125,24 +186,39 @@ class Collector:
             rows = collect_trees(cast(TreeSampler, self._sampler), problems, size, seed, tree)
             return list(self.groups(rows))
         rows = self._sampler.collect(problems, times * size, seed)
-        groups = [rows[i : i + times * size] for i in range(0, len(rows), times * size)]
-        if times == 1:
+        return self._chosen(
+            [rows[i : i + times * size] for i in range(0, len(rows), times * size)], seed
+        )
+
+    def _chosen(self, groups: Sequence[list[Trajectory]], seed: int) -> list[Group]:
+        """Of each group the samples that it keeps."""
+        size = self._training.group_size
+        if self._algorithm.oversample == 1:
             return list(groups)
+        rows = [t for group in groups for t in group]
         kept = [resample_on_correct(g, size, f"{seed}/{i}") for i, g in enumerate(groups)]
         batches = (rows, [t for group in kept for t in group])
         self._log(kept_metrics(*map(distributed.gather, batches)))
         return list(kept)
 
     def state_dict(self) -> dict[str, Any]:
-        """Of curriculum and memory, for a checkpoint."""
+        """Of curriculum, memory and what is being sampled, for a checkpoint."""
         pools = {} if self._pools is None else self._pools.state_dict()
-        return {"curriculum": pools, "replay": self._memory.state_dict()}
+        state: dict[str, Any] = {"curriculum": pools, "replay": self._memory.state_dict()}
+        if self._begun is not None:
+            flying = cast(AsyncSampler, self._sampler).in_flight
+            state["ahead"] = {"begun": self._begun, "in_flight": [p.id for p in flying]}
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         if self._pools is not None:
             self._pools.load_state_dict(state["curriculum"])
         self._memory.load_state_dict(state["replay"])
+        if "ahead" in state:
+            known = {problem.id: problem for problem in self._problems}
+            self._begun = state["ahead"]["begun"]
+            self._again = [known[name] for name in state["ahead"]["in_flight"]]
 
     def advantages(self, ids_BT: Tensor) -> Tensor:
         """Of each id of this process's trajectories, 0 on padding: (B, T) as `ids_BT`."""

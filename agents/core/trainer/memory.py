@@ -45,6 +45,8 @@ class MemoryPlan:
     """With checkpointing, one block, computed again once the logits are gone."""
     beside: float = 0.0
     """The reference policy of a KL term, and an auxiliary module with its gradients and moments."""
+    apart: float = 0.0
+    """Weights and cache of a sampler in a process of its own on the same device."""
 
     @property
     def learning(self) -> float:
@@ -60,8 +62,9 @@ class MemoryPlan:
 
     @property
     def peak(self) -> float:
-        """The larger of the two."""
-        return max(self.learning, self.sampling)
+        """The larger of the two, or both where they overlap."""
+        # While learning, the sampler of this process is for evaluations and holds no cache.
+        return max(self.learning, 0 if self.apart else self.sampling) + self.apart
 
     def lines(self) -> list[str]:
         """For a person to read, in GB."""

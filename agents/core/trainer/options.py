@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from math import isfinite, isnan
 from typing import Literal, get_args
 
+from agents.core.algorithm import Algorithm
 from agents.core.curriculum import Curriculum
 from agents.core.replay import Replay
-from agents.core.schedule import Schedule
+from agents.core.replay import check as check_replay
+from agents.core.schedule import OF_ENV, OF_SAMPLING, Schedule
 from agents.core.trainer.alarms import Alarms
-from agents.core.trainer.distributed import ProcessesError, rows_of_one
+from agents.core.trainer.distributed import ProcessesError, rows_of_one, world_size
 from agents.core.types import Trajectory
 
 ImportanceMode = Literal[
@@ -18,6 +20,11 @@ ImportanceMode = Literal[
 ]
 """How an importance ratio is taken, and what becomes of one beyond its cap: TRL's names, and
 `geometric_mask`, see `agents.core.losses.importance_ratio`."""
+
+
+Late = Literal["wait", "mask"]
+"""What becomes of a group that is sampled so slowly that it would be too old: the learner waits
+for it, or goes on with others and later leaves out those of its ids that are."""
 
 
 class TrainingError(Exception):
@@ -68,6 +75,11 @@ class Training:
     left out of the loss beyond it."""
     importance_cap: float = 2.0
     """Largest importance ratio."""
+    staleness: int = 0
+    """Steps by which sampling, in a process of its own, may be ahead of learning; 0: each waits for
+    the other. See `agents.core.trainer.async_sampler`."""
+    late: Late = "wait"
+    """What becomes of ids that are older."""
     schedule: tuple[Schedule, ...] = ()
     """Settings that change over the steps, see `agents.core.schedule`."""
     curriculum: Curriculum = field(default_factory=Curriculum)
@@ -105,6 +117,11 @@ class Training:
             raise ValueError(
                 f"prompts_per_step x group_size = {rows} rows cannot be divided among "
                 f"{self.updates} updates"
+            )
+        if self.staleness < 0 or self.late not in get_args(Late):
+            raise ValueError(
+                f"staleness is at least 0 and late one of {', '.join(get_args(Late))}, got "
+                f"{self.staleness} and {self.late!r}"
             )
         if self.importance_mode not in get_args(ImportanceMode) or self.importance_cap <= 0:
             raise ValueError(
@@ -261,3 +278,48 @@ def check_scorable(trajectories: Sequence[Trajectory], step: int) -> None:
             "gradient needs them and the very ids that were sampled. Sample with transformers or "
             "vLLM, or imitate what it writes: torl traces sample --server URL"
         )
+
+
+def check(algorithm: Algorithm, training: Training) -> None:
+    """Whether an algorithm can learn in such a training.
+
+    Raises:
+        ValueError: It cannot; the message says why.
+    """
+    if training.group_size < algorithm.least_group_size:
+        raise ValueError(
+            f"{type(algorithm).__name__} compares the samples of a problem: expected a "
+            f"group_size of at least {algorithm.least_group_size}, got {training.group_size}"
+        )
+    check_replay(algorithm, training.replay)
+    if training.staleness:
+        _check_staleness(algorithm, training, world_size())
+
+
+def _check_staleness(algorithm: Algorithm, training: Training, processes: int) -> None:
+    """Whether it may learn from what older weights have sampled."""
+    name = type(algorithm).__name__
+    staged = sorted(one.name for one in training.schedule if one.name in (*OF_SAMPLING, *OF_ENV))
+    for wrong, why in (
+        (processes > 1, f"{processes} processes learn; it has one learner and one sampler"),
+        (
+            algorithm.on_policy,
+            f"{name} learns only from what the policy of the moment wrote (its critic or its "
+            "branches belong to that)",
+        ),
+        (
+            algorithm.needs_states,
+            f"{name} goes on from inside of episodes, whose states are in another process",
+        ),
+        (
+            algorithm.resample > 0,
+            "resample samples other groups in the middle of a step, and would wait for them",
+        ),
+        (
+            bool(staged),
+            f"the schedule of {', '.join(staged)} says how a step is sampled, and episodes here "
+            "begin in one step and are learned from in another",
+        ),
+    ):
+        if wrong:
+            raise ValueError(f"--staleness {training.staleness}: {why}. Use --staleness 0")

@@ -34,9 +34,33 @@ def keep_high_entropy(batch: dict[str, Any], entropies_BT: Tensor, top: float) -
     return {"entropy_threshold": threshold}
 
 
-def correct_replayed(
-    batch: dict[str, Any], replayed: Sequence[bool], score: Callable[[Tensor, Tensor, int], Tensor]
-) -> None:
+Score = Callable[[Tensor, Tensor, int], Tensor]
+"""Log-probabilities of ids, with their mask, of the last so many; before this batch's updates."""
+
+
+def correct_off_policy(
+    batch: dict[str, Any], training: Training, replayed: Sequence[bool], score: Score
+) -> dict[str, float]:
+    """Let importance ratios be those to what sampled each id, where that is not the policy.
+
+    Args:
+        batch: Under TRL's names.
+        training: Whether older weights sample, and how another engine is corrected for.
+        replayed: Rows from earlier steps.
+        score: For rows that are not replayed, beside some that are.
+
+    Returns:
+        Numbers for the metrics.
+    """
+    if training.staleness:
+        # Of each id the log-probability under the very weights that sampled it.
+        batch["old_per_token_logps"] = batch["sampling_per_token_logps"]
+    elif distributed.maximum(int(any(replayed))):
+        correct_replayed(batch, replayed, score)
+    return weigh_by_ratio(batch, training)
+
+
+def correct_replayed(batch: dict[str, Any], replayed: Sequence[bool], score: Score) -> None:
     """Let the importance ratio of rows from earlier steps be that to the policy that wrote them.
 
     Args:

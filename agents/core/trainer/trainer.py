@@ -31,7 +31,6 @@ from trl import GRPOTrainer
 from agents.core.algorithm import Algorithm
 from agents.core.filters import filtered_share, learned_mask, row_scale
 from agents.core.models.lora import trunk
-from agents.core.replay import check as check_replay
 from agents.core.run.folder import Run
 from agents.core.run.heartbeat import beat
 from agents.core.run.progress import Progress, Silent
@@ -43,13 +42,19 @@ from agents.core.trainer.branches import append_branches, branch_loss, sample_br
 from agents.core.trainer.callbacks import AuxiliarySteps, Checkpoints, Steps
 from agents.core.trainer.collector import Collector
 from agents.core.trainer.logprobs import with_positions
-from agents.core.trainer.options import Training, TrainingError, check_finite, memory_errors_say
+from agents.core.trainer.options import (
+    Training,
+    TrainingError,
+    check,
+    check_finite,
+    memory_errors_say,
+)
 from agents.core.trainer.own_state import OwnState
 from agents.core.trainer.passes import by_tokens, loss_in_passes
 from agents.core.trainer.recorder import Recorder
 from agents.core.trainer.reference import ReferenceReset
 from agents.core.trainer.stages import set_sampler, set_stage
-from agents.core.trainer.token_weights import correct_replayed, keep_high_entropy, weigh_by_ratio
+from agents.core.trainer.token_weights import correct_off_policy, keep_high_entropy
 from agents.core.trainer.trl_config import env_reward, trl_config
 from agents.core.trainer.trl_releases import warn_if_untested
 from agents.core.trainer.vllm_generation import VLLMSampler
@@ -86,12 +91,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         from datasets import Dataset
 
         warn_if_untested()
-        if training.group_size < algorithm.least_group_size:
-            raise ValueError(
-                f"{type(algorithm).__name__} compares the samples of a problem: expected a "
-                f"group_size of at least {algorithm.least_group_size}, got {training.group_size}"
-            )
-        check_replay(algorithm, training.replay)
+        check(algorithm, training)
         self._algorithm = algorithm
         self._training = training
         self._loss = algorithm.loss
@@ -160,15 +160,14 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         output["advantages"] = self._collector.advantages(output["completion_ids"])
         self._add(self._algorithm.report(self._collector.groups(self._collector.all)))
         self._add(self._collector.shaping_metrics())
-        self._add(filtered_share(self._collector.all, self._loss.drop))
-        self._row_scale = row_scale(self._collector.all, self._loss.drop)
-        if distributed.maximum(int(any(self._collector.replayed))):
-            correct_replayed(output, self._collector.replayed, self._score)
+        rows, drop, oldest = self._collector.all, self._loss.drop, self._collector.oldest
+        self._add(filtered_share(rows, drop))
+        self._row_scale, old = row_scale(rows, drop, oldest), self._collector.replayed
+        self._add(correct_off_policy(output, self._training, old, self._score))
         if self._loss.entropy_top < 1:
             width = output["completion_ids"].shape[1]
             entropies = self._score(*joined(output), width, entropies=True)
             self._add(keep_high_entropy(output, entropies, self._loss.entropy_top))
-        self._add(weigh_by_ratio(output, self._training))
         if self._algorithm.branches:
             output = self._branch(output)
         self._sampler.rest()
@@ -205,14 +204,16 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     def _rollout(self, prompts: Sequence[str], trainer: Any) -> dict[str, Any]:
         """TRL's hook: `prompts` come repeated, group by group."""
         start = time.perf_counter()
-        self._sampler.sync(self.accelerator.unwrap_model(self.model))
-        rows = self._collector.collect(self._rows, self._seed(), self._batch_number())
+        step = self._batch_number()
+        self._collector.hand_over(self.accelerator.unwrap_model(self.model), step)
+        rows = self._collector.collect(self._rows, self._seed(), step)
+        drop, oldest = self._loss.drop, self._collector.oldest
         self._seconds = {"rollout": time.perf_counter() - start}
         return {
             "prompt_ids": [list(t.prompt_ids) for t in rows],
             "completion_ids": [list(t.ids) for t in rows],
             "logprobs": [list(t.logprobs) for t in rows],
-            "env_mask": [learned_mask(t, self._loss.drop) for t in rows],
+            "env_mask": [learned_mask(t, drop, oldest) for t in rows],
             "env_reward": [t.reward if t.scorable else None for t in rows],
         }
 
@@ -388,7 +389,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         """
         if resume_from_checkpoint is not None:
             self._own_state.load(Path(resume_from_checkpoint))
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **options)
+        with self._collector.sampling():
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **options)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write one line of metrics for each batch: TRL's numbers and ToRL's behaviour metrics.
