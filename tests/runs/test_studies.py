@@ -127,9 +127,9 @@ def test_what_a_person_writes_is_taken_into_the_page(study, out, tmp_path):
 
 
 @pytest.mark.usefixtures("written")
-def test_what_is_missing_is_a_dash_and_the_record_names_its_making(out):
+def test_what_is_missing_says_so_and_the_record_names_its_making(out):
     assert set(row((out / "records" / "study_a.md").read_text(), "ToRL without any warm start")) \
-        == {"ToRL without any warm start", "0", "-"}  # fmt: skip
+        == {"ToRL without any warm start", "0", "-", "none scored"}  # fmt: skip
     record = json.loads((out / "records" / "study_d.json").read_text())
     assert record["made"]["commits"] == ["abc"]
     assert [part["title"][:9] for part in record["tables"]] == [
