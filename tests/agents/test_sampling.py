@@ -23,9 +23,11 @@ def test_blocks_find_the_id_that_one_long_sum_finds(width, seed, uniform):
     (found,) = inverse_cumulative(mass, [uniform]).tolist()
     sums = mass[0].double().cumsum(0)
     level = uniform * sums[-1]
+    # A block is summed in float32.
+    rounding = 1e-6 * sums[-1]
     assert mass[0, found] > 0
-    assert sums[found] >= level - 1e-9
-    assert found == 0 or sums[found - 1] <= level + 1e-9
+    assert sums[found] >= level - rounding
+    assert found == 0 or sums[found - 1] <= level + rounding
 
 
 def test_temperature_sharpens():

@@ -7,7 +7,7 @@ import pytest
 from agents.core.run.folder import Run
 from agents.core.types import Sampling
 from torl.training.datasets import Datasets
-from torl.training.options import TrainOptions, resolved
+from torl.training.options import TrainOptions, algorithm_of, resolved
 from torl.training.run import grading_of
 from torl.training.stages import Job
 from torl_env import EnvConfig
@@ -33,7 +33,8 @@ def options(tiny, tmp_path) -> TrainOptions:
 
 def test_what_is_learned_from_is_worked_out_and_what_is_measured_need_not(options, tmp_path):
     job = Job(options, Run(tmp_path / "run"))
-    _, _, sampler = job._model_and_sampler(options.model, Datasets((), (), ()), branches=False)
+    found = Datasets((), (), ())
+    _, _, sampler = job._model_and_sampler(options.model, found, algorithm_of(options))
     evaluated = sampler.evaluating(Sampling(max_tokens=4))
     assert rewards_of(sampler.rollout.make_envs, (COPIED, WORKED_OUT)) == [-1.0, 1.0]
     assert rewards_of(evaluated.make_envs, (COPIED, WORKED_OUT)) == [1.0, 1.0]
