@@ -34,16 +34,16 @@ class DyingSandbox(LocalSandbox):
             return super().submit(code, limits, stdin=stdin)
         super().submit("").result()
         call = super().submit(f"import time\ntime.sleep(60)\n{code}", limits, stdin=stdin)
-        threading.Thread(target=_kill_servers, args=(call,), daemon=True).start()
+        threading.Thread(target=_kill, args=(servers(),), daemon=True).start()
         return call
 
 
-def _kill_servers(call: Future[Execution]) -> None:
-    while not call.done():
-        time.sleep(0.3)
-        for pid in servers():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+def _kill(pids: list[int]) -> None:
+    # Those that run the program, and none that comes after them: it is killed in its own time.
+    time.sleep(0.3)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def servers() -> list[int]:

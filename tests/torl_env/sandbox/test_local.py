@@ -173,6 +173,29 @@ def test_the_server_dies_with_its_client() -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+def test_a_server_killed_while_it_warms_up_leaves_none_behind(
+    local: LocalSandbox, wait_until: WaitUntil
+) -> None:
+    """Its outer half waits outside of the namespaces; the inner one serves, and must go with it."""
+
+    def below(pid: int) -> list[int]:
+        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def inner() -> list[int]:
+        return [pid for new in children() - before for pid in below(new)]
+
+    local.run("")
+    if local.reports()[0].pid:
+        pytest.skip("without namespaces a server is one process")
+    before = children()
+    with LocalSandbox() as sandbox:
+        sandbox.submit("")
+        wait_until(lambda: bool(inner()))
+        (outer,), (half,) = children() - before, inner()
+        os.kill(outer, signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{half}").exists())
+
+
 def test_an_open_sandbox_does_not_hold_up_the_exit() -> None:
     code = (
         "from torl_env.sandbox import LocalSandbox\n"

@@ -125,6 +125,9 @@ def enter_namespaces(config: ServerConfig, isolation: Isolation, keep: int) -> N
         os.close(keep)
         _wait_outside(inner, parent)
     os.close(parent)
+    # From here on, not from `seal` on: an outer half that is killed during the warming up would
+    # leave a server that nobody finds.
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     isolation.private_pids = True
     if how == _BY_USER and os.geteuid() != 0:
         # A user namespace counts the processes in it by themselves (Linux 5.14 and later).
