@@ -206,7 +206,9 @@ def run(name: str, place: Place, source: Path | None = None) -> Result:
     command += [str(source)] if source else []
     result = read(_ran(command, cwd=place.folder, path=path))
     if lacking:
-        result = replace(result, not_run=f"{result.not_run}; {lacking}: not on the registry")
+        # One that is on no registry, or that another package of the environment wants otherwise.
+        unmet = f"unmet: {lacking}"
+        result = replace(result, not_run="; ".join(filter(None, (result.not_run, unmet))))
     return replace(result, stack=stack.title, fresh=fresh)
 
 

@@ -65,7 +65,7 @@ def asynchronous(folder: str) -> str:
         )
     except (AssertionError, RuntimeError) as error:
         frames = traceback.extract_tb(error.__traceback__)
-        inside = [one for one in frames if "/trl/" in one.filename]
+        inside = [one for one in frames if "site-packages/trl/" in one.filename]
         return f"{type(error).__name__} '{error}' at `{inside[-1].line}`"
     return ""
 

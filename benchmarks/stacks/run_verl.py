@@ -169,7 +169,8 @@ def failed_groups(settings: Any, server: Server, batch: Any) -> dict[str, str]:
     import transfer_queue as tq
     from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    # The queue's own actors ask for more processors than a small machine has, and wait for them.
+    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False)
     tq.init()
     worker = AgentLoopWorkerTQ.__ray_metadata__.modified_class(settings, server)
 
