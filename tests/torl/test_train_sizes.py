@@ -93,7 +93,7 @@ def test_vllm_gets_its_window_and_memory_from_the_run(sampler_of, monkeypatch):
 def test_checkpointing_is_chosen_by_size_and_by_nobody_who_has_said(tiny, tmp_path):
     def chosen(**given):
         options = TrainOptions(model=str(tiny), out=tmp_path, warm_start=0, **given)
-        return training_of(with_checkpointing(options)).activation_checkpointing
+        return training_of(with_checkpointing(options)[0]).activation_checkpointing
 
     peak = plan_of(TrainOptions(model=str(tiny), device_gb=1.0), memory=True).memory.peak / 1e9
     assert not chosen(device_gb=1.1 * peak)

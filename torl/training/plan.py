@@ -251,14 +251,19 @@ def device_gb(options: TrainOptions) -> float:
     return memory / distributed.world_size()
 
 
-def with_checkpointing(options: TrainOptions) -> TrainOptions:
-    """The options with activation checkpointing decided: by size, where nobody has said."""
+def with_checkpointing(options: TrainOptions) -> tuple[TrainOptions, Plan | None]:
+    """The options with activation checkpointing decided: by size, where nobody has said.
+
+    Returns:
+        Options, and their plan of memory where the decision took it.
+    """
     if options.activation_checkpointing is not None:
-        return options
+        return options, None
     off = replace(options, activation_checkpointing=False)
-    memory = plan_of(off, memory=True).memory
-    fits = memory is None or memory.peak <= 1e9 * device_gb(options)
-    return off if fits else replace(options, activation_checkpointing=True)
+    plan = plan_of(off, memory=True)
+    if plan.memory is None or plan.memory.peak <= 1e9 * device_gb(options):
+        return off, plan
+    return replace(options, activation_checkpointing=True), None
 
 
 def engine_share(plan: MemoryPlan, room: float) -> float:

@@ -152,7 +152,7 @@ def _opened(options: TrainOptions, given: Mapping[str, Any]) -> tuple[TrainOptio
         return options, open_datasets(options)
     options = resolved(options)
     found = _checked(options)
-    options = with_checkpointing(options)
+    options, _ = with_checkpointing(options)
     Run(options.out).write_config({"options": to_json(options), "grader": grading_of(options)})
     return options, found
 
@@ -207,8 +207,8 @@ def show_plan(options: TrainOptions) -> None:
     options = resolved(options)
     algorithm = algorithm_of(options)
     _checked(options, planning=True)
-    options = with_checkpointing(options)
-    plan, room = plan_of(options, memory=True), device_gb(options)
+    options, decided = with_checkpointing(options)
+    plan, room = decided or plan_of(options, memory=True), device_gb(options)
     print(f"algorithm    {_told(algorithm)}")
     for given in (*options.schedule, *map(_told, (options.curriculum, options.replay))):
         if given not in ("Curriculum()", "Replay()"):
