@@ -5,8 +5,8 @@
 For each seed `torl train` makes its default run (C = 1), then its opponent: `--algorithm cot`, the
 same model with the same number of updates, problems and samples, and C = 0. The opponent is asked
 as a model without tools is; it imitates as many traces of the same problems, each worked by hand
-step by step; and it may write 384 tokens in place of 110. So it imitates more tokens (14,000
-against 3,000) and samples more than the run with the tool; the table counts the latter.
+step by step; and it may write 384 tokens in place of 110. So it imitates longer answers
+and samples more tokens than the run with the tool; the table counts the latter.
 `--versus same-start` makes the older comparison: C = 0 from the weights and the prompt of the run
 with the tool.
 
@@ -26,6 +26,7 @@ from typing import Any
 
 from agents.core.run.storage import finite, read_json, write_text
 from benchmarks.heldout.summary import Summary
+from benchmarks.report.runs import open_run
 from benchmarks.report.tables import Table, percent
 from torl.training.options import TrainOptions
 
@@ -66,18 +67,16 @@ def _train(run: Path, *options: str) -> None:
 
 
 def _read(run: Path, seed: int, tool_budget: int) -> dict[str, Any]:
-    row: dict[str, Any] = {"seed": seed, "tool_budget": tool_budget, "sampled": _sampled(run)}
+    row: dict[str, Any] = {
+        "seed": seed,
+        "tool_budget": tool_budget,
+        "sampled": open_run(run).sampled,
+    }
     for name in ("before", "after"):
         summary = Summary.from_json(read_json(run / "eval" / f"{name}.summary.json"))
         row[name] = {measure: getattr(summary, measure) for measure in MEASURES}
         row |= {"commit": summary.header.commit, "versions": dict(summary.header.versions)}
     return row
-
-
-def _sampled(run: Path) -> float:
-    """Ids that all RL steps sampled."""
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return float(sum(row["count"] * row["tokens"] for row in rows if row["stage"] == "rl"))
 
 
 def _write(out: Path, rows: list[dict[str, Any]]) -> None:

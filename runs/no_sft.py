@@ -17,22 +17,22 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from agents.core.run import transcripts
-from agents.core.run.storage import finite, write_text
+from agents.core.run.storage import dump_line, finite, write_text
 from agents.core.types import Trajectory
 from benchmarks.heldout import records
 from benchmarks.heldout.cases import MEANING, Case, cases
 from benchmarks.heldout.statistics import Estimate, mean
 from benchmarks.heldout.summary import summarise
 from benchmarks.report.plots import COLOURS, DASHES, errors, percent, picture, plain
-from benchmarks.report.runs import open_run
+from benchmarks.report.runs import Run, open_run, series
 from benchmarks.report.tables import Table
 from benchmarks.report.tables import percent as shown
-from torl_env.problems import Problem, load
+from torl_env.problems import load
 
 BEHAVIOUR = (Case.TOOL, Case.FIXED_ERROR, Case.CONFIRMED, Case.CHANGED_MIND, Case.INVENTED_OUTPUT)
 """Whose first case in training is quoted: ToRL's section 4."""
@@ -51,6 +51,35 @@ class Problems:
     """Only problems of these levels; empty: all."""
     max_tokens: int = 320
     """Of an answer, with the tool or without: most of both come to their own end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One evaluation, read once."""
+
+    header: Mapping[str, Any]
+    measures: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A complete run with both of its evaluations."""
+
+    budget: int
+    seed: int
+    run: Run
+    start: Evaluated
+    end: Evaluated
+
+    @property
+    def label(self) -> str:
+        """In a legend."""
+        return f"C = {self.budget}, seed {self.seed}"
+
+    @property
+    def colour(self) -> str:
+        """By the budget."""
+        return COLOURS[1 - min(self.budget, 1)]
 
 
 SETS = {
@@ -105,22 +134,29 @@ class Study:
         file = self.out / f"{split}.jsonl"
         if not file.is_file():
             kept = (p for p in load(given or name) if p.level in self.set.levels)
-            write_text(file, "".join(map(_line, kept)))
+            write_text(file, "".join(dump_line(asdict(problem)) for problem in kept))
         return str(file)
 
-    def _options(self, budget: int) -> list[str]:
-        train = self._problems(self.asked.train, self.set.train, "train")
+    def _asking(self, budget: int) -> list[str]:
+        """How a model is asked, the same in training and evaluation."""
         options = ["--tool-budget", str(budget), "--max-tokens", str(self.set.max_tokens)]
-        return [*options, "--prompt", "chat" if budget else "chat-text", "--problems", train]
+        return [*options, "--prompt", "chat" if budget else "chat-text"]
 
     def _train(self, budget: int, seed: int) -> None:
         run, asked = self._run(budget, seed), self.asked
+        if self._end(budget, seed).with_suffix(".summary.json").is_file():
+            return
         sizes = {"steps": asked.steps, "prompts": asked.prompts, "group": asked.group}
         fixed = {"micro-batch": 8, "learning-rate": 1e-5, "warm-start": 0, "eval-problems": 0}
-        options = [*self._options(budget), "--model", asked.model, "--seed", str(seed)]
-        options += [w for name, value in (sizes | fixed).items() for w in (f"--{name}", str(value))]
-        heldout = self._problems(asked.heldout, self.set.heldout, "heldout")
-        options += ["--heldout", heldout, "--transcripts", "256"]
+        named = {"model": asked.model, "seed": seed, **sizes, **fixed}
+        named |= {
+            "problems": self._problems(asked.train, self.set.train, "train"),
+            "heldout": self._problems(asked.heldout, self.set.heldout, "heldout"),
+        }
+        options = [
+            *self._asking(budget),
+            *(w for k, v in named.items() for w in (f"--{k}", str(v))),
+        ]
         if (run / "config.json").is_file():
             options = ["--resume"]
         _torl("train", "--out", str(run), *options, *(["--dry-run"] if asked.dry_run else []))
@@ -129,10 +165,11 @@ class Study:
         if self.asked.dry_run or file.with_suffix(".summary.json").is_file():
             return
         heldout = self._problems(self.asked.heldout, self.set.heldout, "heldout")
-        options = ["--model", model, *self._options(budget)[:-1], heldout, "--out", str(file)]
+        options = ["--model", model, *self._asking(budget), "--problems", heldout]
         if heldout.startswith("procedural"):
             options += ["--env.split", "heldout"]
-        _torl("eval", *options, "--count", str(self.asked.count), "--k", str(self.asked.k))
+        sizes = ("--count", str(self.asked.count), "--k", str(self.asked.k))
+        _torl("eval", *options, *sizes, "--out", str(file))
 
     def _run(self, budget: int, seed: int) -> Path:
         return self.out / f"C{budget}-{seed}"
@@ -143,95 +180,95 @@ class Study:
     def _end(self, budget: int, seed: int) -> Path:
         return self.out / f"end-C{budget}-{seed}.jsonl"
 
-    def _made(self) -> Iterator[tuple[int, int]]:
-        """Budget and seed of what is complete."""
+    def _made(self) -> list[Made]:
+        """What is complete."""
+        made = []
         for budget in self.asked.budgets:
             for seed in self.asked.seeds:
-                if self._end(budget, seed).with_suffix(".summary.json").is_file():
-                    yield budget, seed
+                start, end = self._start(budget), self._end(budget, seed)
+                if end.with_suffix(".summary.json").is_file():
+                    run = open_run(self._run(budget, seed))
+                    made.append(Made(budget, seed, run, _evaluated(start), _evaluated(end)))
+        return made
 
     def _write(self) -> None:
-        rows, stored = [], []
-        for budget, seed in self._made():
-            start, end = (records.read(f) for f in (self._start(budget), self._end(budget, seed)))
-            steps = open_run(self._run(budget, seed)).learning
-            sampled = sum(row["count"] * row["tokens"] for row in steps)
-            measured = [_measures(found) for found in (start, end)]
+        made, rows, stored = self._made(), [], []
+        for one in made:
+            measured = (one.start.measures, one.end.measures)
             columns = [shown(found[name]) for name in SHARES for found in measured]
             tokens = [f"{found['tokens'].value:.0f}" for found in measured]
-            rows.append((str(budget), str(seed), *columns, *tokens, f"{sampled / 1000:.0f}k"))
+            sampled = f"{one.run.sampled / 1000:.0f}k"
+            rows.append((str(one.budget), str(one.seed), *columns, *tokens, sampled))
             stored.append(
-                {"budget": budget, "seed": seed, "sampled": sampled, "header": end.header.to_json()}
+                {"budget": one.budget, "seed": one.seed, "sampled": one.run.sampled}
+                | {"header": one.end.header}
                 | {n: [asdict(found[n]) for found in measured] for n in measured[0]}
-                | {"steps": [dict(row) for row in steps]}
+                | {"steps": [dict(row) for row in one.run.learning]}
             )
         names = ("accuracy", "code ratio", "cut off", "accuracy of those not cut off", "tokens")
         head = ("C", "seed", *(f"{n} {when}" for n in names for when in ("before", "after")))
-        text = [Table("", (*head, "sampled in RL"), tuple(rows)).markdown(), *self._behaviour()]
+        text = [Table("", (*head, "sampled in RL"), tuple(rows)).markdown(), *_behaviour(made)]
         name = self.asked.on
         write_text(self.asked.out / f"{name}.md", "\n".join(text))
         write_text(self.asked.out / f"{name}.json", json.dumps(finite(stored), indent=1))
-        self._draw(self.asked.out / f"{name}.png")
+        _draw(made, self.asked.out / f"{name}.png")
 
-    def _behaviour(self) -> Iterator[str]:
-        """The first answer of training that shows each behaviour, right ones before others."""
-        for budget, seed in self._made():
-            if not budget:
-                continue
-            found: dict[Case, tuple[int, Trajectory]] = {}
-            for step, file in transcripts.files(self._run(budget, seed) / "transcripts"):
-                for row in transcripts.read_rows(file):
-                    answer = Trajectory.from_json(row)
-                    for case in cases(answer).intersection(BEHAVIOUR):
-                        if answer.correct or case is Case.INVENTED_OUTPUT:
-                            found.setdefault(case, (step, answer))
-            for case in BEHAVIOUR:
-                if case in found:
-                    step, answer = found[case]
-                    yield f"\nC = {budget}, seed {seed}, `{case}`: {MEANING[case]} First in step"
-                    yield f"{step}, problem `{answer.problem_id}`, {answer.verdict}:\n"
-                    yield f"````text\n{answer.response.strip()}\n````"
-            return
 
-    def _draw(self, png: Path) -> None:
-        """Figure 5 of ToRL for both budgets: code ratio and accuracy over steps, and the ends."""
-        with picture(png, 11, 3.8) as figure:
-            panels = figure.subplots(1, 3)
-            for axes, metric, title in zip(
-                panels,
-                ("code_ratio", "accuracy"),
-                ("Code ratio", "Accuracy, sampled"),
-                strict=False,
-            ):
-                plain(axes, title)
-                for budget, seed in self._made():
-                    steps = open_run(self._run(budget, seed)).learning
-                    axes.plot(
-                        [row["step"] for row in steps], [row[metric] for row in steps],
-                        color=COLOURS[1 - min(budget, 1)], linestyle=DASHES[seed % len(DASHES)],
-                        label=f"C = {budget}, seed {seed}",
-                    )  # fmt: skip
-                axes.set_xlabel("step")
-                axes.set_ylim(-0.03, 1.03)
-                percent(axes.yaxis)
-            panels[0].legend(frameon=False, fontsize=8)
-            plain(panels[2], "Accuracy, held out")
-            for place, (budget, seed) in enumerate(self._made()):
-                ends = [
-                    _measures(records.read(file))["accuracy"]
-                    for file in (self._start(budget), self._end(budget, seed))
-                ]
-                for at, one in zip((place - 0.15, place + 0.15), ends, strict=True):
-                    panels[2].errorbar(
-                        [at], [one.value], yerr=errors([one]), marker="D", capsize=3,
-                        color=COLOURS[1 - min(budget, 1)],
-                        markerfacecolor="white" if at < place else None,
-                    )  # fmt: skip
-            panels[2].set_xticks(
-                range(len(list(self._made()))), [f"C={b}\nseed {s}" for b, s in self._made()]
-            )
-            panels[2].set_ylim(-0.03, 1.03)
-            percent(panels[2].yaxis)
+def _behaviour(made: Sequence[Made]) -> Iterator[str]:
+    """The first right answer of training that shows each behaviour, of the first run with a tool.
+
+    Outputs that the model made up are shown in right and wrong ones.
+    """
+    one = next((one for one in made if one.budget), None)
+    if one is None:
+        return
+    found: dict[Case, tuple[int, Trajectory]] = {}
+    for step, answer in one.run.transcripts():
+        for case in cases(answer).intersection(BEHAVIOUR):
+            if answer.correct or case is Case.INVENTED_OUTPUT:
+                found.setdefault(case, (step, answer))
+    for case in BEHAVIOUR:
+        if case in found:
+            step, answer = found[case]
+            yield f"\nC = {one.budget}, seed {one.seed}, `{case}`: {MEANING[case]} First in step"
+            yield f"{step}, problem `{answer.problem_id}`, {answer.verdict}:\n"
+            yield f"````text\n{answer.response.strip()}\n````"
+
+
+def _draw(made: Sequence[Made], png: Path) -> None:
+    """Figure 5 of ToRL for both budgets: code ratio and accuracy over steps, and the ends."""
+    with picture(png, 11, 3.8) as figure:
+        code, accuracy, ends = figure.subplots(1, 3)
+        for axes, metric in ((code, "code_ratio"), (accuracy, "accuracy")):
+            for one in made:
+                steps = one.run.learning
+                axes.plot(
+                    series(steps, "step"), series(steps, metric), color=one.colour,
+                    linestyle=DASHES[one.seed % len(DASHES)], label=one.label,
+                )  # fmt: skip
+            axes.set_xlabel("step")
+        for place, one in enumerate(made):
+            for at, found, face in (
+                (place - 0.15, one.start, "white"), (place + 0.15, one.end, one.colour),
+            ):  # fmt: skip
+                value = found.measures["accuracy"]
+                ends.errorbar(
+                    [at], [value.value], yerr=errors([value]), marker="D", capsize=3,
+                    color=one.colour, markerfacecolor=face,
+                )  # fmt: skip
+        ends.set_xticks(range(len(made)), [one.label.replace(", ", "\n") for one in made])
+        for axes, title in (
+            (code, "Code ratio"), (accuracy, "Accuracy, sampled"), (ends, "Accuracy, held out"),
+        ):  # fmt: skip
+            plain(axes, title)
+            axes.set_ylim(-0.03, 1.03)
+            percent(axes.yaxis)
+        code.legend(frameon=False, fontsize=8)
+
+
+def _evaluated(file: Path) -> Evaluated:
+    found = records.read(file)
+    return Evaluated(found.header.to_json(), _measures(found))
 
 
 def _measures(found: records.Records) -> dict[str, Estimate]:
@@ -245,11 +282,6 @@ def _measures(found: records.Records) -> dict[str, Estimate]:
         "ended": mean([float(t.correct) for t in ended], [t.problem_id for t in ended]),
         "tokens": summary.tokens,
     }
-
-
-def _line(problem: Problem) -> str:
-    row = {name: getattr(problem, name) for name in ("id", "answer", "level", "subject", "source")}
-    return json.dumps(row | {"problem": problem.question}) + "\n"
 
 
 def _torl(*words: str) -> None:

@@ -49,6 +49,11 @@ class Run:
         """The steps that carry behaviour metrics: reinforcement learning, not imitation."""
         return tuple(step for step in self.metrics if step.get("code_ratio") is not None)
 
+    @property
+    def sampled(self) -> float:
+        """Ids that all steps of RL sampled."""
+        return float(sum(row["count"] * row["tokens"] for row in self.learning))
+
     def records(self, name: str) -> Path:
         """Where the records of an evaluation lie."""
         return evaluations_folder(self.path) / f"{name}.jsonl"
