@@ -119,7 +119,7 @@ def worked_by_hand(problem: Problem) -> str:
     Example:
         >>> from torl_env.problems import load
         >>> worked_by_hand(load("procedural:gcd:L1").find("gcd-L1-train-0"))
-        '...'
+        '102 = 1 * 78 + 24. 78 = 3 * 24 + 6. 24 = 4 * 6 + 0. The last divisor is 6.'
     """
     place, drawn = _drawn(problem)
     return steps_by_hand(place.family, drawn.parameters)
