@@ -83,7 +83,7 @@ class Made:
 
 
 SETS = {
-    "easy": Problems("procedural:easy:L1-2", "procedural:easy:L1-2"),
+    "easy": Problems("procedural:easy:L4-5", "procedural:easy:L4-5", max_tokens=512),
     "gsm8k": Problems("gsm8k_train", "gsm8k"),
     "math": Problems("math_train", "math500", ("1", "2", "3"), 400),
 }
