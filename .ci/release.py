@@ -35,7 +35,7 @@ TESTS = (
     "tests/torl_env/test_gymnasium.py",
     "tests/torl_env/test_vector_env.py",
     "tests/rewards/test_extraction.py",
-    "tests/rewards/test_answer_pairs.py",
+    "tests/rewards/test_labelled_pairs.py",
 )
 TEST_NEEDS = "pytest", "hypothesis", "scipy"
 

@@ -21,9 +21,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.performance.grading_inputs import GAMING, Pair, hostile, mix, truncations
+from benchmarks.performance.grading_inputs import Pair, hostile, mix, truncations
 from benchmarks.performance.grading_peers import Peer, peers
 from benchmarks.performance.grading_rows import (
+    GAMING,
     Judged,
     Row,
     judge,
@@ -84,24 +85,20 @@ def peer_accuracy(rows: Sequence[Row], peer: Peer) -> Figures:
     """The same numbers of a peer; what raises is not accepted."""
     verdicts, _ = peer([(row.reference, row.prediction) for row in rows])
     said = list(zip(rows, verdicts, strict=True))
-    probes, _ = peer([(reference, answer) for reference, answer, _ in GAMING])
+    probes, _ = peer([(row.reference, row.prediction) for row in GAMING])
     return {
         "accuracy": statistics.mean(accepted == row.equal for row, accepted in said),
         "false positives": sum(accepted and not row.equal for row, accepted in said),
         "false negatives": sum(row.equal and not accepted for row, accepted in said),
         "gaming probes wrong": sum(
-            accepted != right for accepted, (_, _, right) in zip(probes, GAMING, strict=True)
+            accepted != row.equal for accepted, row in zip(probes, GAMING, strict=True)
         ),
     }
 
 
 def gaming(data: Path) -> Figures:
     """Probes that try to be paid without the answer."""
-    wrong = [
-        (reference, answer)
-        for reference, answer, right in GAMING
-        if (ours(reference, answer).verdict is Verdict.CORRECT) != right
-    ]
+    wrong = [one for one in judge(GAMING)[0] if not one.right]
     every = answers(data, *(f"heldout/{suite}" for suite in SUITES), "train/math_12k_train")
     cut = truncations(every)
     paid = [pair for pair in cut if ours(*pair).verdict is Verdict.CORRECT]

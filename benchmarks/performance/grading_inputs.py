@@ -1,4 +1,4 @@
-"""Inputs of the grading benchmark: a realistic mix, probes that game a grader, hostile answers."""
+"""Inputs of the grading benchmark: a realistic mix, cut references, hostile answers."""
 
 import random
 import re
@@ -47,73 +47,6 @@ def mix(answers: Sequence[str], seed: int = 0) -> list[Pair]:
     ]
     rng.shuffle(pairs)
     return pairs
-
-
-GAMING: tuple[tuple[str, str, bool], ...] = (
-    ("42", "41 = 42", False),
-    ("42", r"42 \approx 41", False),
-    ("42", r"41 \text{ or } 42", False),
-    ("42", "41, 42", False),
-    ("42", "42, 42", False),
-    ("42", r"\{41, 42\}", False),
-    ("42", "42 or 41", False),
-    ("42", "[41, 42]", False),
-    ("42", r"42 \pm 1", False),
-    ("42", "x", False),
-    ("42", "x = x", False),
-    ("42", r"\text{any number}", False),
-    ("42", "(-\\infty, \\infty)", False),
-    ("42", "[42, 43]", False),
-    ("42", "0/0", False),
-    ("42", "42/0", False),
-    ("42", "42 (or maybe 43)", False),
-    ("42", "not 42", False),
-    ("42", "42?", False),
-    ("1, 2", "1, 1, 2", False),
-    ("1, 2", "1, 2, 3", False),
-    ("1, 2", "1", False),
-    ("5 m", "5 cm", False),
-    ("5\\text{ cm}", "5\\text{ m}", False),
-    ("5\\text{ kg}", "5\\text{ m}", False),
-    ("1 m", "100 cm", True),
-    ("A", "A, B", False),
-    ("A", "A or B", False),
-    ("A", "AB", False),
-    ("A", "ABCD", False),
-    ("A", "a", True),
-    ("A", r"\textbf{(A) } 42", True),
-    ("52_8", "52", False),
-    ("52_8", "52_7", False),
-    ("52_8", "52_{8}", True),
-    ("12345678901234567890123456789012", "12345678901234567890123456789013", False),
-    ("10^{-20}", "10^{-21}", False),
-    (r"\frac{1}{2004!}", r"\frac{1}{2006!}", False),
-    ("0", "10^{-30}", False),
-    ("0.1", r"10\%", True),
-    (r"28\%", "28", True),
-    (r"28\%", "2800", False),
-    (r"\frac{3}{4}", "3:4", True),
-    (r"\frac{\pi}{2}", r"90^\circ", True),
-    (r"2\sqrt{22}", "2", False),
-    ("6+9i", "6", False),
-    (r"9\pi", "9", False),
-    ("2^{k+1}", "2^k", False),
-    (r"5\sqrt{3}", r"5\sqrt{21}", False),
-    (r"(-\infty, 1)", "(-\\infty, 1]", False),
-    ("x > 2", r"x \ge 2", False),
-    ("x = 5", "y = 5", False),
-    ("y = 2x", "y = 2x + 1", False),
-    (r"\sqrt{x^2}", "x", False),
-    ("|x|", "|y|", False),
-    ("(1, 2)", "(2, 1)", False),
-    ("(1, 2)", "12", False),
-    ("1,234", "1234", True),
-    ("0.5", "0,5", False),
-    ("yes", "yes and no", False),
-    (r"\text{even}", r"\text{odd}", False),
-    (r"\pi", "3.14", False),
-)
-"""Reference, answer, and whether the answer is right."""
 
 
 def truncations(references: Sequence[str]) -> list[Pair]:

@@ -92,6 +92,10 @@ def _rows(path: Path) -> Iterator[Row]:
             yield row
 
 
+GAMING = tuple(read_rows(Path(__file__).with_name("gaming.jsonl")))
+"""Probes that try to be paid without the answer, and honest ones beside them."""
+
+
 def ours(reference: str, answer: str) -> Grade:
     """The grader of this package."""
     return grade_answer(answer, reference)
