@@ -70,19 +70,6 @@ def test_missing_numbers_ring_nothing():
     assert not Alarms().ringing([{"accuracy": None, "entropy": float("nan")}] * 20)
 
 
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ({"action": "ring"}, "off, warn or stop"),
-        ({"window": 1}, "at least 2 steps"),
-        ({"entropy": -1.0}, "alarm entropy must be >= 0"),
-    ],
-)
-def test_bad_settings_say_what_is_expected(setting, message):
-    with pytest.raises(ValueError, match=message):
-        Alarms(**setting)
-
-
 class Worse(FixedSampler):
     """From the fifth batch on nothing is right any more."""
 

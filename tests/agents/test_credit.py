@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from one_step import BATCH, one_step, trajectory
 
-from agents.core.credit import OTC, Overlong, Potential, Ran, ToolCost, read_shaping, shaped
+from agents.core.credit import OTC, Overlong, Potential, Ran, ToolCost, shaped
 from agents.core.run import transcripts
 from agents.core.types import Turn
 from agents.grpo import GRPO, GTPO
@@ -225,27 +225,6 @@ def test_metrics_and_transcripts_keep_the_reward_of_the_environment(model, token
     assert row["reward_shaped"] == pytest.approx(row["reward"] - (0.3 + 2.2) / 8)
     kept = [trajectory.reward for _, trajectory in transcripts.read(tmp_path / "a" / "transcripts")]
     assert kept == [t.reward for t in BATCH]
-
-
-BAD = {
-    "name": (lambda: read_shaping("otcc"), "a sum of overlong, otc, .* got 'otcc'"),
-    "code": (lambda: read_shaping("otc(weight=open('x'))"), "expected a sum of"),
-    "form": (lambda: read_shaping("otc - ran"), "expected a sum of"),
-    "argument": (lambda: read_shaping("otc(width=1)"), "unexpected keyword"),
-    "cache": (lambda: read_shaping("overlong(max_tokens=5, cache=9)"), "the cache is a part"),
-    "gamma": (lambda: GTPO(gamma=0.0), r"gamma must be in \(0, 1\]"),
-    "compare": (lambda: GTPO(compare="x"), "compare must be turn or group"),
-    "baseline": (lambda: GTPO(baseline="leave_one_out"), "expected baseline=group"),
-    "discounts": (lambda: GTPO(gamma=0.9, shaping="potential"), r"write potential\(gamma=0.9\)"),
-    "critic": (lambda: PPO(shaping="potential(gamma=0.9)"), "only at gamma 1"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_what_does_not_go_together_is_refused(case):
-    make, message = BAD[case]
-    with pytest.raises(ValueError, match=message):
-        make()
 
 
 def test_shaping_on_the_command_line():

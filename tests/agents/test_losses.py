@@ -221,28 +221,6 @@ def test_lora_has_no_reference_to_reset(model, tokenizer, tmp_path):
         trainer_of(adapted, tokenizer, tmp_path, algorithm=algorithm)
 
 
-CONTRADICTIONS = {
-    "cispo, dual clip": ({"surrogate": "cispo", "dual_clip": 3.0}, "never clips"),
-    "cispo, sequence": ({"surrogate": "cispo", "ratio": "sequence"}, "weighs each token"),
-    "sapo, token": ({"surrogate": "sapo"}, "published with mean=sequence, got token"),
-    "constant, sequence": ({"mean": "constant", "ratio": "sequence"}, "use mean=sequence"),
-    "reset, no kl": ({"kl_reset": 5}, "only kl > 0 has"),
-    "void twice": ({"drop": "void,void_turns"}, "choose one"),
-    "filter": ({"drop": "overlng"}, "drop knows overlong, void, void_turns"),
-    "surrogate": ({"surrogate": "ppo"}, "surrogate is one of clip, cispo, sapo"),
-    "share": ({"entropy_top": 0.0}, r"a share in \(0, 1\]"),
-    "entropy": ({"entropy": -0.1}, "entropy must be >= 0"),
-    "temperature": ({"sapo_positive": 0.0}, "sapo_positive must be positive"),
-}
-
-
-@pytest.mark.parametrize("case", CONTRADICTIONS)
-def test_contradictions_are_refused_with_the_reason(case):
-    settings, message = CONTRADICTIONS[case]
-    with pytest.raises(ValueError, match=message):
-        Loss(**settings)
-
-
 def test_losses_and_filters_on_the_command_line():
     made = make_algorithm("grpo", ("loss=gspo", "drop=overlong,void", "nll=0.1"), {}).loss
     assert made == replace(LOSSES["gspo"], drop=("overlong", "void"), nll=0.1)

@@ -207,18 +207,3 @@ def test_both_losses_are_the_hand_made_ones(model, tokenizer, tmp_path, nll, mic
     kept = [t for _, t in transcripts.read(tmp_path / "branches")]
     assert [list(t.ids) for t in kept] == [list(t.ids) for t in Stepping.steps]
     assert row["loss_branches"] == pytest.approx((-half * 2 + half * 4) / 6, abs=1e-4)
-
-
-BAD_OPTIONS = {
-    "group": ({"step_group_size": 1}, "step_group_size must be at least 2, got 1"),
-    "suffix": ({"suffix_tokens": -1}, "suffix_tokens must be >= 0"),
-    "mean": ({"loss": Loss(mean="sequence")}, "or set step_level=False"),
-    "kl": ({"loss": Loss(kl=0.1)}, "loss.kl=0, as in the paper, got"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_OPTIONS)
-def test_bad_settings_say_what_is_expected(case):
-    options, message = BAD_OPTIONS[case]
-    with pytest.raises(ValueError, match=message):
-        THOR(**options)

@@ -386,24 +386,6 @@ def test_treepo_branches_at_ends_of_segments():
     assert {fork.keep for fork in forks} == {0}
 
 
-WRITTEN = {
-    "unknown": ("arpoo", "tree: expected arpo, aepo, treerl, treepo"),
-    "argument": ("arpo(begin=1)", "unexpected keyword argument 'begin'"),
-    "no name": ("arpo(1)", "is none of them"),
-    "start": ("arpo(start=0.0)", "start is a share"),
-    "share": ("arpo(share='max')", "share is sum or mean"),
-    "places": ("treerl(places=0)", "at least 1"),
-    "segment": ("treepo(ways=1)", "ways at least 2"),
-}
-
-
-@pytest.mark.parametrize("case", WRITTEN)
-def test_a_tree_that_cannot_be_is_refused(case):
-    text, message = WRITTEN[case]
-    with pytest.raises(ValueError, match=message):
-        GRPO(tree=text)
-
-
 def test_trees_are_settings():
     assert make_algorithm("arpo", [], {}).tree == ARPO()
     assert make_algorithm("arpo", ["tree=arpo(start=0.25)"], {}).tree == ARPO(start=0.25)
