@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.core.rollout.behaviour import behaviour, tally
-from agents.core.rollout.engine import IMAGE_BYTES, Rollout
+from agents.core.rollout.engine import Rollout
+from agents.core.rollout.episode import IMAGE_BYTES
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.types import Sampling, Trajectory, Turn

@@ -285,7 +285,7 @@ class _Writers:
         return generate_together(problems, envs, self._reason(), self._refiner, self._how)
 
     def _seed(self) -> int:
-        from agents.core.rollout.engine import row_seed
+        from agents.core.rollout.episode import row_seed
 
         self._round += 1
         return row_seed(self._options.seed, self._name, self._round)

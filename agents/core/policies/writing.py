@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from agents.core.policies.base import Policy, RowStart
-from agents.core.rollout.engine import row_seed
+from agents.core.rollout.episode import row_seed
 from agents.core.rollout.prompts import decode
 from agents.core.types import FinishReason, Sampling
 

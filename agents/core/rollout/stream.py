@@ -14,18 +14,12 @@ given all ids before it, which is what an importance ratio needs.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from agents.core.policies.base import Policy, RowStart, Weights
-from agents.core.rollout.engine import (
-    MakeEnvs,
-    Rollout,
-    _Episode,
-    _own_end,
-    _row_seeds,
-    _starts,
-)
+from agents.core.rollout.engine import MakeEnvs, Rollout, never
+from agents.core.rollout.episode import Episode, row_seeds, starts
 from agents.core.rollout.prompts import Prompt
 from agents.core.run.heartbeat import beat
 from agents.core.types import Completion, Sampling, Trajectory
@@ -52,12 +46,8 @@ class JoinablePolicy(Policy, Protocol):
 class _Group:
     key: int
     envs: RolloutEnvs
-    episodes: list[_Episode]
-    rows: list[int] = field(default_factory=list)
-    """The policy's number of each row."""
+    episodes: list[Episode]
     done: dict[int, Trajectory] = field(default_factory=dict)
-    in_flight: int = 0
-    """Rows whose turn the environment is looking at."""
 
 
 class Stream(Rollout):
@@ -70,8 +60,8 @@ class Stream(Rollout):
     ) -> None:
         super().__init__(policy, prompt, make_envs, sampling, overlap=True)
         self._groups: dict[int, _Group] = {}
-        self._at: dict[int, tuple[_Group, int]] = {}
-        """The group of each of the policy's rows, and its place there."""
+        self._at: dict[int, tuple[_Group, Episode]] = {}
+        """The group and the episode of each of the policy's rows."""
 
     @property
     def live(self) -> int:
@@ -92,10 +82,12 @@ class Stream(Rollout):
         self.parser = envs.parser
         if hasattr(self.policy, "set_parser"):
             self.policy.set_parser(self.parser)
-        seeds = _row_seeds(seed, [problem], group_size)
-        group.rows = self.policy.join(_starts(group.episodes, seeds), self.sampling)
+        begins = starts(group.episodes, row_seeds(seed, [problem], group_size))
+        rows = self.policy.join(begins, self.sampling)
         self._groups[key] = group
-        self._at |= {row: (group, local) for local, row in enumerate(group.rows)}
+        for episode, row in zip(group.episodes, rows, strict=True):
+            episode.row = row
+            self._at[row] = group, episode
 
     def step(self) -> tuple[bool, list[tuple[int, list[Trajectory]]]]:
         """One unit of the policy's work, and whatever tools have returned; waits for no tool.
@@ -108,7 +100,7 @@ class Stream(Rollout):
         moved = bool(ended) or self._writing()
         finished: list[tuple[int, list[Trajectory]]] = []
         for group in list(self._groups.values()):
-            moved |= self._receive(group)
+            moved |= self._collect_ready(group)
             if len(group.done) == len(group.episodes):
                 finished.append((group.key, self._leave(group)))
         self._send_all(ended)
@@ -125,35 +117,30 @@ class Stream(Rollout):
 
     def _writing(self) -> bool:
         """Whether some row does not wait for its tool."""
-        rows = sum(len(g.episodes) - len(g.done) - g.in_flight for g in self._groups.values())
-        return rows > 0
+        open_rows = (
+            episode
+            for group in self._groups.values()
+            for episode in group.episodes
+            if episode.env_id not in group.done
+        )
+        return any(not episode.in_flight for episode in open_rows)
 
     def _send_all(self, ended: Sequence[Completion]) -> None:
         for completion in ended:
-            group, local = self._at[completion.row]
-            self._send(group.envs, group.episodes[local], replace(completion, row=local))
-            group.in_flight += 1
+            group, episode = self._at[completion.row]
+            self._send(group.envs, episode, completion)
 
-    def _receive(self, group: _Group) -> bool:
+    def _collect_ready(self, group: _Group) -> bool:
         """Take what the group's tools have returned; whether that was anything."""
-        if not group.in_flight:
+        if not any(episode.in_flight for episode in group.episodes):
             return False
-        results = [_own_end(result) for result in group.envs.recv(min_ready=0)]
+        results = group.envs.recv(min_ready=0)
         for result in results:
-            group.in_flight -= 1
-            local, row = result.env_id, group.rows[result.env_id]
-            episode = group.episodes[local]
-            forced = self._book(episode, result)
-            if result.done:
-                end = replace(result, env_id=row)
-                group.done[local] = self._close(group.envs, episode, end, forced)
-                del self._at[row]
-            elif len(forced) < episode.remaining:
-                episode.add_forced(forced)
-                self.policy.resume(row, forced)
-            else:
-                self._cut(group.envs, episode, local)
-                group.in_flight += 1
+            episode = group.episodes[result.env_id]
+            trajectory = self._receive(group.envs, episode, result, never)
+            if trajectory is not None:
+                group.done[result.env_id] = trajectory
+                del self._at[episode.row]
         return bool(results)
 
     def _leave(self, group: _Group) -> list[Trajectory]:
