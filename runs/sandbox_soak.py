@@ -15,10 +15,10 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import suppress
 from pathlib import Path
 
 from torl_env.sandbox import Execution, Limits, LocalSandbox, Status
+from torl_env.testing import children, descendants
 
 LIMITS = Limits(cpu_seconds=0.1, wall_seconds=5.0, memory_mb=128, output_bytes=2000)
 FAILING = {
@@ -57,17 +57,6 @@ def programs(generator: random.Random) -> Iterator[tuple[str, Status, str | None
             yield f"print({number} * 2)", Status.OK, f"{number * 2}\n"
 
 
-def processes_below(pid: int) -> list[int]:
-    """This process's descendants."""
-    found: list[int] = []
-    # One may end while it is looked at.
-    with suppress(FileNotFoundError, ProcessLookupError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += [int(child), *processes_below(int(child))]
-    return found
-
-
 def own_memory_mb(pid: int) -> float:
     """Private memory of one process."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
@@ -76,13 +65,7 @@ def own_memory_mb(pid: int) -> float:
 
 def servers_of(client: int) -> list[int]:
     """The inner halves of the servers: the parents of everything that runs programs."""
-    outer = [pid for task in Path(f"/proc/{client}/task").iterdir()
-             for pid in map(int, (task / "children").read_text().split())]  # fmt: skip
-    return [
-        int(pid)
-        for server in outer
-        for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    ]
+    return [inner for server in children(client) for inner in children(server)]
 
 
 def snapshot(calls: int, took: float, chunk: int) -> dict[str, float]:
@@ -96,7 +79,7 @@ def snapshot(calls: int, took: float, chunk: int) -> dict[str, float]:
         "server_mb": round(sum(own_memory_mb(pid) for pid in servers), 2),
         "client_descriptors": len(list(Path("/proc/self/fd").iterdir())),
         "server_descriptors": sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in servers),
-        "processes": len(processes_below(client)),
+        "processes": len(descendants(client)),
     }
 
 

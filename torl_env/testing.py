@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from pathlib import Path
 
 from torl_env.errors import SandboxError
 from torl_env.problems.source import Listed
@@ -15,6 +16,23 @@ def problem_list(pairs: Iterable[tuple[str, str]], name: str = "list") -> Listed
     return Listed(
         name, [Problem(f"{name}-{i}", q, a, source=name) for i, (q, a) in enumerate(pairs)]
     )
+
+
+def children(pid: int) -> list[int]:
+    """Processes that any thread of this one has started and that are there; Linux only."""
+    found: list[int] = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        # It, or a thread of it, has ended while it was looked at.
+        return found
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """Its children, their children, and so on, parents first."""
+    return [one for child in children(pid) for one in (child, *descendants(child))]
 
 
 class FaultySandbox(SubprocessSandbox):

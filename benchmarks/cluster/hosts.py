@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from torl_env.testing import children
+
 HEAD, OTHER = "10.77.0.1", "10.77.0.2"
 """Their addresses, of no use outside: nothing routes there."""
 KINDS = "--pid", "--uts", "--mount"
@@ -42,11 +44,7 @@ class Host:
             raise PermissionError(f"host {name} did not come up: root and namespaces are needed")
         # The shell stays and reaps, as process 1 must: Slurm waits for its own to be gone.
         # `nsenter` has become `unshare`, whose only child is process 1 of the host.
-        (self._one,) = (
-            Path(f"/proc/{self._first.pid}/task/{self._first.pid}/children")
-            .read_text("ascii")
-            .split()
-        )
+        (self._one,) = map(str, children(self._first.pid))
 
     def start(
         self, command: Sequence[str], variables: Mapping[str, str], log: Path, cwd: Path

@@ -12,6 +12,7 @@ from benchmarks.performance.baselines import text_of
 from benchmarks.performance.measuring import Figures, Measured, Options, in_turns, median
 from benchmarks.performance.sandbox import WORKLOADS, drive
 from torl_env.sandbox import Limits, LocalSandbox
+from torl_env.testing import descendants
 
 _HOLD: Final = (
     "data = bytearray({megabytes} << 20)\nfor i in range(0, len(data), 4096): data[i] = 1"
@@ -66,13 +67,11 @@ def idle_megabytes(crowd: int) -> float:
 def _private_below(pid: int) -> int:
     """Private kilobytes of the descendants of a process."""
     total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            # A process may end while it is looked at.
-            with contextlib.suppress(OSError):
-                lines = Path(f"/proc/{child}/smaps_rollup").read_text().splitlines()
-                total += sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
-                total += _private_below(child)
+    for child in descendants(pid):
+        # A process may end while it is looked at.
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{child}/smaps_rollup").read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
     return total
 
 

@@ -35,6 +35,7 @@ from agents.ppo import PPO
 from agents.thor import THOR
 from torl.wiring import envs_over
 from torl_env.problems.types import Problem
+from torl_env.testing import children
 
 SCRIPT = Path(__file__).with_name("async_run.py")
 
@@ -347,10 +348,6 @@ def start(out, **training):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-
-
-def children(pid):
-    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from torl_env.testing import descendants
+
 SCRIPT = Path(__file__).with_name("parity_run.py")
 ALONE = (sys.executable,)
 TOGETHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -104,11 +106,7 @@ def killed_and_resumed(out, *args, launcher=ALONE):
 
 def kill(process):
     """SIGKILL to the process and all it has started, in sessions of their own or not."""
-    children = [process.pid]
-    for pid in children:
-        task = Path(f"/proc/{pid}/task/{pid}/children")
-        children += map(int, task.read_text().split()) if task.exists() else []
-    for pid in children:
+    for pid in [process.pid, *descendants(process.pid)]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.communicate()

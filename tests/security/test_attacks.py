@@ -19,6 +19,7 @@ from torl_env.sandbox import Execution, Limits, LocalSandbox
 from torl_env.sandbox.forkserver.config import Layer
 from torl_env.sandbox.forkserver.runs import BURST
 from torl_env.sandbox.forkserver.seccomp import NUMBERS
+from torl_env.testing import children
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux"),
@@ -87,9 +88,9 @@ class Arena:
         for preload in self.sandbox._pool._preload_sets.values():
             for server in preload.servers:
                 pid = inner_pid(server._process.pid, "namespaces" in self.held)
-                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-                strangers += [child for child in children if not waits(child)]
-                strangers += children[self.idle :]
+                below = list(map(str, children(pid)))
+                strangers += [child for child in below if not waits(child)]
+                strangers += below[self.idle :]
         return strangers
 
 
@@ -105,8 +106,8 @@ def waits(pid: str) -> bool:
 def inner_pid(outer: int, nested: bool) -> int:
     if not nested:
         return outer
-    (inner,) = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()
-    return int(inner)
+    (inner,) = children(outer)
+    return inner
 
 
 @pytest.fixture(scope="module")

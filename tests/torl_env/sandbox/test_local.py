@@ -16,6 +16,7 @@ import pytest
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import Limits, LocalSandbox
+from torl_env.testing import children
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux")
 
@@ -24,21 +25,20 @@ ServerPids = Callable[[LocalSandbox], list[int]]
 WaitUntil = Callable[[Callable[[], bool]], None]
 
 
-def children() -> set[int]:
-    tasks = Path(f"/proc/{os.getpid()}/task")
-    return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+def ours() -> set[int]:
+    return set(children(os.getpid()))
 
 
 def test_nothing_starts_before_the_first_call() -> None:
     # A thread of an earlier test may end meanwhile; what counts is that none is new.
-    before, threads = children(), set(threading.enumerate())
+    before, threads = ours(), set(threading.enumerate())
     with LocalSandbox() as sandbox:
-        assert children() == before
+        assert ours() == before
         assert set(threading.enumerate()) <= threads
         sandbox.run("print(1)")
-        assert children() > before
+        assert ours() > before
         assert not set(threading.enumerate()) <= threads
-    assert children() == before
+    assert ours() == before
     assert set(threading.enumerate()) <= threads
 
 
@@ -84,7 +84,7 @@ def test_a_dead_server_is_an_error_and_is_replaced(server_pids: ServerPids) -> N
 
 def inner_space(pid: int) -> str:
     """The process-id namespace of the server's inner half."""
-    (inner,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    (inner,) = children(pid)
     return str(Path(f"/proc/{inner}/ns/pid").readlink())
 
 
@@ -101,11 +101,11 @@ def processes_in(space: str) -> list[str]:
 
 def stop(pid: int) -> None:
     """Hang a server: its inner half if it has one, which does the work."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    nested = children and str(Path(f"/proc/{children[0]}/ns/pid").readlink()) != str(
+    inner = children(pid)
+    nested = inner and str(Path(f"/proc/{inner[0]}/ns/pid").readlink()) != str(
         Path(f"/proc/{pid}/ns/pid").readlink()
     )
-    os.kill(int(children[0]) if nested else pid, signal.SIGSTOP)
+    os.kill(inner[0] if nested else pid, signal.SIGSTOP)
 
 
 @pytest.mark.filterwarnings("ignore:the sandbox runs without:RuntimeWarning")
@@ -178,20 +178,17 @@ def test_a_server_killed_while_it_warms_up_leaves_none_behind(
 ) -> None:
     """Its outer half waits outside of the namespaces; the inner one serves, and must go with it."""
 
-    def below(pid: int) -> list[int]:
-        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
     def inner() -> list[int]:
-        return [pid for new in children() - before for pid in below(new)]
+        return [pid for new in ours() - before for pid in children(new)]
 
     local.run("")
     if local.reports()[0].pid:
         pytest.skip("without namespaces a server is one process")
-    before = children()
+    before = ours()
     with LocalSandbox() as sandbox:
         sandbox.submit("")
         wait_until(lambda: bool(inner()))
-        (outer,), (half,) = children() - before, inner()
+        (outer,), (half,) = ours() - before, inner()
         os.kill(outer, signal.SIGKILL)
         wait_until(lambda: not Path(f"/proc/{half}").exists())
 

@@ -15,6 +15,7 @@ import pytest
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import Limits, LocalSandbox, Session, Status
+from torl_env.testing import descendants
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux")
 ServerPids = Callable[[LocalSandbox], list[int]]
@@ -126,13 +127,11 @@ def test_a_lying_session_hurts_only_itself(sandbox: LocalSandbox, server_pids: S
 def stopped(pids: list[int]) -> list[int]:
     """Processes of sessions below these servers, all of which sleep between turns."""
     found: list[int] = []
-    for pid in pids:
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            # It may be gone by now.
-            with contextlib.suppress(OSError):
-                stat = Path(f"/proc/{child}/stat").read_text()
-                found += [int(child)] if stat.rpartition(")")[2].split()[0] == "T" else []
-                found += stopped([int(child)])
+    for child in [below for pid in pids for below in descendants(pid)]:
+        # It may be gone by now.
+        with contextlib.suppress(OSError):
+            stat = Path(f"/proc/{child}/stat").read_text()
+            found += [child] if stat.rpartition(")")[2].split()[0] == "T" else []
     return found
 
 
