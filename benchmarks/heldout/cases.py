@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from agents.core.rollout.behaviour import CALLS, call_start
+from agents.core.rollout.behaviour import CALLS, recorded_call_start
 from agents.core.types import Trajectory, Turn
 from benchmarks.heldout.statistics import Estimate, chi_square, mean
 from benchmarks.heldout.summary import batch_estimates
@@ -168,7 +168,7 @@ def _early_answer(trajectory: Trajectory) -> tuple[str, Sequence[Turn]] | None:
     """The last boxed answer before a program, and the turns from that program on."""
     box = ""
     for index, turn in enumerate(trajectory.turns):
-        before = turn.text[: call_start(turn)] if turn.tool_status else turn.text
+        before = turn.text[: recorded_call_start(turn)] if turn.tool_status else turn.text
         boxes = _BOX.findall(_CODE.sub("", before))
         box = boxes[-1].strip() if boxes else box
         if box and turn.tool_status:

@@ -64,7 +64,7 @@ def _calls_and_boxes(turns: Sequence[Turn]) -> list[bool]:
     text, others = "", list[range]()
     for turn in turns:
         if turn.action_kind in CALLS and not _PYTHON.search(turn.text):
-            others.append(range(len(text) + call_start(turn), len(text) + len(turn.text)))
+            others.append(range(len(text) + recorded_call_start(turn), len(text) + len(turn.text)))
         # Over turns, since a block may begin in one piece of a turn and end in the next.
         text += turn.text
     found = {
@@ -76,12 +76,15 @@ def _calls_and_boxes(turns: Sequence[Turn]) -> list[bool]:
     return [found[place] for place in sorted(found)]
 
 
-def call_start(turn: Turn) -> int:
+def recorded_call_start(turn: Turn) -> int:
     r"""Where the call of a turn begins, its length where no style that is known here begins one.
+
+    A record does not say what parser read it; with the parser, `agents.thor.cutting.call_start`
+    knows any style.
 
     Example:
         >>> sql = 'It is \\boxed{1}. <sql>select "```python"</sql>'
-        >>> call_start(Turn(sql, "", 0, 9, "tool", "ok", "", 0.0, tool_name="sql"))
+        >>> recorded_call_start(Turn(sql, "", 0, 9, "tool", "ok", "", 0.0, tool_name="sql"))
         17
     """
     names = (turn.tool_name, "python") if turn.tool_name != "python" else ("python",)
