@@ -32,7 +32,7 @@ def train(folder: str, steps: int = 2) -> list[dict[str, float]]:
     from transformers import PrinterCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    from agents.core.testing.tiny import tiny_model
+    from agents.core.testing.tiny import TRL_SETTINGS, tiny_model
     from torl_env.adapters.trl import answer_reward, environment_factory, rows
     from torl_env.problems import Listed, Problem
 
@@ -46,21 +46,7 @@ def train(folder: str, steps: int = 2) -> list[dict[str, float]]:
         train_dataset=Dataset.from_list(rows(problems)),
         environment_factory=environment_factory(problems, tool_budget=2),
         reward_funcs=answer_reward,
-        args=GRPOConfig(
-            output_dir=folder,
-            max_steps=steps,
-            per_device_train_batch_size=16,
-            num_generations=8,
-            max_completion_length=24,
-            max_tool_calling_iterations=2,
-            learning_rate=0.02,
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            use_cpu=True,
-            bf16=False,
-            disable_tqdm=True,
-        ),
+        args=GRPOConfig(output_dir=folder, max_steps=steps, **TRL_SETTINGS),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()

@@ -190,7 +190,7 @@ def train(
     )
     trainer.train()
     waits = [json.loads(line) for line in (folder / "timing.jsonl").read_text().splitlines()][1:]
-    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    metrics = run.read_metrics("rl")
     steps_seconds = [after - before for before, after in pairwise(clock.ends)]
     learning = [s - w["rollout"] for s, w in zip(steps_seconds, waits, strict=True)]
     total, idle = sum(steps_seconds), sum(m.get("sampler_wait", 0.0) for m in metrics[1:])

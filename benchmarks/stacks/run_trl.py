@@ -80,7 +80,7 @@ def left_out(folder: str) -> int:
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    from agents.core.testing.tiny import tiny_model
+    from agents.core.testing.tiny import TRL_SETTINGS, tiny_model
     from torl_env.adapters.trl import answer_reward, environment_factory, rows
     from torl_env.problems import Listed, Problem
 
@@ -106,15 +106,7 @@ def left_out(folder: str) -> int:
         args=GRPOConfig(
             output_dir=folder,
             max_steps=1,
-            per_device_train_batch_size=16,
-            num_generations=16,
-            max_completion_length=24,
-            max_tool_calling_iterations=1,
-            save_strategy="no",
-            report_to="none",
-            use_cpu=True,
-            bf16=False,
-            disable_tqdm=True,
+            **TRL_SETTINGS | {"num_generations": 16, "max_tool_calling_iterations": 1},
         ),
     )
     trainer.train()

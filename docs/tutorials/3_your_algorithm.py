@@ -5,39 +5,29 @@
 # %% [markdown]
 # # 3. An algorithm of your own
 #
-# An algorithm says how credit is assigned, and which loss turns it into a gradient. All else is the trainer's. This one is REINFORCE with a running baseline, and a bonus for the tokens of a call that went well. Less than two minutes.
+# An algorithm says how credit is assigned, and which loss turns it into a gradient. All else is the trainer's. This one is GRPO, and a bonus for the tokens of a call that went well. Less than two minutes. (One from nothing, REINFORCE with a running baseline, is in [Algorithms](../algorithms.md).)
 
 # %%
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agents.core.algorithm import Algorithm, Group
+from agents.core.algorithm import Group
+from agents.grpo import GRPO
 
 
-@dataclass(slots=True)
-class ToolCredit(Algorithm):
-    """The reward beside the mean of all so far; a call that ran well gets a little more."""
+@dataclass(frozen=True)
+class ToolCredit(GRPO):
+    """GRPO's advantage; a call that ran well gets a little more."""
 
-    decay: float = 0.9
     bonus: float = 0.1
-    baseline: float | None = None
 
     def assign_credit(self, groups: Sequence[Group]) -> list[list[float]]:
-        rewards = [t.reward for group in groups for t in group if t.scorable]
-        mean = sum(rewards) / max(1, len(rewards))
-        baseline = mean if self.baseline is None else self.baseline
-        self.baseline = self.decay * baseline + (1 - self.decay) * mean
-        credit = []
-        for trajectory in (t for group in groups for t in group):
-            if not trajectory.scorable:  # lost to the machine: it teaches nothing
-                credit.append([0.0] * len(trajectory.ids))
-                continue
-            row = [trajectory.reward - baseline] * len(trajectory.ids)
+        credit = super().assign_credit(groups)
+        for row, trajectory in zip(credit, (t for group in groups for t in group), strict=True):
             for turn in trajectory.turns:
-                if turn.tool_status == "ok":
+                if trajectory.scorable and turn.tool_status == "ok":  # lost ones teach nothing
                     for i in range(turn.start, turn.end):
                         row[i] += self.bonus
-            credit.append(row)
         return credit
 
 

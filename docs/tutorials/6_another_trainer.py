@@ -17,7 +17,7 @@ os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 
 from trl.chat_template_utils import qwen2_5_chat_template
 
-from agents.core.testing.tiny import phrase_tokenizer, tiny_model
+from agents.core.testing.tiny import TRL_SETTINGS, phrase_tokenizer, tiny_model
 
 CALL = '<tool_call>\n{"name": "python", "arguments": {"code": "print(6*7)"}}\n</tool_call>'
 tokenizer = phrase_tokenizer(("Hmm. ", CALL, "It is \\boxed{42}.", "It is \\boxed{41}."))
@@ -42,6 +42,7 @@ torch.manual_seed(0)
 torch.set_num_threads(1)
 problems = Listed("six", [Problem(f"p{i}", "What is 6*7?", "42") for i in range(48)])
 print(rows(problems)[0])
+print(TRL_SETTINGS)
 
 # %%
 trainer = GRPOTrainer(
@@ -50,21 +51,7 @@ trainer = GRPOTrainer(
     train_dataset=Dataset.from_list(rows(problems)),
     environment_factory=environment_factory(problems, tool_budget=2),
     reward_funcs=answer_reward,
-    args=GRPOConfig(
-        output_dir=tempfile.mkdtemp(),
-        max_steps=6,
-        per_device_train_batch_size=16,
-        num_generations=8,
-        max_completion_length=24,
-        max_tool_calling_iterations=2,
-        learning_rate=0.02,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        use_cpu=True,
-        bf16=False,
-        disable_tqdm=True,
-    ),
+    args=GRPOConfig(output_dir=tempfile.mkdtemp(), max_steps=6, **TRL_SETTINGS),
 )
 trainer.remove_callback(PrinterCallback)
 trainer.train()

@@ -22,6 +22,12 @@ ENVIRONMENTS = Path(os.environ.get("TORL_STACKS", ROOT / "out" / "stacks"))
 """Where `python -m benchmarks.stacks` has installed them."""
 
 
+def asked(*words):
+    """The command, to its end."""
+    command = [sys.executable, "-m", "benchmarks.stacks", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture(scope="module")
 def wheels():
     spec = importlib.util.spec_from_file_location("wheels", ROOT / ".ci" / "wheels.py")
@@ -163,14 +169,7 @@ def test_a_release_that_breaks_an_adapter_fails_with_the_reason(tmp_path):
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: skyrl-gym\nVersion: 99.0\n")
     record = tmp_path / "record.json"
-    words = ["-m", "benchmarks.stacks", "skyrl", "--keep", "--record", str(record)]
-    told = subprocess.run(
-        [sys.executable, *words, "--environments", str(place.parent)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    told = asked("skyrl", "--keep", "--record", record, "--environments", place.parent)
     assert told.returncode == 1
     assert "skyrl 99.0 FAILED" in told.stderr
     assert "has no attribute 'BaseTextEnv'" in told.stderr
@@ -229,12 +228,6 @@ def test_a_machine_that_dies_under_a_program_leaves_no_reward():
 
 
 def test_a_stack_that_fails_ends_with_its_reason(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.stacks", "nonsense"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = asked("nonsense")
     assert done.returncode == 2
     assert "'nonsense' is no stack" in done.stderr

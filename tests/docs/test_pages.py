@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from agents.core.types import Trajectory
+from agents.core.testing.algorithm_contract import episode
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -43,23 +43,7 @@ def of_the_environment_page():
 
 def of_the_adapters_page():
     """A finished episode."""
-    episode = Trajectory(
-        problem_id="gcd-1",
-        prompt_ids=[1],
-        ids=[2, 3],
-        loss_mask=[1, 0],
-        logprobs=[-0.5, 0.0],
-        turns=(),
-        reward=1.0,
-        verdict="correct",
-        answer="6",
-        tool_calls=0,
-        tool_errors=0,
-        stop_reason="final",
-        truncated=False,
-        scorable=True,
-    )
-    return {"trajectory": episode}
+    return {"trajectory": episode(1.0)}
 
 
 GIVEN = {"environment.md": of_the_environment_page, "adapters.md": of_the_adapters_page}

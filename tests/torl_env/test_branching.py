@@ -102,35 +102,46 @@ def test_a_live_state_is_independent_of_its_env(env: ToRLMathEnv) -> None:
         assert env.step(code("print(x)"))[0] == shown("1")
 
 
-def test_a_session_whose_variables_are_lost_says_so(box: Sandbox) -> None:
-    class Forgetful:
-        """A real session that restarts when it is told to die."""
+class Wrapped:
+    """A real session, for what goes wrong around one."""
 
-        restarted = False
+    restarted = False
 
-        def __init__(self) -> None:
-            self._inner = box.session()
+    def __init__(self, box: Sandbox) -> None:
+        self.box, self.inner = box, box.session()
 
-        def run(self, program: str, limits: object = None) -> object:
-            self.restarted = program == "die"
-            if self.restarted:
-                self._inner = box.session()
-                return self._inner.run("raise MemoryError")
-            return self._inner.run(program)
+    def branch(self) -> object:
+        raise NotImplementedError
 
-        def branch(self) -> object:
-            raise NotImplementedError
+    def close(self) -> None:
+        self.inner.close()
 
-        def close(self) -> None:
-            self._inner.close()
+
+def begun_over(session: type[Wrapped], box: Sandbox) -> ToRLMathEnv:
+    """An environment whose sessions are these, with `x = 1` run."""
 
     class Box(SubprocessSandbox):
-        def session(self, limits: object = None) -> Forgetful:
-            return Forgetful()
+        def session(self, limits: object = None) -> Wrapped:
+            return session(box)
 
     env = ToRLMathEnv(problems=PROBLEMS, sandbox=Box(), stateful=True, tool_budget=4)
     env.reset(seed=0)
     env.step(code("x = 1"))
+    return env
+
+
+def test_a_session_whose_variables_are_lost_says_so(box: Sandbox) -> None:
+    class Forgetful(Wrapped):
+        """A session that restarts when it is told to die."""
+
+        def run(self, program: str, limits: object = None) -> object:
+            self.restarted = program == "die"
+            if self.restarted:
+                self.inner = self.box.session()
+                return self.inner.run("raise MemoryError")
+            return self.inner.run(program)
+
+    env = begun_over(Forgetful, box)
     observation = env.step(code("die"))[0]
     assert observation == shown(
         "[the interpreter was restarted: earlier variables are lost]\nMemoryError"
@@ -146,33 +157,16 @@ def test_a_turn_that_broke_off_leaves_nothing_in_the_interpreter(
     """It ran, and its result was lost: what follows begins with a replay of the turns before it."""
     faults = [fault]
 
-    class Breaking:
-        """A real session whose turn fails after it has changed a variable."""
-
-        restarted = False
-
-        def __init__(self) -> None:
-            self._inner = box.session()
+    class Breaking(Wrapped):
+        """A session whose turn fails after it has changed a variable."""
 
         def run(self, program: str, limits: object = None) -> object:
-            result = self._inner.run(program)
+            result = self.inner.run(program)
             if "+= 1" in program and faults:
                 raise faults.pop()
             return result
 
-        def branch(self) -> object:
-            raise NotImplementedError
-
-        def close(self) -> None:
-            self._inner.close()
-
-    class Box(SubprocessSandbox):
-        def session(self, limits: object = None) -> Breaking:
-            return Breaking()
-
-    env = ToRLMathEnv(problems=PROBLEMS, sandbox=Box(), stateful=True, tool_budget=4)
-    env.reset(seed=0)
-    env.step(code("x = 1"))
+    env = begun_over(Breaking, box)
     if isinstance(fault, KeyboardInterrupt):
         with pytest.raises(KeyboardInterrupt):
             env.step(code("x += 1; print(x)"))

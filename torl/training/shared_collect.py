@@ -1,7 +1,6 @@
 """An evaluation whose answers are written by all processes of a training."""
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 
 from agents.core.trainer import distributed
 from agents.core.types import Trajectory
@@ -49,12 +48,7 @@ class SharedCollect:
     def __enter__(self) -> "SharedCollect":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Let the others go on; after an error they hear of it by `distributed.watched`."""
         if error is None:
             distributed.broadcast(None)

@@ -19,7 +19,6 @@ _QWEN2_5_MATH: Mapping[str, Any] = {
 
 _QWEN2_5_7B: Mapping[str, Any] = {
     **_QWEN2_5_MATH,
-    "rope_theta": 1_000_000.0,
     "hidden_size": 3584,
     "intermediate_size": 18_944,
     "num_attention_heads": 28,
@@ -38,17 +37,17 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         "vocab_size": 151_936,
         "tie_word_embeddings": True,
     },
-    "Qwen/Qwen2.5-Math-7B": {
-        **_QWEN2_5_MATH,
-        "hidden_size": 3584,
-        "intermediate_size": 18_944,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-        "vocab_size": 152_064,
-        "tie_word_embeddings": False,
+    "Qwen/Qwen2.5-Math-7B": _QWEN2_5_7B,
+    "Qwen/Qwen2.5-7B": {
+        **_QWEN2_5_7B,
+        "rope_theta": 1_000_000.0,
+        "max_position_embeddings": 131_072,
     },
-    "Qwen/Qwen2.5-7B": {**_QWEN2_5_7B, "max_position_embeddings": 131_072},
-    "Qwen/Qwen2.5-7B-Instruct": {**_QWEN2_5_7B, "max_position_embeddings": 32_768},
+    "Qwen/Qwen2.5-7B-Instruct": {
+        **_QWEN2_5_7B,
+        "rope_theta": 1_000_000.0,
+        "max_position_embeddings": 32_768,
+    },
     "Qwen/Qwen3-14B-Base": {
         "model_type": "qwen3",
         "num_hidden_layers": 40,

@@ -101,6 +101,22 @@ def tiny_model(
     return transformers.AutoModelForCausalLM.from_config(config).eval()
 
 
+TRL_SETTINGS = {
+    "per_device_train_batch_size": 16,
+    "num_generations": 8,
+    "max_completion_length": 24,
+    "max_tool_calling_iterations": 2,
+    "learning_rate": 0.02,
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "report_to": "none",
+    "use_cpu": True,
+    "bf16": False,
+    "disable_tqdm": True,
+}
+"""Settings of TRL's `GRPOConfig` for a tiny model of phrases: seconds, no files, no network."""
+
+
 class ScriptedPolicy:
     """Writes given turns: `script(row, turn)` is the text of that row's turn.
 
