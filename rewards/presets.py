@@ -12,7 +12,7 @@ from rewards.terms import (
     failed_call,
 )
 
-_PRESETS: dict[str, Reward] = {
+PRESETS: dict[str, Reward] = {
     preset.name: preset
     for preset in (
         Reward("torl", {"answer": correct_or_not}, source="ToRL, arXiv:2503.23383, section 3.1"),
@@ -39,7 +39,7 @@ _PRESETS: dict[str, Reward] = {
 
 def presets() -> tuple[str, ...]:
     """Names that `reward` knows, in alphabetical order."""
-    return tuple(sorted(_PRESETS))
+    return tuple(sorted(PRESETS))
 
 
 def register(scheme: Reward) -> Reward:
@@ -48,7 +48,7 @@ def register(scheme: Reward) -> Reward:
     Raises:
         ValueError: The name is taken by another reward.
     """
-    if _PRESETS.setdefault(scheme.name, scheme) is not scheme:
+    if PRESETS.setdefault(scheme.name, scheme) is not scheme:
         raise ValueError(f"a reward named {scheme.name!r} is already registered; use another name")
     return scheme
 
@@ -62,7 +62,7 @@ def reward(spec: str | Reward) -> Reward:
     if isinstance(spec, Reward):
         return spec
     try:
-        return _PRESETS[spec]
+        return PRESETS[spec]
     except KeyError:
         raise ValueError(
             f"unknown reward {spec!r}; expected one of {', '.join(presets())}, "
@@ -72,4 +72,4 @@ def reward(spec: str | Reward) -> Reward:
 
 def sources() -> Mapping[str, str]:
     """Where each known scheme was published."""
-    return {name: scheme.source for name, scheme in _PRESETS.items()}
+    return {name: scheme.source for name, scheme in PRESETS.items()}

@@ -40,7 +40,7 @@ def main() -> int:
             if spec.name in wanted and _missing(spec, seed, asked.out):
                 needed = [name for name in (spec.start, spec.tokens_of) if name]
                 ready = all(finished(asked.out, name, seed) for name in needed)
-                if not (ready and _make(spec, seed, asked.out)):
+                if not (ready and make(spec, seed, asked.out)):
                     failed.append(f"{spec.name}-{seed}")
     print(write_records(studies, asked.out, asked.seeds, records))
     if failed:
@@ -67,7 +67,7 @@ def _missing(spec: Spec, seed: int, out: Path) -> bool:
     return False
 
 
-def _make(spec: Spec, seed: int, out: Path) -> bool:
+def make(spec: Spec, seed: int, out: Path) -> bool:
     """Make a run; False when it failed, which does not keep the others from being made."""
     print(f"{spec.name}, seed {seed}", flush=True)
     # Threads that spin while they wait would be counted as CPU seconds of the step.

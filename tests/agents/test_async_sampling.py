@@ -198,6 +198,27 @@ def test_ids_that_are_too_old_are_not_learned_from(model, tokenizer, tmp_path):
     assert metrics["staleness_max"] == 2.0
 
 
+def test_no_group_begins_earlier_than_the_bound_allows(model, tokenizer, tmp_path):
+    """With staleness 1 the groups of one later step are under way when a step is taken."""
+
+    class Counting(Given):
+        begun = 0
+        at_each_step = ()
+
+        def begin(self, *group):
+            self.begun += 1
+
+        def take(self, count, late):
+            self.at_each_step += (self.begun,)
+            return super().take(count, late)
+
+    sampler = Counting([replace(r, policy_versions=[0] * len(r.ids)) for r in BATCH])
+    problems = [Problem(f"p{i}", f"Q{i}", str(i)) for i in range(8)]
+    options = {"sampler": sampler, "problems": problems, "staleness": 1, "steps": 3}
+    synchronous(model, tokenizer, tmp_path, **options).train()
+    assert sampler.at_each_step == (4, 6, 6)  # 2 problems a step
+
+
 @pytest.mark.parametrize(
     ("algorithm", "training", "why"),
     [

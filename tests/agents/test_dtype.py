@@ -24,14 +24,14 @@ XEON = frozenset({"fpu", "avx2", "avx512f", "avx512_vnni"})
     ],
 )
 def test_a_cpu_computes_in_what_it_has_units_for(monkeypatch, flags, dtype):
-    monkeypatch.setattr(module, "_cpu_flags", lambda: flags)
-    module._fast.cache_clear()
+    monkeypatch.setattr(module, "cpu_flags", lambda: flags)
+    module.fastest.cache_clear()
     try:
         found = precision(device="cpu")
         assert found.dtype == dtype
         assert found.reason == (f"the CPU has {cpu_units(flags)}" if found.bf16 else found.reason)
     finally:
-        module._fast.cache_clear()
+        module.fastest.cache_clear()
 
 
 def test_this_machine_says_why():

@@ -25,7 +25,7 @@ class Store(dict):
 @pytest.fixture
 def both(monkeypatch):
     """The watch of rank 0, the store, and what it says at a time."""
-    monkeypatch.setattr(heartbeat, "_OWN", heartbeat._Pulse())
+    monkeypatch.setattr(heartbeat, "OWN", heartbeat.Pulse())
     store = Store()
     store.set("rank1", "0|0|starting")
     watch = Watch(store, 0, 2, patience=60.0)
@@ -34,8 +34,8 @@ def both(monkeypatch):
     def look(now, count, doing, *, alive=True):
         tick = next(ticks) if alive else 0
         store.set("rank1", f"{count}|{tick}|{doing}")
-        watch._write(heartbeat._OWN.doing)
-        return watch._look(now)
+        watch.write(heartbeat.OWN.doing)
+        return watch.look(now)
 
     return look
 

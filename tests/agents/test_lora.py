@@ -109,7 +109,7 @@ def test_weights_of_adapters_are_merged_one_layer_at_a_time(adapted, monkeypatch
         made.append(weakref.ref(product))
         return product
 
-    monkeypatch.setattr(lora, "_delta", delta)
+    monkeypatch.setattr(lora, "delta_of", delta)
     most = 0
     for weight in plain_weights(adapted):
         most = max(most, sum(product() is not None for product in made))

@@ -58,7 +58,7 @@ def recorded(model, tokenizer, path, loss, **options):
 
     def compute(model, inputs):
         value = inner(model, inputs)
-        passes.append((inputs, trainer._logprobs.detach(), value.item()))
+        passes.append((inputs, trainer.pass_logprobs.detach(), value.item()))
         return value
 
     trainer._compute_loss = compute

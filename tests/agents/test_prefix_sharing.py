@@ -94,10 +94,10 @@ def test_a_step_of_the_trainer_is_the_same(model, tmp_path, micro_batch, monkeyp
 
 
 def test_prompts_are_shared_unless_a_critic_reads_every_row(model, tmp_path):
-    assert trainer_of(model, byte_tokenizer(), tmp_path / "grpo")._shares_prompts()
+    assert trainer_of(model, byte_tokenizer(), tmp_path / "grpo").shares_prompts()
     assert not trainer_of(
         model, byte_tokenizer(), tmp_path / "ppo", algorithm=PPO()
-    )._shares_prompts()
+    ).shares_prompts()
 
 
 SMALL = {

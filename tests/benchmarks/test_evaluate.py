@@ -182,17 +182,20 @@ def test_summary_of_a_hand_counted_batch(make, problems):
         make("p0", 0, True),
         make("p0", 1, False),
         make("p1", 0, True),
-        make("p1", 1, True, scorable=False),
+        make("p1", 1, False, scorable=False),
+        make("p2", 0, False),
+        make("p2", 1, False),
     )
-    found = summarise(records.Records(header_for(problems[:2], k=2), trajectories))
-    assert found.accuracy.value == 0.75
+    found = summarise(records.Records(header_for(problems[:3], k=2), trajectories))
+    assert found.accuracy.value == 0.5
     assert found.unscorable == 1
-    assert found.pass_at[2].value == 1.0
-    assert found.pass_at[2].count == 1
-    assert found.pass_at[1].value == 0.75
-    assert found.majority_at[2].value == 0.5
-    assert found.verdicts == {"correct": 3, "wrong": 1}
-    assert per_problem(trajectories) == {"p0": 0.5, "p1": 1.0}
+    # Of p0 and p2, the one that is never right too; p1 has a single answer that counts.
+    assert found.pass_at[2].value == 0.5
+    assert found.pass_at[2].count == 2
+    assert found.pass_at[1].value == 0.5
+    assert found.majority_at[2].value == 0.25
+    assert found.verdicts == {"correct": 2, "wrong": 4}
+    assert per_problem(trajectories) == {"p0": 0.5, "p1": 1.0, "p2": 0.0}
 
 
 def test_levels_are_in_the_order_of_numbers(make, problems):

@@ -84,7 +84,7 @@ def test_own_schemes_are_built_from_terms() -> None:
 
 
 def test_own_schemes_can_be_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["rewards.presets"], "_PRESETS", {})
+    monkeypatch.setattr(sys.modules["rewards.presets"], "PRESETS", {})
     mine = register(Reward("registered_by_a_test", {"failed": failed_call}))
     assert reward("registered_by_a_test") is register(mine)
     with pytest.raises(ValueError, match="already registered"):

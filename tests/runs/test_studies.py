@@ -186,7 +186,7 @@ def test_a_run_that_fails_keeps_no_other_from_being_made(study, copy, monkeypatc
     shutil.rmtree(study["run"].folder(out, "torl", 0))
     shutil.rmtree(study["run"].folder(out, "tir-sft", 1))
     shutil.rmtree(study["run"].folder(out, "tir-rl", 1))
-    monkeypatch.setattr(studies, "_make", lambda spec, seed, out: bool(made.append(spec.name)))
+    monkeypatch.setattr(studies, "make", lambda spec, seed, out: bool(made.append(spec.name)))
     monkeypatch.setattr(sys, "argv", ["studies.py", "all", str(out), "--seeds", "0", "1"])
     assert studies.main() == 1
     assert made == ["torl", "raw", "tir-sft", "raw"]

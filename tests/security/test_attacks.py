@@ -68,9 +68,8 @@ class Arena:
         assert self.sandbox.run(late).stdout == "found\n"
 
     def nothing_is_left(self) -> None:
-        assert self.sandbox._pool is not None
         deadline = time.monotonic() + 10
-        while self.sandbox._pool.running or self._strangers():
+        while self.sandbox.running or self._strangers():
             assert time.monotonic() < deadline, f"left over: {self._strangers()}"
             time.sleep(0.05)
         places = [
@@ -83,14 +82,12 @@ class Arena:
 
     def _strangers(self) -> list[str]:
         """Processes below the servers that do not wait for a job, or are too many to do so."""
-        assert self.sandbox._pool is not None
         strangers = []
-        for preload in self.sandbox._pool._preload_sets.values():
-            for server in preload.servers:
-                pid = inner_pid(server._process.pid, "namespaces" in self.held)
-                below = list(map(str, children(pid)))
-                strangers += [child for child in below if not waits(child)]
-                strangers += below[self.idle :]
+        for server in self.sandbox.server_pids():
+            pid = inner_pid(server, "namespaces" in self.held)
+            below = list(map(str, children(pid)))
+            strangers += [child for child in below if not waits(child)]
+            strangers += below[self.idle :]
         return strangers
 
 

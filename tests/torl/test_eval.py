@@ -121,9 +121,9 @@ def test_wrong_problem_files(refused, problems, tmp_path, monkeypatch, text, mes
 
 
 def test_procedural_problems_are_the_held_out_ones():
-    from torl.evaluation.run import _single
+    from torl.evaluation.run import single
 
-    part = _single(EvalOptions(env=environment(problems="procedural:gcd:L1"), count=3))
+    part = single(EvalOptions(env=environment(problems="procedural:gcd:L1"), count=3))
     assert len(part.problems) == 3
     assert all("-heldout-" in problem.id for problem in part.problems)
 

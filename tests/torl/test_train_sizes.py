@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+# Before a test here replaces VLLMSampler: the trainer takes that name once, when it is imported.
+import agents.core.trainer.trainer  # noqa: F401
 from agents.core.run.folder import Run
 from torl.training import stages
 from torl.training.datasets import Datasets

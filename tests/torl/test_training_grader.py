@@ -34,7 +34,7 @@ def options(tiny, tmp_path) -> TrainOptions:
 def test_what_is_learned_from_is_worked_out_and_what_is_measured_need_not(options, tmp_path):
     job = Job(options, Run(tmp_path / "run"))
     found = Datasets((), (), ())
-    _, _, sampler = job._model_and_sampler(options.model, found, algorithm_of(options))
+    _, _, sampler = job.model_and_sampler(options.model, found, algorithm_of(options))
     evaluated = sampler.evaluating(Sampling(max_tokens=4))
     assert rewards_of(sampler.rollout.make_envs, (COPIED, WORKED_OUT)) == [-1.0, 1.0]
     assert rewards_of(evaluated.make_envs, (COPIED, WORKED_OUT)) == [1.0, 1.0]

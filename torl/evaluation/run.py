@@ -124,7 +124,7 @@ def run(options: EvalOptions) -> Evaluation:
         CommandError: Options contradict each other.
     """
     sampling = sampling_of(options)
-    parts = _suites(options) if options.suite else [_single(options)]
+    parts = _suites(options) if options.suite else [single(options)]
     collect = answering(options, sampling)
     summaries = {}
     for part in parts:
@@ -244,7 +244,8 @@ SEEDS = 128
 """Held-out seeds of an environment of the user's own, where no count is given."""
 
 
-def _single(options: EvalOptions) -> _Part:
+def single(options: EvalOptions) -> _Part:
+    """The problems that are named without a suite: of a generated source the held-out ones."""
     own = text_env_of(options.text_env)
     problems, split = options.env.problems, options.env.split
     if own is not None:

@@ -159,7 +159,7 @@ class Job:
                 return True
             merged = partial(loading.merged_start, str(checkpoint), self.run.path / "merged")
             start = distributed.run_on_main(merged)
-        model, tokenizer, sampler = self._model_and_sampler(start, found, algorithm)
+        model, tokenizer, sampler = self.model_and_sampler(start, found, algorithm)
         name = type(algorithm).__name__
         curves = partial(view, self.run.path)
         bar = Bar()
@@ -242,7 +242,7 @@ class Job:
             whole = dataclasses.replace(evaluation, rows=evaluation.rows * processes)
             measure(*(whole, problems, self._records(name), name_of, shared))
 
-    def _model_and_sampler(
+    def model_and_sampler(
         self, start: str, found: Datasets, algorithm: Algorithm
     ) -> tuple[Any, Any, Any]:
         """The model in training, its tokenizer, and what samples with its weights."""

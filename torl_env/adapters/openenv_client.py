@@ -75,7 +75,7 @@ class OpenEnvClient:
                 compression=None,
                 proxy=None,
             )
-            self._socket = self._open.enter_context(connecting)
+            self.socket = self._open.enter_context(connecting)
         except InvalidStatus as error:
             said = bytes(error.response.body or b"").decode("utf-8", "replace")
             status = error.response.status_code
@@ -87,12 +87,12 @@ class OpenEnvClient:
 
     def reset(self, **options: Any) -> Observed:
         """Begin an episode; `torl serve` takes `seed`, `problem_id` and `episode_id`."""
-        return _observed(self._ask({"type": "reset", "data": options}))
+        return _observed(self.ask({"type": "reset", "data": options}))
 
     def step(self, action: str | Mapping[str, Any]) -> Observed:
         """Act: the model's text, or the action object of another OpenEnv environment."""
         data = {"text": action} if isinstance(action, str) else dict(action)
-        return _observed(self._ask({"type": "step", "data": data}))
+        return _observed(self.ask({"type": "step", "data": data}))
 
     def cut(self, text: str) -> Observed:
         """Take a turn that a length limit of the sampler has cut."""
@@ -100,14 +100,15 @@ class OpenEnvClient:
 
     def state(self) -> dict[str, Any]:
         """`episode_id`, `step_count` and what else the server tells."""
-        return self._ask({"type": "state"})
+        return self.ask({"type": "state"})
 
-    def _ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one message of the protocol; the data of its answer."""
         from websockets.exceptions import ConnectionClosed
 
         try:
-            self._socket.send(json.dumps(message))
-            text = self._socket.recv(self._timeout)
+            self.socket.send(json.dumps(message))
+            text = self.socket.recv(self._timeout)
         except ConnectionClosed as error:
             raise RemoteError(
                 "", f"the server closed the session: connect again ({error})"

@@ -95,14 +95,15 @@ def _tool_of(vf: Any) -> SimpleNamespace:
         @vf.tool  # type: ignore[untyped-decorator]
         async def python(self, code: str) -> str:
             """Runs a Python program and returns what it prints."""
-            return await _called(self, code)
+            return await called(self, code)
 
     return SimpleNamespace(
         ToRLState=ToRLState, PythonConfig=PythonConfig, PythonToolset=PythonToolset
     )
 
 
-async def _called(toolset: Any, code: str) -> str:
+async def called(toolset: Any, code: str) -> str:
+    """What one call of the tool shows; past the budget nothing runs."""
     state = toolset.state
     if state.tool_calls >= toolset.config.tool_budget:
         return NOTICE

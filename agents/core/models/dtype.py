@@ -49,11 +49,12 @@ def precision(asked: str = "auto", device: str | None = None) -> Precision:
         raise ValueError(f"unknown dtype {asked!r}: expected {', '.join(DTYPES)}")
     if asked != "auto":
         return Precision(asked, "asked for")
-    return _fast((device or default_device()).partition(":")[0])
+    return fastest((device or default_device()).partition(":")[0])
 
 
 @lru_cache
-def _fast(device: str) -> Precision:
+def fastest(device: str) -> Precision:
+    """What a kind of device computes fastest in; remembered."""
     import torch
 
     if device == "cuda":
@@ -80,12 +81,12 @@ def cpu_units(flags: frozenset[str] | None = None) -> str:
         >>> cpu_units(frozenset({"avx512f", "avx512_bf16"})), cpu_units(frozenset({"avx512f"}))
         ('AVX512_BF16', '')
     """
-    have = _cpu_flags() if flags is None else flags
+    have = cpu_flags() if flags is None else flags
     names = {"amx_bf16": "AMX", "avx512_bf16": "AVX512_BF16", "bf16": "bfloat16 (ARMv8.6)"}
     return next((name for flag, name in names.items() if flag in have), "")
 
 
-def _cpu_flags() -> frozenset[str]:
+def cpu_flags() -> frozenset[str]:
     """Of the first processor; empty where the system does not say, as macOS and Windows do not."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

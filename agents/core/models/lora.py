@@ -88,10 +88,11 @@ def plain_weights(model: Any) -> Iterator[Tensor]:
             # One layer's product at a time: those of all layers are as large as the model.
             layer = adapted.get(id(weight))
             with _gathered(weight):
-                yield whole(weight if layer is None else weight + _delta(layer))
+                yield whole(weight if layer is None else weight + delta_of(layer))
 
 
-def _delta(layer: Any) -> Tensor:
+def delta_of(layer: Any) -> Tensor:
+    """What the adapter in use adds to a layer's weight; made anew each time."""
     delta: Tensor = layer.get_delta_weight(layer.active_adapters[0])
     return delta
 

@@ -26,12 +26,14 @@ the interpreter for a while."""
 
 
 @dataclass(slots=True)
-class _Pulse:
+class Pulse:
+    """How far a process is, and at what."""
+
     count: int = 0
     doing: str = "starting"
 
 
-_OWN = _Pulse()
+OWN = Pulse()
 """Of this process. One for all, since whoever beats, deep in a rollout, knows of no training."""
 
 
@@ -41,19 +43,19 @@ def beat(doing: str) -> None:
     Args:
         doing: What comes next, for the message where it never ends.
     """
-    _OWN.count += 1
-    _OWN.doing = doing
+    OWN.count += 1
+    OWN.doing = doing
 
 
 def pulse() -> tuple[int, str]:
     """How often this process has beaten, and what it said last."""
-    return _OWN.count, _OWN.doing
+    return OWN.count, OWN.doing
 
 
 @contextmanager
 def waiting() -> Iterator[None]:
     """While in here, this process waits for others and is not to blame."""
-    before = _OWN.doing
+    before = OWN.doing
     beat(WAITING)
     try:
         yield
@@ -101,7 +103,7 @@ class Watch:
         self._seen: dict[int, _Seen] = {}
         self._ticks = 0
         self._over = threading.Event()
-        self._write(_OWN.doing)
+        self.write(OWN.doing)
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -139,15 +141,16 @@ class Watch:
         written: str = self._store.get(f"rank{rank}").decode()
         return written.split("|", 2)
 
-    def _write(self, doing: str) -> None:
+    def write(self, doing: str) -> None:
+        """Tell the others."""
         self._ticks += 1
-        self._store.set(f"rank{self._rank}", f"{_OWN.count}|{self._ticks}|{doing}")
+        self._store.set(f"rank{self._rank}", f"{OWN.count}|{self._ticks}|{doing}")
 
     def _run(self) -> None:
         while not self._over.wait(self.interval):
             try:
-                self._write(_OWN.doing)
-                problem = self._look(time.monotonic())
+                self.write(OWN.doing)
+                problem = self.look(time.monotonic())
             except RuntimeError as error:
                 # The first process keeps the store.
                 problem = f"rank 0 has died ({error})"
@@ -159,12 +162,12 @@ class Watch:
     def _report(self, problem: str) -> None:
         """Leave the reason to the others, whichever way they notice that this process is gone."""
         with suppress(RuntimeError):
-            self._write(f"{GONE}: {problem}")
+            self.write(f"{GONE}: {problem}")
             if self._rank == 0:
                 # Its store goes with it.
                 time.sleep(2 * self.interval)
 
-    def _look(self, now: float) -> str:
+    def look(self, now: float) -> str:
         """What is wrong with one of the processes, `""` where nothing is."""
         for rank in range(self._size):
             count, tick, doing = self._report_of(rank)

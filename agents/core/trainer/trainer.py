@@ -269,7 +269,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         """The loss of a pass; of an update where passes are cut by tokens, see `passes`."""
         parts = [inputs]
         if most := self._training.micro_batch_tokens:
-            shared = self._shares_prompts()
+            shared = self.shares_prompts()
             parts = by_tokens(inputs, most, shared=shared, agree=distributed.maxima)
         loss_of = partial(self._loss_of_pass, model)
         return loss_in_passes(parts, loss_of, self.accelerator, model)
@@ -283,7 +283,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             loss = loss + value
             self._add_mean(f"loss_{name}", value)
         if "branch" in inputs:
-            part = branch_loss(self._logprobs, inputs, self._loss)
+            part = branch_loss(self.pass_logprobs, inputs, self._loss)
             self._add_mean("loss_branches", part / self._share())
         self._hidden = None
         check_finite(loss.item(), self._batch_number())
@@ -298,12 +298,12 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             bonus = (self._entropies * learned(inputs)).sum() / tokens
             terms["entropy"] = -loss.entropy * bonus
         if "nll_weights" in inputs:
-            likelihood = -(self._logprobs * inputs["nll_weights"]).sum() / self._share()
+            likelihood = -(self.pass_logprobs * inputs["nll_weights"]).sum() / self._share()
             terms["nll"] = loss.nll * likelihood
         if _overrides(self._algorithm, "extra_loss"):
             length = inputs["completion_ids"].shape[1]
             hidden = None if self._hidden is None else self._hidden[:, -length - 1 : -1]
-            view = self._view(inputs, logprobs=self._logprobs, hidden=hidden)
+            view = self._view(inputs, logprobs=self.pass_logprobs, hidden=hidden)
             terms |= self._algorithm.extra_loss(view)
         return terms
 
@@ -327,7 +327,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         if scoring.own_logprobs(self, self._loss):
             rows = batch_size or len(input_ids)
             asked = (self, model, input_ids, attention_mask, logits_to_keep, rows)
-            scored = scoring.score_responses(*asked, shared=self._shares_prompts())
+            scored = scoring.score_responses(*asked, shared=self.shares_prompts())
         else:
             scored = super()._get_per_token_logps_and_entropies(
                 # trl 1.13 hands the size over by position, later releases by name.
@@ -338,7 +338,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
                 batch_size=batch_size,
                 **options,
             )
-        self._logprobs, self._entropies = scored[0], scored[1]
+        self.pass_logprobs, self._entropies = scored[0], scored[1]
         return scored
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
@@ -356,11 +356,12 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
                 keep_all=self._keeps_all(),
                 order=torch.randperm(len(batch["advantages"]), generator=random),
                 agree=distributed.maximum,
-                groups=self._shares_prompts(),
+                groups=self.shares_prompts(),
             )
         return self._parts[self._step % count]
 
-    def _shares_prompts(self) -> bool:
+    def shares_prompts(self) -> bool:
+        """Whether the rows of a group are read with one prompt."""
         return scoring.shares_prompts(self, self._loss, self._training)
 
     def _keeps_all(self) -> bool:

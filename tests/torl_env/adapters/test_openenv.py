@@ -111,7 +111,7 @@ def test_an_action_of_another_form_changes_nothing(server, action):
     with OpenEnvClient(server.url) as client:
         client.reset(problem_id="list-0")
         with pytest.raises(RemoteError, match="VALIDATION_ERROR"):
-            client._ask({"type": "step", "data": action})
+            client.ask({"type": "step", "data": action})
         assert client.state()["step_count"] == 0
         assert client.step("\\boxed{42}").reward == 1.0
 
@@ -160,7 +160,7 @@ def test_a_session_over_websocket(server):
         with pytest.raises(RemoteError, match=r"EXECUTION_ERROR.*reset before step"):
             client.step("more")
         with pytest.raises(RemoteError, match="UNKNOWN_TYPE"):
-            client._ask({"type": "dance"})
+            client.ask({"type": "dance"})
         assert client.reset(problem_id="list-1").text == "What is 2+2?"
 
 
@@ -204,7 +204,7 @@ def test_places_are_bounded_and_come_back(make):
             OpenEnvClient(server.url)
         first.close()
         assert until(lambda: len(server.sessions) == 1)
-        second._socket.socket.shutdown(socket.SHUT_RDWR)
+        second.socket.socket.shutdown(socket.SHUT_RDWR)
         assert until(lambda: len(server.sessions) == 0)
         second.close()
 

@@ -151,7 +151,6 @@ def test_the_factory_travels_and_opens_nothing_before_it_is_called(tmp_path: Pat
     later.write_text('{"id": "a", "question": "6*7?", "answer": "42", "split": "train"}')
     environment = travelled()
     assert environment.reset(problem_id="a") == "6*7?"
-    environment._env.close()
 
 
 def test_a_description_makes_the_environments() -> None:

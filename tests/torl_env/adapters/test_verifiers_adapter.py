@@ -58,17 +58,17 @@ class Failing:
 
 def test_a_broken_machine_is_tried_twice_and_then_said():
     once, twice = Failing(1), Failing(2)
-    assert asyncio.run(adapter._called(once, "print(42)")) == "42"
+    assert asyncio.run(adapter.called(once, "print(42)")) == "42"
     assert (once.state.tool_calls, once.state.infra_error) == (1, "")
-    assert asyncio.run(adapter._called(twice, "print(42)")) == FAILED
+    assert asyncio.run(adapter.called(twice, "print(42)")) == FAILED
     assert (twice.state.tool_calls, twice.calls) == (0, 2)
     assert twice.state.infra_error == "SandboxError: a worker was killed"
 
 
 def test_past_the_budget_nothing_runs():
     toolset = Failing(0)
-    asyncio.run(adapter._called(toolset, "1"))
-    assert "used up" in asyncio.run(adapter._called(toolset, "1"))
+    asyncio.run(adapter.called(toolset, "1"))
+    assert "used up" in asyncio.run(adapter.called(toolset, "1"))
     assert toolset.calls == 1
 
 

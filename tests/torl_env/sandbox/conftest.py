@@ -36,15 +36,7 @@ def sandbox(local: LocalSandbox) -> LocalSandbox:
 
 @pytest.fixture(scope="session")
 def server_pids() -> Callable[[LocalSandbox], list[int]]:
-    def look(sandbox: LocalSandbox) -> list[int]:
-        assert sandbox._pool is not None
-        return [
-            server._process.pid
-            for preload in sandbox._pool._preload_sets.values()
-            for server in preload.servers
-        ]
-
-    return look
+    return LocalSandbox.server_pids
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def close_during(
     """Close a session while a turn of it is `running` or `waiting`, which ends the turn."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         turn = pool.submit(session.run, program)
-        wait_until(lambda: sandbox._pool is not None and getattr(sandbox._pool, place) == 1)
+        wait_until(lambda: getattr(sandbox, place) == 1)
         session.close()
         with pytest.raises(SandboxError, match="closed"):
             turn.result(10)
@@ -72,7 +72,7 @@ def test_closing_a_session_kills_its_running_turn(in_place: bool, wait_until: Wa
         close_during(sandbox, session, "while True: pass", "running", wait_until)
         # The only place is free again.
         assert sandbox.run("print(1)").stdout == "1\n"
-        wait_until(lambda: sandbox._pool is not None and sandbox._pool.running == 0)
+        wait_until(lambda: sandbox.running == 0)
         with pytest.raises(SandboxError, match="closed"):
             session.run("x = 1")
 

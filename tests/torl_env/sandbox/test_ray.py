@@ -36,7 +36,7 @@ def test_two_nodes_share_the_work_and_one_may_die(cluster: Any) -> None:
 
         slow = "import time; time.sleep(3); print('survived')"
         flying = [sandbox.submit(slow) for _ in range(8)]
-        assert sorted(node.flying for node in sandbox._nodes.values())[0] >= 3
+        assert sorted(node.flying for node in sandbox.nodes.values())[0] >= 3
         time.sleep(1.0)
         cluster.remove_node(cluster.second, allow_graceful=False)
         assert [call.result(90).stdout for call in flying] == ["survived\n"] * 8
@@ -54,7 +54,7 @@ def test_live_sessions_on_both_nodes_and_one_is_killed(
         drawn = []
         for session in sessions:
             drawn.append(session.run("import os\nx = os.urandom(8).hex()\nprint(x)").stdout)
-        lived_on = [session._node.name for session in sessions]
+        lived_on = [session.node.name for session in sessions]
         assert sorted(map(lived_on.count, set(lived_on))) == [2, 2]
         cluster.remove_node(cluster.second, allow_graceful=False)
         # Its processes outlive it for a moment.
@@ -82,7 +82,7 @@ def test_an_episode_goes_on_by_replay_when_its_node_is_killed(cluster: Any) -> N
         env.reset(seed=0)
         for value in (1, 2):
             env.step(f"```python\nx{value} = {value}\n```")
-        (home,) = [node for node in sandbox._nodes.values() if node.sessions]
+        (home,) = [node for node in sandbox.nodes.values() if node.sessions]
         ray.kill(home.actor)
         observation, *_, info = env.step("```python\nprint(x1 + x2)\n```")
         assert (observation, info["infra_error"]) == ("\n```output\n3\n```\n", "")

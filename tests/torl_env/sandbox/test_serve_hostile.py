@@ -61,11 +61,6 @@ def received(connection: socket.socket) -> int:
     return size
 
 
-def running(sandbox: LocalSandbox) -> int:
-    pool = sandbox._pool
-    return pool.running if pool else 0
-
-
 @pytest.mark.parametrize(
     ("lines", "wanted"),
     [
@@ -179,11 +174,11 @@ def test_a_hang_up_kills_the_program(
     url = serve()
     with connected(url) as connection:
         connection.sendall(head(length=len(ENDLESS)) + ENDLESS)
-        wait_until(lambda: running(local) == 1)
+        wait_until(lambda: local.running == 1)
         # What comes early makes a server stop reading, which must not hide the end.
         connection.sendall(extra)
         time.sleep(0.3)
-    wait_until(lambda: running(local) == 0)
+    wait_until(lambda: local.running == 0)
 
 
 def test_hang_ups_in_the_middle_of_a_body_are_no_errors(
@@ -326,7 +321,7 @@ def test_a_turn_runs_once_and_a_lost_one_ends_its_session(
     with FusionSandbox(serve()) as client:
         session = client.session()
         assert session.run("x = 1").ok
-        path = session._path  # type: ignore[attr-defined]
+        path = session.path  # type: ignore[attr-defined]
         again = client.ask("POST", f"{path}/turns", {"code": "x += 1", "turn": 0})
         assert again.status == 409
         assert session.run("print(x)").stdout == "1\n"
@@ -340,9 +335,9 @@ def test_a_turn_runs_once_and_a_lost_one_ends_its_session(
 
         waiting = threading.Thread(target=turn)
         waiting.start()
-        wait_until(lambda: running(local) == 1)
+        wait_until(lambda: local.running == 1)
         session.close()
         waiting.join(20)
-        wait_until(lambda: running(local) == 0)
+        wait_until(lambda: local.running == 0)
         assert ended
         assert client.ask("POST", f"{path}/turns", {"code": "1", "turn": 3}).status == 404

@@ -190,11 +190,11 @@ class RemoteSession(DistantSession):
     def __init__(self, sandbox: FusionSandbox, answer: Answer, limits: Limits) -> None:
         try:
             opened = answer.json()
-            self._path = f"/sessions/{opened['session']}"
+            self.path = f"/sessions/{opened['session']}"
         except (ValueError, TypeError, KeyError) as error:
             words = f"{sandbox.url} has opened no session ({answer.words})"
             raise SandboxError(words) from error
-        sandbox.hold(self._path)
+        sandbox.hold(self.path)
         super().__init__(sandbox, limits)
         self._sandbox = sandbox
         self._drop: Drop | None = None
@@ -208,7 +208,7 @@ class RemoteSession(DistantSession):
             self._drop = drop = Drop()
             body = {"code": code, "turn": self._turn, wire.EXTENSION: asdict(limits)}
             try:
-                path = f"{self._path}/turns"
+                path = f"{self.path}/turns"
                 answer = self._sandbox.ask("POST", path, body, limits.wall_seconds, drop)
                 result, self._restarted = self._sandbox.read(answer, limits)
             except SandboxError:
@@ -223,7 +223,7 @@ class RemoteSession(DistantSession):
         """Fork the live interpreter, on the same server."""
         with self._lock:
             self._check_open()
-            answer = self._sandbox.ask("POST", f"{self._path}/branch", {})
+            answer = self._sandbox.ask("POST", f"{self.path}/branch", {})
             return RemoteSession(self._sandbox, answer, self._limits)
 
     def close(self) -> None:
@@ -233,4 +233,4 @@ class RemoteSession(DistantSession):
         if drop is not None:
             drop.now()
         elif not was_closed and not self._sandbox.closed:
-            self._sandbox.forget(self._path)
+            self._sandbox.forget(self.path)

@@ -70,7 +70,7 @@ def _worker_class() -> Any:
 
 
 @dataclass(slots=True, eq=False)
-class _Node:
+class Node:
     """One node's actor and its load."""
 
     name: str
@@ -126,7 +126,7 @@ class RaySandbox(CallableSandbox):
         self._address = address
         self._options = {"concurrency": concurrency, "packages": tuple(packages)}
         self._lock = threading.RLock()
-        self._nodes: dict[str, _Node] = {}
+        self.nodes: dict[str, Node] = {}
         self._closed = False
 
     def submit(self, code: str, limits: Limits | None = None) -> Future[Execution]:
@@ -134,7 +134,7 @@ class RaySandbox(CallableSandbox):
         call = _RayCall(code, self.limits if limits is None else limits)
         with self._lock:
             self.check_open()
-            if not self._nodes:
+            if not self.nodes:
                 self.refresh()
         self._send(call)
         return call
@@ -143,15 +143,15 @@ class RaySandbox(CallableSandbox):
         """Open a live interpreter on the node with the fewest; it stays there."""
         with self._lock:
             self.check_open()
-            if not self._nodes:
+            if not self.nodes:
                 self.refresh()
-            nodes = sorted(self._nodes.values(), key=lambda item: item.sessions)
+            nodes = sorted(self.nodes.values(), key=lambda item: item.sessions)
             if not nodes:
                 raise SandboxError(_REFRESH)
             nodes[0].sessions += 1
         return RaySession(self, nodes[0], self.limits if limits is None else limits)
 
-    def ask(self, node: _Node, method: str, *arguments: Any) -> Any:
+    def ask(self, node: Node, method: str, *arguments: Any) -> Any:
         """Call a method of a node's actor and wait.
 
         Raises:
@@ -175,22 +175,22 @@ class RaySandbox(CallableSandbox):
             if not ray.is_initialized():
                 ray.init(address=self._address, log_to_driver=False)
             alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-            for gone in set(self._nodes) - alive:
-                del self._nodes[gone]
+            for gone in set(self.nodes) - alive:
+                del self.nodes[gone]
             worker = _worker_class()
-            for name in alive - set(self._nodes):
+            for name in alive - set(self.nodes):
                 place = NodeAffinitySchedulingStrategy(name, soft=False)
                 options = worker.options(
                     num_cpus=0, scheduling_strategy=place, max_concurrency=4096, max_restarts=0
                 )
-                self._nodes[name] = _Node(name, options.remote(self._options))
-            return sorted(self._nodes)
+                self.nodes[name] = Node(name, options.remote(self._options))
+            return sorted(self.nodes)
 
     def close(self) -> None:
         """End the actors and with them what still runs; idempotent."""
         with self._lock:
             self._closed = True
-            nodes, self._nodes = list(self._nodes.values()), {}
+            nodes, self.nodes = list(self.nodes.values()), {}
         if nodes:
             import ray
 
@@ -204,7 +204,7 @@ class RaySandbox(CallableSandbox):
 
     def _send(self, call: _RayCall) -> None:
         with self._lock:
-            node = min(self._nodes.values(), key=lambda item: item.flying, default=None)
+            node = min(self.nodes.values(), key=lambda item: item.flying, default=None)
             if node is None or self._closed:
                 why = "the sandbox was closed" if self._closed else _REFRESH
                 conclude(call, SandboxError(why))
@@ -214,7 +214,7 @@ class RaySandbox(CallableSandbox):
         call.reference = node.actor.run.remote(call.code, call.limits)
         call.reference.future().add_done_callback(lambda done: self._done(call, node, done))
 
-    def _done(self, call: _RayCall, node: _Node, done: "Future[Execution]") -> None:
+    def _done(self, call: _RayCall, node: Node, done: "Future[Execution]") -> None:
         with self._lock:
             node.flying -= 1
         error = done.exception()
@@ -227,7 +227,7 @@ class RaySandbox(CallableSandbox):
         else:
             conclude(call, _translated(error))
 
-    def _forget_if_dead(self, node: _Node, error: BaseException) -> bool:
+    def _forget_if_dead(self, node: Node, error: BaseException) -> bool:
         from ray.exceptions import RayActorError
 
         lost = isinstance(error, RayActorError)
@@ -235,13 +235,13 @@ class RaySandbox(CallableSandbox):
             self._forget(node)
         return lost
 
-    def _forget(self, node: _Node) -> None:
+    def _forget(self, node: Node) -> None:
         with self._lock:
-            if self._nodes.get(node.name) is node:
-                del self._nodes[node.name]
+            if self.nodes.get(node.name) is node:
+                del self.nodes[node.name]
             # A dead actor on a living node is replaced; this runs on a thread of Ray's own, from
             # which asking the cluster could wait for itself.
-            if not self._nodes:
+            if not self.nodes:
                 threading.Thread(target=self._refresh_quietly, daemon=True).start()
 
     def _refresh_quietly(self) -> None:
@@ -270,10 +270,10 @@ class RaySession(DistantSession):
     """
 
     def __init__(
-        self, sandbox: RaySandbox, node: _Node, limits: Limits, parent: int | None = None
+        self, sandbox: RaySandbox, node: Node, limits: Limits, parent: int | None = None
     ) -> None:
         super().__init__(sandbox, limits)
-        self._sandbox, self._node = sandbox, node
+        self._sandbox, self.node = sandbox, node
         if parent is None:
             self._number: int = sandbox.ask(node, "open_session", limits)
         else:
@@ -287,7 +287,7 @@ class RaySession(DistantSession):
             result: Execution
             try:
                 result, self._restarted = self._sandbox.ask(
-                    self._node, "turn", self._number, code, chosen
+                    self.node, "turn", self._number, code, chosen
                 )
             except SandboxError:
                 self.close()
@@ -298,14 +298,14 @@ class RaySession(DistantSession):
         """Fork the live interpreter, on the same node."""
         with self._lock:
             self._check_open()
-            return RaySession(self._sandbox, self._node, self._limits, self._number)
+            return RaySession(self._sandbox, self.node, self._limits, self._number)
 
     def close(self) -> None:
         """End the interpreter and kill the turn that runs in it, if any; idempotent."""
         if self._closed:
             return
         self._closed = True
-        self._node.sessions -= 1
+        self.node.sessions -= 1
         if not self._sandbox.closed:
             # No caller waits: a node that is gone has ended it already.
-            self._node.actor.close_session.remote(self._number)
+            self.node.actor.close_session.remote(self._number)

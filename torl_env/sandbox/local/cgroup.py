@@ -52,7 +52,7 @@ def make(memory_mb: int, tasks: int) -> ControlGroup:
     Raises:
         OSError: Where no group can be made; it says why.
     """
-    places = _delegated() or _first_version()
+    places = delegated() or _first_version()
     name = f"{_PREFIX}{os.getpid()}-{_started(os.getpid())}-{secrets.token_hex(4)}"
     amounts = {"bytes": memory_mb << 20, "tasks": tasks}
     made: list[Path] = []
@@ -74,16 +74,16 @@ def half_of_memory() -> int:
     """Megabytes: half of what this machine, or the group this process is in, has."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for kind, file in (("cgroup2", "memory.max"), ("memory", "memory.limit_in_bytes")):
-        for directory in _ancestors(kind):
+        for directory in ancestors(kind):
             text = _read(directory / file)
             if text.isdigit():
                 machine = min(machine, int(text))
     return max(machine >> 21, 1)
 
 
-def _delegated() -> list[tuple[Path, Files]]:
+def delegated() -> list[tuple[Path, Files]]:
     """A version 2 group whose children have the controllers and may be made by this user."""
-    for directory in _ancestors("cgroup2"):
+    for directory in ancestors("cgroup2"):
         ready = set(_NEEDED) <= set(_read(directory / "cgroup.subtree_control").split())
         if ready and os.access(directory, os.W_OK):
             return [(directory, _SECOND_VERSION)]
@@ -98,7 +98,7 @@ def _first_version() -> list[tuple[Path, Files]]:
     places = [
         (directory, _FIRST_VERSION[kind])
         for kind in _NEEDED
-        for directory in itertools.islice(_ancestors(kind), 1)
+        for directory in itertools.islice(ancestors(kind), 1)
         if os.access(directory, os.W_OK)
     ]
     if len(places) < len(_NEEDED):
@@ -106,7 +106,7 @@ def _first_version() -> list[tuple[Path, Files]]:
     return places
 
 
-def _ancestors(kind: str) -> Iterator[Path]:
+def ancestors(kind: str) -> Iterator[Path]:
     """The group of this process in the hierarchy of `kind`, then those around it."""
     for point, root, controllers in _mounts():
         if kind not in controllers:

@@ -189,6 +189,12 @@ class ServerPool:
         with self._lock:
             return sum(len(preload.queue) for preload in self._preload_sets.values())
 
+    def server_pids(self) -> list[int]:
+        """Process ids of the servers that run."""
+        with self._lock:
+            sets = self._preload_sets.values()
+            return [server.pid for preload in sets for server in preload.servers]
+
     def close(self) -> None:
         """Kill all servers; what was in flight or queued fails."""
         with self._lock:

@@ -150,6 +150,20 @@ class LocalSandbox(CallableSandbox):
             self._book, self.limits if limits is None else limits, preload, in_place
         )
 
+    @property
+    def running(self) -> int:
+        """Programs and turns in flight."""
+        return 0 if self._pool is None else self._pool.running
+
+    @property
+    def waiting(self) -> int:
+        """Programs and turns that wait for a place."""
+        return 0 if self._pool is None else self._pool.waiting
+
+    def server_pids(self) -> list[int]:
+        """Process ids of the fork servers that run, each the outer one of two with namespaces."""
+        return [] if self._pool is None else self._pool.server_pids()
+
     def reports(self) -> list[ServerReport]:
         """What the servers started so far say of themselves."""
         return [] if self._pool is None else self._pool.reports()

@@ -77,6 +77,11 @@ class ServerProcess:
         self._asked: float | None = None
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def ready(self) -> bool:
         """Whether it takes requests."""
         return self.report is not None
