@@ -226,6 +226,18 @@ def attempt(name: str, place: Place, source: Path | None) -> tuple[Result, str]:
         return Result(stack=title, version=version, ran=f"FAILED: {last}"), str(error)
 
 
+def commit() -> str:
+    """The tree's, `""` where it is no checkout."""
+    git = ["git", "-C", str(ROOT)]
+    head = [*git, "rev-parse", "--short=7", "HEAD"]
+    # What a run writes is no change of what it runs.
+    changed = [*git, "status", "--porcelain", "--", ".", ":!docs", ":!runs/records"]
+    if not (found := subprocess.run(head, capture_output=True, text=True, check=False).stdout):
+        return ""
+    edited = subprocess.run(changed, capture_output=True, text=True, check=False).stdout
+    return found.strip() + ("+" if edited else "")
+
+
 def main() -> int:
     """Run what is named, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stacks", description=__doc__)
@@ -257,7 +269,7 @@ def main() -> int:
     folder = given.environments.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     begun = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    failed = False
+    at, failed = commit(), False
     for name in given.names or STACKS:
         place = Place(folder, given.keep, pythons.get(name, sys.executable))
         source = Path(sources[name]) if name in sources else None
@@ -268,7 +280,7 @@ def main() -> int:
         else:
             print(f"{name} {row.version}: {row.ran}", flush=True)
         # At once: a later one may be interrupted.
-        write([replace(row, begun=begun)], given.record)
+        write([replace(row, begun=begun, commit=at)], given.record)
     return int(failed)
 
 

@@ -47,15 +47,16 @@ def table(results: Sequence[Result]) -> Table:
 
 def origin(results: Sequence[Result]) -> str:
     """Whether the rows come from one run, and from empty environments."""
-    begun = Counter(one.begun for one in results).most_common(1)[0][0]
-    its = [one for one in results if one.begun == begun]
+    begun, commit = Counter((one.begun, one.commit) for one in results).most_common(1)[0][0]
+    its = [one for one in results if (one.begun, one.commit) == (begun, commit)]
     fresh = all(one.fresh or one.ran.startswith("FAILED") for one in its)
     how = "each environment made from nothing" if fresh else "some in environments of before"
     others = len(results) - len(its)
     rest = f"; {others} rows of other runs" if others else ""
     failed = sum(one.ran.startswith("FAILED") for one in results)
     ended = f"; {failed} failed" if failed else ""
-    return f"{len(its)} of {len(results)} rows are of one run, begun {begun}, {how}{rest}{ended}."
+    when = f"begun {begun} at {commit}" if commit else f"begun {begun}"
+    return f"{len(its)} of {len(results)} rows are of one run, {when}, {how}{rest}{ended}."
 
 
 def shown(results: Sequence[Result]) -> str:

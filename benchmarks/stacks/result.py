@@ -12,7 +12,7 @@ MARK = "stacks result: "
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One row; a check fills in what it saw, the command the last three fields."""
+    """One row; a check fills in what it saw, the command the last four fields."""
 
     version: str
     ran: str
@@ -31,6 +31,8 @@ class Result:
     stack: str = ""
     begun: str = ""
     """When the command began that ran it; rows of one run have the same."""
+    commit: str = ""
+    """Of this tree; `+` behind it where files of it were not those of the commit."""
     fresh: bool = False
     """It made the environment from nothing."""
 

@@ -1,11 +1,14 @@
-"""NeMo-Gym: our resources server, its agent and its rollout collector, each over HTTP.
+"""NeMo-Gym: our resources server, its agent, environment servers and collector, over HTTP.
 
-Its model server is the real class with a script inside, which calls the tool on the numbers of the
-question and answers with what it said. Programs on 6 * 7 kill their sandbox.
+Collected twice: through the example's environment server, which hands rows on to the agent, and
+through the one that opens and closes sessions itself. Its model server is the real class with a
+script inside, which calls the tool on the numbers of the question and answers with what it said.
+Programs on 6 * 7 kill their sandbox.
 """
 
 import asyncio
 import json
+import multiprocessing
 import os
 import re
 import socket
@@ -14,7 +17,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +30,9 @@ from torl_env.adapters import nemo_gym as adapter
 from torl_env.problems import Problem
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "nemo_gym" / "resources_servers"
-NAMES = "torl_math", "torl_math_simple_agent", "policy_model"
+NAMES = "torl_math", "torl_math_simple_agent", "policy_model", "torl_math_environment_server"
+RELAY, SESSIONS = "legacy_agent", "single_agent_turn_legacy"
+"""NeMo-Gym's two environment servers for rows of one agent."""
 PROBLEMS = [
     Problem("right", "What is 3 * 7?", "21"),
     Problem("wrong", "What is 3 * 7?", "20"),
@@ -33,6 +40,8 @@ PROBLEMS = [
     Problem("dying", "What is 6 * 7?", "42"),
 ]
 REPEATS = 2
+FORK = multiprocessing.get_context("fork")
+"""NeMo-Gym has one configuration and one HTTP client a process, and imports take seconds."""
 
 
 def ports(count: int) -> list[int]:
@@ -46,18 +55,30 @@ def ports(count: int) -> list[int]:
     return found
 
 
-def configuration() -> dict[str, Any]:
-    """The example's own, with addresses; NeMo-Gym's command line would fill them in."""
+def configuration(environment_server: str) -> dict[str, Any]:
+    """The example's own, with addresses; NeMo-Gym's command line would fill them in.
+
+    It is left where NeMo-Gym looks for it, in a variable of the process.
+    """
     from omegaconf import OmegaConf
 
     example = OmegaConf.load(FOLDER / "torl_math" / "configs" / "torl_math.yaml")
     whole: dict[str, Any] = OmegaConf.to_container(example)
+    if environment_server == SESSIONS:
+        relay = whole[NAMES[3]]["environment_servers"].pop(RELAY)
+        whole[NAMES[3]]["environment_servers"][SESSIONS] = {
+            **relay,
+            "resources_server": {"type": "resources_servers", "name": NAMES[0]},
+            "resources_tool_transports": ["direct_http"],
+            "cleanup_timeout_seconds": 60,
+        }
     whole["policy_model"] = {"responses_api_models": {"scripted": {"entrypoint": "app.py"}}}
     for name, port in zip(NAMES, ports(len(NAMES)), strict=True):
         ((section,),) = [list(kind.values()) for kind in whole[name].values()]
         section |= {"host": "127.0.0.1", "port": port}
     whole["torl_math"]["resources_servers"]["torl_math"]["env"]["sandbox"] = DYING
     whole["head_server"] = {"host": "127.0.0.1", "port": 1}
+    os.environ["NEMO_GYM_CONFIG_DICT"] = json.dumps(whole)
     return whole
 
 
@@ -109,14 +130,25 @@ def client_of(whole: dict[str, Any]) -> Any:
 
 
 def serve(name: str, whole: dict[str, Any]) -> None:
-    """One of the three servers, until it is ended."""
+    """One of the servers, until it is ended."""
     import uvicorn
+    from environment_servers.legacy_agent.app import LegacyAgentEnvironmentServer
+    from environment_servers.single_agent_turn_legacy.app import (
+        SingleAgentTurnLegacyEnvironmentServer,
+    )
     from responses_api_agents.simple_agent.app import SimpleAgent
 
-    kind = dict(zip(NAMES, (adapter.ToRLResourcesServer, SimpleAgent, scripted()), strict=True))
-    ((section,),) = [list(one.values()) for one in whole[name].values()]
-    settings = kind[name].model_fields["config"].annotation
-    server = kind[name](
+    kinds = {
+        "torl_math": adapter.ToRLResourcesServer,
+        "simple_agent": SimpleAgent,
+        "scripted": scripted(),
+        RELAY: LegacyAgentEnvironmentServer,
+        SESSIONS: SingleAgentTurnLegacyEnvironmentServer,
+    }
+    ((implementation, section),) = [item for one in whole[name].values() for item in one.items()]
+    kind = kinds[implementation]
+    settings = kind.model_fields["config"].annotation
+    server = kind(
         config=settings.model_validate(section | {"name": name}), server_client=client_of(whole)
     )
     app = server.setup_webserver()
@@ -125,8 +157,10 @@ def serve(name: str, whole: dict[str, Any]) -> None:
 
 @contextmanager
 def serving(whole: dict[str, Any]) -> Iterator[None]:
-    """The servers in processes of their own: NeMo-Gym has one HTTP client a process."""
-    started = [subprocess.Popen([sys.executable, __file__, name]) for name in NAMES]
+    """The servers, until the block ends."""
+    started = [FORK.Process(target=serve, args=(name, whole)) for name in NAMES]
+    for one in started:
+        one.start()
     try:
         for name in NAMES:
             ((section,),) = [list(one.values()) for one in whole[name].values()]
@@ -135,7 +169,7 @@ def serving(whole: dict[str, Any]) -> Iterator[None]:
     finally:
         for one in started:
             one.terminate()
-            one.wait()
+            one.join()
 
 
 def _wait(port: int) -> None:
@@ -171,6 +205,16 @@ async def collected(folder: Path, client: Any) -> tuple[list[dict[str, Any]], li
     return kept, failed, means
 
 
+def validation() -> subprocess.Popen[str]:
+    """NeMo-Gym's own check of the example's configuration, with nothing left to guess."""
+    command = [str(Path(sys.executable).with_name("gym")), "env", "validate", "--strict"]
+    command += ["--resources-server", "torl_math", "--model-type", "vllm_model"]
+    command += ["+error_on_agent_without_environment_server=true", "+policy_base_url=http://model"]
+    command += ["+policy_api_key=none", "+policy_model_name=model"]
+    roots = os.environ | {"NEMO_GYM_EXTRA_ROOTS": str(FOLDER.parent)}
+    return subprocess.Popen(command, env=roots, stdout=subprocess.PIPE, text=True)
+
+
 def conforms(whole: dict[str, Any]) -> None:
     """NeMo-Gym's own check of how environment servers seed and close a session."""
     from nemo_gym.base_resources_server import ResourcesSeedSessionRequest
@@ -193,14 +237,13 @@ def conforms(whole: dict[str, Any]) -> None:
     check_resources_session_contract(app, seed, keeps_state=True)
 
 
-def main(server: str = "") -> None:
-    """Serve, collect, compare."""
-    if server:
-        serve(server, json.loads(os.environ["NEMO_GYM_CONFIG_DICT"]))
-        return
-    whole = configuration()
-    os.environ["NEMO_GYM_CONFIG_DICT"] = json.dumps(whole)
-    conforms(whole)
+def through(environment_server: str) -> int:
+    """Collect through one of NeMo-Gym's environment servers and compare.
+
+    Returns:
+        Episodes played.
+    """
+    whole = configuration(environment_server)
     with tempfile.TemporaryDirectory() as name, serving(whole):
         kept, failed, means = asyncio.run(collected(Path(name), client_of(whole)))
     rewards = {one["problem_id"]: one["reward"] for one in kept}
@@ -211,12 +254,28 @@ def main(server: str = "") -> None:
     assert sum("could not decide" in one for one in failed) == REPEATS
     assert sum("died" in one for one in failed) == REPEATS, failed
     assert means["agent_metrics"]["mean/correct"] == 0.5, means
+    return len(kept) + len(failed)
+
+
+def main() -> None:
+    """Validate, serve, collect, compare."""
+    validating = validation()
+    for heavy in ("nemo_gym.rollout_collection", "responses_api_agents.simple_agent.app"):
+        import_module(heavy)  # Once for all the processes to come.
+    episodes = 0
+    for server in (RELAY, SESSIONS):
+        with ProcessPoolExecutor(1, mp_context=FORK) as pool:
+            episodes += pool.submit(through, server).result()
+    conforms(configuration(RELAY))
+    said, _ = validating.communicate()
+    assert validating.returncode == 0, said
     report(
         Result(
             version=version("nemo-gym"),
-            ran="resources server, its simple_agent, model server class and rollout collector "
-            "over HTTP; its check of a server's sessions",
-            episodes=len(kept) + len(failed),
+            ran="resources server, its simple_agent, model server class, two of its environment "
+            "servers and rollout collector over HTTP; its checks of the configuration and of a "
+            "server's sessions",
+            episodes=episodes,
             fault="a row of ..._failures.jsonl, in no mean, played again by a resumed run",
             not_run="gym env start, which makes an environment for each server; NeMo RL: GPUs",
         )
@@ -224,4 +283,4 @@ def main(server: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -202,7 +202,9 @@ def test_the_page_says_whether_one_run_made_all_rows(tmp_path):
     assert origin(known(record)) == f"{one_run}each environment made from nothing; 1 failed."
     write([replace(ONE, stack="b", fresh=False)], record)
     assert origin(known(record)) == f"{one_run}some in environments of before."
-    write([replace(ONE, stack="b", begun="2026-02-03")], record)
+    write([replace(ONE, commit="abc1234"), replace(ONE, stack="b", commit="abc1234")], record)
+    assert "2 of 2 rows are of one run, begun 2026-01-02 at abc1234, " in origin(known(record))
+    write([ONE, replace(ONE, stack="b", begun="2026-02-03")], record)
     write([replace(ONE, stack="c")], record)
     assert origin(known(record)).startswith("2 of 3 rows are of one run, begun 2026-01-02")
     assert origin(known(record)).endswith("; 1 rows of other runs.")

@@ -1,7 +1,8 @@
 r"""NeMo-Gym (0.7): a resources server with the tool `python`, our grader and its data set.
 
 `examples/nemo_gym` holds the folder that NeMo-Gym starts: `app.py`, which runs
-`ToRLResourcesServer`, and a configuration that pairs it with NeMo-Gym's `simple_agent`:
+`ToRLResourcesServer`, and a configuration that pairs it with NeMo-Gym's `simple_agent`, behind the
+environment server through which 0.7 collects:
 
     NEMO_GYM_EXTRA_ROOTS=examples/nemo_gym gym env start \
         --resources-server torl_math --model-type vllm_model
