@@ -1,6 +1,7 @@
 """A user's own algorithm, tools, problems, reward and grader, by one call and by one command."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -227,3 +228,21 @@ def test_thor_with_branches_on_ray(tiny, tmp_path):
         thor(tiny, "ray:auto", tmp_path / "run")
     finally:
         ray.shutdown()
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_a_run_in_one_place(tiny, tmp_path):
+    """Progress and curves are one piece of the cell's output, replaced as the run goes on."""
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    given = {"problems": "procedural:easy:L1", "eval_problems": 0, "out": str(tmp_path / "run")}
+    cell = f"import torl\nrun = torl.train({str(tiny)!r}, **{given | SIZES})\nrun.finished"
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    nbclient.NotebookClient(book, timeout=900).execute()
+    outputs = book.cells[0].outputs
+    shown = [one.data["text/html"] for one in outputs if one.output_type == "display_data"]
+    assert len([page for page in shown if re.search(r"\b2/2\b", page)]) == 1
+    assert [one.data["text/plain"] for one in outputs if one.output_type == "execute_result"] == [
+        "True"
+    ]

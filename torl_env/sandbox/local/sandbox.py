@@ -146,9 +146,8 @@ class LocalSandbox(CallableSandbox):
         Raises:
             SandboxError: When `sessions` are open already.
         """
-        return LocalSession(
-            self._book, self.limits if limits is None else limits, preload, in_place
-        )
+        chosen = self.limits if limits is None else limits
+        return LocalSession(self._book, chosen, preload, in_place)
 
     @property
     def running(self) -> int:
@@ -320,8 +319,7 @@ class LocalSandbox(CallableSandbox):
 
     def _abandon(self) -> None:
         """In a forked child: the parent's servers are not ours."""
-        pool = self._pool
-        closed = self._closed
+        pool, closed = self._pool, self._closed
         self._begin()
         self._closed = closed
         if pool is not None:
