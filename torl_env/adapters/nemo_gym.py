@@ -30,6 +30,7 @@ from torl_env.env import ToRLMathEnv
 from torl_env.info import is_scorable
 from torl_env.problems.types import Problem
 from torl_env.tools.toolbox import PythonTool
+from torl_env.wrappers.chat import opening
 
 _NAMES = ("ToRLResourcesServer", "ToRLResourcesServerConfig")
 
@@ -49,7 +50,6 @@ def rows(
         >>> row["responses_create_params"]["input"], row["answer"]
         ([{'role': 'user', 'content': 'What is 6*7?'}], '42')
     """
-    before = [{"role": "system", "content": system}] if system else []
     tool = {
         "type": "function",
         "name": PythonTool.name,
@@ -60,7 +60,7 @@ def rows(
     for problem in problems:
         yield {
             "responses_create_params": {
-                "input": [*before, {"role": "user", "content": problem.question}],
+                "input": opening(problem.question, system),
                 "tools": [tool],
                 "parallel_tool_calls": False,
             },

@@ -27,6 +27,7 @@ from typing import Any, Self
 from torl_env.adapters.lazy import needed, on_request
 from torl_env.adapters.token_episode import PausedEpisode, Sampled
 from torl_env.problems.types import Problem
+from torl_env.wrappers.chat import opening
 
 _NAMES = ("ToRLDataset", "ToRLDatasetBuilder", "ToRLEnv", "ToRLGroupBuilder")
 _STOPS = {"final": "completed", "length": "max_tokens", "tool_budget": "max_tool_calls"}
@@ -136,9 +137,7 @@ def _group_of(types: Any, env: Any) -> Any:
         async def make_envs(self) -> list[Any]:
             """Environments that open when they are first observed."""
             tokenizer = tokenizer_of(self.dataset.model_name)
-            system = self.dataset.system
-            messages = [{"role": "system", "content": system}] if system else []
-            messages.append({"role": "user", "content": self.problem.question})
+            messages = opening(self.problem.question, self.dataset.system)
             prompt = prompt_ids(messages, tokenizer, self.dataset.template)
             options, limit = dict(self.dataset.env), self.dataset.max_tokens
             made = [

@@ -28,6 +28,7 @@ from torl_env.episode import NOTICE
 from torl_env.info import is_scorable
 from torl_env.problem_sampling import open_problems
 from torl_env.problems.types import Problem, ProblemSource
+from torl_env.wrappers.chat import opening
 
 Message = Mapping[str, Any]
 FAILED = "[the interpreter is not available: answer without it]"
@@ -186,8 +187,4 @@ def rows(problems: Iterable[Problem], system: str = "") -> list[dict[str, Any]]:
         >>> rows([Problem("a", "What is 6*7?", "42")])
         [{'prompt': [{'role': 'user', 'content': ''}], 'problem_id': 'a'}]
     """
-    before = [{"role": "system", "content": system}] if system else []
-    return [
-        {"prompt": [*before, {"role": "user", "content": ""}], "problem_id": problem.id}
-        for problem in problems
-    ]
+    return [{"prompt": opening("", system), "problem_id": problem.id} for problem in problems]

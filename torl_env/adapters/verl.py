@@ -27,6 +27,7 @@ from uuid import uuid4
 from torl_env.adapters.lazy import needed, on_request
 from torl_env.adapters.token_episode import Sampled, TokenEpisode, make_env, play
 from torl_env.problems.types import Problem
+from torl_env.wrappers.chat import opening
 
 _STEPS = {"min_global_steps": min, "max_global_steps": max}
 """Versions of the weights that an episode was sampled with, for verl's staleness control."""
@@ -47,12 +48,11 @@ def rows(
         >>> row["prompt"], row["problem_id"], row["reward_model"]["ground_truth"]
         ([{'role': 'user', 'content': 'What is 6*7?'}], 'a', '42')
     """
-    before = [{"role": "system", "content": system}] if system else []
     for index, problem in enumerate(problems):
         yield {
             "data_source": problem.source or "torl",
             "agent_name": agent_name,
-            "prompt": [*before, {"role": "user", "content": problem.question}],
+            "prompt": opening(problem.question, system),
             "ability": problem.subject or "math",
             "reward_model": {"style": "rule", "ground_truth": problem.answer},
             "problem_id": problem.id,

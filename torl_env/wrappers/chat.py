@@ -47,6 +47,17 @@ class Messages(UnboundedSpace[list[Message]]):
         return hash(Messages)
 
 
+def opening(question: str, system: str = "") -> list[dict[str, str]]:
+    """A conversation that waits for its first answer.
+
+    Example:
+        >>> opening("What is 6*7?", "Use Python.")
+        [{'role': 'system', 'content': 'Use Python.'}, {'role': 'user', 'content': 'What is 6*7?'}]
+    """
+    before = [{"role": "system", "content": system}] if system else []
+    return [*before, {"role": "user", "content": question}]
+
+
 def messages(episode: Episode, system: str = "") -> list[Message]:
     """The transcript as messages: tool output without its frame, pieces of a turn put together."""
     found: list[Message] = [{"role": "system", "content": system}] if system else []

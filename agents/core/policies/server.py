@@ -21,6 +21,7 @@ from agents.core.rollout.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
 from torl_env.parsing.fenced import FencedParser
+from torl_env.wrappers.chat import opening
 
 CHARACTERS = 4
 """About so many make a token, where a server's tokenizer is not at hand."""
@@ -213,10 +214,9 @@ class ServerPolicy:
         if self._chat and any(start.prefix_length for start in starts):
             raise ValueError("a chat cannot go on inside a turn: use chat=False")
         self._how = how
-        system = [{"role": "system", "content": self._system}] if self._system else []
         for row, start in enumerate(starts):
             text = decode(self.tokenizer, start.ids)
-            messages = [*system, {"role": "user", "content": text}]
+            messages = opening(text, self._system)
             self._rows[row] = _Row(text, start.seed % 2**31, start.remaining(how), messages)
             self._ask(row)
 

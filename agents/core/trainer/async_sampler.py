@@ -40,7 +40,6 @@ from agents.core.trainer.sampler_process import (
     Layout,
     NewWeights,
     Setup,
-    Took,
     WeightBlock,
     size_of,
 )
@@ -215,8 +214,8 @@ class AsyncSampler(RolloutSampler):
                 self._over = True
                 self._news.notify_all()
 
-    def _note(self, message: Took | Ended | Alive | Failed) -> None:
-        if isinstance(message, Took):
+    def _note(self, message: NewWeights | Ended | Alive | Failed) -> None:
+        if isinstance(message, NewWeights):
             self._took = message.version
         elif isinstance(message, Ended):
             self._ended[message.key] = message.rows

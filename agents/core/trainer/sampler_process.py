@@ -61,14 +61,10 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class NewWeights:
-    """There are weights in the shared memory; they stay until `Took`."""
+    """Weights of this version are in the shared memory; sent back when they are in use.
 
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Took:
-    """The weights of this version are in use."""
+    Until then the memory stays as it is.
+    """
 
     version: int
 
@@ -184,7 +180,7 @@ class Process:
             self._stream.begin(message.key, message.problem, message.group_size, message.seed)
         elif isinstance(message, NewWeights):
             self._stream.renew(self._weights, message.version)
-            self._outbox.put(Took(message.version))
+            self._outbox.put(NewWeights(message.version))
         else:
             self._stopped = True
 
