@@ -188,7 +188,8 @@ def test_an_endless_loop_is_a_timeout_with_its_text(sandbox: Sandbox) -> None:
     assert result.stdout == "before"
     assert result.error_type == "timeout"
     # A plain process has no guard that knows how busy the machine is.
-    assert 0.4 < result.cpu_seconds < 1.5 or "wall" in result.error
+    used = result.cpu_seconds / LIMITS.cpu_seconds
+    assert 0.8 < used < 3 or "wall" in result.error
 
 
 def test_a_sleeper_is_a_timeout(sandbox: Sandbox) -> None:
@@ -196,7 +197,7 @@ def test_a_sleeper_is_a_timeout(sandbox: Sandbox) -> None:
     result = sandbox.run("import time\nprint('before')\nwhile True: time.sleep(600)")
     assert result.status is Status.TIMEOUT
     assert result.stdout == "before\n"
-    assert result.cpu_seconds < 0.4
+    assert result.cpu_seconds < LIMITS.cpu_seconds
     assert time.monotonic() - began < 30
 
 
