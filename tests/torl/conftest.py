@@ -22,6 +22,21 @@ def tiny(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def phrases(tmp_path_factory):
+    """Folder of a random model whose ids are whole phrases: it writes programs at once."""
+    import torch
+
+    from agents.core.testing.tiny import phrase_tokenizer, tiny_model
+
+    folder = tmp_path_factory.mktemp("models") / "phrases"
+    tokenizer = phrase_tokenizer()
+    torch.manual_seed(0)
+    tiny_model(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def run_dir(tmp_path):
     """A run after 10 of its 16 steps, answers with code growing from none to all."""

@@ -195,37 +195,43 @@ def test_importing_costs_nothing_until_something_is_called():
 REMOTE = {"algorithm": "thor", "stateful": True, "tool_budget": 2, "reward": "thor"}
 
 
-def thor(tiny, sandbox, out):
+def thor(phrases, sandbox, out):
+    """Programs run there, some fail, and episodes are branched at those."""
     run = public.train(
-        str(tiny),
+        str(phrases),
         problems="procedural:easy:L1",
         sandbox=sandbox,
         warm_start=0,
         eval_problems=2,
+        prompt="torl",
         out=out,
         **REMOTE,
-        **SIZES,
+        **SIZES | {"prompts": 4, "group": 4},
     )
     assert steps(run) == [1, 2]
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert all(row["tool_calls"] > 0 and row["infra_errors"] == 0 for row in rows)
+    assert any(row["branches"] > 0 for row in rows)
     assert settings(run)["env"]["sandbox"] == sandbox
     return run
 
 
 @pytest.mark.slow
-def test_thor_with_branches_on_our_server(tiny, tmp_path):
+def test_thor_with_branches_on_our_server(phrases, tmp_path):
     from torl_env.sandbox import LocalSandbox
     from torl_env.sandbox.backends.fusion_server import SandboxServer, ServeOptions
 
     with LocalSandbox() as local, SandboxServer(local, ServeOptions(port=0)) as server:
-        thor(tiny, f"fusion:{server.url}", tmp_path / "run")
+        thor(phrases, f"fusion:{server.url}", tmp_path / "run")
 
 
 @pytest.mark.slow
-def test_thor_with_branches_on_ray(tiny, tmp_path):
+def test_thor_with_branches_on_ray(phrases, tmp_path):
     ray = pytest.importorskip("ray", reason="Ray is not installed")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        thor(tiny, "ray:auto", tmp_path / "run")
+        thor(phrases, "ray:auto", tmp_path / "run")
     finally:
         ray.shutdown()
 

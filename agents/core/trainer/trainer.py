@@ -365,8 +365,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         return scoring.shares_prompts(self, self._loss, self._training)
 
     def _keeps_all(self) -> bool:
-        loss = self._loss
-        everywhere = self.beta != 0.0 or loss.entropy > 0 or loss.mean != "token"
+        everywhere = self.beta != 0.0 or self._loss.entropy > 0 or self._loss.mean != "token"
         return everywhere or _overrides(self._algorithm, "extra_loss")
 
     def training_step(self, *args: Any, **options: Any) -> Any:

@@ -87,3 +87,14 @@ def test_an_episode_goes_on_by_replay_when_its_node_is_killed(cluster: Any) -> N
         observation, *_, info = env.step("```python\nprint(x1 + x2)\n```")
         assert (observation, info["infra_error"]) == ("\n```output\n3\n```\n", "")
         env.close()
+
+
+def test_closing_after_ray_has_ended_starts_no_other() -> None:
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    sandbox = RaySandbox()
+    session = sandbox.session()
+    assert session.run("print(1)").stdout == "1\n"
+    ray.shutdown()
+    session.close()
+    sandbox.close()
+    assert not ray.is_initialized()

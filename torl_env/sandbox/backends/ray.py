@@ -191,7 +191,7 @@ class RaySandbox(CallableSandbox):
         with self._lock:
             self._closed = True
             nodes, self.nodes = list(self.nodes.values()), {}
-        if nodes:
+        if nodes and not _has_ended():
             import ray
 
             for node in nodes:
@@ -259,6 +259,13 @@ def _translated(error: BaseException) -> SandboxError:
     return SandboxError(f"a Ray worker failed: {error!r}")
 
 
+def _has_ended() -> bool:
+    """Whether `ray.shutdown()` took the actors along: a call to one would start another Ray."""
+    import ray
+
+    return not ray.is_initialized()
+
+
 class RaySession(DistantSession):
     """A session that lives on one node of the cluster.
 
@@ -306,6 +313,6 @@ class RaySession(DistantSession):
             return
         self._closed = True
         self.node.sessions -= 1
-        if not self._sandbox.closed:
+        if not self._sandbox.closed and not _has_ended():
             # No caller waits: a node that is gone has ended it already.
             self.node.actor.close_session.remote(self._number)
