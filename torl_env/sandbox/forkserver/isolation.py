@@ -36,6 +36,8 @@ class Isolation:
 
     layers: dict[Layer, Held] = field(default_factory=dict)
     private_pids: bool = False
+    outer: int = -1
+    """The half that waits outside of the namespaces, as a pidfd; until the server is sealed."""
     private_root: bool = False
     first_uid: int = 0
     """Children take user ids from here on; 0 where they keep the server's."""
@@ -59,6 +61,14 @@ class Isolation:
     def note(self, layer: Layer, holds: bool, detail: str) -> None:
         """Record the state of a layer."""
         self.layers[layer] = Held(holds, detail)
+
+    def die_with_outer(self) -> None:
+        """Let the kernel end the server with its outer half, also one that has ended already."""
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        poll = select.poll()
+        poll.register(self.outer, select.POLLIN)
+        if poll.poll(0):
+            os._exit(1)
 
     def offer_children(self, now: bool) -> None:
         """What is forked from now on goes before the server when memory runs out, or no longer."""
@@ -119,7 +129,7 @@ def enter_namespaces(config: ServerConfig, isolation: Isolation, keep: int) -> N
         isolation.note(Layer.NAMESPACES, False, f"not allowed here ({error.strerror})")
         isolation.note(Layer.ROOT, False, "needs namespaces")
         return
-    parent = os.pidfd_open(os.getppid())
+    parent, isolation.outer = os.pidfd_open(os.getppid()), os.pidfd_open(os.getpid())
     inner = os.fork()
     if inner:
         os.close(keep)
@@ -127,7 +137,7 @@ def enter_namespaces(config: ServerConfig, isolation: Isolation, keep: int) -> N
     os.close(parent)
     # From here on, not from `seal` on: an outer half that is killed during the warming up would
     # leave a server that nobody finds.
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    isolation.die_with_outer()
     isolation.private_pids = True
     if how == _BY_USER and os.geteuid() != 0:
         # A user namespace counts the processes in it by themselves (Linux 5.14 and later).
@@ -205,7 +215,8 @@ def seal(config: ServerConfig, isolation: Isolation, packages: list[str]) -> Non
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     if isolation.private_pids:
         # A change of user clears it, so it is set last.
-        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        isolation.die_with_outer()
+        os.close(isolation.outer)
     _seal_calls(config, isolation)
     counted = "threads not counted"
     if isolation.first_uid:
