@@ -4,6 +4,7 @@ import contextlib
 import copy
 import functools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from async_run import STEPS, parts, stream, trainer_of
-from one_step import BATCH, log_likelihood, norm_of
+from one_step import BATCH, log_likelihood, norm_of, one_step
 from one_step import trainer_of as synchronous
 
 from agents.core.filters import learned_mask
@@ -163,8 +164,8 @@ def stale_step(model, tokenizer, path, rows, **training):
     return trainer.state.log_history[0]["grad_norm"], metrics
 
 
-def test_the_ratio_is_that_to_the_weights_that_sampled_each_id(model, tokenizer, tmp_path):
-    """-A * exp(logp - behaviour), clipped at 1.2 for A > 0 and at 0.8 for A < 0: by hand."""
+def test_an_id_is_weighed_by_its_ratio_to_the_weights_that_sampled_it(model, tokenizer, tmp_path):
+    """-A min(exp(logp - behaviour), 1.5), by hand; clipping is about the policy of this step."""
     gaps = [0.1, -0.1, 0.15, 0.5, 0.0, -0.05, 0.3, 0.05, -0.5]
     rows = []
     for number, t in enumerate(BATCH):
@@ -173,15 +174,32 @@ def test_the_ratio_is_that_to_the_weights_that_sampled_each_id(model, tokenizer,
         shifted = [p + gaps[(number + i) % len(gaps)] for i, p in enumerate(own)]
         versions = [0 if sampled else -1 for sampled in t.loss_mask]
         rows.append(replace(t, logprobs=shifted, policy_versions=versions))
-    norm, metrics = stale_step(model, tokenizer, tmp_path, rows)
+    norm, metrics = stale_step(model, tokenizer, tmp_path, rows, importance_cap=1.5)
     advantage, tokens, loss = 1 / (4 / 3) ** 0.5, sum(sum(t.loss_mask) for t in rows), 0.0
     for t in rows[:4]:
-        ratio = (log_likelihood(model, t) - torch.tensor(t.logprobs)).exp()
-        credit = t.reward * advantage
-        clipped = torch.minimum(ratio * credit, ratio.clamp(0.8, 1.2) * credit)
-        loss = loss - (clipped * torch.tensor(t.loss_mask)).sum() / tokens
+        logp = log_likelihood(model, t)
+        weight = (logp.detach() - torch.tensor(t.logprobs)).exp().clamp(max=1.5)
+        each = t.reward * advantage * weight * logp
+        loss = loss - (each * torch.tensor(t.loss_mask)).sum() / tokens
     assert norm == pytest.approx(norm_of(model, loss), rel=1e-3)
-    assert metrics["clip_ratio"] > 0
+    assert metrics["clip_ratio"] == 0
+    assert metrics["importance_ratio_max"] == pytest.approx(math.exp(0.5), rel=1e-3)
+    assert metrics["importance_truncated"] > 0
+
+
+def test_at_the_learners_own_version_the_step_is_the_synchronous_one(model, tokenizer, tmp_path):
+    """Each ratio is 1, also with updates and passes after the first."""
+    rows = []
+    for t in BATCH:
+        with torch.no_grad():
+            own = log_likelihood(model, t).tolist()
+        rows.append(replace(t, logprobs=own, policy_versions=[0 if m else -1 for m in t.loss_mask]))
+    for name, more in (("once", {}), ("twice", {"epochs": 2})):
+        norm, metrics = stale_step(model, tokenizer, tmp_path / name, rows, **more)
+        _, expected = one_step(model, tokenizer, tmp_path / f"{name}-0", BATCH, **more)
+        assert norm == pytest.approx(expected, rel=1e-3)
+        assert metrics["importance_ratio_min"] == pytest.approx(1, abs=1e-3)
+        assert metrics["importance_ratio_max"] == pytest.approx(1, abs=1e-3)
 
 
 def test_ids_that_are_too_old_are_not_learned_from(model, tokenizer, tmp_path):

@@ -10,7 +10,7 @@ versions (AReaL's bound, arXiv 2505.24298, eq. 3):
               versions  0 0 0 0 0 0 0 1 1 1 1 1 2 2 2 2 2
 
 What the loss needs is there with each id: the log-probability under the weights that sampled it,
-which is the denominator of its importance ratio.
+the denominator of what the id is weighed by (`token_weights.decouple`).
 """
 
 import os

@@ -53,11 +53,37 @@ def correct_off_policy(
         Numbers for the metrics.
     """
     if training.staleness:
-        # Of each id the log-probability under the very weights that sampled it.
-        batch["old_per_token_logps"] = batch["sampling_per_token_logps"]
-    elif distributed.maximum(int(any(replayed))):
+        return decouple(batch, training, score)
+    if distributed.maximum(int(any(replayed))):
         correct_replayed(batch, replayed, score)
     return weigh_by_ratio(batch, training)
+
+
+def decouple(batch: dict[str, Any], training: Training, score: Score) -> dict[str, float]:
+    """Clip about the policy before this batch's updates; weigh ids by its ratio to what sampled.
+
+    The objective is w min(r A, clip(r) A) with r = now / before and w = before / sampled, capped:
+    the decoupled PPO of AReaL (arXiv 2505.24298, section 5.2). With one ratio now / sampled in the
+    place of both, what the policy moved since an id was sampled would use up the room to clip, and
+    ids that are right would stop learning where the policy already likes them better.
+
+    Returns:
+        Numbers for the metrics, of w.
+    """
+    if "old_per_token_logps" not in batch:
+        batch["old_per_token_logps"] = score(*joined(batch), batch["advantages"].shape[1])
+    gap, mask = _gap(batch), learned(batch)
+    weight = importance_ratio(gap, mask, training.importance_mode, training.importance_cap)
+    # All surrogates are linear in A where it keeps its sign, so w may stand in it. (TRL multiplies
+    # by such a weight too, but only where vLLM samples.)
+    batch["advantages"] = batch["advantages"] * weight
+    return _ratio_metrics(gap, mask, training)
+
+
+def _gap(batch: dict[str, Any]) -> Tensor:
+    """The trainer's log-probabilities before the first update minus the sampler's, (B, T)."""
+    sampled = batch["sampling_per_token_logps"].to(batch["old_per_token_logps"])
+    return torch.nan_to_num(batch["old_per_token_logps"] - sampled)
 
 
 def correct_replayed(batch: dict[str, Any], replayed: Sequence[bool], score: Score) -> None:
@@ -91,10 +117,16 @@ def weigh_by_ratio(batch: dict[str, Any], training: Training) -> dict[str, float
     """
     if "importance_sampling_ratio" not in batch:
         return {}
-    mask, mode, cap = learned(batch), training.importance_mode, training.importance_cap
-    gap = torch.nan_to_num(batch["old_per_token_logps"] - batch["sampling_per_token_logps"])
+    gap, mask, mode = _gap(batch), learned(batch), training.importance_mode
     if mode == "geometric_mask":
+        cap = training.importance_cap
         batch["importance_sampling_ratio"] = importance_ratio(gap, mask, mode, cap)
+    return _ratio_metrics(gap, mask, training)
+
+
+def _ratio_metrics(gap: Tensor, mask: Tensor, training: Training) -> dict[str, float]:
+    """Ratios before their cap, and the share that it changes, over the ids of all processes."""
+    mode, cap = training.importance_mode, training.importance_cap
     raw = raw_ratio(gap, mask, mode)
     raw = raw[mask > 0 if raw.shape == mask.shape else mask.any(1)].flatten()
     beyond = (raw > cap) | (raw < 1 / cap if mode == "geometric_mask" else False)
