@@ -2,16 +2,22 @@
 
     python -m benchmarks.performance.asynchrony --out runs/records
 
-A small random model learns to look something up and then to answer. The tool takes its time, as
-one does that asks a service over a network: half of a step is then sampling, and hardly any of that
-is CPU. How long it takes is measured first, as the time that a step of learning takes here. Both
-sides have the same seeds, problems, model and settings, and take turns; the only difference is
-`staleness`. Writes asynchrony.json, .md, .csv and .png. Of a run the first step is left out on both
-sides: it starts the sampler's process.
+A small random model learns to look something up and then to answer, until it has learned it. The
+tool takes its time, as one does that asks a service over a network: half of a step is then
+sampling, and hardly any of that is CPU. How long it takes is measured first, as the time that a
+step of learning takes here. Both sides have the same seeds, problems, model and settings, and take
+turns; the only difference is `staleness`.
+
+Rewards are compared in three ways. At equal steps over the whole training, where the overlapping
+side is K steps behind by construction: what is learned from in step t was sampled with the weights
+of step t - K. With it moved by these K steps, so that both had as many updates. And over the last
+third, when both have learned what there is. Writes asynchrony.json, .md, .csv and .png. Of a run
+the first step is left out on both sides: it starts the sampler's process.
 """
 
 import csv
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -55,15 +61,17 @@ class Options:
     """Folder of the record."""
     seeds: int = 3
     staleness: int = 1
-    steps: int = 14
+    steps: int = 60
     prompts: int = 2
     group: int = 8
     epochs: int = 2
     """Passes over a batch, so that learning takes longer than sampling without its waits."""
-    hidden: int = 512
+    hidden: int = 64
     """Width of the model."""
-    layers: int = 8
-    learning_rate: float = 2e-6
+    layers: int = 2
+    learning_rate: float = 6e-4
+    call: float = 0.0
+    """Seconds that a call takes; 0 is what a step of learning takes here."""
     calibration: int = 5
     """Steps of which the time of learning is the median."""
 
@@ -218,13 +226,12 @@ def measure(options: Options) -> tuple[float, list[Trained]]:
     """Seconds that a call takes, and all trainings."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        tried = train(
+        # All calls of a step are out at once, so that sampling one takes what a call takes.
+        seconds = options.call or train(
             *(options, place / "calibration"),
             seconds=0.1, seed=99, staleness=0, steps=options.calibration + 1,
-        )  # fmt: skip
-        # All calls of a step are out at once, so that sampling one takes what a call takes.
-        seconds = max(0.1, tried.learning - (tried.step - tried.learning - 0.1))
-        say(f"a step of learning takes {tried.learning:.2f} s, a call {seconds:.2f} s")
+        ).learning  # fmt: skip
+        say(f"a call takes {seconds:.2f} s")
         made = []
         for seed in range(options.seeds):
             sides = (0, options.staleness)
@@ -250,11 +257,17 @@ def write(options: Options, seconds: float, made: Sequence[Trained]) -> None:
     pairs = list(zip(*sides.values(), strict=True))
     ratios = [b.episodes_an_hour / a.episodes_an_hour for a, b in pairs]
     at_once = [b.at_once for _, b in pairs]
-    # The mean over all steps is what a curve says in one number, and the last tenth its end.
+    # The mean over all steps is what a curve says in one number, and the last third its end.
     areas = {name: [statistics.mean(t.reward) for t in some] for name, some in sides.items()}
-    last = max(1, options.steps // 10)
+    last, lag = max(1, options.steps // 3), options.staleness
     ends = {name: [statistics.mean(t.reward[-last:]) for t in s] for name, s in sides.items()}
-    gaps = [b - a for a, b in zip(*areas.values(), strict=True)]
+    gaps = {
+        "of all steps": [b - a for a, b in zip(*areas.values(), strict=True)],
+        f"of all steps, overlapping against {lag} before": [
+            statistics.mean(b.reward[lag:]) - statistics.mean(a.reward[:-lag]) for a, b in pairs
+        ],
+        f"of the last {last} steps": [b - a for a, b in zip(*ends.values(), strict=True)],
+    }
     record = {
         "options": {**asdict(options), "out": ""},
         "a call takes, s": seconds,
@@ -265,9 +278,10 @@ def write(options: Options, seconds: float, made: Sequence[Trained]) -> None:
         "seconds of work in a second, overlapping": dict(
             zip(("mean", "low", "high"), interval(at_once), strict=True)
         ),
-        "mean reward of all steps, overlapping minus in turns": dict(
-            zip(("mean", "low", "high"), interval(gaps), strict=True)
-        ),
+        "mean reward, overlapping minus in turns": {
+            name: dict(zip(("mean", "low", "high"), interval(some), strict=True))
+            for name, some in gaps.items()
+        },
         "trainings": [asdict(t) for t in made],
         "commit": commit(),
         "versions": versions(),
@@ -292,24 +306,24 @@ def write(options: Options, seconds: float, made: Sequence[Trained]) -> None:
     )
     table = Table("Overlap", header, rows)
     mean, low, high = interval(ratios)
-    gap, least, most = interval(gaps)
+    apart = "; ".join(f"{name} {_told(some, '+.3f')}" for name, some in gaps.items())
     text = (
         f"# Sampling while learning\n\n{table.markdown()}\n\n"
         f"Episodes an hour, overlapping over in turns: {mean:.2f} [{low:.2f}, {high:.2f}] over "
         f"{len(ratios)} seeds ({', '.join(f'{r:.2f}' for r in ratios)}); asked for: {TARGET}. "
         "Other work moved what a step takes from one training to the next, so the overlapping "
         "ones' own clocks say more: of each second the processes sampled and learned for "
-        f"{_told(at_once)} seconds together, where in turns it is 1. Mean "
-        f"reward of all steps, overlapping minus in turns: {gap:+.3f} [{least:+.3f}, {most:+.3f}]. "
-        f"Intervals of 95 % over seeds.\n\nA random model of {options.layers} layers of width "
-        f"{options.hidden} learns to call a tool once and then to answer; a call takes "
-        f"{seconds:.2f} s, as a service over a network may, so that sampling takes about as long "
-        "as a step of learning did here when that was measured, and uses no CPU meanwhile. "
-        f"{options.prompts} problems of {options.group} samples a step, {options.epochs} passes "
-        f"over them, {options.steps} steps, "
-        f"staleness {options.staleness}, one thread for each of the two processes; the first step "
+        f"{_told(at_once)} seconds together, where in turns it is 1.\n\nMean reward, overlapping "
+        f"minus in turns: {apart}. Intervals of 95 % over seeds.\n\n"
+        f"A random model of {options.layers} layers of width {options.hidden} learns to call a "
+        f"tool once and then to answer; a call takes {seconds:.2f} s, as a service over a network "
+        "may, and uses no CPU meanwhile: most of sampling is that. "
+        f"{options.prompts} problems of {options.group} "
+        f"samples a step, {options.epochs} passes over them, {options.steps} steps, staleness "
+        f"{options.staleness}, one thread for each of the two processes on "
+        f"{len(os.sched_getaffinity(0))} of the machine's cores; the first step "
         "of each training is left out. Other work shared the cores.\n\n"
-        f"`python -m benchmarks.performance.asynchrony --out runs/records`\n"
+        f"`python -m benchmarks.performance.asynchrony --out runs/records --call {seconds:.2g}`\n"
     )
     write_text(options.out / "asynchrony.md", text)
     with replacing(options.out / "asynchrony.csv") as scratch, scratch.open("w") as file:
@@ -321,9 +335,9 @@ def write(options: Options, seconds: float, made: Sequence[Trained]) -> None:
     _draw(options, sides)
 
 
-def _told(values: Sequence[float]) -> str:
+def _told(values: Sequence[float], form: str = ".2f") -> str:
     mean, low, high = interval(values)
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{mean:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def _draw(options: Options, sides: dict[str, list[Trained]]) -> None:
