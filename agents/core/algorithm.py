@@ -68,8 +68,10 @@ class Algorithm:
         return 1
 
     @default
-    def tree(self) -> "Tree | None":
+    def tree(self) -> "Tree | str | None":
         """How the samples of a problem share their beginnings; `None`: each is sampled alone.
+
+        A rule, or one written as its name with arguments, such as `arpo(start=0.25)`.
 
         `assign_credit` may credit each as if it had sampled all of its ids: what several share is
         counted once afterwards.
@@ -77,9 +79,16 @@ class Algorithm:
         return None
 
     @property
+    def tree_rule(self) -> "Tree | None":
+        """What `tree` says, read."""
+        from agents.core.rollout.tree_rules import read_tree
+
+        return read_tree(self.tree)
+
+    @property
     def needs_states(self) -> bool:
         """Whether episodes are gone on with from inside, so that the sampler keeps their states."""
-        return self.branches or self.tree is not None
+        return self.branches or self.tree_rule is not None
 
     @default
     def on_policy(self) -> bool:

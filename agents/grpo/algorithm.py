@@ -37,7 +37,7 @@ class GRPO(Algorithm):
     shaping: tuple[Shaping, ...] = ()
     """Added to rewards before credit: `otc`, `overlong(max_tokens=3072, cache=512)`, ..., or a sum
     of such, see `agents.core.credit`."""
-    tree: Tree | None = None
+    tree: Tree | str | None = None
     """Samples that share beginnings, which are sampled once: `arpo`, `aepo`, `treerl`, `treepo`,
     with arguments as in `arpo(start=0.25)`, see `agents.core.rollout.tree_rules`."""
     loss: Loss = field(default_factory=Loss)
@@ -55,7 +55,7 @@ class GRPO(Algorithm):
                 "baseline must be group, leave_one_out, subtree or ancestors, got "
                 f"{self.baseline!r}"
             )
-        if self.baseline in ("subtree", "ancestors") and self.tree is None:
+        if self.baseline in ("subtree", "ancestors") and self.tree_rule is None:
             raise ValueError(
                 f"baseline={self.baseline} compares parts of a tree: set tree, such as tree=treerl"
             )

@@ -218,6 +218,7 @@ def test_the_trainers_gradient_is_the_hand_made_one(
 ):
     """-sum over leaves and ids of A log p, shared ones once, over the ids that were sampled."""
     first, rows = pair()
+    rows = [replace(t, logprobs=[-k / 10 for k in t.ids]) for t in rows]
     monkeypatch.setattr(
         "agents.core.trainer.collector.collect_trees", lambda *_: [*map(replace, rows)]
     )
@@ -248,6 +249,10 @@ def test_the_trainers_gradient_is_the_hand_made_one(
     assert row["tree_branches"] == 3
     assert row["tree_sampled_ids"] == sampled
     assert row["tree_sampled_share"] == pytest.approx(sampled / (20 + 20))
+    # Each sampled id once: of sample 2 of the first group 15 16 0, of samples 1 and 3 14 0, 17 0.
+    once = [10, 11, 12, 13, 0, 14, 0, 15, 16, 0, 17, 0, *(k for t in rows[4:] for k in t.ids)]
+    assert row["tokens"] == pytest.approx(sampled / 8) == len(once) / 8
+    assert row["entropy"] == pytest.approx(sum(once) / len(once) / 10)
 
 
 def turns(*lengths, output=2):

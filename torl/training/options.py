@@ -292,7 +292,7 @@ def training_of(options: TrainOptions) -> Training:
 def sampling_of(options: TrainOptions) -> Sampling:
     """How training samples."""
     # What places of a tree are chosen by.
-    entropies = algorithm_of(options).tree is not None
+    entropies = algorithm_of(options).tree_rule is not None
     return Sampling(options.temperature, max_tokens=options.max_tokens, entropies=entropies)
 
 

@@ -38,7 +38,7 @@ class Tally:
     """Calls written before the first box outside code."""
     tool_calls: int
     tokens: int
-    """Sampled tokens."""
+    """Sampled tokens; of a tree those that this response was the first to have."""
     truncated: bool
 
 
@@ -54,7 +54,7 @@ def tally(trajectory: Trajectory) -> Tally:
         passed=statuses.count("ok"),
         before_answer=sum(blocks[:answered]),
         tool_calls=trajectory.tool_calls,
-        tokens=sum(trajectory.loss_mask),
+        tokens=sum(trajectory.loss_mask[trajectory.shared :]),
         truncated=trajectory.truncated,
     )
 
@@ -120,7 +120,8 @@ class Behaviour:
     tool_calls: float
     """Mean calls run per response."""
     tokens: float
-    """Mean sampled tokens per response."""
+    """Sampled tokens per response, each counted once; shorter than the answers where these are a
+    tree."""
     truncated: float
     """Share of responses cut by a limit."""
     infra_errors: int

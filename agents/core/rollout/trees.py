@@ -122,7 +122,7 @@ def check_tree(algorithm: Algorithm, training: "Training") -> None:
     Raises:
         ValueError: It cannot; the message says why.
     """
-    tree = algorithm.tree
+    tree = algorithm.tree_rule
     if tree is None:
         return
     loss, kind = algorithm.loss, type(algorithm).__name__

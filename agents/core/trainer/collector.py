@@ -176,13 +176,13 @@ class Collector:
             self._memory.update(groups, step)
             count = float(sum(distributed.gather(self.replayed)))
             self._log({"replayed": count, "replay_size": float(len(self._memory))})
-        if self._algorithm.tree is not None:
+        if self._algorithm.tree_rule is not None:
             self._log(tree_metrics(self.sampled))
 
     def _sampled(self, problems: Sequence[Problem], seed: int) -> list[Group]:
         """A group of each problem, of more samples than it keeps where the algorithm wants that."""
         size, times = self._training.group_size, self._algorithm.oversample
-        if (tree := self._algorithm.tree) is not None:
+        if (tree := self._algorithm.tree_rule) is not None:
             rows = collect_trees(cast(TreeSampler, self._sampler), problems, size, seed, tree)
             return list(self.groups(rows))
         rows = self._sampler.collect(problems, times * size, seed)
@@ -224,7 +224,7 @@ class Collector:
         """Of each id of this process's trajectories, 0 on padding: (B, T) as `ids_BT`."""
         groups = self.groups(self.all)
         credit = self._algorithm.assign_credit(self._shaped(groups))
-        if (tree := self._algorithm.tree) is not None:
+        if (tree := self._algorithm.tree_rule) is not None:
             rows = iter(credit)
             parts = ((group, [next(rows) for _ in group]) for group in groups)
             credit = [row for group, own in parts for row in counted_once(group, own, tree.share)]

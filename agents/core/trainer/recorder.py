@@ -124,7 +124,8 @@ def _entropy(rows: Sequence[Trajectory]) -> float:
             -p
             for t in rows
             if t.scorable
-            for p, sampled in zip(t.logprobs, t.loss_mask, strict=True)
+            # What an answer of a tree shares was sampled by an earlier one.
+            for p, sampled in zip(t.logprobs[t.shared :], t.loss_mask[t.shared :], strict=True)
             if sampled
         ]
     )
