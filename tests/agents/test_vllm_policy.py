@@ -16,10 +16,16 @@ from agents.core.policies.base import RowStart
 from agents.core.policies.openai_client import Server, ServerError
 from agents.core.policies.stopping import end_ids
 from agents.core.policies.vllm import Answer, VLLMPolicy
-from agents.core.policies.vllm_engines import AsyncEngine, SteppedEngine, settings_of
+from agents.core.policies.vllm_engines import (
+    AsyncEngine,
+    EngineError,
+    SteppedEngine,
+    settings_of,
+)
 from agents.core.policies.vllm_server import ServedEngine
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
+from agents.core.rollout.stream import Stream
 from agents.core.types import FinishReason, Sampling
 from torl.wiring import envs_over
 from torl_env.parsing.fenced import FencedParser, ends_of_calls
@@ -48,6 +54,9 @@ def written(tokenizer, prompt, request):
 class Asynchronous:
     """`AsyncLLM.generate`, and the calls by which weights change."""
 
+    busy = ()
+    """For each time that prefixes are to be forgotten: whether some are in use, last first."""
+
     def __init__(self, tokenizer):
         self.tokenizer, self.asked, self.loaded = tokenizer, [], []
 
@@ -67,6 +76,7 @@ class Asynchronous:
 
     async def reset_prefix_cache(self):
         self.loaded.append("reset")
+        return not self.busy.pop() if self.busy else True
 
 
 class Stepped:
@@ -100,8 +110,11 @@ class Stepped:
     def collective_rpc(self, name, kwargs):
         self.loaded.append((name, {key: w.tolist() for key, w in kwargs["weights_iterator"]}))
 
+    busy = False
+
     def reset_prefix_cache(self):
         self.loaded.append("reset")
+        return not self.busy
 
 
 class Served:
@@ -213,6 +226,57 @@ def test_weights_are_taken_over_and_old_prefixes_forgotten(played):
     policy, backend = played
     policy.load_weights([("w", torch.tensor([1.0, 2.0]))])
     assert backend.loaded == [("take_weights", {"w": [1.0, 2.0]}), "reset"]
+
+
+@pytest.mark.parametrize("played", ["async", "stepped"], indirect=True)
+def test_prefixes_of_old_weights_that_stay_are_an_error(played, monkeypatch):
+    """VLLM answers False while a request holds some."""
+    policy, backend = played
+    monkeypatch.setattr("agents.core.policies.vllm_engines.TRIES", 2)
+    if isinstance(backend, Asynchronous):
+        backend.busy = [False, True]
+        policy.load_weights([("w", torch.zeros(1))])
+        assert backend.loaded[1:] == ["reset", "reset"]
+        backend.busy = [True, True]
+    else:
+        backend.busy = True
+    with pytest.raises(EngineError, match="does not forget prefixes"):
+        policy.load_weights([("w", torch.zeros(1))])
+
+
+@pytest.mark.parametrize("played", ["async", "stepped"], indirect=True)
+def test_weights_change_between_two_pieces_of_a_turn(played, sandbox):
+    """No request is out while they do; each id has the version of its own request's weights."""
+    policy, backend = played
+    policy._chunk = 6
+    prompt = PlainPrompt(policy.tokenizer, "{question}")
+    envs = envs_over(sandbox=sandbox, tool_budget=1)
+    stream = Stream(policy, prompt, envs, Sampling(max_tokens=400))
+    load, at, ended = policy.engine.load_weights, [], {}
+
+    def loads(weights):
+        assert not policy._requests
+        at.append(len(backend.asked))
+        load(weights)
+
+    policy.engine.load_weights = loads
+    stream.renew([("w", torch.zeros(1))], 0)
+    stream.begin(0, Problem("p", "What is 6*7?", "42"), 2, seed=0)
+    while not ended:
+        _, done = stream.step()
+        ended = dict(done)
+        if len(at) < 4:
+            stream.renew([("w", torch.zeros(1))], len(at))
+    rows = ended[0]
+    assert [t.response for t in rows] == [CALL + "\n```output\n42\n```\n" + ANSWER] * 2
+    for t in rows:
+        assert [v >= 0 for v in t.policy_versions] == [bool(m) for m in t.loss_mask]
+        sampled = [v for v in t.policy_versions if v >= 0]
+        assert sampled == sorted(sampled)
+        assert sampled[0] == 0
+        assert sampled[-1] == 3
+        # A piece is of one version.
+        assert all(len(set(sampled[i : i + 6])) == 1 for i in (0, 6))
 
 
 @pytest.mark.parametrize("played", ["stepped", "served"], indirect=True)

@@ -28,6 +28,12 @@ SETTINGS = {
     "worker_extension_cls": EXTENSION,
 }
 """What an engine is started with."""
+TRIES = 50
+"""How often an engine is asked to forget prefixes, a tenth of a second apart."""
+STALE = (
+    "vLLM has taken over new weights and does not forget prefixes that old ones computed, since "
+    "requests are in its batch: let all of them end before the weights change"
+)
 
 
 class EngineError(ValueError):
@@ -187,7 +193,12 @@ class AsyncEngine:
 
         async def load(folder: Path) -> None:
             await self._engine.collective_rpc("take_weights", kwargs={"weights_path": str(folder)})
-            await self._engine.reset_prefix_cache()
+            for _ in range(TRIES):
+                # False: blocks of a request that has just ended are freed by the next step.
+                if await self._engine.reset_prefix_cache() is not False:
+                    return
+                await asyncio.sleep(0.1)
+            raise EngineError(STALE)
 
         with on_disk(weights) as folder:
             asyncio.run_coroutine_threadsafe(load(folder), self._loop).result()
@@ -243,7 +254,8 @@ class SteppedEngine:
         # Adapters are merged into what is given only while it is being given.
         pairs = [(name, weight.detach().clone()) for name, weight in weights]
         self._engine.collective_rpc("take_weights", kwargs={"weights_iterator": pairs})
-        self._engine.reset_prefix_cache()
+        if self._engine.reset_prefix_cache() is False:
+            raise EngineError(STALE)
 
     def close(self) -> None:
         """Nothing: the engine belongs to who made it."""
