@@ -21,7 +21,9 @@ class GTPO(GRPO):
     at the end, so that turns differ by the discount alone unless `shaping` pays turns too, as with
     `shaping=ran` or `potential(gamma=0.9)`. The paper's own shaping, partial rewards for code that
     resembles that of right answers, and its penalty of 0.1 for turns of a wrong form are not here.
-    (From the abstract and what implementations quote; the paper's text could not be had.)
+    (From the abstract; discount, penalty and shaping as three implementations quote its sections
+    3.3 and 3.4. Which returns are compared is not among these, and the paper's text could not be
+    had: see `compare`.)
     """
 
     gamma: float = 0.9
