@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from agents.core.curriculum import Curriculum
-from agents.core.loss import DAPO, LOSSES, Loss
+from agents.core.loss import DAPO, GSPO, LOSSES, Loss
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.replay import Replay
 from agents.core.rollout.engine import Rollout
@@ -139,13 +139,21 @@ def test_shuffled_rewards_teach_nothing(name, sandbox, tmp_path):
 METHODS = {
     "gtpo": (GTPO(gamma=0.9, shaping="ran"), {}),
     "dr_grpo": (GRPO(scale_by_std=False, loss=LOSSES["dr_grpo"]), {"max_tokens": 6}),
+    "dapo": (GRPO(loss=DAPO), {"updates": 2}),
+    "gspo": (GRPO(loss=GSPO), {"updates": 2}),
     "cispo": (GRPO(loss=LOSSES["cispo"]), {"updates": 2}),
     "sapo": (GRPO(loss=LOSSES["sapo"]), {"updates": 2}),
+    "reference reset": (GRPO(loss=Loss(kl=0.01, kl_reset=4)), {}),
+    "off-policy mask": (GRPO(loss=Loss(off_policy_kl=0.5)), {"updates": 2}),
     "entropy mask": (GRPO(loss=Loss(entropy_top=0.5)), {}),
     "filters": (GRPO(loss=Loss(drop=("overlong", "void_turns"))), {}),
+    "soft overlong punishment": (GRPO(shaping="overlong(max_tokens=6, cache=2)"), {}),
+    "tool cost": (GRPO(shaping="tool_cost(weight=0.05)"), {}),
+    "potential": (GTPO(gamma=0.9, shaping="potential(gamma=0.9)"), {}),
     "resample on correct": (GRPO(oversample=2), {}),
     "replay": (GRPO(), {"replay": Replay(keep=2)}),
     "arpo": (GRPO(tree="arpo"), {}),
+    "aepo": (GRPO(tree="aepo"), {}),
     "treerl": (GRPO(tree="treerl(places=3, paths=1, margin=1)", baseline="subtree"), {}),
     "treepo": (GRPO(tree="treepo(segment=2)", baseline="ancestors"), {}),
     "curriculum": (GRPO(), {"curriculum": Curriculum((0.2, 0.6, 0.2), retire=0)}),

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -68,12 +69,22 @@ def test_resume_of_a_finished_run_changes_nothing(run):
     assert (out / "metrics.jsonl").read_bytes() == before
 
 
-def test_ctrl_c_ends_cleanly_and_resume_goes_on(tiny, tmp_path):
+def samplers(pid):
+    """The processes that sample for this one."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [c for c in children if "sampler_process" in Path(f"/proc/{c}/cmdline").read_text()]
+
+
+@pytest.mark.parametrize(
+    ("more", "processes"), [((), 0), pytest.param(("--staleness", "1"), 1, marks=pytest.mark.slow)]
+)
+def test_ctrl_c_ends_cleanly_and_resume_goes_on(tiny, tmp_path, more, processes):
+    """Also while a process of its own samples, which ends with the other one."""
     out = tmp_path / "run"
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "torl", "train", "--model", str(tiny), "--out", str(out)),
-            *(*SMALL, "--steps", "40", "--eval-problems", "0"),
+            *(*SMALL, "--steps", "40", "--eval-problems", "0", *more),
         ],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -84,11 +95,14 @@ def test_ctrl_c_ends_cleanly_and_resume_goes_on(tiny, tmp_path):
     while not (out / "checkpoint-1").exists() and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.02)
+    sampling = samplers(process.pid)
+    assert len(sampling) == processes
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does: the sandbox gets it too
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "--resume` goes on from here" in errors
     assert "Traceback" not in errors
+    assert not any(Path(f"/proc/{pid}").exists() for pid in sampling)
     config = json.loads((out / "config.json").read_text())
     last = max(int(c.name.split("-")[1]) for c in out.glob("checkpoint-*"))
     config["options"]["steps"] = last + 1
