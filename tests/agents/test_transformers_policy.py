@@ -179,6 +179,48 @@ def test_tool_output_is_read_in_one_pass(model, tokenizer, prompts, length):
             assert not sampled or here == pytest.approx(true, abs=2e-4)
 
 
+def test_what_all_prompts_begin_with_is_read_once(model, tokenizer):
+    system = tokenizer.encode("The same system text.")
+    prompts = [system + tokenizer.encode(text) for text in ("one", "eleven", "eleven", "no")]
+    read = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    policy = TransformersPolicy(model, tokenizer, never)
+    ids, logprobs, *_ = run(policy, prompts, [1, 2, 3, 4], Sampling(max_tokens=20))
+    hook.remove()
+    # Three that differ, the longest of six characters.
+    assert read[:2] == [(1, len(system)), (3, 6)]
+    for row, prompt in enumerate(prompts):
+        assert logprobs[row] == pytest.approx(teacher_forced(model, prompt, ids[row], 1), abs=2e-4)
+
+
+def test_rows_that_are_gone_take_part_in_no_pass(model, tokenizer, prompts):
+    starts = [*prompts, *prompts]
+    policy = TransformersPolicy(model, tokenizer, never)
+    rows = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, given: rows.append(len(given["input_ids"])), with_kwargs=True
+    )
+    policy.open(
+        [RowStart(p, i, max_tokens=5 + 4 * (i % 3)) for i, p in enumerate(starts)],
+        Sampling(max_tokens=13),
+    )
+    policy.end_ids = frozenset()
+    found, live = {}, set(range(6))
+    while live:
+        for completion in policy.advance():
+            found[completion.row] = completion
+            policy.release(completion.row)
+            live.discard(completion.row)
+    hook.remove()
+    # Rows of 5, 9 and 13 ids end two by two, and are released after the pass in which they end.
+    assert rows[1:] == [6] * 5 + [4] * 4 + [2] * 3
+    for row, completion in found.items():
+        expected = teacher_forced(model, starts[row], completion.ids, 1.0)
+        assert list(completion.logprobs) == pytest.approx(expected, abs=2e-4)
+
+
 @pytest.mark.parametrize("output", ["ten more", ""])
 def test_a_row_that_waits_samples_what_it_would_have_at_once(model, tokenizer, prompts, output):
     """Row 0 waits eleven passes for its tool and then samples what it would have at once."""

@@ -89,6 +89,8 @@ class RowCache(Cache):  # type: ignore[misc]
         """Columns that the next pass writes, (R, Q)."""
         self.read = 0
         """Columns that the next pass reads."""
+        self.size: int | None = None
+        """Rows that are in use, the first ones; `None` for all that there are."""
 
     @property
     def trash(self) -> int:
@@ -103,8 +105,14 @@ class RowCache(Cache):  # type: ignore[misc]
                 layer.widen(self.columns)
         self.read = self.columns if self._whole else columns
 
+    def move(self, source: int, target: int) -> None:
+        """Put a row in the place of another, which is gone."""
+        for layer in self.layers:
+            layer.keys[target], layer.values[target] = layer.keys[source], layer.values[source]
+
     def select(self, rows: Tensor, more: int = 0) -> None:
         """Keep these rows, in this order; one may come several times. Add `more` empty ones."""
+        self.size = None
         for layer in self.layers:
             layer.keys, layer.values = layer.keys[rows], layer.values[rows]
             if more:
@@ -130,11 +138,12 @@ def rows_that_fit(model: Any, columns: int, free: float | None = None) -> int:
     # Logits, their exponentials and a copy, in float32.
     row = cache + 12 * config.vocab_size
     # Compaction and growth copy the cache, one layer after the other; passes take some, too.
-    room = 0.6 * (_free(model.device) if free is None else free)
+    room = 0.6 * (free_bytes(model.device) if free is None else free)
     return max(1, int(min(room / row, 1e9)))
 
 
-def _free(device: torch.device) -> float:
+def free_bytes(device: torch.device) -> float:
+    """Bytes that the device, or the machine, says are free."""
     if device.type == "cuda":
         # What torch has reserved and holds nothing is free to it as well.
         idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -176,13 +185,14 @@ class _RowLayer(CacheLayerMixin):  # type: ignore[misc]
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         cache, read = self._cache, slice(0, self._cache.read)
-        rows = torch.arange(len(self.keys)).to(cache.places) if cache.rows is None else cache.rows
+        used = len(self.keys) if cache.size is None else cache.size
+        rows = torch.arange(used).to(cache.places) if cache.rows is None else cache.rows
         # (R, 1) and (R, Q) pick (R, Q) places, each a (heads, size) slice: hence the transposition.
         place = (rows[:, None], slice(None), cache.places)
         self.keys[place] = key_states.transpose(1, 2)
         self.values[place] = value_states.transpose(1, 2)
         if cache.rows is None:
-            return self.keys[:, :, read], self.values[:, :, read]
+            return self.keys[:used, :, read], self.values[:used, :, read]
         return self.keys[rows][:, :, read], self.values[rows][:, :, read]
 
     def widen(self, columns: int) -> None:

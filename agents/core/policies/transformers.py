@@ -7,6 +7,7 @@ cache survives the call.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from transformers.cache_utils import DynamicCache
 
 from agents.core.policies.base import Row, RowPolicy, RowStart, Weights
 from agents.core.policies.decode_attention import decode_faster
+from agents.core.policies.packed_linear import pack_weights
 from agents.core.policies.row_cache import RowCache, rows_that_fit, sliding_window, visible
 from agents.core.policies.sampling import draw
 from agents.core.policies.stopping import StoppingCriterion, end_ids
@@ -23,8 +25,8 @@ from agents.core.rollout.prompts import decode
 from agents.core.types import Completion, FinishReason, Sampling
 from torl_env import Parser, closes_tool_call
 
-COMPACT_BELOW = 0.75
-"""The batch is cut once fewer than this share of its rows is live; cutting copies the cache."""
+_COMMON = 8
+"""Ids that all prompts have to begin with, for these to be read once: a pass costs by itself."""
 _REREAD = 16
 """Rows whose ids are read again together when weights change: of a pass over whole responses."""
 
@@ -80,6 +82,7 @@ class TransformersPolicy(RowPolicy):
             # Kernels such as flash attention take no mask of rows that are not in step.
             model.set_attn_implementation("sdpa")
         decode_faster(model)
+        pack_weights(model)
         self._pad = min(self.end_ids) if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self._mark("`" if marker is None else marker)
         self._max_rows = max_rows
@@ -127,10 +130,23 @@ class TransformersPolicy(RowPolicy):
         distinct, owner = _share_equal_neighbours([start.ids for start in starts[:begun]])
         whole = self.model.device.type == "cpu" and self.model.dtype == torch.bfloat16
         self._cache = RowCache(self._layers, max(map(len, distinct)), whole=whole)
-        logits = self._read(distinct, [0] * len(distinct), None)
+        logits = self._read_prompts(distinct)
         index = torch.tensor(owner, device=self.model.device)
         self._cache.select(index)
         self._logits = logits[index]
+
+    def _read_prompts(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Fill an empty cache; what all prompts begin with, such as a system text, is read once."""
+        # Each has something left to read, since its last id gives the logits.
+        longest = min(map(len, prompts)) - 1
+        together = zip(*(prompt[:longest] for prompt in prompts), strict=True)
+        common = sum(1 for _ in takewhile(lambda ids: len(set(ids)) == 1, together))
+        if len(prompts) == 1 or common < _COMMON:
+            return self._read(prompts, [0] * len(prompts), None)
+        self._read([prompts[0][:common]], [0], None)
+        self._cache.select(torch.zeros(len(prompts), dtype=torch.long, device=self.model.device))
+        rest = [prompt[common:] for prompt in prompts]
+        return self._read(rest, [common] * len(prompts), None)
 
     @torch.inference_mode()
     def join(self, starts: Sequence[RowStart], how: Sampling) -> list[int]:
@@ -279,7 +295,9 @@ class TransformersPolicy(RowPolicy):
 
     def _sample(self) -> list[Completion]:
         """Draw an id for every row that writes and has read all; return the turns that end."""
-        writing = [i for i, state in self._states.items() if state.writing and not state.feed]
+        # In the order of their slots, which is that of the logits.
+        states = ((i, self._states[i]) for i in self._slots if i in self._states)
+        writing = [i for i, state in states if state.writing and not state.feed]
         if not writing:
             return []
         slots = [self._states[i].slot for i in writing]
@@ -340,10 +358,23 @@ class TransformersPolicy(RowPolicy):
             state.feed = []
 
     def _compact(self) -> None:
-        """Cut the slots of rows that are gone, once there are many."""
-        live = [index for index in self._slots if index in self._states]
-        if len(live) < COMPACT_BELOW * len(self._slots):
-            self._keep(live)
+        """Move rows from the end into the slots of those that are gone, and leave the end out.
+
+        One row's keys and values are copied for each that is gone; to lay the cache anew would copy
+        those of all rows, and to carry the gone along would cost a pass as much as the others do.
+        """
+        gone = [slot for slot, index in enumerate(self._slots) if index not in self._states]
+        for slot in gone:
+            while self._slots and self._slots[-1] not in self._states:
+                self._slots.pop()
+            if slot >= len(self._slots):
+                break
+            index = self._slots[slot] = self._slots.pop()
+            last, self._states[index].slot = self._states[index].slot, slot
+            self._cache.move(last, slot)
+            self._logits[slot] = self._logits[last]
+        self._cache.size = len(self._slots)
+        self._logits = self._logits[: len(self._slots)]
 
     def _keep(self, live: list[int], more: int = 0) -> None:
         """Lay the cache anew, with room for these rows and for `more` that begin."""
