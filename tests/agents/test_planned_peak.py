@@ -7,6 +7,7 @@ import torch
 from one_step import PROBLEMS, FixedSampler, trainer_of, trajectory
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from agents.core.models.lora import Lora, with_lora
 from agents.core.trainer.memory import plan_memory
 from agents.core.trainer.options import Training
 from agents.grpo import GRPO
@@ -38,12 +39,14 @@ def rows():
     ]
 
 
-def measured_peak(tokenizer, path, **training):
+def measured_peak(tokenizer, path, lora_rank=0, **training):
     """The most bytes that two steps hold at once, the model's own weights included."""
     # What an earlier test left would be given back while this one is counted.
     gc.collect()
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(CONFIG)
+    if lora_rank:
+        model = with_lora(model, Lora(lora_rank))
     own = sum(p.nbytes for p in model.parameters())
     trainer = trainer_of(
         model, tokenizer, path, sampler=FixedSampler(rows()), save_every=9, **training
@@ -66,13 +69,15 @@ def measured_peak(tokenizer, path, **training):
         pytest.param({"dtype": "bfloat16", "micro_batch": 4}, marks=pytest.mark.slow),
         pytest.param({"activation_checkpointing": True}, marks=pytest.mark.slow),
         pytest.param({"algorithm": PPO(critic="head")}, marks=pytest.mark.slow),
+        pytest.param({"lora_rank": 8}, marks=pytest.mark.slow),
+        pytest.param({"lora_rank": 8, "dtype": "bfloat16"}, marks=pytest.mark.slow),
     ],
-    ids=["shared", "tokens", "bfloat16", "checkpointing", "critic"],
+    ids=["shared", "tokens", "bfloat16", "checkpointing", "critic", "lora", "lora, bfloat16"],
 )
 def test_the_planned_peak_is_the_real_one(tokenizer, tmp_path, more):
     real = measured_peak(tokenizer, tmp_path, steps=2, max_tokens=RESPONSE, **more)
     algorithm = more.get("algorithm", GRPO())
-    sizes = {n: v for n, v in more.items() if n != "algorithm"}
+    sizes = {n: v for n, v in more.items() if n not in ("algorithm", "lora_rank")}
     training = Training(
         **{"prompts_per_step": 2, "group_size": GROUP, "micro_batch": 8, "dtype": "float32"}
         | sizes,
@@ -84,5 +89,6 @@ def test_the_planned_peak_is_the_real_one(tokenizer, tmp_path, more):
         prompt_tokens=PROMPT,
         sampler_bytes=0,
         shares=isinstance(algorithm, GRPO),
+        lora_rank=more.get("lora_rank", 0),
     )
     assert plan.peak == pytest.approx(real, rel=0.15)

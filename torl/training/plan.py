@@ -65,7 +65,8 @@ class Plan:
             >>> round(Plan(7e9, 0, Training(), processes=8, sharded=True).memory_gb)
             28
         """
-        state = 4 * 4 / (self.processes if self.sharded else 1)
+        # Adapters are small beside what they adapt.
+        state = 4 * (1 if self.lora else 4) / (self.processes if self.sharded else 1)
         return self.parameters * (state + (0 if self.policy == "vllm-server" else 2)) / 1e9
 
     @property
@@ -178,6 +179,7 @@ def plan_of(options: TrainOptions, *, memory: bool = False) -> Plan:
         sampler_bytes=_sampler_bytes(options),
         sleeps=options.policy == "vllm",
         shares=processes == 1 and _on_cpu(options) and not (beside or algorithm.loss.entropy),
+        lora_rank=options.lora_rank,
     )
     if algorithm.loss.kl and not options.lora_rank:
         beside += planned.weights
@@ -207,7 +209,9 @@ def _sampler_bytes(options: TrainOptions) -> int:
     """Of one weight of what samples in the training process."""
     if options.policy == "vllm-server":
         return 0
-    return 2 if options.policy == "vllm" or precision(options.dtype).bf16 else 4
+    size = 2 if options.policy == "vllm" or precision(options.dtype).bf16 else 4
+    # On a CPU the sampler packs its weights once more, see `agents.core.policies.packed_linear`.
+    return size * (2 if options.policy == "transformers" and _on_cpu(options) else 1)
 
 
 def _count(config: Any) -> float:

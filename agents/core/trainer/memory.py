@@ -25,9 +25,10 @@ class MemoryPlan:
     weights: float
     """Float32, or the process's share of them."""
     gradients: float
-    """With the buckets in which several processes add them up."""
+    """Of what is trained, all weights or adapters; with the buckets in which several processes add
+    them up."""
     optimizer: float
-    """Adam's two moments."""
+    """Adam's two moments of what is trained."""
     gathered: float
     """Where weights are shared out: the largest block of them, whole for its pass, twice."""
     activations: float
@@ -97,7 +98,13 @@ class Activations:
 
 
 def measure(
-    config: Any, rows: int, length: int, *, bf16: bool = True, shared: tuple[int, int] | None = None
+    config: Any,
+    rows: int,
+    length: int,
+    *,
+    bf16: bool = True,
+    shared: tuple[int, int] | None = None,
+    lora_rank: int = 0,
 ) -> Activations:
     """Run the model of this configuration on fake tensors and add up what autograd keeps.
 
@@ -107,6 +114,7 @@ def measure(
         length: Ids of a row, prompt and response.
         bf16: Whether the pass runs under autocast to bfloat16, over float32 weights.
         shared: Ids of a prompt and rows of a group that read it once, where the pass packs them.
+        lora_rank: Of the adapters that are trained in place of all weights; 0 for none.
 
     Example:
         >>> from transformers import LlamaConfig
@@ -125,9 +133,14 @@ def measure(
 
     kept: dict[int, tuple[Any, int]] = {}
     casts = 0.0
+    adapted = None
+    if lora_rank:
+        with torch.device("meta"):
+            adapted = _adapted(AutoModelForCausalLM.from_config(config), lora_rank)
 
     with FakeTensorMode(allow_non_fake_inputs=True):
-        model = AutoModelForCausalLM.from_config(config).train()
+        model = AutoModelForCausalLM.from_config(config) if adapted is None else _filled(adapted)
+        model.train()
         shapes = {tuple(p.shape) for p in model.parameters() if p.dim() > 1}
         own = {p.untyped_storage()._cdata for p in model.parameters()}
 
@@ -164,7 +177,7 @@ def measure(
     return Activations(total, int(config.num_hidden_layers), boundary, casts)
 
 
-def plan_memory(
+def plan_memory(  # noqa: PLR0913
     config: Any,
     training: Training,
     *,
@@ -174,6 +187,7 @@ def plan_memory(
     sampler_bytes: int = 2,
     sleeps: bool = False,
     shares: bool = False,
+    lora_rank: int = 0,
 ) -> MemoryPlan:
     """What one process holds at its peak.
 
@@ -186,6 +200,7 @@ def plan_memory(
         sampler_bytes: Of one weight of the sampler's copy; 0 where a server holds it.
         sleeps: Whether the sampler holds nothing while a micro-batch is learned from.
         shares: Whether rows of a group read their prompt once, where the model can.
+        lora_rank: Of the adapters that are trained in place of all weights; 0 for none.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -195,8 +210,10 @@ def plan_memory(
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    sizes = [p.numel() for p in model.parameters()]
-    count = float(sum(sizes))
+        count = float(sum(p.numel() for p in model.parameters()))
+        model = _adapted(model, lora_rank)
+    held = float(sum(p.numel() for p in model.parameters()))
+    trained = float(sum(p.numel() for p in model.parameters() if p.requires_grad))
     share = processes if sharded else 1
     length = prompt_tokens + training.max_tokens
     shared, again = None, training.activation_checkpointing
@@ -206,13 +223,13 @@ def plan_memory(
     # More are never held at once, here or in TRL's own head.
     places = min(batch * training.max_tokens, chunk_rows(config.vocab_size))
     bf16 = precision(training.dtype).bf16
-    found = measure(config, batch, length, bf16=bf16, shared=shared)
+    found = measure(config, batch, length, bf16=bf16, shared=shared, lora_rank=lora_rank)
     rows = training.prompts_per_step * training.group_size // processes
     return MemoryPlan(
-        weights=4 * count / share,
+        weights=4 * held / share,
         # DistributedDataParallel copies gradients into buckets before it adds them up.
-        gradients=4 * count / share * (2 if processes > 1 and not sharded else 1),
-        optimizer=8 * count / share,
+        gradients=4 * trained / share * (2 if processes > 1 and not sharded else 1),
+        optimizer=8 * trained / share,
         gathered=2 * 4.0 * max(_blocks(model).values()) if sharded else 0.0,
         activations=found.inputs if again else found.kept,
         logits=float((_IN_FLIGHT + (2 if bf16 else 4)) * places * config.vocab_size),
@@ -221,6 +238,36 @@ def plan_memory(
         sleeps=sleeps,
         recomputed=found.block if again else 0.0,
     )
+
+
+def _adapted(model: Any, lora_rank: int) -> Any:
+    """The model as it is trained: with adapters where they are what is."""
+    if not lora_rank:
+        return model
+    from agents.core.models.lora import Lora, with_lora
+
+    return with_lora(model, Lora(lora_rank))
+
+
+def _filled(model: Any) -> Any:
+    """A model of the meta device with weights on the CPU, which are fake where tensors are.
+
+    PEFT moves what it makes, which fake tensors refuse; so adapters are put on before.
+    """
+    import torch
+
+    made: dict[int, Any] = {}
+    for module in model.modules():
+        for own in (module._parameters, module._buffers):
+            for name, old in own.items():
+                if old is None:
+                    continue
+                if id(old) not in made:
+                    new = torch.empty(old.shape, dtype=old.dtype)
+                    trains = own is module._parameters
+                    made[id(old)] = torch.nn.Parameter(new, old.requires_grad) if trains else new
+                own[name] = made[id(old)]
+    return model
 
 
 def _rows_of_pass(
