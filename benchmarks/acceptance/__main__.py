@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -83,7 +84,8 @@ def main(words: list[str] | None = None) -> int:
         for figure in result.figures:
             print(f"  {figure}", flush=True)
         tail = f": {result.message}" if result.message else ""
-        print(f"  {result.state} in {result.seconds:.0f} s{tail}", flush=True)
+        took = f"{result.seconds:.0f} s, {result.cpu_seconds:.0f} CPU seconds"
+        print(f"  {result.state} in {took}{tail}", flush=True)
     print(f"record {options.out}")
     return int(failed)
 
@@ -99,7 +101,7 @@ def _accelerator(device: str) -> str:
 def _apart(number: int, options: argparse.Namespace) -> BlockResult:
     """A block in a process group of its own, so that its limit ends all that it started."""
     title, _ = BLOCKS[number]
-    start = time.perf_counter()
+    start, before = time.perf_counter(), _cpu_seconds()
     with tempfile.TemporaryDirectory(prefix="torl-acceptance-") as folder:
         result = Path(folder) / "result.json"
         words = ["--device", options.device, "--model", options.model, "--block", str(number)]
@@ -121,15 +123,21 @@ def _apart(number: int, options: argparse.Namespace) -> BlockResult:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
-        seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, _cpu_seconds() - before
         if not result.exists():
             end = message or log.read_text(errors="replace")[-2000:]
-            return BlockResult(number, title, "error", seconds, (), end)
+            return BlockResult(number, title, "error", seconds, (), end, cpu)
         found = json.loads(result.read_text())
         if "skipped" in found:
-            return BlockResult(number, title, "skipped", seconds, (), found["skipped"])
+            return BlockResult(number, title, "skipped", seconds, (), found["skipped"], cpu)
         figures = [Figure(**figure) for figure in found["figures"]]
-        return BlockResult.of(number, title, figures, seconds)
+        return BlockResult.of(number, title, figures, seconds, cpu)
+
+
+def _cpu_seconds() -> float:
+    """Of the blocks that have ended, and of what they started."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _inside(options: argparse.Namespace) -> int:

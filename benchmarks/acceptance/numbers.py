@@ -109,12 +109,14 @@ def sampler(where: Where) -> list[Figure]:
         with torch.autocast(torch.device(where.device).type, torch.bfloat16):
             trained = _gaps(model, rows)
         plain, _ = loading.load(where.model, device="cpu")
-        same = sum(_greedy(plain, t) == list(t.ids) for t in greedy)
+        # The samples of a problem are all the same here, or two of them differ from the CPU's.
+        distinct = {(tuple(t.prompt_ids), tuple(t.ids)): t for t in greedy}.values()
+        same = sum(_greedy(plain, t) == list(t.ids) for t in distinct)
     return [
         Figure("float32: sampled ids", len(exact), ">=", 1),
         Figure("float32: largest difference of log-probabilities", max(map(abs, exact)), "<", 1e-3),
         *_rounding(sampled, passed, trained),
-        Figure("greedy rows with the ids of generate() on a CPU", same, "==", len(greedy)),
+        Figure("greedy answers with the ids of generate() on a CPU", same, "==", len(distinct)),
     ]
 
 

@@ -60,12 +60,17 @@ class BlockResult:
     figures: Sequence[Figure] = field(default_factory=tuple)
     message: str = ""
     """Why it was skipped, or the end of what it printed before it failed."""
+    cpu_seconds: float = 0.0
+    """Of all its processes: what it would take, at most, on a machine that does nothing else."""
 
     @staticmethod
-    def of(block: int, title: str, figures: Sequence[Figure], seconds: float) -> "BlockResult":
+    def of(
+        block: int, title: str, figures: Sequence[Figure], seconds: float, cpu_seconds: float = 0.0
+    ) -> "BlockResult":
         """A block that came to its end; one without figures has shown nothing and fails."""
         good = bool(figures) and all(figure.passed for figure in figures)
-        return BlockResult(block, title, "passed" if good else "failed", seconds, tuple(figures))
+        state = "passed" if good else "failed"
+        return BlockResult(block, title, state, seconds, tuple(figures), "", cpu_seconds)
 
 
 class Record:

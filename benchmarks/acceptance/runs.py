@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 SHORT = (
     *("--steps", "2", "--prompts", "2", "--group", "4", "--micro-batch", "8"),
     *("--warm-start", "16", "--eval-problems", "0", "--max-tokens", "64", "--save-every", "1"),
+    *("--problems", "procedural:easy:L1"),
 )
 """A training that shows whether a path works, not whether it learns."""
 
@@ -140,12 +141,14 @@ def algorithms(where: Where) -> list[Figure]:
     """Block 6: two steps of every algorithm; losses are numbers and weights move."""
     figures = []
     # A start that is right now and then: groups of equal rewards would move nothing.
-    imitate = ("--algorithm", "sft", "--warm-start", "96")
+    imitate = ("--algorithm", "sft", "--warm-start", "48")
     start = _train(where, "start", *SHORT, *imitate) / "warm-start"
     for name, words in VARIANTS.items():
         if name == "lora" and importlib.util.find_spec("peft") is None:
             continue
-        out = _train(where, name, *SHORT, "--warm-start-from", str(start), *words)
+        # Nothing is resumed here, and a checkpoint is 1.6 GB.
+        one = ("--warm-start-from", str(start), "--save-every", "2")
+        out = _train(where, name, *SHORT, *one, *words)
         steps = Run(out).read_metrics("rl")
         sane = all(math.isfinite(step["loss"]) for step in steps) and len(steps) == 2
         figures.append(Figure(f"{name}: two steps with finite losses", sane, "==", True))
