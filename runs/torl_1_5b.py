@@ -28,7 +28,7 @@ OPTIONS = {
     "prompts": 128,
     "group": 16,
     "micro-batch-tokens": 13_312,
-    "activation-checkpointing": "True",
+    "activation-checkpointing": True,
     "device-gb": 80,
     "learning-rate": 1e-6,
     "max-tokens": 3072,

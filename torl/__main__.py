@@ -127,8 +127,9 @@ def parse(name: str, words: Sequence[str]) -> Any:
     start = {"default": module.defaults(words)} if hasattr(module, "defaults") else {}
     with object_fields:
         # `--over-budget notice` as in Python, and not by the name of the member, NOTICE.
-        by_value = (tyro.conf.EnumChoicesFromValues,)
-        return tyro.cli(options, prog=f"torl {name}", args=words, config=by_value, **start)
+        # And `--overlap` or `--no-overlap` where the default, `None`, leaves it to the plan.
+        how = (tyro.conf.EnumChoicesFromValues, tyro.conf.DisallowNone)
+        return tyro.cli(options, prog=f"torl {name}", args=words, config=how, **start)
 
 
 def _usage() -> str:

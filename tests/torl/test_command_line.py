@@ -62,6 +62,13 @@ def test_choices_are_written_as_in_python():
     assert parse("analyse", ["a.jsonl", "--case", "fixed_error"]).case == "fixed_error"
 
 
+def test_what_is_decided_where_nobody_says_is_a_switch():
+    words = ["--overlap", "--no-activation-checkpointing"]
+    given, left = parse("train", words), parse("train", [])
+    assert (given.overlap, given.activation_checkpointing) == (True, False)
+    assert (left.overlap, left.activation_checkpointing) == (None, None)
+
+
 def test_the_table_of_exit_codes_is_the_one_of_the_code():
     page = (ROOT / "docs" / "command_line.md").read_text().split("## Exit codes")[1]
     table = re.findall(r"^\| (\d+) \|", page.split("\n## ")[0], re.MULTILINE)

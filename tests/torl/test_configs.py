@@ -33,7 +33,7 @@ def test_activations_are_recomputed_by_one_party_alone():
     """The recipes ask for it by torl's option; transformers refuses both at once."""
     from torl_7b import LARGER, OPTIONS
 
-    assert {**OPTIONS, **LARGER}["activation-checkpointing"] == "True"
+    assert {**OPTIONS, **LARGER}["activation-checkpointing"] is True
     assert load("fsdp.yaml").fsdp_config["fsdp_activation_checkpointing"] is False
 
 

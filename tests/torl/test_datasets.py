@@ -87,6 +87,14 @@ def test_a_part_of_a_held_out_set_is_the_same_random_part_for_every_seed(options
     assert [problem.answer for problem in parts[0]] != ["0", "1", "2", "3", "4"]
 
 
+def test_each_pass_over_the_problems_has_an_order_of_its_own(options):
+    found = opened(options | {"heldout": "", "eval_problems": 0, "steps": 5})
+    ids = [problem.id for problem in found.schedule]
+    first, second = ids[:20], ids[20:]
+    assert sorted(first) == sorted(second)
+    assert first != second
+
+
 def test_a_file_has_no_held_out_split(options):
     with pytest.raises(CommandError, match="name one with --heldout"):
         opened({**options, "heldout": ""})

@@ -134,7 +134,7 @@ class TrainOptions:
     overlap: bool | None = None
     """Sample on while a slow tool is out: one looping program then stalls no other episode, and the
     last bits of the numbers follow the clock. By default on a GPU and with vLLM, whose kernels do
-    not give the same bits twice in any case; --overlap False keeps the order fixed there too."""
+    not give the same bits twice in any case; --no-overlap keeps the order fixed there too."""
     staleness: int = 0
     """Steps that a process of its own may sample ahead of learning, with the weights there are; 0:
     each waits for the other."""
