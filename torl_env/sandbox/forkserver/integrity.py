@@ -3,18 +3,24 @@
 All turns of a session run in copies of one process, so what a turn patches, later turns live with:
 without this, `sys._getframe(1).f_globals["exec"] = lambda *words: None` makes all of them succeed.
 Here every module, class, function and object of ours on their way is noted in tuples before any
-code of a program ran, and whatever has changed is put back from these.
+code of a program ran, and whatever has changed is put back from these. Nothing of a program runs
+from then until its next turn does: destructors, signal handlers, traces and codecs wait or are off.
 
-It keeps Python code from lying about later turns. Machine code cannot be kept from anything in its
-own process: what `ctypes` writes over the interpreter's memory stays. So a session owns its own
-later turns, and nothing else: it has no part in what the server, another session or a single
+It keeps Python code from lying about later turns that do not run it. What a later turn runs, such
+as a `print` that an earlier one replaced, is part of it. Machine code cannot be kept from anything
+in its own process: what `ctypes` writes over the interpreter's memory stays. So a session owns its
+own later turns, and nothing else: it has no part in what the server, another session or a single
 program is told.
 """
 
+import _signal  # type: ignore[import-not-found]
 import builtins
+import codecs
 import ctypes
 import gc
+import itertools
 import os
+import signal
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,9 +41,11 @@ class Kept(NamedTuple):
     """The memory in which all of it stands, as it was; nothing where its form is not known."""
     spaces: tuple[tuple[dict[Any, Any], tuple[tuple[Any, Any], ...]], ...]
     """Dictionaries, with their items."""
-    classes: tuple[tuple[type, Mapping[str, Any]], ...]
+    classes: tuple[tuple[type, tuple[tuple[str, Any], ...]], ...]
     """Classes, with their attributes."""
-    functions: tuple[tuple[types.FunctionType, types.CodeType, Any, Any], ...]
+    functions: tuple[
+        tuple[types.FunctionType, types.CodeType, Any, tuple[tuple[str, Any], ...]], ...
+    ]
     """Functions, with code and defaults."""
     slots: tuple[tuple[object, str, object], ...]
     """Classes of objects, and attributes of those that have no dictionary."""
@@ -79,8 +87,11 @@ def keep(
     return Kept(
         tuple(_memory(spaces, classes, functions, held)),
         tuple((space, tuple(space.items())) for space in spaces),
-        tuple((item, types.MappingProxyType(dict(vars(item)))) for item in classes),
-        tuple((item, item.__code__, item.__defaults__, item.__kwdefaults__) for item in functions),
+        tuple((item, tuple(vars(item).items())) for item in classes),
+        tuple(
+            (item, item.__code__, item.__defaults__, tuple((item.__kwdefaults__ or {}).items()))
+            for item in functions
+        ),
         tuple(
             (item, name, getattr(item, name))
             for item in held
@@ -168,33 +179,67 @@ def _functions(space: Mapping[str, Any], module: str) -> Iterator[types.Function
             yield from _functions(vars(item), module)
 
 
+def _quiet() -> list[tuple[Callable[..., object], tuple[Any, ...]]]:
+    """Calls that keep what a program has left from running: traces, signals and codecs.
+
+    The server wakes a session with SIGCONT, and a program's own error handler would read the
+    source.
+    """
+    calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = [
+        # What is replaced is asked for first, so that it is not given up.
+        (sys.gettrace, ()),
+        (sys.settrace, (None,)),
+        (sys.getprofile, ()),
+        (sys.setprofile, (None,)),
+        (codecs.lookup_error, ("surrogatepass",)),
+        (_signal.signal, (int(signal.SIGCONT), int(signal.SIG_DFL))),
+        (codecs.register_error, ("surrogatepass", codecs.lookup_error("surrogatepass"))),
+    ]
+    monitoring: Any = getattr(sys, "monitoring", None)
+    if monitoring is not None:
+        events = [number for name, number in vars(monitoring.events).items() if name.isupper()]
+        calls += [
+            (monitoring.register_callback, (tool, event, None))
+            for tool in range(6)
+            for event in events
+            if event and event & (event - 1) == 0
+        ]
+    return calls
+
+
 def serve(  # noqa: C901, PLR0912 - what it called could be patched
     kept: Kept, space: dict[str, Any], name: str, argument: object
 ) -> NoReturn:
     """Call the function `name` of `space` for ever, with everything put back before each time.
 
-    What this frame holds are built-in functions and tuples, which Python code cannot change. No
-    value that a program has put somewhere is compared or given up, for both could run its code.
+    What this frame holds are built-in functions and tuples, which Python code cannot change; and
+    since 3.13 it can change the names themselves (PEP 667), so these are given anew each time by an
+    iterator to which there is no way. No value that a program has put somewhere is compared or
+    given up, for both could run its code.
     """
-    settrace, setprofile, callbacks = sys.settrace, sys.setprofile, gc.callbacks
-    look, attributes, clear, update, get = (
-        memoryview.tobytes,
-        vars,
-        dict.clear,
-        dict.update,
-        dict.get,
-    )
-    copied, copied_in = dict.copy, types.MappingProxyType.copy
-    set_class, unset_class, set_slot = type.__setattr__, type.__delattr__, object.__setattr__
-    append, listed, empty = list.append, list.copy, list.clear
-    exit_process, failed = os._exit, _FAILED
-    seen, spaces, classes, functions, slots = kept
     replaced: list[Any] = []
-    while True:
-        settrace(None)
-        setprofile(None)
+    for (
+        (seen, spaces, classes, functions, slots),
+        quiet, collects, stop_collecting, callbacks, look, attributes,
+        (clear, update, get, copied, items_of),
+        (set_class, unset_class, set_slot),
+        (append, listed, empty), old,
+        exit_process, failed, function_name, step, given,
+    ) in itertools.repeat((
+        kept,
+        tuple(_quiet()), gc.isenabled, gc.disable, gc.callbacks, memoryview.tobytes, vars,
+        (dict.clear, dict.update, dict.get, dict.copy, dict),
+        (type.__setattr__, type.__delattr__, object.__setattr__),
+        (list.append, list.copy, list.clear), replaced,
+        os._exit, _FAILED, name, space, argument,
+    )):  # fmt: skip
+        collect = collects()
+        stop_collecting()
+        for call, words in quiet:
+            if (before := call(*words)) is not None:
+                append(old, before)
         if callbacks:
-            append(replaced, listed(callbacks))
+            append(old, listed(callbacks))
             empty(callbacks)
         changed = not seen
         for view, content in seen:
@@ -202,12 +247,13 @@ def serve(  # noqa: C901, PLR0912 - what it called could be patched
                 changed = True
         if changed:
             for place, items in spaces:
-                append(replaced, copied(place))
+                append(old, copied(place))
                 clear(place)
                 update(place, items)
-            for owner, known in classes:
-                now = copied_in(attributes(owner))
-                append(replaced, now)
+            for owner, pairs in classes:
+                known = items_of(pairs)
+                now = items_of(attributes(owner))
+                append(old, now)
                 for attribute in now:
                     if attribute not in known:
                         unset_class(owner, attribute)
@@ -219,11 +265,11 @@ def serve(  # noqa: C901, PLR0912 - what it called could be patched
                     function.__code__ = code
                 if function.__defaults__ is not defaults:
                     function.__defaults__ = defaults
-                if function.__kwdefaults__ is not keywords:
-                    function.__kwdefaults__ = keywords
+                function.__kwdefaults__ = items_of(keywords) or None
             for item, attribute, value in slots:
                 set_slot(item, attribute, value)
         try:
-            space[name](argument)
+            step[function_name](given, collect=collect)
         except BaseException:  # noqa: BLE001 - the server sees the end, whatever the reason
             exit_process(failed)
+    raise AssertionError("unreachable")

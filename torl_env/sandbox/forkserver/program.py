@@ -19,6 +19,7 @@ import sys
 import threading
 import traceback
 import types
+from collections.abc import Callable
 from contextlib import suppress
 from resource import (
     RLIMIT_AS,
@@ -205,29 +206,59 @@ def _hide_places(summary: traceback.TracebackException | None) -> None:
         summary, seen = summary.__cause__ or summary.__context__, seen + 1
 
 
-def run(code: types.CodeType, namespace: dict[str, object], room: int) -> int:
-    """Execute and return the exit code, as the interpreter would give it."""
+def run(
+    source: str, namespace: dict[str, object], room: int, begin: Callable[[str], object]
+) -> int:
+    """Compile and execute; the exit code, as the interpreter would give it.
+
+    In a session code that earlier turns have left may run in here, in `begin`, in a warning of the
+    compiler or in a destructor. So everything that decides is looked up before, and the compiled
+    program waits on the interpreter's stack, where no code of Python's reaches it.
+
+    Args:
+        source: The program.
+        namespace: Its `__main__`.
+        room: Characters of a traceback.
+        begin: Called with the source between the two: from then on the program runs.
+    """
+    execute, leaving, wrong, whole, index = exec, SystemExit, BaseException, int, int.__index__
+    refused = (SyntaxError, ValueError, RecursionError, OverflowError)
+    word_exit, word, word_refusal, is_a = _word_exit, fail, _word_refusal, isinstance
     try:
-        exec(code, namespace)
-    except SystemExit as leaving:
-        return _leave(leaving.code)
-    except BaseException as error:  # noqa: BLE001 - the program may raise anything
-        fail(error, room)
+        execute((compile(source, FILENAME, "exec", dont_inherit=True), begin(source))[0], namespace)
+    except leaving as left:
+        number, code = 1, left.code  # type: int, Any
+        if code is None:
+            return 0
+        if is_a(code, whole):
+            # As CPython: a C integer or -1, and no method of a class derived from int is asked.
+            number = index(code)
+            number = number & 255 if -_C_LONG <= number < _C_LONG else 255
+        word_exit(code)
+        return number
+    except wrong as error:
+        own = error.__traceback__
+        # No frame but this one: it is the compiler's.
+        (word_refusal if own and not own.tb_next and is_a(error, refused) else word)(error, room)
         return 1
     return 0
 
 
-def _leave(code: object) -> int:
-    if code is None:
-        return 0
-    if isinstance(code, int):
+def _word_exit(code: object) -> None:
+    with suppress(BaseException):
         report(f"SystemExit: {code}")
-        # As CPython: a C integer or -1, and no method of a class derived from int is asked.
-        number = int.__index__(code)
-        return number & 255 if -_C_LONG <= number < _C_LONG else 255
-    report(f"SystemExit: {code}")
-    sys.stderr.write(f"{code}\n")
-    return 1
+        if not isinstance(code, int):
+            sys.stderr.write(f"{code}\n")
+
+
+def _word_refusal(error: BaseException, room: int) -> None:
+    report(describe(error))
+    sys.stderr.write(_clip("".join(traceback.format_exception_only(error)), room))
+
+
+def show_source(source: str) -> None:
+    """Let tracebacks quote it."""
+    linecache.cache[FILENAME] = (len(source), None, source.splitlines(True), FILENAME)
 
 
 def fail(error: BaseException, room: int) -> None:
@@ -242,19 +273,6 @@ def fail(error: BaseException, room: int) -> None:
     except BaseException:  # noqa: BLE001
         # The program's own __str__ may raise anything; its status does not depend on the words.
         report(type(error).__name__, memory=memory)
-
-
-def prepare_source(source: str, filename: str, room: int) -> types.CodeType | None:
-    """Compile, or say why that is not possible."""
-    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
-    try:
-        return compile(source, filename, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
-        report(describe(error))
-        sys.stderr.write(_clip("".join(traceback.format_exception_only(error)), room))
-    except MemoryError as error:
-        fail(error, room)
-    return None
 
 
 def flush_streams() -> None:
@@ -335,14 +353,15 @@ class Child:
         except BaseException as error:  # noqa: BLE001 - the server reads the phase
             os.write(2, f"sandbox: cannot prepare a program: {error!r}\n".encode())
             _exit(1)
+
+        def begin(source: str) -> None:
+            show_source(source)
+            self.phases[slot] = COMPILED
+            # From here on no path leads from the program to the server.
+            self.phases.close()
+
         gc.enable()
-        code = prepare_source(source, FILENAME, job.output_bytes // 16)
-        if code is None:
-            _exit(1)
-        self.phases[slot] = COMPILED
-        # From here on no path leads from the program to the server.
-        self.phases.close()
-        finish(run(code, self.namespace, job.output_bytes // 16))
+        finish(run(source, self.namespace, job.output_bytes // 16, begin))
 
     def _take_job(self, channel: socket.socket) -> tuple[Job, str]:
         data, ancillary, _, _ = channel.recvmsg(64, _THREE_FILES)

@@ -26,16 +26,15 @@ from torl_env.sandbox.forkserver import integrity, kernel, pictures, program, wi
 from torl_env.sandbox.forkserver.areas import Area
 from torl_env.sandbox.forkserver.program import (
     CONTROL,
-    FILENAME,
     NULL,
     Child,
     fail,
     flush_streams,
     leave_pictures,
-    prepare_source,
     report,
     run,
     set_limits,
+    show_source,
     take_source,
 )
 from torl_env.sandbox.forkserver.wire import Job
@@ -99,8 +98,14 @@ class Interpreter:
         integrity.serve(kept, globals(), "obey", self)
 
 
-def obey(session: Interpreter) -> None:
-    """Do one thing that the server says; returns in a head only."""
+def obey(session: Interpreter, *, collect: bool) -> None:
+    """Do one thing that the server says; returns in a head only.
+
+    Args:
+        session: Of this process.
+        collect: Whether the program has left the garbage collector on; it is off until the turn
+            runs, for with it destructors would.
+    """
     # What the last turn left in use must not keep the next one from starting, nor what forks cost.
     for what in (RLIMIT_AS, RLIMIT_NOFILE, RLIMIT_CPU):
         hard = getrlimit(what)[1]
@@ -114,7 +119,7 @@ def obey(session: Interpreter) -> None:
     elif not _fork_on(session, files):
         return
     if job is not None:
-        _run(session, job, files[1:], in_place=kind == TURN_IN_PLACE)
+        _run(session, job, files[1:], collect=collect, in_place=kind == TURN_IN_PLACE)
 
 
 def _receive() -> tuple[bytes, list[int]]:
@@ -164,7 +169,9 @@ def _take_channel(file: int) -> None:
     os.close(file)
 
 
-def _run(session: Interpreter, job: Job, files: list[int], *, in_place: bool) -> None:
+def _run(
+    session: Interpreter, job: Job, files: list[int], *, collect: bool, in_place: bool
+) -> None:
     """The turn, in a runner; returns in its continuation only.
 
     Once the program runs, all that is needed later is looked up already: what it leaves behind may
@@ -175,7 +182,7 @@ def _run(session: Interpreter, job: Job, files: list[int], *, in_place: bool) ->
         duplicate(file, number)
         os.close(file)
     set_limits(job, session.child, session=True)
-    code = _execute(session, job)
+    code = _execute(session, job, collect=collect)
     if code != 0 and not in_place:
         # The head still has the state before the turn.
         leave(code)
@@ -190,20 +197,27 @@ def _run(session: Interpreter, job: Job, files: list[int], *, in_place: bool) ->
     leave(code if pid > 0 else code or 1)
 
 
-def _execute(session: Interpreter, job: Job) -> int:
+def _execute(session: Interpreter, job: Job, *, collect: bool) -> int:
     """Run the program that standard input's file holds; its exit code."""
     room = job.output_bytes // 16
     execute, word, pictures, flush, write = run, fail, leave_pictures, flush_streams, os.write
-    try:
-        code = prepare_source(take_source(job.source_bytes), FILENAME, room)
-        if code is None:
-            write(CONTROL, NOT_COMPILED)
-            return 1
+    begun: list[bool] = []
+
+    def begin(source: str) -> None:
+        show_source(source)
+        begun.append(True)
         write(CONTROL, COMPILED)
-        exit_code = execute(code, session.namespace, room)
+        if collect:
+            gc.enable()
+
+    try:
+        exit_code = execute(take_source(job.source_bytes), session.namespace, room, begin)
     except MemoryError as error:
         # What earlier turns left leaves no room to start.
         word(error, room)
+        return 1
+    if not begun:
+        write(CONTROL, NOT_COMPILED)
         return 1
     pictures()
     try:
