@@ -129,3 +129,17 @@ def test_branches_share_what_a_fork_shares(sandbox: LocalSandbox) -> None:
         with session.branch() as branch:
             branch.run("shared[1] = 8; own[0] = 8; left.send(b'b')")
         assert session.run("print(shared[1], own[0], right.recv(1))").stdout == "8 0 b'b'\n"
+
+
+def test_what_earlier_turns_wrote_is_held_by_no_session(layers_off: tuple[str, ...]) -> None:
+    # In the kernel's memory, which the limit of a session does not count: 16 MB for each turn.
+    limits = Limits(cpu_seconds=5, wall_seconds=30, memory_mb=64, output_bytes=1 << 20)
+    with (
+        LocalSandbox(limits, off=layers_off) as sandbox,
+        sandbox.open_session(preload="bare") as session,
+    ):
+        write = "for one in held: os.pwrite(one, b'x' * (15 << 20), 0)"
+        session.run(f"import os; held = [os.dup(n) for n in range(3)]\n{write}")
+        sizes = session.run("print([os.fstat(one).st_size for one in held])")
+        assert sizes.stdout == "[0, 0, 0]\n"
+        assert session.run(write).error_type == "PermissionError"

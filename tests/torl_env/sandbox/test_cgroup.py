@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from torl_env.sandbox import Limits, LocalSandbox
 from torl_env.sandbox.forkserver.config import Layer
 from torl_env.sandbox.local import cgroup
 
+KILL = "import os; os.kill(os.getpid(), 9)"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
 
 
@@ -38,8 +40,36 @@ def test_memory_of_all_programs_is_bounded_and_its_end_is_no_result(
             sandbox.run("print(len(bytearray(700 << 20)))")
         assert sandbox.run("print(2)").stdout == "2\n"
         # A program that ends itself in the same way has no such excuse.
-        killed = sandbox.run("import os; os.kill(os.getpid(), 9)")
+        killed = sandbox.run(KILL)
         assert killed.status == "killed"
+
+
+def run_out_of_memory() -> None:
+    """In a group of its own, beside every sandbox."""
+    join = "import sys\nfor name in sys.argv[1:]: open(name + '/cgroup.procs', 'w').write('0')\n"
+    elsewhere = cgroup.make(40, 99)
+    code = f"{join}bytearray(200 << 20)"
+    places = map(str, elsewhere.directories)
+    assert subprocess.run([sys.executable, "-c", code, *places], check=False).returncode == -9
+    elsewhere.remove()
+
+
+def test_memory_that_ran_out_elsewhere_excuses_nobody(group: cgroup.ControlGroup) -> None:
+    with LocalSandbox() as sandbox, sandbox.open_session(preload="bare") as session:
+        run_out_of_memory()
+        assert sandbox.run(KILL).status == "killed"
+        assert session.run("import os; os.write(3, b'N')").status == "killed"
+
+
+def test_memory_that_ran_out_long_ago_excuses_nobody(group: cgroup.ControlGroup) -> None:
+    with LocalSandbox(off=(Layer.CGROUP,), hung_after=0.4) as sandbox:
+        sandbox.run("")
+        run_out_of_memory()
+        for _ in range(3):
+            # It looks at the machine's count every 0.1 s.
+            time.sleep(0.15)
+            sandbox.run("")
+        assert sandbox.run(KILL).status == "killed"
 
 
 def test_a_bound_below_the_servers_own_needs_is_said(group: cgroup.ControlGroup) -> None:

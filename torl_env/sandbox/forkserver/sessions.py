@@ -337,7 +337,8 @@ class Sessions:
         if not turn.runner or turn.in_place:
             self._lose_head(session)
         cpu = turn.watch.cpu
-        self._finish(session, turn, Ending.SIGNALED, _KILLED, cpu, int(signal.SIGKILL))
+        number, mark = int(signal.SIGKILL), Mark.ENDED_BY_SERVER
+        self._finish(session, turn, Ending.SIGNALED, _KILLED, cpu, number, mark)
         self.sweep()
 
     def _continuation_ended(self, session: Session, turn: Turn) -> None:
@@ -359,10 +360,12 @@ class Sessions:
         if turn is None or turn.runner:
             return
         ending, code, number = judge(turn.watch, status, usage.ru_utime + usage.ru_stime)
+        mark = Mark.NONE
         if ending is Ending.EXITED:
             ending, code, number = Ending.SIGNALED, _KILLED, int(signal.SIGKILL)
+            mark = Mark.ENDED_BY_SERVER
         cpu = turn.watch.cpu_of(usage.ru_utime + usage.ru_stime)
-        self._finish(session, turn, ending, code, cpu, number)
+        self._finish(session, turn, ending, code, cpu, number, mark)
 
     def _head_speaks(self, session: Session, pid: int) -> None:
         """A head only listens, so what it says is the word of a program in it."""
@@ -382,7 +385,7 @@ class Sessions:
     def _lose(self, session: Session, request: Request) -> None:
         """Answer a request to a session that has ended itself."""
         self._sessions.pop(session.number, None)
-        mark = Mark.SESSION_LOST | Mark.COMPILED | Mark.INTERPRETER_ENDED
+        mark = Mark.SESSION_LOST | Mark.COMPILED | Mark.INTERPRETER_ENDED | Mark.ENDED_BY_SERVER
         number = int(signal.SIGKILL)
         ending = Ending.DONE if request.op is Op.BRANCH else Ending.SIGNALED
         self._send(Reply(request.call, ending, _KILLED, number, mark))

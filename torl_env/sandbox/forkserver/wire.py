@@ -1,5 +1,6 @@
 """Messages between client and fork server: one fixed record a packet, descriptors beside it."""
 
+import signal
 import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
@@ -52,6 +53,8 @@ class Mark(IntFlag):
     """The variables of the session are gone."""
     INTERPRETER_ENDED = 4
     """The turn ended its interpreter, so that nothing could go on from it."""
+    ENDED_BY_SERVER = 8
+    """For what it did: nobody else sent the signal."""
 
 
 _REQUEST: Final = struct.Struct("<B7xQQQIIIIIII")
@@ -174,6 +177,12 @@ class Reply:
     rss_kb: int = 0
     wall_us: int = 0
     cpu_us: int = 0
+
+    @property
+    def killed_by_others(self) -> bool:
+        """Whether SIGKILL ended it, and not the server."""
+        killed = self.ending is Ending.SIGNALED and self.signal == signal.SIGKILL
+        return killed and Mark.ENDED_BY_SERVER not in self.mark
 
     def pack(self) -> bytes:
         """One packet."""

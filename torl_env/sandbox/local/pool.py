@@ -14,7 +14,7 @@ from typing import Final
 from torl_env.errors import SandboxError
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.wire import Op, Request
-from torl_env.sandbox.local.oom_monitor import OUT_OF_MEMORY_KILLS
+from torl_env.sandbox.local.oom_monitor import OutOfMemoryKills
 from torl_env.sandbox.local.request import Completion, PendingRequest, failure, run_all, success
 from torl_env.sandbox.local.server_process import PreloadSet, ServerProcess, Waiting
 
@@ -28,6 +28,10 @@ _PER_PROCESSOR: Final = 4
 """Young programs at once: more of them only get in each other's way."""
 _YOUTH_SECONDS: Final = 0.03
 """An older program sleeps or computes for long, and does not keep others from starting."""
+_OUT_OF_MEMORY: Final = SandboxError(
+    "the kernel ended a program within its limits because memory ran out: lower `concurrency` or "
+    "`Limits.memory_mb`, or raise `total_memory_mb`"
+)
 _CANCELLED: Final = SandboxError("the call was cancelled before it ran")
 
 
@@ -99,7 +103,7 @@ class ServerPool:
         on_ready: Callable[[ServerReport], None],
         hung_after: float = HUNG_SECONDS,
     ) -> None:
-        OUT_OF_MEMORY_KILLS.forget()
+        self._kills = OutOfMemoryKills(next(iter(configs.values())).cgroup if configs else ())
         self._preload_sets = {name: PreloadSet(replace(config)) for name, config in configs.items()}
         self._python = python
         self._per_preload_set = servers
@@ -361,7 +365,12 @@ class ServerPool:
             except SandboxError as error:
                 self._reap_server(preload, server, "was refused")
                 return self._give_up(preload, error)
-        return [success(pending, reply) for pending, reply in arrived]
+        return [
+            failure(pending, _OUT_OF_MEMORY)
+            if reply.killed_by_others and self._kills.explain_one()
+            else success(pending, reply)
+            for pending, reply in arrived
+        ]
 
     def _reap_server(
         self, preload: PreloadSet, server: ServerProcess, how: str, grace: float = 1.0
@@ -370,7 +379,7 @@ class ServerPool:
         self._selector.unregister(server)
         preload.servers.remove(server)
         words = server.end(grace)
-        if OUT_OF_MEMORY_KILLS.explain_one():
+        if self._kills.explain_one():
             words = f"{words}; the kernel ended a process because memory ran out"
         lost = list(server.in_flight.values())
         lost += [item.pending for item in preload.queue if item.server is server]
@@ -396,6 +405,7 @@ class ServerPool:
         if now < self._look_at:
             return []
         self._look_at = now + self._tick
+        self._kills.tick()
         completions: list[Completion] = []
         for preload in self._preload_sets.values():
             for server in list(preload.servers):

@@ -1,9 +1,10 @@
 """One request to a fork server from the client's side: its memory files, its future, its end."""
 
+import fcntl
 import os
-import signal
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final, Protocol
 
 from torl_env.errors import SandboxError
@@ -17,7 +18,6 @@ from torl_env.sandbox.forkserver.wire import (
     Request,
     read_records,
 )
-from torl_env.sandbox.local.oom_monitor import OUT_OF_MEMORY_KILLS
 from torl_env.sandbox.types import Execution, Limits, conclude
 
 _MOST: Final = 2**31 - 1
@@ -70,13 +70,16 @@ def job_of(limits: Limits, source_bytes: int) -> Job:
 class Files:
     """A program's three memory files: source (then report), output, errors."""
 
-    def __init__(self, code: str, stdin: str) -> None:
+    def __init__(self, code: str, stdin: str, *, kept: bool = False) -> None:
+        self._kept = kept
+        """A session may hold them when its turn is over."""
         self.descriptors: list[int] = []
         source = code.encode("utf-8", "surrogatepass")
         self.source_bytes = len(source)
         try:
             for name in ("source", "stdout", "stderr"):
-                self.descriptors.append(os.memfd_create(f"torl-{name}"))
+                flags = os.MFD_CLOEXEC | (os.MFD_ALLOW_SEALING if kept else 0)
+                self.descriptors.append(os.memfd_create(f"torl-{name}", flags))
             self._write(source + stdin.encode("utf-8", "surrogatepass"))
         except BaseException:
             self.close()
@@ -105,9 +108,15 @@ class Files:
         return error, memory, tuple(images)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory back: what a session holds of them stays empty."""
         while self.descriptors:
-            os.close(self.descriptors.pop())
+            descriptor = self.descriptors.pop()
+            if self._kept:
+                # Without seccomp it may have sealed them itself.
+                with suppress(OSError):
+                    os.ftruncate(descriptor, 0)
+                    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
+            os.close(descriptor)
 
 
 class ProgramCall(Future[Execution]):
@@ -143,7 +152,7 @@ class ProgramCall(Future[Execution]):
 
     def begin(self, call: int) -> tuple[Request, list[int]]:
         """Write the program into memory files."""
-        self._files = Files(self._code, self._stdin)
+        self._files = Files(self._code, self._stdin, kept=self.op is not Op.RUN)
         job = job_of(self.limits, self._files.source_bytes)
         request = Request(self.op, call, session=self.session, job=job)
         return request, self._files.descriptors
@@ -182,12 +191,6 @@ class ProgramCall(Future[Execution]):
             )
         if reply.ending is Ending.KILLED:
             return SandboxError("the program was killed because its call was cancelled")
-        killed = reply.ending is Ending.SIGNALED and reply.signal == signal.SIGKILL
-        if killed and OUT_OF_MEMORY_KILLS.explain_one():
-            return SandboxError(
-                "the kernel ended a program within its limits because memory ran out: lower "
-                "`concurrency` or `Limits.memory_mb`, or raise `total_memory_mb`"
-            )
         timed_out = {Ending.CPU: "cpu", Ending.WALL: "wall"}.get(reply.ending, "")
         ended = results.Ended(
             exit_code=reply.code,
