@@ -79,6 +79,12 @@ def test_a_turn_that_ends_its_interpreter_is_no_success(sandbox: LocalSandbox) -
         assert session.run("print(x)").stdout == "1\n"
 
 
+def test_one_that_kills_itself_when_it_is_large_says_so_of_itself(sandbox: LocalSandbox) -> None:
+    code = "import os; x = bytearray(62 << 20); os.kill(os.getpid(), 9)"
+    result = sandbox.run(code, replace(PATIENT, memory_mb=64))
+    assert (result.status, result.self_reported) == (Status.MEMORY, True)
+
+
 @pytest.mark.parametrize("in_place", [False, True])
 def test_the_limits_of_a_turn_are_its_own(sandbox: LocalSandbox, in_place: bool) -> None:
     half = (

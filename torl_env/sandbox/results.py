@@ -133,7 +133,8 @@ def execution(
 
 def _self_reported(status: Status, ended: Ended) -> bool:
     if status is Status.MEMORY:
-        return ended.memory_error
+        # Without its word it is inferred from its size, and it may have killed itself.
+        return True
     return status is Status.ERROR and bool(ended.error) and not ended.interpreter_ended
 
 
