@@ -68,6 +68,20 @@ TABLE = {
         "EOFError: EOF when reading a line",
         1,
     ),
+    "leaves with a number beyond the machine's": (
+        "raise SystemExit(1 << 64)",
+        Status.ERROR,
+        "",
+        f"SystemExit: {1 << 64}",
+        255,
+    ),
+    "leaves with a number that would be asked": (
+        "class N(int): __and__ = lambda *a: 0\nraise SystemExit(N(3))",
+        Status.ERROR,
+        "",
+        "SystemExit: 3",
+        3,
+    ),
     "out of memory": ("print('m'); raise MemoryError", Status.MEMORY, "m\n", "MemoryError", 1),
 }
 

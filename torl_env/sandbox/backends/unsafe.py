@@ -19,6 +19,7 @@ from torl_env.sandbox.types import CallableSandbox, Execution, Limits, Session
 
 _POLL_SECONDS: Final = 0.01
 _FILENAME: Final = "<program>"
+_C_LONG: Final = 1 << 63
 _ONE_AT_A_TIME: Final = threading.Lock()
 """Standard output belongs to the whole process."""
 
@@ -135,7 +136,11 @@ class _Program:
     def _leave(self, code: object) -> None:
         if code is None:
             return
-        self._exit_code = code & 255 if isinstance(code, int) else 1
+        self._exit_code = 1
+        if isinstance(code, int):
+            # As CPython: a C integer or -1, and no method of a class derived from int is asked.
+            number = int.__index__(code)
+            self._exit_code = number & 255 if -_C_LONG <= number < _C_LONG else 255
         self._error = f"SystemExit: {code}"
         if not isinstance(code, int):
             self._err.write(f"{code}\n")
