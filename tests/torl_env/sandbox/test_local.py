@@ -286,7 +286,8 @@ DETERMINED = {
         "print({'a', 'b', 'c', 'd'}, random.random(), time.tzname, hash('x'))\n"
         "print(sorted(os.environ.items()))\n"
         "import secrets, uuid; random.seed(); sure = random.SystemRandom().random()\n"
-        "print(random.random(), random.Random().random(), sure, uuid.uuid4(), secrets.token_hex())",
+        "print(random.random(), random.Random().random(), sure, uuid.uuid4(), os.getrandom(8))\n"
+        "print(secrets.token_hex())",
         "import random, os; random.seed(5); os.urandom(3)",
     ),
     "numpy": (

@@ -180,12 +180,17 @@ def _first_calls_plain() -> None:
 def seed_generators(seed: int) -> None:
     """Every fork starts from the same state of every generator that a program may draw from.
 
-    That includes what Python takes from the kernel: `os.urandom`, and so `uuid.uuid4`, `secrets`,
-    `random.SystemRandom` and `random.seed()` without an argument. Clocks are the machine's.
+    That includes what Python takes from the kernel: `os.urandom` and `os.getrandom`, and so
+    `uuid.uuid4`, `secrets`, `random.SystemRandom` and `random.seed()` without an argument. Clocks
+    are the machine's.
     """
     entropy = random.Random(seed)
 
     def urandom(size: int, /) -> bytes:
+        return entropy.randbytes(size)
+
+    def getrandom(size: int, flags: int = 0) -> bytes:
+        del flags
         return entropy.randbytes(size)
 
     plain_seed: Any = random.Random.seed
@@ -196,6 +201,7 @@ def seed_generators(seed: int) -> None:
     namespace: Any = random
     # The module looked both names up once, when it was imported.
     os.urandom = namespace._urandom = urandom
+    os.getrandom = getrandom
     namespace.Random.seed = seed_from_urandom
     namespace.seed = namespace._inst.seed
     random.seed(seed)
