@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Self, TypeVar
@@ -35,6 +35,8 @@ T = TypeVar("T")
 _CHUNK: Final = 65_536
 _LARGE: Final = 1 << 18
 """Bytes of JSON that are read or written on a thread, away from the event loop."""
+_ASIDE: Final = ThreadPoolExecutor(1, thread_name_prefix="torl-aside")
+"""That thread: only one runs at a time anyway, and the event loop waits its turn among them."""
 _DRAINED: Final = 1 << 26
 """Bytes of a refused body that are read and dropped, so that its sender comes to the answer."""
 _HOST: Final = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::[0-9]{1,5})?")
@@ -170,7 +172,9 @@ def answer(data: object, status: int = 200) -> Response:
 
 async def aside(size: int, work: Callable[[], T]) -> T:
     """Do what takes time with `size` bytes: on a thread, if they are many."""
-    return work() if size < _LARGE else await asyncio.to_thread(work)
+    if size < _LARGE:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(_ASIDE, work)
 
 
 async def result_or_hang_up(request: Request, call: "Future[T]") -> T:

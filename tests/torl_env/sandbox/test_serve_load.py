@@ -5,12 +5,15 @@ import json
 import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from torl_env.sandbox import Execution, Limits, Status
 from torl_env.sandbox.backends.fusion_client import FusionSandbox
+from torl_env.sandbox.backends.fusion_wire import response_body
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +98,34 @@ def test_unread_answers_stall_nobody(
     # Making 50 answers takes processors for a while; before, the loop wrote each of them itself.
     assert among[middle] < 10 * alone[middle] + 0.05
     assert sum(among) < 20 * sum(alone) + 2
+
+
+def longest_pause(work: Callable[[], object]) -> float:
+    """Of another thread while `work` runs, as a part of its time."""
+    pauses, done = [0.0], threading.Event()
+
+    def tick() -> None:
+        last = time.monotonic()
+        while not done.is_set():
+            time.sleep(0.0002)
+            pauses[0], last = max(pauses[0], time.monotonic() - last), time.monotonic()
+
+    other = threading.Thread(target=tick)
+    other.start()
+    began = time.monotonic()
+    work()
+    took = time.monotonic() - began
+    done.set()
+    other.join()
+    return pauses[0] / took
+
+
+def test_others_have_a_turn_while_a_large_answer_is_written() -> None:
+    limits = Limits(output_bytes=4_194_304)
+    result = Execution(Status.OK, stdout="\x01" * 4_000_000)
+    # The best of some: a crowded machine has pauses of its own.
+    parts = [longest_pause(lambda: response_body(result, limits, extended=True)) for _ in range(8)]
+    assert min(parts) < 0.4, parts
 
 
 async def crowd(port: int) -> tuple[list[float], list[float]]:

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
@@ -21,6 +21,7 @@ EXTENSION: Final = "torl"
 _OWN_SIGNAL: Final = {Status.OUTPUT_LIMIT: -25}
 _STREAMS: Final = ("stdout", "stderr")
 _MARKER: Final = re.compile(rb"\n\[\.\.\. \d+ bytes omitted \.\.\.\]\n")
+_PART: Final = 1 << 16
 _LARGEST: Final = 10**9
 """No number of a request is larger in size; what a program gets is bounded much lower."""
 
@@ -222,19 +223,32 @@ def response_body(
         message = f"the output is longer than the {limits.output_bytes} bytes that are returned"
         code = code or _OWN_SIGNAL[Status.OUTPUT_LIMIT]
     answer = _frame("Failed" if message or not result.ok else "Success", message)
-    answer["run_result"] = {
+    run = {
         "status": "TimeLimitExceeded" if timed_out else "Finished",
         "execution_time": result.wall_seconds,
         "return_code": None if timed_out else code,
-        "stdout": stdout,
-        "stderr": f"{result.stderr}\n{message}\n" if message else result.stderr,
     }
+    stderr = f"{result.stderr}\n{message}\n" if message else result.stderr
+    del answer["run_result"]
     answer["files"] = dict(files)
     if extended:
         exact = {name: value for name, value in asdict(result).items() if name not in _STREAMS}
         exact["images"] = [b64encode(image).decode() for image in result.images]
         answer[EXTENSION] = exact | {"restarted": restarted}
-    return json.dumps(answer).encode("ascii")
+    return b"".join((
+        json.dumps(answer).encode("ascii")[:-1],
+        b', "run_result": ', json.dumps(run).encode("ascii")[:-1],
+        b', "stdout": "', *_escaped(stdout), b'", "stderr": "', *_escaped(stderr), b'"}}',
+    ))  # fmt: skip
+
+
+def _escaped(text: str) -> Iterator[bytes]:
+    """The inside of a JSON string, in parts.
+
+    Other threads of the server wait while one call of `json` works: 0.1 s for 4 MB.
+    """
+    for at in range(0, len(text), _PART):
+        yield json.dumps(text[at : at + _PART])[1:-1].encode("ascii")
 
 
 def _is_cut(text: str, limits: Limits) -> bool:
