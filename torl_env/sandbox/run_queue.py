@@ -11,7 +11,9 @@ def waited_seconds(schedstat: bytes) -> float:
 
 
 def is_runnable(stat: bytes) -> bool:
-    """From `/proc/PID/stat`: whether the process runs or waits for a processor now.
+    """From `/proc/PID/stat`: whether the process runs, or waits for a processor or for memory, now.
+
+    The last is the state D: its pages are read from the disk, or others are written to make room.
 
     The second field is the name that the process has given itself, in parentheses and with any
     characters, so only what follows the last parenthesis is the kernel's word.
@@ -19,4 +21,4 @@ def is_runnable(stat: bytes) -> bool:
     >>> is_runnable(b"7 (python) R 1 7"), is_runnable(b"7 () R ) S 1 7")
     (True, False)
     """
-    return stat.rpartition(b")")[2].split()[:1] == [b"R"]
+    return stat.rpartition(b")")[2].split()[:1] in ([b"R"], [b"D"])

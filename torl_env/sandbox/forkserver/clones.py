@@ -104,7 +104,7 @@ class CloneGate:
         return self._starts.get(pid, 0)
 
     def _note_waiter(self, pid: int) -> None:
-        if pid in self._limits:
+        if pid in self._limits or pid in self._forks:
             now = time.monotonic()
             seconds, heard = self._held.get(pid, (0.0, 0.0))
             # Threads that wait at the same time wait once.

@@ -5,9 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from torl_env.errors import SandboxError
+
 _MACHINE: Final = Path("/proc/vmstat")
 _GROUP: Final = ("memory.events", "memory.oom_control")
 """Of a control group, in versions 2 and 1."""
+OUT_OF_MEMORY: Final = SandboxError(
+    "the kernel ended a program within its limits because memory ran out: lower `concurrency` or "
+    "`Limits.memory_mb`, or raise `total_memory_mb`"
+)
 
 
 class OutOfMemoryKills:

@@ -14,7 +14,7 @@ from typing import Final
 from torl_env.errors import SandboxError
 from torl_env.sandbox.forkserver.config import ServerConfig, ServerReport
 from torl_env.sandbox.forkserver.wire import Op, Request
-from torl_env.sandbox.local.oom_monitor import OutOfMemoryKills
+from torl_env.sandbox.local.oom_monitor import OUT_OF_MEMORY, OutOfMemoryKills
 from torl_env.sandbox.local.request import Completion, PendingRequest, failure, run_all, success
 from torl_env.sandbox.local.server_process import PreloadSet, ServerProcess, Waiting
 
@@ -28,10 +28,6 @@ _PER_PROCESSOR: Final = 4
 """Young programs at once: more of them only get in each other's way."""
 _YOUTH_SECONDS: Final = 0.03
 """An older program sleeps or computes for long, and does not keep others from starting."""
-_OUT_OF_MEMORY: Final = SandboxError(
-    "the kernel ended a program within its limits because memory ran out: lower `concurrency` or "
-    "`Limits.memory_mb`, or raise `total_memory_mb`"
-)
 _CANCELLED: Final = SandboxError("the call was cancelled before it ran")
 
 
@@ -366,7 +362,7 @@ class ServerPool:
                 self._reap_server(preload, server, "was refused")
                 return self._give_up(preload, error)
         return [
-            failure(pending, _OUT_OF_MEMORY)
+            failure(pending, OUT_OF_MEMORY)
             if reply.killed_by_others and self._kills.explain_one()
             else success(pending, reply)
             for pending, reply in arrived
