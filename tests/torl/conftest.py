@@ -7,34 +7,32 @@ import pytest
 from torl.__main__ import main
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """Folder of a random model that reads and writes bytes."""
+def random_model(tokenizer, folder):
+    """A folder like those that `--model` takes."""
     import torch
 
-    from agents.core.testing.tiny import byte_tokenizer, tiny_model
+    from agents.core.testing.tiny import tiny_model
 
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    tokenizer = byte_tokenizer()
     torch.manual_seed(0)
     tiny_model(tokenizer).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Folder of a random model that reads and writes bytes."""
+    from agents.core.testing.tiny import byte_tokenizer
+
+    return random_model(byte_tokenizer(), tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="session")
 def phrases(tmp_path_factory):
     """Folder of a random model whose ids are whole phrases: it writes programs at once."""
-    import torch
+    from agents.core.testing.tiny import phrase_tokenizer
 
-    from agents.core.testing.tiny import phrase_tokenizer, tiny_model
-
-    folder = tmp_path_factory.mktemp("models") / "phrases"
-    tokenizer = phrase_tokenizer()
-    torch.manual_seed(0)
-    tiny_model(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return random_model(phrase_tokenizer(), tmp_path_factory.mktemp("models") / "phrases")
 
 
 @pytest.fixture
