@@ -248,14 +248,14 @@ def test_prefixes_of_old_weights_that_stay_are_an_error(played, monkeypatch):
 def test_weights_change_between_two_pieces_of_a_turn(played, sandbox):
     """No request is out while they do; each id has the version of its own request's weights."""
     policy, backend = played
-    policy._chunk = 6
+    policy.chunk = 6
     prompt = PlainPrompt(policy.tokenizer, "{question}")
     envs = envs_over(sandbox=sandbox, tool_budget=1)
     stream = Stream(policy, prompt, envs, Sampling(max_tokens=400))
     load, at, ended = policy.engine.load_weights, [], {}
 
     def loads(weights):
-        assert not policy._requests
+        assert not policy.requests
         at.append(len(backend.asked))
         load(weights)
 

@@ -103,11 +103,11 @@ class VLLMPolicy(RowPolicy):
         chunk: int | None = None,
     ) -> None:
         super().__init__(tokenizer, closes_call, ends, fixed_stop=stop is not None)
-        self.engine, self._chunk = engine, chunk
+        self.engine, self.chunk = engine, chunk
         self._held: list[int] | None = None
         """Rows that wait for new weights, while these are on their way."""
         self._stop = ends_of_calls(FencedParser()) if stop is None else tuple(stop)
-        self._requests: dict[int, int] = {}
+        self.requests: dict[int, int] = {}
         """The row of each request that is unanswered."""
         self._names = itertools.count()
         self._continued: dict[int, int] = {}
@@ -146,7 +146,7 @@ class VLLMPolicy(RowPolicy):
             Turns that ended meanwhile.
         """
         self._held, ended = [], []
-        while self._requests:
+        while self.requests:
             ended += self.advance()
         self.load_weights(weights)
         self.version = version
@@ -162,22 +162,22 @@ class VLLMPolicy(RowPolicy):
         row, name = self._rows[index], next(self._names)
         seed = (row.seed + self._continued[index]) % 2**63
         self._continued[index] += 1
-        self._requests[name] = index
+        self.requests[name] = index
         ids = [*row.context, *row.ids]
         ends = tuple(sorted(self.end_ids))
-        most = min(row.remaining, self._chunk or row.remaining)
+        most = min(row.remaining, self.chunk or row.remaining)
         self.engine.ask(Request(name, ids, self._how, most, seed, self._stop, ends))
 
     def advance(self) -> list[Completion]:
         """Turns that have come."""
-        if not self._requests:
+        if not self.requests:
             return []
         ended = [self._take(answer) for answer in self.engine.answers()]
         return sorted((c for c in ended if c is not None), key=lambda completion: completion.row)
 
     def _take(self, answer: Answer) -> Completion | None:
         """Note what was sampled; `None` where the turn has to go on."""
-        index = self._requests.pop(answer.name)
+        index = self.requests.pop(answer.name)
         row = self._rows[index]
         row.ids += answer.ids
         row.logprobs += answer.logprobs
@@ -195,7 +195,7 @@ class VLLMPolicy(RowPolicy):
             return FinishReason.EOS
         if self._closes_call(decode(self.tokenizer, [*row.prefix, *row.ids])):
             return FinishReason.STOP
-        full = answer.full and self._chunk is None
+        full = answer.full and self.chunk is None
         return FinishReason.LENGTH if full or row.remaining <= 0 else None
 
     def resume(self, row: int, ids: Sequence[int]) -> None:
