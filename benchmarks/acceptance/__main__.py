@@ -113,6 +113,9 @@ def _apart(number: int, options: argparse.Namespace) -> BlockResult:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # A thread that spins at a barrier takes the core that the slower one needs: on a
+                # machine with other work a block took several times its CPU seconds.
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
             )
             try:
                 process.wait(timeout=60 * options.minutes)
