@@ -1,14 +1,16 @@
 """Tree rollouts beside independent samples: what they cost, and how they learn.
 
-    python runs/trees.py OUT [--parts cost curve] [--seeds 0 1 2] [--sampled 8000]
+    python runs/trees.py OUT [--parts cost loss curve] [--seeds 0 1 2] [--sampled 12000]
 
 A tiny random model writes whole phrases, in one interpreter that keeps its variables: the program
 that prints the answer uses what an earlier one has set. It first imitates a few such episodes.
 
 `cost` counts, for the same number of answers, the ids that were sampled and those that the loss
-reads, of trees and of independent samples; `curve` trains from there at equal sampled ids, over
-three seeds, paid only for right answers that a program has printed. Before each step the weights
-answer 32 times, each alone, which is what the curve shows; those ids are not counted.
+reads, of trees and of independent samples; `loss` times that loss with shared beginnings read once
+and without; `curve` trains from there at equal sampled ids, over three seeds, paid only for right
+answers that a program has printed. A step of each method has about as many sampled ids, so trees
+have more problems in it (`--prompts` gives all as many). Before each step the weights answer 32
+times, each alone, which is what the curve shows; those ids are not counted.
 
 The programs are seven fixed phrases, so they run in this process unless --sandbox says otherwise.
 
@@ -24,6 +26,8 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+from tree_loss import loss_seconds
 
 from agents.core.rollout.tree_rules import Tree, read_tree
 from agents.core.rollout.trees import collect_trees
@@ -51,14 +55,16 @@ THOUGHT, FIRST, SECOND, PRINT, WRONG, ANSWER, OTHER = range(2, 2 + len(PHRASES))
 OUTPUT, END = 1, 0
 """Ids of the tokenizer: any other text is one id, and the end."""
 TOKENS = 24
-GROUP, PROMPTS = 15, 2
-"""A group of 15 is three trees of TreeRL with two places and two paths each."""
-LEARNERS: Mapping[str, GRPO] = {
-    "GRPO": GRPO(),
-    "ARPO": GRPO(tree="arpo"),
-    "TreeRL": GRPO(tree="treerl(margin=1)", baseline="subtree"),
-    "TreePO": GRPO(tree="treepo(segment=2)", baseline="ancestors"),
+GROUP = 15
+"""Three trees of TreeRL with two places and two paths each."""
+LEARNERS: Mapping[str, tuple[GRPO, int]] = {
+    "GRPO": (GRPO(), 3),
+    "ARPO": (GRPO(tree="arpo"), 4),
+    "TreeRL": (GRPO(tree="treerl(margin=1)", baseline="subtree"), 4),
+    "TreePO": (GRPO(tree="treepo(segment=2)", baseline="ancestors"), 5),
 }
+"""And the groups of a step, so that each samples some 300 ids in its first."""
+PARTS = ("cost", "loss", "curve")
 COSTS = (
     "arpo",
     "arpo(start=0.25)",
@@ -69,15 +75,20 @@ COSTS = (
     "treepo(segment=2)",
     "treepo(segment=3)",
 )
+TIMED = ("alone", "arpo", "arpo(start=0.125)", "treerl(margin=1)", "treepo(segment=2)")
+"""Of which the loss is timed."""
 
 
-ABOUT = """`python runs/trees.py OUT`, sandbox `{sandbox}`, {sampled} sampled ids a training,
+ABOUT = """`python runs/trees.py OUT --sampled {sampled} --rate {rate:g}`, sandbox `{sandbox}`,
 float32 on a CPU.
 
 Cost: groups of 16 answers (15 for `treerl`, a multiple of its trees), 8 groups of each of 3 seeds,
 from a tiny model that has imitated episodes of three calls. `arpo`, `aepo` and `treerl` have their
 papers' settings but for the margin; segments of TreePO are short as the episodes are. What the loss
 reads are ids of prompt and answer where rows share beginnings of at least 8 ids.
+
+Loss: CPU seconds, forward and backward, of one group of 15 in which each id stands for 8 and the
+prompt for 32, in a model of width 256; the better of two turns.
 
 Curve: reward of 32 answers sampled alone before each step, the first time, in the last fifth, and
 the mean over sampled ids. A small toy: it says whether trees learn, not whether they pay."""
@@ -179,8 +190,10 @@ class EnoughError(Exception):
     """So many ids have been sampled."""
 
 
-def train(algorithm: GRPO, seed: int, sandbox: Any, folder: Path, limit: int) -> dict[str, Any]:
-    """The curve of one training."""
+def train(
+    algorithm: GRPO, groups: int, seed: int, sandbox: Any, folder: Path, limit: int, rate: float
+) -> dict[str, Any]:
+    """The curve of one training, of so many groups a step."""
     from agents.core.trainer.options import Training
     from agents.core.trainer.trainer import RLTrainer
 
@@ -193,11 +206,11 @@ def train(algorithm: GRPO, seed: int, sandbox: Any, folder: Path, limit: int) ->
         tokenizer=tokenizer,
         algorithm=algorithm,
         training=Training(
-            steps=steps, prompts_per_step=PROMPTS, group_size=GROUP, micro_batch=PROMPTS * GROUP,
-            learning_rate=0.01, max_tokens=TOKENS, save_every=steps, transcripts=0,
+            steps=steps, prompts_per_step=groups, group_size=GROUP, micro_batch=groups * GROUP,
+            learning_rate=rate, max_tokens=TOKENS, save_every=steps, transcripts=0,
             dtype="float32", seed=seed,
         ),
-        problems=[Problem(f"p{i}", "What is 6*7?", "42") for i in range(steps * PROMPTS)],
+        problems=[Problem(f"p{i}", "What is 6*7?", "42") for i in range(steps * groups)],
         sampler=sampler,
         run=Run(folder / "rl"),
     )  # fmt: skip
@@ -237,6 +250,24 @@ def costs(sandbox: Any, folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+def losses(sandbox: Any, folder: Path) -> list[dict[str, Any]]:
+    """The time of the loss over a group of each kind."""
+    _, copy, tokenizer = start(0, folder / "loss")
+    rollout = engine(copy, tokenizer, sandbox, keep_states=True)
+    problems = [Problem("p0", "What is 6*7?", "42")]
+    found = []
+    for name in TIMED:
+        tree = None if name == "alone" else read_tree(name)
+        rows = (
+            rollout.collect(problems, GROUP, 0)
+            if tree is None
+            else collect_trees(CopySampler(rollout, copy), problems, GROUP, 0, tree)
+        )
+        once, padded = loss_seconds(rows, tokenizer)
+        found.append({"tree": name, "once": once, "padded": padded})
+    return found
+
+
 def table(record: Mapping[str, Any]) -> str:
     """The record for a person to read."""
     lines = ["# Trees beside independent samples", "", ABOUT.format(**record["settings"]), ""]
@@ -254,6 +285,18 @@ def table(record: Mapping[str, Any]) -> str:
                 f"| `{name}` | {each(some, 'sampled'):.2f} | {each(some, 'sampled') / base:.2f} | "
                 f"{each(some, 'read'):.2f} | {kinds:.2f} | {calls:.2f} |"
             )
+    if rows := record["loss"]:
+        lines += [
+            "",
+            "| tree | loss of a group, shared beginnings read once, s | of the same rows padded, s "
+            "| ratio | of independent ones |",
+            "|---|---|---|---|---|",
+        ]
+    for r in rows:
+        ratio, others = r["once"] / r["padded"], r["once"] / rows[0]["once"]
+        lines.append(
+            f"| `{r['tree']}` | {r['once']:.2f} | {r['padded']:.2f} | {ratio:.2f} | {others:.2f} |"
+        )
     if record["curve"]:
         lines += ["", "| method | seed | steps | sampled ids | first | last fifth | mean |"]
         lines.append("|---|---|---|---|---|---|---|")
@@ -301,9 +344,11 @@ def main() -> int:
     """See the first lines of this file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--parts", nargs="+", choices=("cost", "curve"), default=("cost", "curve"))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    parser.add_argument("--sampled", type=int, default=8_000, help="ids of a training")
+    parser.add_argument("--sampled", type=int, default=12_000, help="ids of a training")
+    parser.add_argument("--rate", type=float, default=0.003, help="learning rate")
+    parser.add_argument("--prompts", type=int, help="groups of a step, of every method")
     parser.add_argument("--sandbox", default="unsafe", help="or local")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -312,17 +357,26 @@ def main() -> int:
     from torl_env.sandbox import open_sandbox
 
     torch.set_num_threads(1)
-    about = {"sandbox": asked.sandbox, "sampled": asked.sampled, "versions": versions()}
-    record: dict[str, Any] = {"settings": about, "cost": [], "curve": {}}
+    about = {
+        "sandbox": asked.sandbox,
+        "sampled": asked.sampled,
+        "rate": asked.rate,
+        "versions": versions(),
+    }
+    record: dict[str, Any] = {"settings": about, "cost": [], "loss": [], "curve": {}}
     with open_sandbox(asked.sandbox) as sandbox:
         if "cost" in asked.parts:
             record["cost"] = kept(asked.out / "cost.json", lambda: costs(sandbox, asked.out))
+        if "loss" in asked.parts:
+            record["loss"] = kept(asked.out / "loss.json", lambda: losses(sandbox, asked.out))
         for seed in asked.seeds if "curve" in asked.parts else ():
-            for name, algorithm in LEARNERS.items():
+            for name, (algorithm, groups) in LEARNERS.items():
                 run = asked.out / f"{name}-{seed}"
                 made = kept(
                     run.with_suffix(".json"),
-                    lambda a=algorithm, s=seed, r=run: train(a, s, sandbox, r, asked.sampled),  # type: ignore[misc]
+                    lambda a=algorithm, g=asked.prompts or groups, s=seed, r=run: train(  # type: ignore[misc]
+                        a, g, s, sandbox, r, asked.sampled, asked.rate
+                    ),
                 )
                 record["curve"].setdefault(name, {})[str(seed)] = made
                 print(name, seed, made["steps"], made["curve"][-1], flush=True)
