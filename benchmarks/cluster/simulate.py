@@ -192,7 +192,9 @@ def drive(calls: int, rows: int = 32) -> Driven:
     from torl_env.sandbox import Status
     from torl_env.sandbox.backends.ray import RaySandbox
 
-    ray.init(include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
+    # Not one that happens to run here: what others do there is no cost of ours.
+    alone = {"address": "local", "include_dashboard": False, "log_to_driver": False}
+    ray.init(**alone, object_store_memory=100_000_000)
     try:
         with RaySandbox() as sandbox:
             for program in PROGRAMS:

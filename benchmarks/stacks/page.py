@@ -49,8 +49,10 @@ def origin(results: Sequence[Result]) -> str:
     """Whether the rows come from one run, and from empty environments."""
     begun, commit = Counter((one.begun, one.commit) for one in results).most_common(1)[0][0]
     its = [one for one in results if (one.begun, one.commit) == (begun, commit)]
-    fresh = all(one.fresh or one.ran.startswith("FAILED") for one in its)
-    how = "each environment made from nothing" if fresh else "some in environments of before"
+    fresh = [one.fresh for one in its if not one.ran.startswith("FAILED")]
+    how = "some in environments made before" if any(fresh) else "in environments made before"
+    if all(fresh):
+        how = "each environment made from nothing"
     others = len(results) - len(its)
     rest = f"; {others} rows of other runs" if others else ""
     failed = sum(one.ran.startswith("FAILED") for one in results)

@@ -103,5 +103,12 @@ def test_the_page_shows_the_records():
     page = (ROOT / "docs" / "scale.md").read_text()
     rows = [Rehearsal(**row) for row in json.loads(RECORD.read_text())]
     assert table(rows).markdown() in page
-    for point in json.loads(POOL.read_text())["curve"]:
+    pool = json.loads(POOL.read_text())
+    here = pool["one node of Ray here"]
+    assert f"gave {here['measured, calls/s']:.0f} calls/s here" in page
+    assert f"are {here['measured, were all its own']:.0f} calls/s, and the model" in page
+    assert f"says {here['simulated']:.0f}." in page
+    for cost in pool["a call, seconds of CPU"].values():
+        assert f"{cost * 1000:.1f}" in page
+    for point in pool["curve"]:
         assert f"| {point['nodes']:,} | {point['drivers']:,} |" in page

@@ -122,8 +122,15 @@ def test_the_environment_stands_beside_openai_agents_and_verifiers(built, tmp_pa
         "print(env.step('```python\\nprint(6*7)\\n```')[0].strip())\n"
         "env.close()\n"
     )
+    # Else a checkout on the path would be what is imported.
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [str(python), "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+        [str(python), "-c", program],
+        cwd=tmp_path,
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "```output\n42\n```\n"
@@ -201,7 +208,9 @@ def test_the_page_says_whether_one_run_made_all_rows(tmp_path):
     write([replace(ONE, stack="b", ran="FAILED: why", fresh=False)], record)
     assert origin(known(record)) == f"{one_run}each environment made from nothing; 1 failed."
     write([replace(ONE, stack="b", fresh=False)], record)
-    assert origin(known(record)) == f"{one_run}some in environments of before."
+    assert origin(known(record)) == f"{one_run}some in environments made before."
+    write([replace(ONE, fresh=False)], record)
+    assert origin(known(record)) == f"{one_run}in environments made before."
     write([replace(ONE, commit="abc1234"), replace(ONE, stack="b", commit="abc1234")], record)
     assert "2 of 2 rows are of one run, begun 2026-01-02 at abc1234, " in origin(known(record))
     write([ONE, replace(ONE, stack="b", begun="2026-02-03")], record)
