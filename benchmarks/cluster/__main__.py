@@ -34,7 +34,7 @@ RECORD = ROOT / "runs" / "records" / "cluster.json"
 PAGE = ROOT / "docs" / "scale.md"
 OUT = ROOT / "out"
 """Not the system's /tmp, which each host has for itself."""
-LIMIT = 300.0
+LIMIT = 900.0
 OPTIONS = [
     *("--problems", "procedural:easy:L1", "--steps", "2", "--prompts", "2", "--group", "4"),
     *("--max-tokens", "48", "--warm-start", "0", "--eval-problems", "0", "--threads", "1"),

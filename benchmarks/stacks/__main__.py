@@ -90,9 +90,9 @@ def environment(name: str, stack: Stack, place: Place) -> str:
     """Make the stack's environment, or bring ours in a kept one up to date.
 
     Returns:
-        What the newest releases ask for and the registry lacks, empty where it has it all.
+        What the newest releases ask for and the environment lacks, empty where it has it all.
     """
-    python, lacking = place.python(name), ""
+    python = place.python(name)
     fresh = not (place.keep and python.exists())
     if fresh:
         _ran(
@@ -100,7 +100,7 @@ def environment(name: str, stack: Stack, place: Place) -> str:
         )
         if stack.first:
             _install(python, *stack.first)
-        lacking = _install_newest(python, stack)
+        _install_newest(python, stack)
     wheels = place.folder / "wheels"
     _ran([sys.executable, str(ROOT / ".ci" / "wheels.py"), str(wheels)])
     names = ("torl_env", "torl_gym") if stack.agents else ("torl_env",)
@@ -108,18 +108,20 @@ def environment(name: str, stack: Stack, place: Place) -> str:
     if fresh:
         _install(python, *ours)
     _install(python, "--no-deps", "--reinstall", *ours)
-    return lacking
+    return _unmet(python, stack)
 
 
-def _install_newest(python: Path, stack: Stack) -> str:
+def _install_newest(python: Path, stack: Stack) -> None:
     newest = [newest_version(one) for one in stack.newest]
     try:
         _install(python, *newest, *stack.beside)
-        return ""
     except RuntimeError:
         # The installer's own choice, and the newest on top: fails anew where the Python is wrong.
         _install(python, *stack.newest, *stack.beside)
         _install(python, "--no-deps", *newest)
+
+
+def _unmet(python: Path, stack: Stack) -> str:
     check = [_uv(), "pip", "check", "--python", str(python)]
     said = subprocess.run(check, capture_output=True, text=True, check=False).stderr
     needs = re.findall(r"package `([^`]+)` requires `([^`]+)`", said)

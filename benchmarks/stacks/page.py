@@ -58,6 +58,7 @@ def origin(results: Sequence[Result]) -> str:
     failed = sum(one.ran.startswith("FAILED") for one in results)
     ended = f"; {failed} failed" if failed else ""
     when = f"begun {begun} at {commit}" if commit else f"begun {begun}"
+    when = when.replace("+", " with changes on it")
     return f"{len(its)} of {len(results)} rows are of one run, {when}, {how}{rest}{ended}."
 
 
