@@ -149,10 +149,14 @@ def _hook(hook: str, stage: Path, out: Path) -> str:
 
 
 def _commit_time() -> str:
-    done = subprocess.run(
-        ["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "1735689600"
+    """Of the files in a wheel; a fixed time in an image's build, which has no git or no history."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH", "1735689600")
+    asked = ["git", "log", "-1", "--format=%ct"]
+    try:
+        done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return fixed
+    return done.stdout.strip() or fixed
 
 
 if __name__ == "__main__":

@@ -91,6 +91,12 @@ def test_the_same_tree_gives_the_same_bytes(built, wheels, tmp_path):
 
 
 @pytest.mark.slow
+def test_they_are_built_without_git_as_in_an_image(wheels, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert len(wheels.build(tmp_path / "built")) == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, one in STACKS.items() if not one.source])
 def test_a_stack_that_is_installed(name):
     python = ENVIRONMENTS / name / "bin" / "python"
