@@ -30,6 +30,15 @@ OURS = (CommandError, ModelError, RecordError, TorlError)
 """Errors whose message already says what was expected and what to do."""
 
 
+EXTRAS = {
+    **dict.fromkeys(("torch", "transformers", "trl", "accelerate", "gguf"), "train"),
+    **dict.fromkeys(("uvicorn", "starlette", "websockets"), "serve"),
+    **{"datasets": "hub", "matplotlib": "report", "tensorboard": "track", "math_verify": "bench"},
+    **{name: name for name in ("vllm", "ray", "peft", "mcp")},
+}
+"""The extra of torl-gym that brings a package, by what is imported."""
+
+
 class ExitCode(IntEnum):
     """How every command ends; `docs/command_line.md` has the table."""
 
@@ -46,11 +55,11 @@ def guarded(command: Callable[[Options], int], options: Options) -> int:
     """Run a command; bad input and Ctrl-C end in one message on stderr and an exit code.
 
     Errors of our own boundary, of the file system and of the network are the user's to mend and
-    need no traceback (`TORL_TRACEBACK=1` shows it all the same). Anything else is a defect and
-    keeps its traceback.
+    need no traceback (`TORL_TRACEBACK=1` shows it all the same), nor does an extra that is not
+    installed. Anything else is a defect and keeps its traceback.
 
     Returns:
-        The command's own code, 1 after an error, 130 after Ctrl-C.
+        The command's own code, 1 after an error, 2 where a package is missing, 130 after Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -65,11 +74,26 @@ def guarded(command: Callable[[Options], int], options: Options) -> int:
         # Python flushes stdout once more at exit; a closed pipe there would print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
+    except ModuleNotFoundError as error:
+        message = _to_install(error)
+        if message is None or os.environ.get("TORL_TRACEBACK"):
+            raise
+        say(f"error: {message}")
+        return ExitCode.USAGE
     except (*OURS, OSError, ValueError) as error:
         if os.environ.get("TORL_TRACEBACK"):
             raise
         say(f"error: {explain(error)}")
         return ExitCode.FAILED
+
+
+def _to_install(error: ModuleNotFoundError) -> str | None:
+    """What to do about a missing package; nothing is known of a module that no extra brings."""
+    if "pip install" in str(error):
+        return str(error)
+    package = (error.name or "").partition(".")[0]
+    extra = EXTRAS.get(package)
+    return f"this needs {package}: pip install 'torl-gym[{extra}]'" if extra else None
 
 
 def explain(error: Exception) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from torl.console import CommandError
-
 if TYPE_CHECKING:
     from torl_env.http_server import HttpServer
 
@@ -16,10 +14,10 @@ def prepare_to_serve() -> None:
     """Check the packages, and make a stop by `kill` as orderly as one from the keyboard.
 
     Raises:
-        CommandError: The extra `serve` is not installed.
+        ModuleNotFoundError: The extra `serve` is not installed.
     """
     if find_spec("uvicorn") is None:
-        raise CommandError("serving needs more packages: pip install 'torl-gym[serve]'")
+        raise ModuleNotFoundError("serving needs more packages: pip install 'torl-gym[serve]'")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 

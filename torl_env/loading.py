@@ -3,9 +3,11 @@
 import importlib
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rewards.suggestion import did_you_mean
 from torl_env.errors import ConfigError
 
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -20,12 +22,13 @@ def is_reference(text: str) -> bool:
     return _REFERENCE.fullmatch(text) is not None
 
 
-def load_object(reference: str, what: str = "object") -> Any:
+def load_object(reference: str, what: str = "object", instead: Iterable[str] = ()) -> Any:
     """The object called `module:object`; modules of the current folder can be imported.
 
     Args:
         reference: `module:object`; the object may be an attribute of another, `module:a.b`.
         what: The option it is for, for the message.
+        instead: Other names that the option takes; the message offers those that are near.
 
     Raises:
         ConfigError: It has another form, or cannot be imported, or the module has no such object.
@@ -50,7 +53,8 @@ def load_object(reference: str, what: str = "object") -> Any:
             raise ConfigError(f"{what}: {module_name} cannot be imported: {error}") from error
         raise ConfigError(
             f"{what}: expected module:object that can be imported, got {reference!r}: there is no "
-            f"module {error.name!r} here ({here}) or installed; start in the folder of the file"
+            f"module {error.name!r} here ({here}) or installed; start in the folder of the file."
+            f"{did_you_mean(reference, instead)}"
         ) from None
     except ImportError as error:
         raise ConfigError(f"{what}: {module_name} cannot be imported: {error}") from error

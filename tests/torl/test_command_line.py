@@ -14,7 +14,7 @@ import rewards
 from torl.__main__ import COMMANDS, main, parse
 from torl.commands import doctor
 from torl.commands.completion import words_of
-from torl.console import ExitCode
+from torl.console import ExitCode, guarded
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -33,6 +33,7 @@ def test_the_version_is_the_one_of_the_project(capsys):
         (["eval", "--suite", "mth500"], 1, "Did you mean math500?"),
         (["train", "--algorithm", "grop", "--dry-run"], 1, "Did you mean grpo"),
         (["play", "--problems", "procedural:esy"], 1, "Did you mean easy?"),
+        (["play", "--problems", "procedral:easy"], 1, "Did you mean procedural:easy"),
         (["play", "--sandbox", "locl"], 1, "Did you mean local?"),
         (["report"], 1, "expected at least one run directory"),
     ],
@@ -73,6 +74,23 @@ def test_the_table_of_exit_codes_is_the_one_of_the_code():
     page = (ROOT / "docs" / "command_line.md").read_text().split("## Exit codes")[1]
     table = re.findall(r"^\| (\d+) \|", page.split("\n## ")[0], re.MULTILINE)
     assert [int(code) for code in table] == [int(code) for code in ExitCode]
+
+
+@pytest.mark.parametrize(
+    ("missing", "wanted"),
+    [
+        ("transformers.models", "this needs transformers: pip install 'torl-gym[train]'"),
+        ("uvicorn", "this needs uvicorn: pip install 'torl-gym[serve]'"),
+    ],
+)
+def test_a_package_of_an_extra_is_named_and_one_of_nobody_is_a_defect(missing, wanted, capsys):
+    def command(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    assert guarded(command, missing) == ExitCode.USAGE
+    assert capsys.readouterr().err == f"torl: error: {wanted}\n"
+    with pytest.raises(ModuleNotFoundError):
+        guarded(command, "mine")
 
 
 def test_a_program_passes_its_exit_code_on(tmp_path):

