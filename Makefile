@@ -11,7 +11,7 @@ demo: $(VENV)/.train
 	$(BIN)/torl train --out $(OUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: lint types imports test doctest examples
 

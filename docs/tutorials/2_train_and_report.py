@@ -19,11 +19,11 @@ run = torl.train(
     "smollm2",
     problems="procedural:easy:L1",
     steps=3,
-    prompts=4,
+    prompts=2,
     group=4,
     warm_start=48,
     max_tokens=80,
-    eval_problems=8,
+    eval_problems=6,
     save_every=3,
     out=out,
 )
@@ -81,10 +81,10 @@ print(best["verdict"], best["reward"])
 # %% [markdown]
 # ## Evaluate
 #
-# In the environment of the run, on problems that it did not train on. With 8 problems the interval is wide: it says so.
+# In the environment of the run, on problems that it did not train on. With 6 problems the interval is wide: it says so.
 
 # %%
-run.evaluate(count=8).table()
+run.evaluate(count=6).table()
 
 # %% [markdown]
 # ## The page

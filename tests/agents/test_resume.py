@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import parity_run
 import pytest
 import torch
 
@@ -67,8 +68,9 @@ def steps(out):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
+    """In this process; those that are killed and resumed run in others and must equal it."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    finish(start(out))
+    parity_run.main(out)
     return record(out) | {"state": state(out)}
 
 
@@ -79,7 +81,7 @@ def test_the_task_moves_the_weights(whole):
 
 
 def test_the_same_seed_gives_the_same_files(whole, tmp_path):
-    finish(start(tmp_path / "again"))
+    parity_run.main(tmp_path / "again")
     again = record(tmp_path / "again")
     assert all(again[name] == whole[name] for name in again)
     assert alike(state(tmp_path / "again"), whole["state"])
@@ -87,7 +89,7 @@ def test_the_same_seed_gives_the_same_files(whole, tmp_path):
 
 @pytest.mark.slow
 def test_another_seed_gives_others(whole, tmp_path):
-    finish(start(tmp_path / "other", "1"))
+    parity_run.main(tmp_path / "other", seed=1)
     other = record(tmp_path / "other")
     assert other["metrics.jsonl"] != whole["metrics.jsonl"]
 

@@ -1,4 +1,8 @@
-"""`torl train` end to end on a tiny model, and each kind of bad input."""
+"""`torl train` end to end on a tiny model, and each kind of bad input.
+
+What is about processes (a run from nothing, Ctrl-C, variables) starts them; the rest runs in this
+one, which has imported torch and TRL already.
+"""
 
 import json
 import os
@@ -17,7 +21,7 @@ SMALL += ["--group", "4", "--max-tokens", "60", "--eval-problems", "4", "--save-
 SMALL += ["--threads", "1"]
 
 
-def torl(*args, **kw):
+def started(*args, **kw):
     return subprocess.run(  # noqa: PLW1510 - the tests look at the code
         [sys.executable, "-m", "torl", *map(str, args)],
         capture_output=True,
@@ -30,7 +34,7 @@ def torl(*args, **kw):
 @pytest.fixture(scope="module")
 def run(tiny, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    done = torl("train", "--model", tiny, "--out", out, *SMALL)
+    done = started("train", "--model", tiny, "--out", out, *SMALL)
     assert done.returncode == 0, done.stderr[-3000:]
     return out, done
 
@@ -49,7 +53,7 @@ def test_it_leaves_everything_it_promises(run):
     assert (out / "checkpoint-2" / "config.json").is_file()
 
 
-def test_eval_takes_the_checkpoint_and_the_run(run, tmp_path):
+def test_eval_takes_the_checkpoint_and_the_run(run, tmp_path, torl):
     out, _ = run
     for i, model in enumerate((out / "checkpoint-2", out)):
         records = tmp_path / f"{i}.jsonl"
@@ -57,15 +61,15 @@ def test_eval_takes_the_checkpoint_and_the_run(run, tmp_path):
             *("eval", "--model", model, "--problems", "procedural:easy:L1", "--count", "2"),
             *("--max-tokens", "20", "--out", records),
         )
-        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.code == 0, done.err
         assert records.is_file()
 
 
-def test_resume_of_a_finished_run_changes_nothing(run):
+def test_resume_of_a_finished_run_changes_nothing(run, torl):
     out, _ = run
     before = (out / "metrics.jsonl").read_bytes()
     done = torl("train", "--out", out, "--resume")
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.code == 0, done.err
     assert (out / "metrics.jsonl").read_bytes() == before
 
 
@@ -78,7 +82,7 @@ def samplers(pid):
 @pytest.mark.parametrize(
     ("more", "processes"), [((), 0), pytest.param(("--staleness", "1"), 1, marks=pytest.mark.slow)]
 )
-def test_ctrl_c_ends_cleanly_and_resume_goes_on(tiny, tmp_path, more, processes):
+def test_ctrl_c_ends_cleanly_and_resume_goes_on(tiny, tmp_path, torl, more, processes):
     """Also while a process of its own samples, which ends with the other one."""
     out = tmp_path / "run"
     process = subprocess.Popen(
@@ -108,31 +112,27 @@ def test_ctrl_c_ends_cleanly_and_resume_goes_on(tiny, tmp_path, more, processes)
     config["options"]["steps"] = last + 1
     (out / "config.json").write_text(json.dumps(config))
     done = torl("train", "--out", out, "--resume")
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.code == 0, done.err
     assert (out / f"checkpoint-{last + 1}").is_dir()
 
 
-def test_a_folder_in_use_is_not_overwritten(tiny, tmp_path):
+def test_a_folder_in_use_is_not_overwritten(tiny, tmp_path, refused):
     (tmp_path / "precious").write_text("data")
-    done = torl("train", "--model", tiny, "--out", tmp_path)
-    assert done.returncode != 0
-    assert "is not empty" in done.stderr
+    assert "is not empty" in refused("train", "--model", tiny, "--out", tmp_path)
     assert [f.name for f in tmp_path.iterdir()] == ["precious"]
 
 
-def test_resume_needs_a_run(tmp_path):
-    done = torl("train", "--out", tmp_path / "none", "--resume")
-    assert done.returncode != 0
-    assert "no run folder" in done.stderr
+def test_resume_needs_a_run(tmp_path, refused):
+    assert "no run folder" in refused("train", "--out", tmp_path / "none", "--resume")
     assert not (tmp_path / "none").exists()
 
 
-def test_help_and_unknown_commands():
-    assert "train" in torl("--help").stdout
-    assert torl().returncode == 2
+def test_help_and_unknown_commands(torl):
+    assert "train" in torl("--help").out
+    assert torl().code == 2
     unknown = torl("trian")
-    assert unknown.returncode == 2
-    assert "unknown command 'trian'" in unknown.stderr
+    assert unknown.code == 2
+    assert "unknown command 'trian'" in unknown.err
 
 
 @pytest.fixture
@@ -146,17 +146,16 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_no_free_disk_is_said_before_anything_is_done(tiny, small_disk):
-    done = torl("train", "--model", tiny, "--out", small_disk / "run")
-    assert done.returncode != 0
-    assert "GB free" in done.stderr
-    assert "choose another --out" in done.stderr
+def test_no_free_disk_is_said_before_anything_is_done(tiny, small_disk, refused):
+    said = refused("train", "--model", tiny, "--out", small_disk / "run")
+    assert "GB free" in said
+    assert "choose another --out" in said
     assert list(small_disk.iterdir()) == []
 
 
 def test_no_network_is_one_message(tmp_path):
     offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = torl("train", "--model", "org/name", "--out", tmp_path / "run", env=offline)
+    done = started("train", "--model", "org/name", "--out", tmp_path / "run", env=offline)
     assert done.returncode != 0
     assert "network" in done.stderr
     assert "Traceback" not in done.stderr

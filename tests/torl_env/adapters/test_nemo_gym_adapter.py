@@ -65,7 +65,9 @@ def test_an_environment_server_may_seed_twice_and_not_after_the_end(sessions):
 
 @pytest.mark.slow
 def test_a_broken_machine_is_no_wrong_answer():
-    sessions = adapter.Sessions({"sandbox": "fusion:http://127.0.0.1:9"}, idle_seconds=3600)
+    sessions = adapter.Sessions(
+        {"sandbox": "fusion:http://127.0.0.1:9,retries=0"}, idle_seconds=3600
+    )
     sessions.seed("a", PROBLEM)
     assert sessions.python("a", "print(1)") == FAILED
     _, info = sessions.verify("a", [CALL, OUTPUT, says("\\boxed{42}")])

@@ -97,7 +97,7 @@ def test_an_engine_without_logprobs_gives_none():
 
 def test_a_broken_machine_and_an_undecided_grade_raise():
     with pytest.raises(SandboxError, match="no reward for problem p"):
-        played(Engine(CALL, "x"), sandbox="fusion:http://127.0.0.1:9").check()
+        played(Engine(CALL, "x"), sandbox="fusion:http://127.0.0.1:9,retries=0").check()
     env = make_env(Problem("q", "?", "\\frac{"), {})
     ended = asyncio.run(play(env, [1], Bytes(), Engine("\\boxed{1}"), 400))
     with pytest.raises(SandboxError, match="could not decide"):
