@@ -30,12 +30,14 @@ assert "42" in env.step("```python\\nprint(6 * 7)\\n```")[0]
 assert env.step("So it is \\\\boxed{-1}.")[4]["verdict"] == "wrong"
 """
 TESTS = (
-    # What says most about a wheel in little time; `.ci/run` has all of them, in the tree.
+    # What says most about a wheel in little time and needs torl-env alone; `.ci/run` has all of
+    # them, in the tree.
     "tests/torl_env/test_env.py",
     "tests/torl_env/test_gymnasium.py",
     "tests/torl_env/test_vector_env.py",
     "tests/rewards/test_extraction.py",
-    "tests/rewards/test_labelled_pairs.py",
+    "tests/rewards/test_grading_options.py",
+    "tests/rewards/test_reward_schemes.py",
 )
 TEST_NEEDS = "pytest", "hypothesis", "scipy"
 
