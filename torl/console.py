@@ -118,8 +118,9 @@ def explain(error: Exception) -> str:
 
 
 def is_out_of_reach(error: BaseException) -> bool:
-    """Whether another machine may have what is missing here: a network, or a package."""
-    return _is_network(error) or isinstance(error, ImportError) or "not installed" in str(error)
+    """Whether another machine may have what is missing here: a network, a server, a package."""
+    away = _is_network(error) or _caused_by(error, {"ServerError"})
+    return away or isinstance(error, ImportError) or "not installed" in str(error)
 
 
 def in_notebook() -> bool:
@@ -281,10 +282,16 @@ def clock(seconds: float) -> str:
 
 def _is_network(error: BaseException | None) -> bool:
     """Whether a failed connection is among the causes."""
+    return _caused_by(
+        error, {"ConnectionError", "gaierror", "ConnectError", "OfflineModeIsEnabled"}
+    )
+
+
+def _caused_by(error: BaseException | None, names: set[str]) -> bool:
+    """Whether an error of a class of these names is among the causes."""
     seen = 0
     while error is not None and seen < 8:
-        names = {kind.__name__ for kind in type(error).__mro__}
-        if names & {"ConnectionError", "gaierror", "ConnectError", "OfflineModeIsEnabled"}:
+        if names & {kind.__name__ for kind in type(error).__mro__}:
             return not isinstance(error, BrokenPipeError)
         error, seen = error.__cause__ or error.__context__, seen + 1
     return False

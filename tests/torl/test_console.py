@@ -11,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+from agents.core.policies.openai_client import ServerError
+from agents.core.policies.vllm_server import vllm_models
 from benchmarks.report.tables import Table
 from torl import console
 from torl.console import CommandError, clock, explain, guarded, print_table, progress
@@ -218,3 +220,13 @@ def test_a_notebook_shows_progress_and_curves_inline(monkeypatch):
     assert "training 0/2" in pages[0]
     assert "training 2/2" in pages[-1]
     assert "accuracy ▁█" in pages[-1]
+
+
+def test_a_server_that_only_the_training_machine_has_is_out_of_reach_of_a_plan():
+    """`--dry-run` of a recipe with `vllm serve` elsewhere says so and goes on."""
+    with pytest.raises(ServerError) as refused:
+        vllm_models("http://127.0.0.1:9/v1")
+    wrapped = CommandError("--vllm-url: no server")
+    wrapped.__cause__ = refused.value
+    assert console.is_out_of_reach(wrapped)
+    assert not console.is_out_of_reach(CommandError("--steps must be at least 0"))
