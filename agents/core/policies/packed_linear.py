@@ -5,6 +5,9 @@ plain matrix out anew in every call: a third of the time of a pass of 4 rows in 
 of one of 64 in float32. Packed, the products are the same to the last bit in bfloat16.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -24,16 +27,25 @@ _PACKED: "WeakKeyDictionary[nn.Module, tuple[tuple[int, int], Tensor]]" = WeakKe
 packed tensors cannot be copied, saved or moved with their module."""
 
 
+_THREAD = threading.local()
+"""`packed` is true while a sampler's pass runs in this thread."""
+
+
 class PackedLinear(nn.Linear):
-    """A linear layer that reads a packed copy of its weight where nothing is to be learned."""
+    """A linear layer that reads a packed copy of its weight in the passes of a sampler alone.
+
+    Whoever else computes with the model, a trainer that scores ids above all, reads the weight
+    itself: fused optimisers and writes through `.data` change it without a trace.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
-        """The usual product; packs the weight again whenever it has changed."""
+        """The usual product; a weight is packed when it is first read, or seen to have changed."""
+        if not getattr(_THREAD, "packed", False):
+            return super().forward(input)
         weight = self.weight
         plain = torch.is_grad_enabled() or input.dtype != weight.dtype or not input.numel()
         if plain or torch.is_autocast_enabled("cpu") or weight.device.type != "cpu":
             return super().forward(input)
-        # Every write in place counts up, `load_state_dict` and a copy of new weights included.
         state = (weight.data_ptr(), weight._version)
         known = _PACKED.get(self)
         if known is None or known[0] != state:
@@ -58,6 +70,22 @@ def pack_weights(model: Any) -> None:
         # A subclass, such as one of quantised weights, has a product of its own.
         if type(module) is nn.Linear and module.weight.dtype == model.dtype:
             module.__class__ = PackedLinear
+
+
+@contextmanager
+def reading_packed() -> Iterator[None]:
+    """Within it, and in this thread, packed layers read their packed weights."""
+    _THREAD.packed = True
+    try:
+        yield
+    finally:
+        _THREAD.packed = False
+
+
+def forget_packed(model: Any) -> None:
+    """Pack anew at the next pass: a sampler says so whenever its weights may be others."""
+    for module in model.modules():
+        _PACKED.pop(module, None)
 
 
 def _can_pack(dtype: torch.dtype) -> bool:

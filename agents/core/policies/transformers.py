@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicCache
 
 from agents.core.policies.base import Row, RowPolicy, RowStart, Weights
 from agents.core.policies.decode_attention import decode_faster
-from agents.core.policies.packed_linear import pack_weights
+from agents.core.policies.packed_linear import forget_packed, pack_weights, reading_packed
 from agents.core.policies.row_cache import RowCache, rows_that_fit, sliding_window, visible
 from agents.core.policies.sampling import draw
 from agents.core.policies.stopping import StoppingCriterion, end_ids
@@ -117,6 +117,7 @@ class TransformersPolicy(RowPolicy):
             RuntimeError: Rows of the last batch were never released.
             ValueError: A prompt and its response exceed the model's window.
         """
+        forget_packed(self.model)
         window = getattr(self.model.config, "max_position_embeddings", None)
         self._open_rows(starts, how, window)
         columns = max(
@@ -196,6 +197,7 @@ class TransformersPolicy(RowPolicy):
         """
         for mine, (_, theirs) in zip(self.model.parameters(), weights, strict=True):
             mine.copy_(theirs)
+        forget_packed(self.model)
         self.version = version
         known = [(s, self._rows[i]) for i, s in self._states.items() if s.length]
         for start in range(0, len(known), _REREAD):
@@ -240,14 +242,15 @@ class TransformersPolicy(RowPolicy):
         cache.places = torch.tensor(places, device=device)
         cache.rows = None if rows is None else torch.tensor(rows, device=device)
         position = torch.tensor(positions, device=device)
-        out = self.model(
-            input_ids=torch.tensor(ids, device=device),
-            attention_mask=self._attention_mask(position),
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        with reading_packed():
+            out = self.model(
+                input_ids=torch.tensor(ids, device=device),
+                attention_mask=self._attention_mask(position),
+                position_ids=position,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
         logits: Tensor = out.logits[:, -1].float()
         return logits
 
