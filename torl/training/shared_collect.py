@@ -48,7 +48,7 @@ class SharedCollect:
     def __enter__(self) -> "SharedCollect":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         """Let the others go on; after an error they hear of it by `distributed.watched`."""
         if error is None:
             distributed.broadcast(None)
