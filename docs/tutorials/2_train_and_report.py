@@ -70,13 +70,14 @@ assert imitation[-1]["loss"] < imitation[0]["loss"] / 2  # it has learned the fo
 # Every answer is kept with its turns, statuses and verdict.
 
 # %%
-(transcripts,) = sorted((out / "transcripts").glob("*.jsonl"))[-1:]
-rows = [json.loads(line) for line in transcripts.read_text().splitlines()]
-best = max(rows, key=lambda row: row["reward"])
-print(best["question"])
-for turn in best["turns"]:
-    print(turn["text"], turn["observation"], sep="")
-print(best["verdict"], best["reward"])
+from agents.core.run import transcripts
+
+answers = [answer for _, answer in transcripts.read(out / "transcripts")]
+best = max(answers, key=lambda answer: answer.reward)
+print(best.question)
+for turn in best.turns:
+    print(turn.text, turn.observation, sep="")
+print(best.verdict, best.reward)
 
 # %% [markdown]
 # ## Evaluate
