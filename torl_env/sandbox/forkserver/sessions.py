@@ -104,8 +104,11 @@ class Sessions:
             if turn is not None and turn.request.call == call:
                 turn.watch.kill(Ending.KILLED)
 
-    def _open(self, request: Request) -> None:
-        """Fork the first head, which has run nothing yet and can be trusted."""
+    def _open(self, request: Request, tries: int = 3) -> None:
+        """Fork the first head, which has run nothing yet and can be trusted.
+
+        One that dies before its hello dies of what runs beside it, which shall void no episode.
+        """
         self._next_offset = (self._next_offset + 1) % _UID_SPAN
         offset = len(self._child.phases) + self._next_offset
         session = Session(request.session, offset)
@@ -128,7 +131,10 @@ class Sessions:
             channel.close()
             self._sessions.pop(session.number, None)
             self._kill(pid)
-            self._send(Reply(request.call, Ending.FAILED, code=errno.ECHILD))
+            if tries > 1:
+                self._open(request, tries - 1)
+            else:
+                self._send(Reply(request.call, Ending.FAILED, code=errno.ECHILD))
 
         self._reactor.adopt(pid, lambda *_: None)
         self._reactor.watch(channel.fileno(), opened)
@@ -336,9 +342,8 @@ class Sessions:
         """It has said what no interpreter says, or nothing at all: the turn's process is killed."""
         if not turn.runner or turn.in_place:
             self._lose_head(session)
-        cpu = turn.watch.cpu
         number, mark = int(signal.SIGKILL), Mark.ENDED_BY_SERVER
-        self._finish(session, turn, Ending.SIGNALED, _KILLED, cpu, number, mark)
+        self._finish(session, turn, Ending.SIGNALED, _KILLED, turn.watch.cpu, number, mark)
         self.sweep()
 
     def _continuation_ended(self, session: Session, turn: Turn) -> None:
@@ -352,8 +357,7 @@ class Sessions:
         """The head has died: in a turn in place, before a turn could begin, or by itself."""
         if session.head != pid:
             return
-        turn = session.turn
-        if turn is not None and turn.runner == pid:
+        if (turn := session.turn) is not None and turn.runner == pid:
             self._runner_ended(session, turn, (status, usage))
             return
         self._lose_head(session)
@@ -407,8 +411,7 @@ class Sessions:
 
     def sweep(self) -> None:
         """Kill children that a program has made and not declared."""
-        proc = self._child.isolation.proc
-        if proc < 0:
+        if (proc := self._child.isolation.proc) < 0:
             return
         if any(session.expects_process for session in self._sessions.values()):
             # One that has not said hello yet would be taken for an undeclared one.
