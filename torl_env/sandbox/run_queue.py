@@ -11,14 +11,15 @@ def waited_seconds(schedstat: bytes) -> float:
 
 
 def is_runnable(stat: bytes) -> bool:
-    """From `/proc/PID/stat`: whether the process runs, or waits for a processor or for memory, now.
+    """From `/proc/PID/stat`: whether the process runs or waits for a processor now.
 
-    The last is the state D: its pages are read from the disk, or others are written to make room.
+    Not the state D, though a process that waits for the disk is in it too: a program that has
+    called `vfork` stays in it for as long as it likes, and would have no wall limit.
 
     The second field is the name that the process has given itself, in parentheses and with any
     characters, so only what follows the last parenthesis is the kernel's word.
 
-    >>> is_runnable(b"7 (python) R 1 7"), is_runnable(b"7 () R ) S 1 7")
-    (True, False)
+    >>> is_runnable(b"7 (python) R 1 7"), is_runnable(b"7 () R ) S 1 7"), is_runnable(b"7 (a) D 1")
+    (True, False, False)
     """
-    return stat.rpartition(b")")[2].split()[:1] in ([b"R"], [b"D"])
+    return stat.rpartition(b")")[2].split()[:1] == [b"R"]
