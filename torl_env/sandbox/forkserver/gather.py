@@ -5,7 +5,7 @@ each of them: with scipy there are hundreds. Here their bytes are copied to anon
 then takes their place at the same addresses. Huge pages can lie under it, so that a fork copies one
 entry for 512 pages of code and data.
 
-Nothing may write between the copy and the pending, so a few machine instructions outside of all
+Nothing may write between the copy and the exchange, so a few machine instructions outside of all
 libraries do both. The new memory is readable, writable and executable: what runs in a child may
 execute whatever it likes anyway, its isolation is in the kernel.
 """
