@@ -154,6 +154,28 @@ def test_a_spare_that_is_lost_between_turns_costs_nothing(
         wait_until(lambda: stopped(pids) == [])
 
 
+def test_a_session_whose_first_process_is_killed_early_is_opened_all_the_same(
+    server_pids: ServerPids,
+) -> None:
+    """Who kills it is a neighbour, where the layers that part them are off; see `_open`."""
+    with LocalSandbox() as sandbox, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        sandbox.open_session(preload="bare").close()
+        (server,) = server_pids(sandbox)
+        early = 0
+        for _ in range(30):
+            known = set(descendants(server))
+            opening = pool.submit(sandbox.open_session, preload="bare")
+            while not opening.done():
+                if new := set(descendants(server)) - known:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(new.pop(), signal.SIGKILL)
+                        early += not opening.done()
+                    break
+            opening.result(30).close()
+        assert early
+
+
+
 @pytest.mark.parametrize("pause", [0.0, 0.03])
 def test_turns_see_the_last_good_state_however_soon_they_come(
     sandbox: LocalSandbox, pause: float
