@@ -7,7 +7,7 @@ program only if it is as empty as before.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -30,11 +30,8 @@ class Area:
     """An open directory of its file system."""
     ruleset: landlock.Ruleset | None
     state: tuple[int, ...]
-
-    def enter(self) -> None:
-        """Make it this process's, which needs the server's rights."""
-        kernel.enter_mounts(self.namespace)
-        os.chdir(rootfs.HOME)
+    enter: Callable[[], None]
+    """Makes it this process's, which needs the server's rights."""
 
     @property
     def used(self) -> bool:
@@ -77,7 +74,7 @@ class Areas:
         with os.scandir(rootfs.TMP) as entries:
             # Python itself may lie there.
             self._tmp = next(entries, None) is None
-        self._base = self._mounts()
+        self._leave = kernel.entering_mounts(self._mounts(), rootfs.HOME)
         self.make().close()
 
     def _mounts(self) -> int:
@@ -100,12 +97,12 @@ class Areas:
                     kernel.mount(source, place, None, kernel.MS_BIND)
             namespace = self._mounts()
             places = [os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=root) for name in _NAMES]
-            return Area(namespace, root, self._ruleset(places), _state(root))
+            enter = kernel.entering_mounts(namespace, rootfs.HOME)
+            return Area(namespace, root, self._ruleset(places), _state(root), enter)
         finally:
             for opened in places:
                 os.close(opened)
-            kernel.enter_mounts(self._base)
-            os.chdir(rootfs.HOME)
+            self._leave()
 
     def _ruleset(self, places: Sequence[int]) -> landlock.Ruleset | None:
         if self._rules is None:

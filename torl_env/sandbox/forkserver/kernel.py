@@ -102,10 +102,18 @@ def unshare(flags: int) -> None:
     checked(libc.unshare(ctypes.c_int(flags)), "unshare")
 
 
-def enter_mounts(namespace: int) -> None:
-    """Take the mount namespace of an open `/proc/PID/ns/mnt`, and its root as working directory."""
-    call = syscall(_NR_SETNS, ctypes.c_int(namespace), ctypes.c_int(CLONE_NEWNS))
-    checked(call, "setns")
+def entering_mounts(namespace: int, home: str) -> Callable[[], None]:
+    """What takes a child into an open `/proc/PID/ns/mnt`, with `home` as working directory."""
+    enter = prepared(
+        "syscall", ctypes.c_long(_NR_SETNS), ctypes.c_int(namespace), ctypes.c_int(CLONE_NEWNS)
+    )
+    chdir = prepared("chdir", ctypes.c_char_p(os.fsencode(home)))
+
+    def entered() -> None:
+        if enter() < 0 or chdir() < 0:
+            checked(-1, "setns")
+
+    return entered
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:
