@@ -10,6 +10,7 @@ from one_step import BATCH, PROBLEMS, FixedSampler, one_step, trajectory
 
 from agents.core.loss import Loss
 from agents.core.models.lora import whole
+from agents.core.replay import Replay
 from agents.core.testing.tiny import byte_tokenizer, tiny_model
 from agents.core.trainer import distributed
 from agents.grpo import GRPO
@@ -25,15 +26,36 @@ STEP = [
 ]
 
 
+MORE = [*PROBLEMS, *(Problem(f"spare{i}", f"S{i}", "") for i in range(2))]
+
+
 class Share(FixedSampler):
-    """Hands out the rows of the problems that a process asks for."""
+    """Hands out the rows of the problems that a process asks for, those of `p0` for spare ones."""
 
     def collect(self, problems, group_size, seed):
-        starts = [group_size * PROBLEMS.index(problem) for problem in problems]
-        return [t for start in starts for t in self.rows[start : start + group_size]]
+        starts = [4 if problem == PROBLEMS[1] else 0 for problem in problems]
+        again = range(group_size // 4)
+        return [replace(t) for i in starts for _ in again for t in self.rows[i : i + 4]]
 
     def rest(self):
         pass
+
+
+class Forgetful(Share):
+    """Gets one answer to `p1` right in the first step, and none in the second."""
+
+    step = 0
+
+    def sync(self, model):
+        self.step += 1
+
+    def collect(self, problems, group_size, seed):
+        again = self.step > 1
+        rows = super().collect(problems, group_size, seed)
+        return [
+            replace(t, reward=-1.0, verdict="wrong") if again and t.problem_id == "q" else t
+            for t in rows
+        ]
 
 
 class Branching(GRPO):
@@ -48,14 +70,46 @@ class Branching(GRPO):
 
 
 class Lopsided(GRPO):
-    """Has a term in one process alone; an exchange of it by itself would hang the others."""
+    """Has a term, and gradients of its own module, in one process alone.
+
+    An exchange of either by itself would hang the others.
+    """
+
+    def auxiliary_module(self, model):
+        return torch.nn.Linear(1, 1)
 
     def extra_loss(self, batch):
-        return {"odd": 0.0 * batch.mean(batch.logprobs)} if distributed.is_main() else {}
+        if not distributed.is_main():
+            return {}
+        return {"odd": 0.0 * batch.mean(batch.auxiliary(batch.logprobs[..., None]).squeeze(-1))}
 
+
+HALF_LOST = [*BATCH[:4], *(replace(t, scorable=False) for t in BATCH[4:])]
+RARE = [
+    *BATCH[:4],
+    replace(BATCH[4], problem_id="q"),
+    *(replace(t, problem_id="q", reward=-1.0, verdict="wrong") for t in BATCH[5:]),
+]
 
 CASES = {
     "lopsided": (Lopsided(), BATCH, {}),
+    # Below, the second process is the one whose rows are lost, teach nothing, or are sampled anew.
+    "all of one lost": (GRPO(loss=Loss(nll=0.5)), HALF_LOST, {}),
+    "entropy": (GRPO(loss=Loss(entropy_top=0.5)), HALF_LOST, {}),
+    "critic without rows": (PPO(), HALF_LOST, {}),
+    "sampled anew": (GRPO(resample=1, oversample=2), BATCH, {"problems": MORE}),
+    "replayed": (
+        GRPO(),
+        RARE,
+        {
+            "steps": 2,
+            "replay": Replay(keep=1, rare=0.3),
+            "problems": 2 * PROBLEMS,
+            "sampler": Forgetful(RARE),
+        },
+    ),
+    # Scored before the first update, in passes that the widths of one process do not decide.
+    "scored": (GRPO(), BATCH, {"micro_batch_tokens": 14, "epochs": 2}),
     "token": (GRPO(), BATCH, {}),
     # One process has rows of many lengths and more passes than the other.
     "cut": (GRPO(loss=Loss(mean="sequence")), BATCH, {"micro_batch_tokens": 14}),
@@ -110,10 +164,16 @@ def main(out):
         check_sharded()
     tokenizer = byte_tokenizer()
     torch.manual_seed(0)
-    model = tiny_model(tokenizer)
+    model, passes = tiny_model(tokenizer), []
+    # Copies that are trained keep the hook.
+    model.model.register_forward_hook(lambda *_: passes.append(1))
     for name, (algorithm, rows, more) in CASES.items():
         options = {"algorithm": algorithm, "sampler": Share(rows), "micro_batch": 2, **more}
+        passes.clear()
         one_step(model, tokenizer, out / name, rows, learning_rate=1e-3, **options)
+        counts = distributed.gather([len(passes)])
+        if distributed.is_main():
+            (out / name / "passes.json").write_text(json.dumps(counts))
     evaluate(out)
     distributed.leave()
 

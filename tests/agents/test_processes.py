@@ -1,5 +1,6 @@
 """Two processes (gloo) give the losses and the weights of one over the same batch."""
 
+import ast
 import json
 import os
 import subprocess
@@ -47,19 +48,30 @@ def metrics(folder):
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_learn_what_one_does(both, case):
     one, two = (metrics(both / kind / case) for kind in ("one", "two"))
-    assert len(one) == len(two) == 1
-    assert one[0].keys() == two[0].keys()
-    for name, value in one[0].items():
-        if isinstance(value, str) or value is None:
-            assert two[0][name] == value
-            continue
-        assert two[0][name] == pytest.approx(value, rel=2e-4, abs=1e-6), name
-    step = f"checkpoint-{2 if 'epochs' in CASES[case][2] else 1}"
+    options = CASES[case][2]
+    steps = options.get("steps", 1)
+    assert len(one) == len(two) == steps
+    for ours, theirs in zip(one, two, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            if isinstance(value, str) or value is None:
+                assert theirs[name] == value
+                continue
+            assert theirs[name] == pytest.approx(value, rel=2e-4, abs=1e-6), name
+    step = f"checkpoint-{steps * options.get('epochs', 1)}"
     before, after = (
         load_file(both / kind / case / step / "model.safetensors") for kind in ("one", "two")
     )
     assert all(before[name].allclose(after[name], atol=2e-5) for name in before)
     assert (both / "two" / case / step / "complete").is_file()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_process_makes_as_many_passes(both, case):
+    """Where weights are sharded each pass gathers them: one more in one process waits for ever."""
+    counts = json.loads((both / "two" / case / "passes.json").read_text())
+    assert len(counts) == 2
+    assert len(set(counts)) == 1
 
 
 def test_each_process_keeps_its_rows_and_readers_see_all(both):
@@ -82,6 +94,58 @@ def test_an_evaluation_is_shared_and_its_answers_are_those_of_one(both):
     ]
     asked = [json.loads((both / "two" / f"asked-{rank}.json").read_text()) for rank in (0, 1)]
     assert asked == [[4, 4, 2], [4, 2]], "four problems of one, three of the other, in chunks"
+
+
+EXCHANGES = {
+    *("barrier", "broadcast", "gather", "maximum", "maxima", "mean_of_each", "run_on_main"),
+    *("reduce", "full_tensor"),
+}
+AGREED = {
+    "accelerator.num_processes > 1",
+    "anywhere",  # an exchange says so
+    "batch",  # the trainer's `log`, which all call alike
+    "batch_size and self._training.micro_batch_tokens",
+    "error is None",  # else `watched` ends all
+    "hasattr(weight, 'full_tensor')",
+    "kind in (0, 1)",
+    "options.lora_rank",
+    "over",  # the checkpoint that all found
+    "part in gather([dict(numbers)])",
+    "self._algorithm.oversample > 1",
+    "self._pools is None",
+    "self._training.replay.keep",
+    "weight, anywhere in zip(self._weights, reached, strict=True)",
+}
+"""Conditions and loops that are the same in all processes."""
+
+
+def conditions_of_exchanges(code):
+    """Each condition or loop that a call of `EXCHANGES` stands in, up to its function."""
+    tree = ast.parse(code)
+    above = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for call in ast.walk(tree):
+        # Tensors have a `gather` of their own.
+        whose, _, name = ast.unparse(getattr(call, "func", ast.Name(""))).rpartition(".")
+        if name not in EXCHANGES or whose not in ("", "distributed", "accelerator", "weight"):
+            continue
+        inner, outer = call, above[call]
+        while not isinstance(outer, ast.FunctionDef | ast.Module):
+            if isinstance(outer, ast.If | ast.While | ast.IfExp) and inner is not outer.test:
+                yield ast.unparse(outer.test)
+            elif isinstance(outer, ast.For):
+                yield f"{ast.unparse(outer.target).strip('()')} in {ast.unparse(outer.iter)}"
+            elif isinstance(outer, ast.BoolOp) and inner is not outer.values[0]:
+                yield ast.unparse(outer)
+            inner, outer = outer, above[outer]
+
+
+def test_no_exchange_stands_in_a_condition_that_one_process_decides_alone():
+    root = HERE.parents[1]
+    files = [f for part in ("agents", "torl") for f in (root / part).rglob("*.py")]
+    found = {c: file for file in files for c in conditions_of_exchanges(file.read_text())}
+    assert found.keys() == AGREED, {c: str(file) for c, file in found.items() if c not in AGREED}
+    alone = "def f(w):\n    if w.grad is not None:\n        return [maxima([g]) for g in w]"
+    assert list(conditions_of_exchanges(alone)) == ["w.grad is not None"]
 
 
 def test_groups_are_never_split():

@@ -52,9 +52,12 @@ class AuxiliaryModule:
     def step(self, accelerator: Any) -> None:
         """One optimiser step with the gradients gathered since the last."""
         if accelerator.num_processes > 1:
-            for weight in self._weights:
-                if weight.grad is not None:
-                    weight.grad = accelerator.reduce(weight.grad, "mean")
+            # A term of the loss may have reached a weight in some processes alone.
+            reached = distributed.maxima([int(w.grad is not None) for w in self._weights])
+            for weight, anywhere in zip(self._weights, reached, strict=True):
+                if anywhere:
+                    own = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                    weight.grad = accelerator.reduce(own, "mean")
         nn.utils.clip_grad_norm_(self._weights, self._max_grad_norm)
         self._optimizer.step()
         self._optimizer.zero_grad()

@@ -65,6 +65,10 @@ class Collector:
         """Those that were sampled in this step: all but replayed ones."""
         self.replayed: list[bool] = []
         """Which of this process's trajectories are from earlier steps."""
+        self._offered: list[list[Trajectory]] = []
+        """All samples of each group, where the algorithm keeps some of them."""
+        self._kept: list[list[Trajectory]] = []
+        """And those that it keeps."""
         self.epochs: Mapping[str, int] = {}
         """How often each problem was in an earlier step, by its id."""
         how = training.curriculum
@@ -121,6 +125,7 @@ class Collector:
         self.epochs = Counter(p.id for p in self._problems[:first])
         if self._pools is not None:
             self.epochs = Counter(self._pools.drawn)
+        self._offered, self._kept = [], []
         if self._training.staleness:
             sampled = [t for group in self._ahead(step, seed) for t in group]
         else:
@@ -130,6 +135,11 @@ class Collector:
                 problems = chosen[start : start + len(problems)]
             rows = [t for group in self._sampled(problems, seed) for t in group]
             sampled = self._resampled(rows, problems, everyone, seed, step)
+        if self._algorithm.oversample > 1:
+            # Here and not where a group is sampled: dynamic sampling does that in the processes
+            # alone whose groups teach nothing, and the others would not come to the exchange.
+            both = (self._offered, self._kept)
+            self._log(kept_metrics(*(distributed.gather(_rows(groups)) for groups in both)))
         self.sampled = distributed.gather(sampled)
         self.own, self.replayed = self._memory.replayed(self.groups(sampled), step)
         self.all = distributed.gather(self.own)
@@ -195,10 +205,9 @@ class Collector:
         size = self._training.group_size
         if self._algorithm.oversample == 1:
             return list(groups)
-        rows = [t for group in groups for t in group]
-        kept = [resample_on_correct(g, size, f"{seed}/{i}") for i, g in enumerate(groups)]
-        batches = (rows, [t for group in kept for t in group])
-        self._log(kept_metrics(*map(distributed.gather, batches)))
+        kept = [resample_on_correct(g, size, f"{seed}/{g[0].problem_id}") for g in groups]
+        self._offered += groups
+        self._kept += kept
         return list(kept)
 
     def state_dict(self) -> dict[str, Any]:
@@ -310,3 +319,7 @@ class Collector:
 
     def _has_signal(self, group: Group) -> bool:
         return any(any(credit) for credit in self._algorithm.assign_credit(self._shaped([group])))
+
+
+def _rows(groups: Sequence[Sequence[Trajectory]]) -> list[Trajectory]:
+    return [t for group in groups for t in group]

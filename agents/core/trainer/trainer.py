@@ -241,11 +241,10 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
     @torch.no_grad()
     def _score(self, ids: Any, attention: Any, width: int, *, entropies: bool = False) -> Any:
         """Of the policy before this batch's updates: log-probabilities or entropies, (B, width)."""
-        device = self.accelerator.device
+        ids, attention = (t.to(self.accelerator.device) for t in (ids, attention))
+        options = {"batch_size": self._training.micro_batch, "compute_entropy": entropies}
         scored = self._get_per_token_logps_and_entropies(
-            *(self.model, ids.to(device), attention.to(device), width),
-            batch_size=self._training.rows_at_once(ids.shape[1]),
-            compute_entropy=entropies,
+            self.model, ids, attention, width, **options
         )
         return scored[entropies]
 
@@ -322,8 +321,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         **options: Any,
     ) -> Any:
         if batch_size and self._training.micro_batch_tokens:
-            # TRL knows of no tokens, and gives all rows of an update.
-            batch_size = self._training.rows_at_once(input_ids.shape[1])
+            # As many passes in every process: where weights are sharded each gathers them.
+            longest = distributed.maximum(input_ids.shape[1])
+            batch_size = self._training.rows_at_once(longest)
         if scoring.own_logprobs(self, self._loss):
             rows = batch_size or len(input_ids)
             asked = (self, model, input_ids, attention_mask, logits_to_keep, rows)

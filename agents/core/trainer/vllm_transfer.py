@@ -78,6 +78,10 @@ class Generation(VLLMGeneration):  # type: ignore[misc]
             super().sync_weights()
         elif self.mode == "colocate" or distributed.is_main():
             self.engine.load_weights(self._iter_named_params())
+        else:
+            # Weights that are sharded are put together by all processes at once.
+            for _ in self._iter_named_params():
+                pass
         distributed.barrier()
 
 
