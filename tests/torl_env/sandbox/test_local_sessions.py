@@ -175,7 +175,6 @@ def test_a_session_whose_first_process_is_killed_early_is_opened_all_the_same(
         assert early
 
 
-
 @pytest.mark.parametrize("pause", [0.0, 0.03])
 def test_turns_see_the_last_good_state_however_soon_they_come(
     sandbox: LocalSandbox, pause: float
