@@ -25,7 +25,6 @@ from rewards.equality.answers.sets import Reading, braces, grouped, special
 from rewards.equality.answers.words import announces, denies
 from rewards.equality.syntax.tokens import (
     NAME,
-    NUMBER,
     RELATIONS,
     WORD,
     Tokens,
@@ -92,10 +91,9 @@ class _Reader:
                 return Text(())
             if len(tokens) == 2 and tokens[0].text + tokens[1].text in ("[]", "()"):
                 return Group((), braces=True)
-            if tokens[0].text == "(" and len(tokens) > 3 and tokens[1].kind == NUMBER:
-                permutation = read_permutation(tokens)
-                if permutation is not None:
-                    return permutation
+            permutation = read_permutation(tokens) if tokens[0].text == "(" else None
+            if permutation is not None:
+                return permutation
             return quantity(tokens) if _is_plain(tokens) else self.structure(tokens)
         finally:
             self.reading.depth -= 1
