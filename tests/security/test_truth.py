@@ -5,9 +5,12 @@ would find that. The corpus is every hostile program of tests/security/programs,
 """
 
 import concurrent.futures
+import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from torl_env.sandbox import Execution, Limits, LocalSandbox, Status
+from torl_env.sandbox.forkserver.config import Layer
+from torl_env.testing import children, descendants
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux"),
@@ -108,11 +113,12 @@ def test_files_left_open_do_not_keep_the_next_turn_from_running(sandbox: LocalSa
         assert session.run("[os.close(one) for one in held]; open('/dev/null')").ok
 
 
-def test_two_thread_bombs_leave_their_neighbours_alone(
-    sandbox: LocalSandbox, layers_off: tuple[str, ...]
-) -> None:
-    if "seccomp" in layers_off:
-        pytest.skip("the server counts threads by seccomp's notifications")
+def test_two_thread_bombs_leave_their_neighbours_alone(sandbox: LocalSandbox) -> None:
+    layers = sandbox.warm()[0].layers
+    if not (layers[Layer.SECCOMP].holds or layers[Layer.USER].holds):
+        pytest.skip(
+            "threads are counted by seccomp's notifications, or for each user by the kernel"
+        )
     bomb = (
         "import threading, time\nshut = threading.Lock()\nshut.acquire()\n"
         "threading.stack_size(65536)\ntry:\n"
@@ -128,6 +134,40 @@ def test_two_thread_bombs_leave_their_neighbours_alone(
     results = [call.result() for call in [sandbox.submit(honest, limits) for _ in range(10)]]
     assert [result.stdout for result in results] == ["done\n"] * 10
     assert all(call.result().ok for call in bombs)
+
+
+def oom_scores(sandbox: LocalSandbox) -> tuple[list[int], list[int]]:
+    """`oom_score_adj` of servers and of programs.
+
+    The outer half of a server, which only waits in the trainer's namespaces, is neither.
+    """
+    servers, programs = list[int](), list[int]()
+    for top in sandbox.server_pids():
+        for pid in (top, *descendants(top)):
+            score = int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+            below = children(pid)
+            if not below:
+                programs.append(score)
+            elif not all(children(child) for child in below):
+                servers.append(score)
+    return servers, programs
+
+
+def test_programs_are_offered_to_the_kernel_before_the_trainer(sandbox: LocalSandbox) -> None:
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    if own >= 500:
+        pytest.skip(f"this process itself is offered, with {own}")
+    call = sandbox.submit("import time; time.sleep(100)", replace(LIMITS, wall_seconds=200))
+    deadline = time.monotonic() + 60
+    # A server takes its programs' score while it forks one.
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            servers, programs = oom_scores(sandbox)
+            if {*programs} == {1000} and servers and all(own < one < 1000 for one in servers):
+                break
+        assert time.monotonic() < deadline, (servers, programs)
+        time.sleep(0.05)
+    call.cancel()
 
 
 LINES = st.sampled_from(

@@ -126,11 +126,6 @@ def test_it_can_be_switched_off() -> None:
         assert report.layers[Layer.CGROUP].detail == "switched off"
 
 
-def test_programs_are_offered_to_the_kernel_before_the_trainer() -> None:
-    with LocalSandbox(off=("filesystem", "landlock", "user", "capabilities")) as sandbox:
-        assert sandbox.run("print(open('/proc/self/oom_score_adj').read())").stdout == "1000\n\n"
-
-
 @pytest.mark.parametrize(
     ("own", "outer", "found"),
     [
