@@ -233,8 +233,7 @@ def _parts(prose: str, boxes: list[_Box]) -> list[_Box]:
         list("abcdefgh")[: len(names)],
         ["i", "ii", "iii", "iv", "v"][: len(names)],
     )
-    whole = len(names) > 1 and sequence and list(labels.values())[-1] is boxes[-1]
-    return list(labels.values())[:-1] if whole else []
+    return list(labels.values())[:-1] if len(names) > 1 and sequence else []
 
 
 def _boxes(prose: str, start: int) -> list[_Box]:

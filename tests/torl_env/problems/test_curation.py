@@ -67,8 +67,8 @@ def test_copies_that_agree_leave_one_and_copies_that_disagree_none():
         problem("1/2", "Find $x$.", "a"),
         problem("0.5", "find  x.", "b"),
         problem("3", "Find y.", "c"),
-        problem("4", "Find $y$.", "d"),
-        problem("3", "Find y", "e"),
+        problem("3", "Find $y$.", "d"),
+        problem("4", "Find y", "e"),
         problem("7", "Find z.", "f"),
     ]
     found = {finding.problem.id: finding.fault for finding in faults(rows)}
