@@ -59,6 +59,11 @@ def test_training_on_held_out_problems_is_refused(options):
         opened(options)
 
 
+def test_imitating_held_out_problems_is_refused_too(options):
+    with pytest.raises(CommandError, match="5 of 25 held-out problems"):
+        opened(options | {"warm_start": 20, "steps": 1, "prompts": 1})
+
+
 def test_it_can_be_allowed_by_name_only(options):
     with pytest.raises(CommandError):
         opened({**options, "allow_overlap": "another.jsonl"})
