@@ -154,6 +154,19 @@ def test_every_declared_end_token_ends_an_answer(model, tokenizer, prompts):
         assert not set(ids[row][:-1]) & policy.end_ids
 
 
+def test_weights_that_change_without_a_trace_are_those_of_the_next_batch(model, tokenizer, prompts):
+    """As fused optimisers change them: packed copies of the last batch went on sampling."""
+    policy = TransformersPolicy(model, tokenizer, never)
+    how = Sampling(max_tokens=12)
+    run(policy, prompts, SEEDS, how)
+    for weight in model.parameters():
+        weight.data.mul_(1.5)
+    ids, logprobs, *_ = run(policy, prompts, SEEDS, how)
+    for row, prompt in enumerate(prompts):
+        expected = teacher_forced(model, prompt, ids[row], 1.0)
+        assert logprobs[row] == pytest.approx(expected, abs=2e-4)
+
+
 @pytest.mark.parametrize("length", [1, 8, 300])
 def test_tool_output_is_read_in_one_pass(model, tokenizer, prompts, length):
     """Whatever its length, also beyond the room that the cache began with."""
