@@ -6,12 +6,15 @@ import pytest
 
 # Before a test here replaces VLLMSampler: the trainer takes that name once, when it is imported.
 import agents.core.trainer.trainer  # noqa: F401
+from agents.core.rollout.prompts import PlainPrompt, make_prompt
 from agents.core.run.folder import Run
 from torl.training import stages
+from torl.training.checks import longest_prompt
 from torl.training.datasets import Datasets
 from torl.training.options import TrainOptions, training_of
 from torl.training.plan import device_gb, engine_share, plan_of, with_checkpointing
-from torl_env.problems import load
+from torl_env import EnvConfig
+from torl_env.problems import Problem, load
 
 
 class ReachedError(Exception):
@@ -67,8 +70,6 @@ def test_an_evaluation_asks_for_no_more_rows_at_once_than_a_step(sampler_of, mon
 
 
 def test_vllm_gets_its_window_and_memory_from_the_run(sampler_of, monkeypatch):
-    from torl.training.checks import longest_prompt
-
     made = []
 
     def sampler(vllm, over):
@@ -80,8 +81,6 @@ def test_vllm_gets_its_window_and_memory_from_the_run(sampler_of, monkeypatch):
     seen = sampler_of(policy="vllm", device_gb=6.0)
     from transformers import AutoTokenizer
 
-    from agents.core.rollout.prompts import make_prompt
-
     options = seen.options
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     prompt = make_prompt(options.prompt, tokenizer, options.env)
@@ -90,6 +89,13 @@ def test_vllm_gets_its_window_and_memory_from_the_run(sampler_of, monkeypatch):
     share = engine_share(plan_of(options, memory=True).memory, 1e9 * device_gb(options))
     assert made[0].memory == share
     assert made[0].memory != type(made[0])().memory
+
+
+def test_the_longest_of_many_prompts_is_found_wherever_it_stands():
+    prompt = PlainPrompt(SimpleNamespace(encode=lambda text, **_: [*text.encode()]))
+    problems = [Problem(str(size), "7" * size, "7") for size in range(1, 400)]
+    for order in (problems, problems[::-1]):
+        assert longest_prompt(prompt, EnvConfig(), order)[0] == "399"
 
 
 def test_checkpointing_is_chosen_by_size_and_by_nobody_who_has_said(tiny, tmp_path):
