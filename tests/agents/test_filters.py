@@ -7,7 +7,7 @@ import pytest
 import torch
 from one_step import BATCH, log_likelihood, norm_of, one_step, trajectory
 
-from agents.core.filters import FILTERS, learned_mask
+from agents.core.filters import FILTERS, learned_mask, row_scale
 from agents.core.loss import Loss
 from agents.core.types import Turn
 from agents.grpo import GRPO
@@ -82,3 +82,9 @@ def test_a_batch_that_a_filter_empties_is_a_step_without_gradient(model, tokeniz
     algorithm = GRPO(loss=Loss(drop=("overlong",), mean="sequence"))
     _, norm = one_step(model, tokenizer, tmp_path, rows, algorithm=algorithm)
     assert norm == 0.0
+
+
+def test_rows_too_old_to_learn_from_leave_the_mean_over_responses():
+    rows = [replace(episode(["final"]), policy_versions=(version,) * 3) for version in (1, 3)]
+    assert row_scale(rows, ()) == 1.0
+    assert row_scale(rows, (), oldest=2) == 2.0
