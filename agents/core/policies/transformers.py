@@ -291,6 +291,9 @@ class TransformersPolicy(RowPolicy):
             del self._states[row]
         else:
             self._waiting.remove(row)
+        if not self._rows:
+            # Who learns from them next needs the room.
+            del self._cache, self._logits
 
     def remaining(self, row: int) -> int:
         """Tokens that the response of `row` may still hold."""

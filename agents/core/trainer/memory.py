@@ -5,17 +5,24 @@ have shapes and no content (torch's fake tensors), and what autograd would keep 
 So it holds for any family, any attention and any dtype, costs a second and needs no memory.
 """
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+import ctypes
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from agents.core.models.dtype import precision
-from agents.core.trainer.options import Training
+from agents.core.trainer.options import Training, TrainingError
 
 _IN_FLIGHT = 8
 """Bytes of one token and one id of the vocabulary, beside what the head gives: two float32, forward
 and backward, while log-probability and entropy are computed."""
+
+_SCARCE = 0.25
+"""Memory that the machine has left, as a share of what this process holds: with less, freed memory
+is given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,16 +311,62 @@ def _cache(config: Any, rows: int, length: int) -> float:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what a pass gives back, for the next pass.
+    """Let glibc keep what a pass gives back, for the next pass, while the machine has room.
 
     By default large tensors are mapped and unmapped one by one, and the kernel zeroes every page
-    again: a tenth of a training step's CPU seconds. Other allocators are left as they are.
+    again: a tenth of a training step's CPU seconds. Other allocators are left as they are. What is
+    kept has holes, since passes differ in shape, and grows over the steps beyond the plan; see
+    `memory_errors_say` for when it is given back.
     """
-    import ctypes
-
     trim, mapped, most = -1, -3, 2**31 - 1
+    _glibc("mallopt", trim, most)
+    _glibc("mallopt", mapped, 2**30)
+
+
+@contextmanager
+def memory_errors_say(message: str) -> Iterator[None]:
+    """Turn an error for want of memory, which torch words differently everywhere, into advice.
+
+    What was freed and kept is given back first, where the machine has little left.
+
+    Raises:
+        TrainingError: With `message`, where the work inside ran out of memory.
+
+    Example:
+        >>> with memory_errors_say("lower --micro-batch"):
+        ...     raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
+        Traceback (most recent call last):
+        agents.core.trainer.options.TrainingError: lower --micro-batch
+    """
+    import torch
+
+    from agents.core.policies.row_cache import free_bytes
+
+    if free_bytes(torch.device("cpu")) < _SCARCE * _resident():
+        _glibc("malloc_trim", 0)
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # On a CPU torch raises a plain RuntimeError, which only its words tell from others.
+        named = type(error).__name__ in ("OutOfMemoryError", "MemoryError")
+        if not named and "can't allocate memory" not in str(error):
+            raise
+        raise TrainingError(message) from error
+
+
+def _resident() -> float:
+    """Bytes of this process that lie in memory; 0 where the kernel does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return float(pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+def _glibc(function: str, *numbers: int) -> None:
+    """Call it where the C library is glibc."""
+    try:
+        call = getattr(ctypes.CDLL(None), function)
     except (OSError, AttributeError, TypeError):
         return
-    mallopt(trim, most), mallopt(mapped, 2**30)
+    call(*numbers)

@@ -1,7 +1,6 @@
 """How long and how hard to train; needs no torch to be read or checked."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite, isnan
 from typing import Literal, get_args
@@ -215,29 +214,6 @@ def check_finite(number: float, step: int, what: str = "loss") -> None:
             f"the {what} of step {step} is {number}: expected a finite number. Lower the learning "
             "rate; --resume goes on from the last checkpoint"
         )
-
-
-@contextmanager
-def memory_errors_say(message: str) -> Iterator[None]:
-    """Turn an error for want of memory, which torch words differently everywhere, into advice.
-
-    Raises:
-        TrainingError: With `message`, where the work inside ran out of memory.
-
-    Example:
-        >>> with memory_errors_say("lower --micro-batch"):
-        ...     raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
-        Traceback (most recent call last):
-        agents.core.trainer.options.TrainingError: lower --micro-batch
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        # On a CPU torch raises a plain RuntimeError, which only its words tell from others.
-        named = type(error).__name__ in ("OutOfMemoryError", "MemoryError")
-        if not named and "can't allocate memory" not in str(error):
-            raise
-        raise TrainingError(message) from error
 
 
 def check_window(prompt_ids: int, max_tokens: int, window: int | None, problem_id: str) -> None:

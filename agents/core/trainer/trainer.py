@@ -42,12 +42,12 @@ from agents.core.trainer.branches import append_branches, branch_loss, sample_br
 from agents.core.trainer.callbacks import AuxiliarySteps, Checkpoints, Steps
 from agents.core.trainer.collector import Collector
 from agents.core.trainer.logprobs import with_positions
+from agents.core.trainer.memory import memory_errors_say
 from agents.core.trainer.options import (
     Training,
     TrainingError,
     check,
     check_finite,
-    memory_errors_say,
 )
 from agents.core.trainer.own_state import OwnState
 from agents.core.trainer.passes import by_tokens, loss_in_passes
