@@ -186,10 +186,9 @@ def scale(where: Where) -> list[Figure]:
 
 def throughput(where: Where) -> list[Figure]:
     """Block 9: step time beside TRL's own loop, and tokens a second."""
-    file = where.folder / "training.json"
-    words = ["--json", str(file), "--repeats", "1", "--prompts", "2", "--group", "4"]
-    _run(where, [*words, "--parts", "trl"], "-m", "benchmarks.performance.training")
-    found = json.loads(file.read_text())["figures"]
+    words = ["--out", str(where.folder), "--parts", "training", "--model", where.model]
+    _run(where, words, "-m", "benchmarks.performance.record")
+    found = json.loads((where.folder / "training.json").read_text())["training"]
     figures = [Figure(name, value) for name, value in found.items()]
     for side, seconds in (("ours", "step of ours: s"), ("TRL", "step of TRL's tool loop: s")):
         rate = found[f"sampled tokens, {side}"] / found[seconds]
