@@ -71,7 +71,7 @@ def test_parts_put_together_are_the_file(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", [1, 2, 4, 6, 8])
+@pytest.mark.parametrize("block", [1, 2, 4, 6, 8, 9])
 def test_blocks_that_a_cpu_can_run_pass(block, tmp_path):
     out = tmp_path / "record.json"
     words = ["--device", "cpu", "--block", str(block), "--minutes", "20", "--tokens", "40"]
