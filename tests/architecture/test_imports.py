@@ -35,9 +35,10 @@ def test_nothing_heavy_is_imported(statement):
 
 
 def test_importing_the_environment_costs_little_beside_gymnasium(tmp_path):
-    """CPU seconds as a ratio to what any Gymnasium program pays, each the least of three.
+    """CPU seconds as a ratio to what any Gymnasium program pays, in turns, each the least of some.
 
-    Both from bytecode, as installed packages are: the first of the imports writes it.
+    Both from bytecode, as installed packages are: the first of the imports writes it. What else the
+    machine does only adds seconds, so further turns can but bring the least nearer to the truth.
     """
     env = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
 
@@ -48,10 +49,15 @@ def test_importing_the_environment_costs_little_beside_gymnasium(tmp_path):
         assert process.returncode == 0
         return used.ru_utime + used.ru_stime
 
-    ours, gymnasium = (
-        min(seconds(f"import {name}") for _ in range(3)) for name in ("torl_env", "gymnasium")
-    )
-    assert ours < 2 * gymnasium
+    turns = []
+    while len(turns) < 3 or (not cheap(turns) and len(turns) < 12):
+        turns.append([seconds(f"import {name}") for name in ("torl_env", "gymnasium")])
+    assert cheap(turns), turns
+
+
+def cheap(turns):
+    ours, gymnasium = map(min, zip(*turns, strict=True))
+    return ours < 2 * gymnasium
 
 
 def test_agents_is_ours():

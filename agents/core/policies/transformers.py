@@ -285,14 +285,13 @@ class TransformersPolicy(RowPolicy):
         state.writing = True
 
     def release(self, row: int) -> None:
-        """Forget the row; its place in the batch goes when enough others have gone."""
+        """Forget the row; its place goes when enough others have gone, the cache with the last."""
         super().release(row)
         if row in self._states:
             del self._states[row]
         else:
             self._waiting.remove(row)
         if not self._rows:
-            # Who learns from them next needs the room.
             del self._cache, self._logits
 
     def remaining(self, row: int) -> int:
