@@ -158,7 +158,7 @@ def test_programs_are_offered_to_the_kernel_before_the_trainer(sandbox: LocalSan
     if own >= 500:
         pytest.skip(f"this process itself is offered, with {own}")
     call = sandbox.submit("import time; time.sleep(100)", replace(LIMITS, wall_seconds=200))
-    deadline = time.monotonic() + 60
+    servers, programs, deadline = list[int](), list[int](), time.monotonic() + 60
     # A server takes its programs' score while it forks one.
     while True:
         with contextlib.suppress(FileNotFoundError):

@@ -117,7 +117,6 @@ class TransformersPolicy(RowPolicy):
             RuntimeError: Rows of the last batch were never released.
             ValueError: A prompt and its response exceed the model's window.
         """
-        forget_packed(self.model)
         window = getattr(self.model.config, "max_position_embeddings", None)
         self._open_rows(starts, how, window)
         columns = max(
@@ -292,6 +291,7 @@ class TransformersPolicy(RowPolicy):
         else:
             self._waiting.remove(row)
         if not self._rows:
+            forget_packed(self.model)
             del self._cache, self._logits
 
     def remaining(self, row: int) -> int:
