@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -84,8 +83,6 @@ def main(arguments: list[str] | None = None) -> int:
         hint = did_you_mean(name, COMMANDS)
         print(f"torl: unknown command {name!r}.{hint}\n{_usage()}", file=sys.stderr)
         return 2
-    # A thread that spins at a barrier takes the core that the slower one needs.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _check_agents()
     from torl.console import guarded
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torl.environment import value_of
 from torl.evaluation.options import EvalOptions, defaults_for
 from torl.evaluation.run import run
+from torl.processors import choose_waiting
 
 __all__ = ["EvalOptions", "defaults", "main"]
 
@@ -16,5 +17,6 @@ def defaults(words: Sequence[str]) -> EvalOptions:
 
 def main(options: EvalOptions) -> int:
     """Evaluate, print the tables and say where the records are."""
+    choose_waiting()
     run(options).show()
     return 0

@@ -16,6 +16,7 @@ from benchmarks.report.tables import Table
 from torl.console import CommandError, print_table
 from torl.evaluation.options import EvalOptions
 from torl.evaluation.run import measure
+from torl.processors import choose_waiting
 from torl.training import tirgen
 from torl.training.datasets import source_name
 from torl.training.options import default_env
@@ -121,6 +122,7 @@ def sample(options: SampleOptions) -> int:
         rows=options.rows,
     )
     answers = options.out.with_suffix(".answers.jsonl")
+    choose_waiting()
     measure(evaluation, problems, answers, source_name(options.env.problems))
     found = records.read(answers).trajectories
     print(f"answers     {answers}")
