@@ -16,6 +16,7 @@ import pytest
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox import Limits, LocalSandbox
+from torl_env.sandbox.forkserver.config import Layer
 from torl_env.testing import children
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux")
@@ -106,6 +107,13 @@ def stop(pid: int) -> None:
         Path(f"/proc/{pid}/ns/pid").readlink()
     )
     os.kill(inner[0] if nested else pid, signal.SIGSTOP)
+
+
+@pytest.mark.filterwarnings("ignore:the sandbox runs without:RuntimeWarning")
+@pytest.mark.parametrize("layer", list(Layer))
+def test_every_layer_can_be_left_out_alone(layer: Layer) -> None:
+    with LocalSandbox(servers=1, off=(layer,)) as sandbox:
+        assert sandbox.run("print(1 + 1)").stdout == "2\n"
 
 
 @pytest.mark.filterwarnings("ignore:the sandbox runs without:RuntimeWarning")

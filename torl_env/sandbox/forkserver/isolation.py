@@ -349,16 +349,18 @@ def _seal_user(config: ServerConfig, isolation: Isolation, packages: list[str]) 
         else:
             kept += [kernel.CAP_KILL, kernel.CAP_SETGID, kernel.CAP_SETUID]
             isolation.note(Layer.USER, True, f"a user id for each program, from {first}")
-    if Layer.CAPABILITIES in config.off:
-        isolation.note(Layer.CAPABILITIES, False, "switched off")
-        return
+    off = Layer.CAPABILITIES in config.off
     try:
-        kernel.empty_bounding_set()
-        kernel.set_capabilities(*kept)
+        if not off:
+            kernel.empty_bounding_set()
+        if kept or not off:
+            # A change of user has left the server without those that its work needs.
+            kernel.set_capabilities(*kept)
     except OSError as error:
         isolation.note(Layer.CAPABILITIES, False, str(error))
     else:
-        isolation.note(Layer.CAPABILITIES, True, "none, and no new privileges")
+        detail = "switched off" if off else "none, and no new privileges"
+        isolation.note(Layer.CAPABILITIES, not off, detail)
 
 
 def _install_base_filter(write: bool) -> int:
