@@ -38,8 +38,8 @@ _EXCHANGE: Final = bytes.fromhex(
 """For x86-64: copies the rows `{place, copy, size}` up to an empty one, moves those after it."""
 _LINE: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (....) \S+ \S+ (\d+) *(.*)")
 _READ_WRITE_EXECUTE: Final = 7
-_ENOUGH: Final = 0.75
-"""Of the huge pages: with fewer of them a fork would copy more entries than before."""
+_ENTRIES: Final = 64
+"""Of a page table, which a fork copies in the time of one mapping."""
 _ATTEMPTS: Final = 8
 
 
@@ -159,8 +159,8 @@ def huge_pages(maps: str) -> int:
 def gather(maps: Callable[[], str]) -> int:
     """Gather the libraries of this process, which must have one thread.
 
-    Nothing is done on other processors than x86-64, and where the kernel has no huge pages to give:
-    without them a fork would copy the entries of all the memory that was file before.
+    Nothing is done on other processors than x86-64, and where the kernel has too few huge pages to
+    give: without them a fork would copy the entries of all the memory that was file before.
 
     Args:
         maps: Reads `/proc/self/maps`.
@@ -212,15 +212,16 @@ def _places(spans: Iterable[Span], free: int) -> Iterator[int]:
 
 
 def _prepare(spans: Sequence[Span], copies: Sequence[int]) -> bool:
-    """Put huge pages under the copies; whether there are enough of them to be had."""
-    wanted = pages = 0
+    """Put huge pages under the copies; whether there are enough of them for a fork to gain."""
+    wanted = pages = mappings = 0
     for span, copy in zip(spans, copies, strict=True):
         end = copy + span.end - span.start
         for page in range((copy + HUGE - 1) & -HUGE, end - HUGE + 1, HUGE):
             ctypes.memset(page, 0, 1)
             wanted += 1
         pages += collapse(copy, end)
-    return pages > _ENOUGH * wanted
+        mappings += len(span.pieces) - 1
+    return (wanted - pages) * (HUGE // mmap.PAGESIZE) <= _ENTRIES * mappings
 
 
 def _rows(spans: Sequence[Span], copies: Sequence[int]) -> ctypes.Array[ctypes.c_long]:

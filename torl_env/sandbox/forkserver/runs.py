@@ -6,12 +6,14 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from torl_env.sandbox.forkserver import kernel
+from torl_env.sandbox.forkserver.areas import Area
 from torl_env.sandbox.forkserver.clones import CloneGate
 from torl_env.sandbox.forkserver.isolation import Isolation
 from torl_env.sandbox.forkserver.program import COMPILED, Child
@@ -22,6 +24,10 @@ from torl_env.sandbox.forkserver.wire import Ending, Mark, Reply, Request
 _exit: Final = os._exit
 BURST: Final = 4
 """Children forked in a row when one is wanted and none is there, or too few are."""
+LONG_BURST: Final = 16
+"""The same under load. After each burst the server copies the pages that it writes, once."""
+_SOON: Final = 0.1
+"""Seconds within which two bursts are load."""
 Send = Callable[[Reply], None]
 
 
@@ -92,10 +98,11 @@ class Runs:
         self._gate = gate
         self._idle_wanted = idle
         self._idle: list[Ready] = []
+        self._forked = -_SOON
+        """When children were forked last."""
         self._free: Final = list(range(len(child.phases) - 1, 0, -1))
-        areas = child.isolation.areas
-        self._areas = [None if areas is None else areas.make() for _ in child.phases]
-        """Of each slot."""
+        self._areas: list[Area | None] = [None for _ in child.phases]
+        """Of each slot once it has been used: every child closes the descriptors of all."""
         self._running: dict[int, Watch] = {}
         self.meter = meter
         self.sweep: Callable[[], None] | None = None
@@ -113,7 +120,7 @@ class Runs:
             self._send(Reply(request.call, Ending.FAILED, code=11))
             return
         if not self._idle:
-            self._fork_ahead(BURST)
+            self._fork_ahead()
         ready = self._idle.pop()
         watch = Watch(self._reactor, self.meter, ready.pid, request.job)
         self._running[request.call] = watch
@@ -140,7 +147,7 @@ class Runs:
     def refill(self) -> bool:
         """Fork children ahead if there are too few; whether more are wanted."""
         if len(self._idle) < self._idle_wanted:
-            self._fork_ahead(BURST)
+            self._fork_ahead()
         return len(self._idle) < self._idle_wanted and bool(self._free)
 
     @staticmethod
@@ -148,11 +155,17 @@ class Runs:
         for file in files:
             os.close(file)
 
-    def _fork_ahead(self, count: int) -> None:
-        """Make up to `count` children."""
+    def _fork_ahead(self) -> None:
+        """Make a burst of children, as far as there are slots."""
+        now = time.monotonic()
+        count = LONG_BURST if now - self._forked < _SOON else BURST
+        self._forked = now
         slots = [self._free.pop() for _ in range(min(count, len(self._free)))]
+        areas = self._child.isolation.areas
         for slot in slots:
             self._child.phases[slot] = 0
+            if self._areas[slot] is None and areas is not None:
+                self._areas[slot] = areas.make()
         made = fork_children(
             [partial(self._child.serve_one, slot=slot, area=self._areas[slot]) for slot in slots],
             self._child.isolation,
@@ -199,10 +212,10 @@ class Runs:
 
     def _clear(self, slot: int) -> None:
         """Leave no file of a program to the next."""
-        areas, area = self._child.isolation.areas, self._areas[slot]
-        if areas is not None and area is not None and area.used:
+        area = self._areas[slot]
+        if area is not None and area.used:
             area.close()
-            self._areas[slot] = areas.make()
+            self._areas[slot] = None
 
 
 def judge(watch: Watch, status: int, cpu_seconds: float) -> tuple[Ending, int, int]:
