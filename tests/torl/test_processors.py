@@ -1,5 +1,6 @@
 """Whether threads spin while they wait: only where no one else wants the processors."""
 
+import math
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from torl import processors
 
 @pytest.fixture(autouse=True)
 def no_choice_of_the_user(monkeypatch):
+    monkeypatch.setattr(processors, "cpu_quota", lambda: math.inf)
     # What the command sets is undone too: monkeypatch restores what it has deleted.
     monkeypatch.setenv("OMP_WAIT_POLICY", "")
     monkeypatch.delenv("OMP_WAIT_POLICY")
@@ -68,6 +70,13 @@ def test_several_processes_of_one_training_are_no_free_processors(monkeypatch):
     monkeypatch.setattr(processors, "taken", lambda: 0.0)
     for name, value in {"LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
+    processors.choose_waiting()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_spinning_would_use_up_a_quota(monkeypatch):
+    monkeypatch.setattr(processors, "taken", lambda: 0.0)
+    monkeypatch.setattr(processors, "cpu_quota", lambda: 0.5)
     processors.choose_waiting()
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from torl.console import ExitCode
+from torl_env.machine import memory_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def _machine(out: Path) -> Iterator[Check]:
     yield Check("torl-gym", State.OK, version("torl-gym"))
     yield Check("Python", State.OK if linux else State.WEAK, here, remedy)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    memory = memory_bytes() / 2**30
     yield Check("processor", State.OK, f"{cores} cores, {memory:.0f} GB of memory")
     # The folder of a run need not exist yet.
     place = next(one for one in (out.resolve(), *out.resolve().parents) if one.exists())

@@ -1,6 +1,5 @@
 """`torl train --dry-run`: what a training would do and need, before it does or needs it."""
 
-import os
 import re
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +13,7 @@ from agents.core.trainer.options import Training
 from agents.sft import SFT
 from torl.console import CommandError
 from torl.training.options import TrainOptions, algorithm_of, training_of
+from torl_env.machine import memory_bytes
 
 PROMPT_TOKENS = 256
 """Of a prompt, in the plan of memory."""
@@ -251,8 +251,7 @@ def device_gb(options: TrainOptions) -> float:
 
     if torch.cuda.is_available():
         return float(torch.cuda.get_device_properties(0).total_memory) / 1e9
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    return memory / distributed.world_size()
+    return memory_bytes() / 1e9 / distributed.world_size()
 
 
 def with_checkpointing(options: TrainOptions) -> tuple[TrainOptions, Plan | None]:

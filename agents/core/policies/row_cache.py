@@ -11,7 +11,6 @@ is read in one pass, and a waiting row takes no space.
                                                  company in a pass write there
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +22,8 @@ from transformers.cache_utils import (
     DynamicLayer,
     DynamicSlidingWindowLayer,
 )
+
+from torl_env.machine import free_memory_bytes
 
 BLOCK = 64
 """Columns come in multiples of so many; making room copies the cache, one layer after the other."""
@@ -148,12 +149,7 @@ def free_bytes(device: torch.device) -> float:
         # What torch has reserved and holds nothing is free to it as well.
         idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return float(torch.cuda.mem_get_info(device)[0] + idle)
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return float("inf")
-    kilobytes = {line.partition(":")[0]: line.split()[1] for line in lines}
-    return 1024 * float(kilobytes.get("MemAvailable", "inf"))
+    return free_memory_bytes()
 
 
 def _rounded(columns: int) -> int:

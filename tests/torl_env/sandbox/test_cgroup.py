@@ -149,6 +149,6 @@ def test_a_limit_that_binds_this_process_is_never_left(
     for directory, files in ((inner, own), (tmp_path, outer)):
         for name, text in files.items():
             (directory / name).write_text(f"{text}\n")
-    monkeypatch.setattr(cgroup, "ancestors", lambda kind: iter((inner, tmp_path)))
+    monkeypatch.setattr(cgroup, "control_groups", lambda kind: iter((inner, tmp_path)))
     places = [place for place, _ in cgroup.delegated()]
     assert places == {"own": [inner], "outer": [tmp_path], None: []}[found]

@@ -9,10 +9,12 @@ import itertools
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from torl_env.machine import control_groups, memory_bytes, read
 
 _PREFIX: Final = "torl-sandbox-"
 _NEEDED: Final = ("memory", "pids")
@@ -72,22 +74,16 @@ def make(memory_mb: int, tasks: int) -> ControlGroup:
 
 def half_of_memory() -> int:
     """Megabytes: half of what this machine, or the group this process is in, has."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for kind, file in (("cgroup2", "memory.max"), ("memory", "memory.limit_in_bytes")):
-        for directory in ancestors(kind):
-            text = _read(directory / file)
-            if text.isdigit():
-                machine = min(machine, int(text))
-    return max(machine >> 21, 1)
+    return max(memory_bytes() >> 21, 1)
 
 
 def delegated() -> list[tuple[Path, Files]]:
     """A version 2 group whose children have the controllers and may be made by this user."""
-    for directory in ancestors("cgroup2"):
-        ready = set(_NEEDED) <= set(_read(directory / "cgroup.subtree_control").split())
+    for directory in control_groups("cgroup2"):
+        ready = set(_NEEDED) <= set(read(directory / "cgroup.subtree_control").split())
         if ready and os.access(directory, os.W_OK):
             return [(directory, _SECOND_VERSION)]
-        if any(_read(directory / f"{name}.max") not in ("max", "") for name in _NEEDED):
+        if any(read(directory / f"{name}.max") not in ("max", "") for name in _NEEDED):
             # What is made beside a limited group would not count towards its limit.
             break
     return []
@@ -98,37 +94,12 @@ def _first_version() -> list[tuple[Path, Files]]:
     places = [
         (directory, _FIRST_VERSION[kind])
         for kind in _NEEDED
-        for directory in itertools.islice(ancestors(kind), 1)
+        for directory in itertools.islice(control_groups(kind), 1)
         if os.access(directory, os.W_OK)
     ]
     if len(places) < len(_NEEDED):
         raise PermissionError("no control group with memory and pids is delegated to this user")
     return places
-
-
-def ancestors(kind: str) -> Iterator[Path]:
-    """The group of this process in the hierarchy of `kind`, then those around it."""
-    for point, root, controllers in _mounts():
-        if kind not in controllers:
-            continue
-        wanted = "" if kind == "cgroup2" else kind
-        for line in _read(Path("/proc/self/cgroup")).splitlines():
-            _, names, path = line.split(":", 2)
-            if wanted in names.split(",") and Path(path).is_relative_to(root):
-                below = Path(path).relative_to(root)
-                yield point / below
-                yield from (point / parent for parent in below.parents)
-                return
-
-
-def _mounts() -> Iterator[tuple[Path, str, set[str]]]:
-    """Mount point, root within the hierarchy and controllers of every mounted hierarchy."""
-    for line in _read(Path("/proc/self/mountinfo")).splitlines():
-        place, _, source = line.partition(" - ")
-        kind, _, options = source.split(" ", 2)
-        if kind in ("cgroup", "cgroup2"):
-            fields = place.split()
-            yield Path(fields[4]), fields[3], {kind, *options.split(",")}
 
 
 def _sweep(parent: Path) -> None:
@@ -142,7 +113,7 @@ def _sweep(parent: Path) -> None:
 
 def _started(pid: int) -> str:
     """When a process was started, in clock ticks since boot (`proc_pid_stat(5)`); "" for none."""
-    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    fields = read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 else ""
 
 
@@ -154,10 +125,3 @@ def _removed(directory: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
