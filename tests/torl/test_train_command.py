@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from agents.core.run.transcripts import read_rows
+from torl.training.plan import plan_of
+from torl.training.run import stored_options
 
 SMALL = ["--problems", "procedural:easy:L1", "--warm-start", "16", "--steps", "2", "--prompts", "2"]
 SMALL += ["--group", "4", "--max-tokens", "60", "--eval-problems", "4", "--save-every", "1"]
@@ -51,6 +53,17 @@ def test_it_leaves_everything_it_promises(run):
         assert summary["answers"] == 4
         assert name in done.stdout
     assert (out / "checkpoint-2" / "config.json").is_file()
+
+
+def test_the_plan_of_disk_holds_what_a_run_writes(run):
+    out, _ = run
+    plan = plan_of(stored_options(out))
+    # Tokenizer and settings are large beside a model as small as this.
+    files = [out / "checkpoint-2" / name for name in ("model.safetensors", "optimizer.pt")]
+    weights = sum(file.stat().st_size for file in files)
+    assert plan.checkpoints_gb == pytest.approx((3 + 1 / 3) * weights / 1e9, rel=0.1)
+    transcripts = sum(file.stat().st_size for file in (out / "transcripts").iterdir())
+    assert transcripts / 1e9 < plan.transcripts_gb < 4 * transcripts / 1e9
 
 
 def test_eval_takes_the_checkpoint_and_the_run(run, tmp_path, torl):

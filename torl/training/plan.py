@@ -16,11 +16,12 @@ from torl.training.options import TrainOptions, algorithm_of, training_of
 from torl_env.machine import memory_bytes
 
 PROMPT_TOKENS = 256
-"""Of a prompt, in the plan of memory."""
+"""Of a prompt, in the plans of memory and disk."""
 _SPARE = 2e9
 """Bytes for what is not counted: contexts of CUDA, its graphs, buffers of a collective."""
-TRANSCRIPT_BYTES = 8
-"""Of one token on file: its id, its log-probability and its text, compressed."""
+TRANSCRIPT_BYTES = 12
+"""Of one token on file: its id, its log-probability and its text, compressed; 9.5 in a run of a
+0.5B model."""
 _BILLIONS = re.compile(r"(\d+(?:\.\d+)?)[bB]\b")
 
 
@@ -84,7 +85,7 @@ class Plan:
         """Disk of the transcripts of all steps, at most."""
         t = self.training
         kept = min(t.transcripts, self.rows) * t.steps
-        return kept * t.max_tokens * TRANSCRIPT_BYTES / 1e9
+        return kept * (PROMPT_TOKENS + t.max_tokens) * TRANSCRIPT_BYTES / 1e9
 
     @property
     def disk_gb(self) -> float:
