@@ -5,7 +5,12 @@ import torch
 import transformers
 
 from agents.core.policies.base import RowStart
-from agents.core.policies.row_cache import UnsupportedModelError, rows_that_fit, sliding_window
+from agents.core.policies.row_cache import (
+    RowCache,
+    UnsupportedModelError,
+    rows_that_fit,
+    sliding_window,
+)
 from agents.core.policies.transformers import TransformersPolicy
 from agents.core.testing.tiny import tiny_model
 from agents.core.types import FinishReason, Sampling
@@ -374,3 +379,12 @@ def test_rows_that_fit_are_those_whose_cache_has_room(model):
     held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     logits = 4 * one * model.config.vocab_size
     assert held + logits < 1e8
+
+
+@pytest.mark.parametrize("columns", [1, 63, 64, 65, 127, 128])
+def test_what_no_row_reads_has_a_column_beyond_all_that_are_read(columns):
+    made = RowCache(0, columns)
+    assert made.trash >= columns
+    grown = RowCache(0, 1)
+    grown.reserve(columns)
+    assert grown.trash >= grown.read

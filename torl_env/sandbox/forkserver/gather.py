@@ -221,7 +221,16 @@ def _prepare(spans: Sequence[Span], copies: Sequence[int]) -> bool:
             wanted += 1
         pages += collapse(copy, end)
         mappings += len(span.pieces) - 1
-    return (wanted - pages) * (HUGE // mmap.PAGESIZE) <= _ENTRIES * mappings
+    return worth_it(wanted - pages, mappings)
+
+
+def worth_it(missing: int, mappings: int) -> bool:
+    """Whether a fork copies less without so many mappings, but `missing` huge pages are small ones.
+
+    >>> worth_it(missing=0, mappings=1), worth_it(4, mappings=32), worth_it(4, mappings=31)
+    (True, True, False)
+    """
+    return missing * (HUGE // mmap.PAGESIZE) <= _ENTRIES * mappings
 
 
 def _rows(spans: Sequence[Span], copies: Sequence[int]) -> ctypes.Array[ctypes.c_long]:

@@ -1,4 +1,4 @@
-"""When a fork server gathers the libraries that it has loaded, and what a burst of forks keeps."""
+"""How many children a fork server keeps waiting."""
 
 import sys
 
@@ -8,33 +8,8 @@ if sys.platform != "linux":
     pytest.skip("fork servers need Linux", allow_module_level=True)
 
 from torl_env.sandbox import LocalSandbox
-from torl_env.sandbox.forkserver import gather
 from torl_env.sandbox.forkserver.runs import BURST, LONG_BURST
 from torl_env.testing import children
-
-PIECE = gather.Mapping(0, 4096, "r-xp", True, "/lib/a.so")
-
-
-@pytest.mark.parametrize(
-    ("mappings", "huge", "worth"),
-    [
-        (33, 0, True),  # as many mappings as four huge pages have entries by the 64
-        (32, 0, False),
-        (1, 4, True),
-        (17, 2, True),
-        (16, 2, False),
-    ],
-)
-def test_gathering_is_worth_it_where_a_fork_copies_less(monkeypatch, mappings, huge, worth):
-    found = iter([huge])
-    monkeypatch.setattr(gather, "collapse", lambda *_: next(found))
-    block = gather._anonymous(5 * gather.HUGE)
-    try:
-        copy = (block + gather.HUGE - 1) & -gather.HUGE
-        span = gather.Span(0, 4 * gather.HUGE, [PIECE] * mappings)
-        assert gather._prepare([span], [copy]) is worth
-    finally:
-        gather._unmap(block, block + 5 * gather.HUGE)
 
 
 def most_waiting(sandbox: LocalSandbox) -> int:
