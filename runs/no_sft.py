@@ -105,7 +105,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="held-out problems")
     parser.add_argument("--k", type=int, default=4, help="answers to each of them")
     parser.add_argument("--dry-run", action="store_true", help="check everything, make nothing")
-    Study(parser.parse_args()).make()
+    parser.add_argument("--no-make", action="store_true", help="only write what is complete")
+    asked = parser.parse_args()
+    study = Study(asked)
+    if asked.no_make:
+        study.write()
+    else:
+        study.make()
     return 0
 
 
@@ -125,7 +131,7 @@ class Study:
                 self._train(budget, seed)
                 if not self.asked.dry_run:
                     self._evaluate(str(self._run(budget, seed)), self._end(budget, seed), budget)
-                    self._write()
+                    self.write()
 
     def _problems(self, given: str | None, name: str, split: str) -> str:
         """The name of a source, or a file with the problems of the levels that are wanted."""
@@ -192,7 +198,8 @@ class Study:
                     made.append(Made(budget, seed, run, _evaluated(start), _evaluated(end)))
         return made
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Table, plot and record of the runs that are complete, and of starts without a run."""
         made, rows, stored = self._made(), [], []
         for one in made:
             measured = (one.start.measures, one.end.measures)
@@ -202,10 +209,19 @@ class Study:
             rows.append((str(one.budget), str(one.seed), *columns, *tokens, sampled))
             stored.append(
                 {"budget": one.budget, "seed": one.seed, "sampled": one.run.sampled}
-                | {"header": one.end.header}
+                | {"header": {**one.end.header, "model": one.run.path.name}}
                 | {n: [asdict(found[n]) for found in measured] for n in measured[0]}
                 | {"steps": [dict(row) for row in one.run.learning]}
             )
+        for budget in sorted({*self.asked.budgets} - {one.budget for one in made}, reverse=True):
+            if self._start(budget).with_suffix(".summary.json").is_file():
+                start = _evaluated(self._start(budget))
+                columns = [w for name in SHARES for w in (shown(start.measures[name]), "")]
+                tokens = [f"{start.measures['tokens'].value:.0f}", ""]
+                rows.append((str(budget), "not trained", *columns, *tokens, ""))
+                header = {**start.header, "model": "the start"}
+                measures = {name: [asdict(found)] for name, found in start.measures.items()}
+                stored.append({"budget": budget, "seed": None, "header": header} | measures)
         names = ("accuracy", "code ratio", "cut off", "accuracy of those not cut off", "tokens")
         head = ("C", "seed", *(f"{n} {when}" for n in names for when in ("before", "after")))
         text = [Table("", (*head, "sampled in RL"), tuple(rows)).markdown(), *_behaviour(made)]

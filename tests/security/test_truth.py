@@ -6,6 +6,7 @@ would find that. The corpus is every hostile program of tests/security/programs,
 
 import concurrent.futures
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -248,10 +249,14 @@ PROGRAMS = st.lists(
 )
 
 
+EXAMPLES = os.environ.get("TORL_FUZZ", "")
+"""How many random programs; by default few, and the same every time."""
+
+
 @settings(
-    max_examples=60,
+    max_examples=int(EXAMPLES or 60),
     deadline=None,
-    derandomize=True,
+    derandomize=not EXAMPLES,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(code=PROGRAMS, in_place=st.booleans())
