@@ -17,7 +17,7 @@ import pytest
 
 from torl_env.sandbox import Execution, Limits, LocalSandbox
 from torl_env.sandbox.forkserver.config import Layer
-from torl_env.sandbox.forkserver.runs import LONG_BURST
+from torl_env.sandbox.forkserver.runs import BURST
 from torl_env.sandbox.forkserver.seccomp import NUMBERS
 from torl_env.testing import children
 
@@ -40,7 +40,7 @@ class Arena:
     held: frozenset[str]
     spaces: list[str]
     port: int
-    idle: int = 2 + LONG_BURST - 1
+    idle: int = 2 + BURST - 1
 
     def prepare(self, code: str) -> str:
         for key, value in {

@@ -1,33 +1,104 @@
-"""How many children a fork server keeps waiting."""
+"""Children that a fork server keeps waiting, and what it does where the machine refuses one."""
 
+import contextlib
+import os
 import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 if sys.platform != "linux":
     pytest.skip("fork servers need Linux", allow_module_level=True)
 
-from torl_env.sandbox import LocalSandbox
+from torl_env.machine import control_groups
+from torl_env.sandbox import LocalSandbox, Status
 from torl_env.sandbox.forkserver.runs import BURST, LONG_BURST
 from torl_env.testing import children
+
+IDLE = 2
+
+
+def inner(server: int) -> int:
+    """A server with namespaces is the only child of the half of it that waits outside."""
+    below = children(server)
+    return below[0] if len(below) == 1 else server
 
 
 def most_waiting(sandbox: LocalSandbox) -> int:
     """Children that one server has forked ahead of need, where no program runs."""
-    # A server with namespaces is the only child of the half of it that waits outside.
-    return max(
-        len(children(below[0] if len(below := children(server)) == 1 else server))
-        for server in sandbox.server_pids()
-    )
+    return max(len(children(inner(server))) for server in sandbox.server_pids())
 
 
-def test_no_more_than_a_burst_is_forked_ahead():
-    idle = 2
-    with LocalSandbox(concurrency=64, servers=1, idle=idle) as sandbox:
-        sandbox.warm()
-        calm = most_waiting(sandbox)
+def test_a_long_burst_is_let_go_of_when_the_load_is_over() -> None:
+    with LocalSandbox(concurrency=64, servers=1, idle=IDLE) as sandbox:
+        outputs = [sandbox.submit("print(1 + 1)") for _ in range(300)]
+        most = 0
+        while not all(output.done() for output in outputs):
+            most = max(most, most_waiting(sandbox))
+        assert {output.result().stdout for output in outputs} == {"2\n"}
+        assert most_waiting(sandbox) < IDLE + LONG_BURST
+        deadline = time.monotonic() + 30
+        while most_waiting(sandbox) >= IDLE + BURST:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        # The slots of those are free again.
         outputs = [sandbox.submit("print(1 + 1)") for _ in range(300)]
         assert {output.result(60).stdout for output in outputs} == {"2\n"}
-        loaded = most_waiting(sandbox)
-    assert calm < idle + BURST
-    assert loaded < idle + LONG_BURST
+    # More than a short burst and what runs at once leave behind.
+    assert most > IDLE + BURST
+
+
+def test_places_of_programs_do_not_add_up() -> None:
+    code = "open('/tmp/a', 'w').write('x'); open('b', 'w').write('y'); print(1)"
+    with LocalSandbox(concurrency=8, servers=1, idle=IDLE) as sandbox:
+        if sandbox.run(code).status is not Status.OK:
+            pytest.skip("programs have no files of their own here")
+        counts = []
+        for _ in range(3):
+            outputs = [sandbox.submit(code) for _ in range(40)]
+            assert {output.result(60).stdout for output in outputs} == {"1\n"}
+            counts.append(sum(opened(inner(server)) for server in sandbox.server_pids()))
+        assert counts[2] <= counts[1]
+
+
+def opened(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
+    except PermissionError:
+        pytest.skip("another user's descriptors cannot be counted")
+
+
+@contextlib.contextmanager
+def few_processes(most: int) -> Iterator[None]:
+    """This process and what it starts may be so many more tasks together."""
+    parents = [*control_groups("pids"), *control_groups("cgroup2")][:1]
+    if not parents:
+        pytest.skip("no control group that counts tasks")
+    place = parents[0] / f"torl-test-{uuid.uuid4().hex}"
+    try:
+        place.mkdir()
+        (place / "cgroup.procs").write_text("0")
+        (place / "pids.max").write_text(str(len(list(Path("/proc/self/task").iterdir())) + most))
+    except OSError as error:
+        if place.exists():
+            (parents[0] / "cgroup.procs").write_text("0")
+            place.rmdir()
+        pytest.skip(f"no control group that counts tasks can be made here: {error}")
+    try:
+        yield
+    finally:
+        (parents[0] / "cgroup.procs").write_text("0")
+        deadline = time.monotonic() + 10
+        while (place / "cgroup.procs").read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        place.rmdir()
+
+
+@pytest.mark.filterwarnings("ignore:the sandbox runs without:RuntimeWarning")
+def test_a_machine_that_refuses_children_loses_no_program() -> None:
+    with few_processes(20), LocalSandbox(servers=1, idle=IDLE, off=("cgroup",)) as sandbox:
+        outputs = [sandbox.submit("print(1 + 1)") for _ in range(150)]
+        assert {output.result(60).stdout for output in outputs} == {"2\n"}

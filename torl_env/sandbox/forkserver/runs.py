@@ -1,5 +1,6 @@
 """Single programs: one forked child each."""
 
+import errno
 import gc
 import mmap
 import os
@@ -28,6 +29,11 @@ LONG_BURST: Final = 16
 """The same under load. After each burst the server copies the pages that it writes, once."""
 _SOON: Final = 0.1
 """Seconds within which two bursts are load."""
+_PATIENCE: Final = 5.0
+_AGAIN: Final = 0.05
+"""Seconds for which a program waits for a child that the machine refuses, and between tries."""
+_CALM: Final = 1.0
+"""Seconds without a burst after which only the children of a short one are kept."""
 Send = Callable[[Reply], None]
 
 
@@ -57,6 +63,12 @@ def fork_children(serves: Sequence[Serve], isolation: Isolation) -> list[tuple[i
 
     After a fork the server copies every page that it writes. So nothing but forks happens between
     two of them; a child closes the channels of the others before it takes a job.
+
+    Returns:
+        As many as the machine allows, the first ones.
+
+    Raises:
+        OSError: Not one.
     """
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in serves]
     pids: list[int] = []
@@ -64,19 +76,26 @@ def fork_children(serves: Sequence[Serve], isolation: Isolation) -> list[tuple[i
     # Else the first allocation of a child collects what the server has made since its start.
     gc.freeze()
     isolation.offer_children(True)
-    for number, serve in enumerate(serves):
-        pid = fork()
-        if pid == 0:
-            try:
-                serve(pairs[number][1])
-            finally:
-                _exit(1)
-        pids.append(pid)
-    isolation.offer_children(False)
-    for ours, theirs in pairs:
-        theirs.close()
-        ours.setblocking(False)
-    return [(pid, ours) for pid, (ours, _) in zip(pids, pairs, strict=True)]
+    try:
+        for number, serve in enumerate(serves):
+            pid = fork()
+            if pid == 0:
+                try:
+                    serve(pairs[number][1])
+                finally:
+                    _exit(1)
+            pids.append(pid)
+    except OSError:
+        if not pids:
+            raise
+    finally:
+        isolation.offer_children(False)
+        for ours, theirs in pairs:
+            theirs.close()
+            ours.setblocking(False)
+        for ours, _ in pairs[len(pids) :]:
+            ours.close()
+    return [(pid, ours) for pid, (ours, _) in zip(pids, pairs, strict=False)]
 
 
 class Runs:
@@ -100,6 +119,10 @@ class Runs:
         self._idle: list[Ready] = []
         self._forked = -_SOON
         """When children were forked last."""
+        self._shedding = False
+        """Whether `_shed` is to come."""
+        self._most = LONG_BURST
+        """Of a burst; less once the machine has refused a child: programs need it for threads."""
         self._free: Final = list(range(len(child.phases) - 1, 0, -1))
         self._areas: list[Area | None] = [None for _ in child.phases]
         """Of each slot once it has been used: every child closes the descriptors of all."""
@@ -113,14 +136,19 @@ class Runs:
         """Programs in flight."""
         return len(self._running)
 
-    def start(self, request: Request, files: list[int]) -> None:
-        """Give a program to a child."""
-        if not self._free and not self._idle:
-            self._close(files)
-            self._send(Reply(request.call, Ending.FAILED, code=11))
-            return
+    def start(self, request: Request, files: list[int], until: float = 0.0) -> None:
+        """Give a program to a child, as soon as the machine allows one; at most until then."""
         if not self._idle:
             self._fork_ahead()
+        if not self._idle:
+            now = time.monotonic()
+            until = until or now + _PATIENCE
+            if self._free and now < until:
+                self._reactor.at(now + _AGAIN, lambda: self.start(request, files, until))
+                return
+            self._close(files)
+            self._send(Reply(request.call, Ending.FAILED, code=errno.EAGAIN))
+            return
         ready = self._idle.pop()
         watch = Watch(self._reactor, self.meter, ready.pid, request.job)
         self._running[request.call] = watch
@@ -146,34 +174,58 @@ class Runs:
 
     def refill(self) -> bool:
         """Fork children ahead if there are too few; whether more are wanted."""
-        if len(self._idle) < self._idle_wanted:
-            self._fork_ahead()
-        return len(self._idle) < self._idle_wanted and bool(self._free)
+        made = len(self._idle) < self._idle_wanted and self._fork_ahead()
+        return made and len(self._idle) < self._idle_wanted and bool(self._free)
 
     @staticmethod
     def _close(files: list[int]) -> None:
         for file in files:
             os.close(file)
 
-    def _fork_ahead(self) -> None:
-        """Make a burst of children, as far as there are slots."""
+    def _fork_ahead(self) -> bool:
+        """Make a burst of children, as far as there are slots; whether there is one."""
         now = time.monotonic()
-        count = LONG_BURST if now - self._forked < _SOON else BURST
+        soon = now - self._forked < _SOON
         self._forked = now
-        slots = [self._free.pop() for _ in range(min(count, len(self._free)))]
-        areas = self._child.isolation.areas
-        for slot in slots:
-            self._child.phases[slot] = 0
-            if self._areas[slot] is None and areas is not None:
-                self._areas[slot] = areas.make()
-        made = fork_children(
-            [partial(self._child.serve_one, slot=slot, area=self._areas[slot]) for slot in slots],
-            self._child.isolation,
-        )
-        for slot, (pid, channel) in zip(slots, made, strict=True):
+        count = min(self._most if soon else BURST, len(self._free))
+        slots = [self._free.pop() for _ in range(count)]
+        made: list[tuple[int, socket.socket]] = []
+        try:
+            serves = [self._serving(slot) for slot in slots]
+            made = fork_children(serves, self._child.isolation)
+        except OSError as error:
+            os.write(2, f"sandbox: cannot fork: {error}\n".encode())
+        if len(made) < len(slots):
+            self._most = BURST
+            self._free += slots[len(made) :]
+        for slot, (pid, channel) in zip(slots, made, strict=False):
             ready = Ready(pid, channel, slot)
             self._idle.append(ready)
             self._await_loss(ready)
+        if len(made) > BURST and not self._shedding:
+            self._shedding = True
+            self._reactor.at(now + _CALM, self._shed)
+        return bool(made)
+
+    def _serving(self, slot: int) -> Serve:
+        """What a child of this slot does."""
+        self._child.phases[slot] = 0
+        areas = self._child.isolation.areas
+        if self._areas[slot] is None and areas is not None:
+            self._areas[slot] = areas.make()
+        return partial(self._child.serve_one, slot=slot, area=self._areas[slot])
+
+    def _shed(self) -> None:
+        """Let go of what a long burst has left, when the load is over."""
+        if time.monotonic() - self._forked < _CALM:
+            self._reactor.at(self._forked + _CALM, self._shed)
+            return
+        self._shedding = False
+        kept = self._idle_wanted + BURST - 1
+        for ready in self._idle[kept:]:
+            self._reactor.adopt(ready.pid, lambda *_, slot=ready.slot: self._free.append(slot))
+            ready.channel.close()
+        del self._idle[kept:]
 
     def _await_loss(self, ready: Ready) -> None:
         self._reactor.adopt(ready.pid, lambda *_: self._lost(ready))
