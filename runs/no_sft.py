@@ -218,7 +218,7 @@ class Study:
                 start = _evaluated(self._start(budget))
                 columns = [w for name in SHARES for w in (shown(start.measures[name]), "")]
                 tokens = [f"{start.measures['tokens'].value:.0f}", ""]
-                rows.append((str(budget), "not trained", *columns, *tokens, ""))
+                rows.append((str(budget), "no whole run", *columns, *tokens, ""))
                 header = {**start.header, "model": "the start"}
                 measures = {name: [asdict(found)] for name, found in start.measures.items()}
                 stored.append({"budget": budget, "seed": None, "header": header} | measures)

@@ -8,8 +8,8 @@ from agents.core.trainer.distributed import world_size
 from torl_env.machine import cpu_quota
 
 _LOOK_SECONDS = 0.1
-_TAKEN = 0.5
-"""Processors kept busy by others; the rest of a machine's own work is below that."""
+_BUSY = 0.5
+"""Of the time: what a processor that other work keeps is busy, and an idle one is not."""
 
 
 def choose_waiting(*, shared: bool = False) -> None:
@@ -23,7 +23,7 @@ def choose_waiting(*, shared: bool = False) -> None:
         shared: This command itself starts other processes that compute.
     """
     several = shared or world_size() > 1
-    if several or cpu_quota() < _usable() or taken() >= _TAKEN:
+    if several or cpu_quota() < _usable() or taken():
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
@@ -31,18 +31,23 @@ def _usable() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
-def taken(stat: str = "/proc/stat", seconds: float = _LOOK_SECONDS) -> float:
-    """Of the processors that this process may use, how many are busy, while it sleeps.
+def taken(stat: str = "/proc/stat", seconds: float = _LOOK_SECONDS) -> bool:
+    """Whether other work keeps a processor that this process may use, while it sleeps.
+
+    Args:
+        stat: As of proc_stat(5).
+        seconds: To look for.
 
     Returns:
-        Processors, a mean over `seconds`; 0 where the system does not say (not Linux).
+        Also true where the system does not say (not Linux, or a sandbox around it).
     """
     before = _ticks(stat)
     time.sleep(seconds)
     after = _ticks(stat)
     both = [(before[name], after[name]) for name in before.keys() & after.keys()]
     lapsed = [(busy - b, every - e) for (b, e), (busy, every) in both]
-    return sum(busy / every for busy, every in lapsed if every > 0)
+    shares = [busy / every for busy, every in lapsed if every > 0]
+    return not shares or max(shares) > _BUSY
 
 
 def _ticks(stat: str) -> dict[str, tuple[int, int]]:

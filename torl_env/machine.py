@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Final
 
 _MEMORY: Final = (
-    ("cgroup2", "memory.max", "memory.current", "inactive_file"),
-    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ("cgroup2", "memory.max", "memory.current", ""),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
 )
-"""Of each version: the limit, what is used, and of that what the kernel takes back first."""
+"""Of each version: the limit, what is used, and how its counts of files begin."""
+_FILES: Final = ("inactive_file", "active_file")
+"""Pages of files, which the kernel takes back as it does of the whole machine (MemAvailable)."""
 
 
 def memory_bytes() -> int:
@@ -76,19 +78,20 @@ def control_groups(kind: str) -> Iterator[Path]:
 def read(path: Path) -> str:
     """The text of a file of the kernel; "" where there is none."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8", errors="surrogateescape").strip()
     except OSError:
         return ""
 
 
 def _groups() -> Iterator[tuple[int, int]]:
     """Of every group around this process that bounds memory: the limit and what is in use."""
-    for kind, most, current, cached in _MEMORY:
+    for kind, most, current, prefix in _MEMORY:
         for directory in control_groups(kind):
             limit, usage = read(directory / most), read(directory / current)
             if limit.isdigit() and usage.isdigit():
                 rows = dict(line.split() for line in read(directory / "memory.stat").splitlines())
-                yield int(limit), max(int(usage) - int(rows.get(cached, 0)), 0)
+                files = sum(int(rows.get(f"{prefix}{name}", 0)) for name in _FILES)
+                yield int(limit), max(int(usage) - files, 0)
 
 
 def _share(words: list[str]) -> list[float]:

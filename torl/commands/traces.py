@@ -96,6 +96,8 @@ def main(options: SampleOptions | AcceptOptions | TIRGenOptions) -> int:
         CommandError: Options that do not fit, or nothing is worth imitating.
     """
     tirgen.check_out(options.out)
+    if not isinstance(options, AcceptOptions):
+        choose_waiting()
     return _COMMANDS[type(options)](options)
 
 
@@ -122,7 +124,6 @@ def sample(options: SampleOptions) -> int:
         rows=options.rows,
     )
     answers = options.out.with_suffix(".answers.jsonl")
-    choose_waiting()
     measure(evaluation, problems, answers, source_name(options.env.problems))
     found = records.read(answers).trajectories
     print(f"answers     {answers}")

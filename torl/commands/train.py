@@ -3,13 +3,15 @@
 from torl.console import ExitCode
 from torl.processors import choose_waiting
 from torl.training.options import TrainOptions
-from torl.training.run import run
+from torl.training.run import run, stored_options
 
 __all__ = ["TrainOptions", "main"]
 
 
 def main(options: TrainOptions) -> int:
     """Run all stages; with --resume, those that are left."""
-    choose_waiting(shared=options.staleness > 0)
+    # Of a run that goes on only the folder is told.
+    told = stored_options(options.out) if options.resume else options
+    choose_waiting(shared=told.staleness > 0)
     done = run(options)
     return 0 if done.finished or options.dry_run else ExitCode.INTERRUPTED

@@ -114,6 +114,9 @@ def stop(pid: int) -> None:
 def test_every_layer_can_be_left_out_alone(layer: Layer) -> None:
     with LocalSandbox(servers=1, off=(layer,)) as sandbox:
         assert sandbox.run("print(1 + 1)").stdout == "2\n"
+        (report,) = sandbox.reports()
+    # Limits are set whatever is asked.
+    assert report.layers[layer].holds is (layer is Layer.RLIMITS)
 
 
 @pytest.mark.filterwarnings("ignore:the sandbox runs without:RuntimeWarning")

@@ -197,7 +197,7 @@ class Runs:
             os.write(2, f"sandbox: cannot fork: {error}\n".encode())
         if len(made) < len(slots):
             self._most = BURST
-            self._free += slots[len(made) :]
+            self._free.extend(slots[len(made) :])
         for slot, (pid, channel) in zip(slots, made, strict=False):
             ready = Ready(pid, channel, slot)
             self._idle.append(ready)
