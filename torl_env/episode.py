@@ -1,9 +1,10 @@
 """One episode as a pure state machine: no I/O, no clock, no randomness."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from torl_env.config import EnvConfig, ErrorFormat, OnTimeout, OverBudget
 from torl_env.parsing.types import ActionKind, Malformed, ToolCall, Unfinished
@@ -309,10 +310,17 @@ class Episode:
         return self.config.components.length(self.response) > self.config.max_response
 
 
+_ADDRESS: Final = re.compile(r"(?<= at )0x[0-9a-fA-F]+(?=[>,])")
+_NO_ADDRESS: Final = "0x7f0000000000"
+"""Where an object lies, as its `repr` has it, differs from process to process: a model that reads
+it would go on otherwise in the same run made again."""
+
+
 def report(outcome: Outcome, config: EnvConfig) -> Report:
     """What to say of an outcome."""
     if isinstance(outcome, Execution):
-        text, cut, stop = _words(outcome, config.error_format), outcome.output_truncated, False
+        words = _words(outcome, config.error_format)
+        text, cut, stop = _ADDRESS.sub(_NO_ADDRESS, words), outcome.output_truncated, False
     else:
         text, cut, stop = outcome.text, False, outcome.should_stop
     body = shorten(text, config.output_limit, config.components.length)

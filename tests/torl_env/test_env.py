@@ -324,6 +324,20 @@ def test_seeds_decide_everything(box: Sandbox) -> None:
     assert play(7) != play(8)
 
 
+@pytest.mark.parametrize("wrong", ["", "\nprint(1 + (i for i in []))"])
+def test_where_an_object_lies_is_not_seen(wrong: str) -> None:
+    seen = set()
+    for _ in range(2):
+        # Processes of their own, whose memory the kernel lays out anew.
+        with SubprocessSandbox() as opened:
+            env = make(opened)
+            env.reset(seed=0)
+            code = f"print(i for i in []); print(object(), print.__call__, len){wrong}"
+            seen.add(env.step(f"```python\n{code}\n```")[0])
+    assert len(seen) == 1
+    assert "generator object" in seen.pop()
+
+
 def test_the_global_generators_are_left_alone(box: Sandbox) -> None:
     random.seed(1)
     np.random.seed(1)

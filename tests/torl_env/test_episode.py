@@ -45,6 +45,14 @@ def test_a_call_runs_and_its_output_is_framed() -> None:
             "before\nZeroDivisionError: division by zero",
         ),
         (Execution(Status.TIMEOUT, error="out of CPU seconds"), "out of CPU seconds"),
+        (
+            Execution(Status.OK, "<a.B object at 0x7ff166cf42e0> 0x7ff166cf42e0\n"),
+            "<a.B object at 0x7f0000000000> 0x7ff166cf42e0",
+        ),
+        (
+            Execution(Status.ERROR, error="TypeError: <code object f at 0x1C, file 'a', line 1>"),
+            "TypeError: <code object f at 0x7f0000000000, file 'a', line 1>",
+        ),
     ],
 )
 def test_what_the_model_reads(execution: Execution, body: str) -> None:
