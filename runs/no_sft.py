@@ -209,7 +209,7 @@ class Study:
             rows.append((str(one.budget), str(one.seed), *columns, *tokens, sampled))
             stored.append(
                 {"budget": one.budget, "seed": one.seed, "sampled": one.run.sampled}
-                | {"header": {**one.end.header, "model": one.run.path.name}}
+                | {"header": _placeless(one.end.header, one.run.path.name)}
                 | {n: [asdict(found[n]) for found in measured] for n in measured[0]}
                 | {"steps": [dict(row) for row in one.run.learning]}
             )
@@ -219,7 +219,7 @@ class Study:
                 columns = [w for name in SHARES for w in (shown(start.measures[name]), "")]
                 tokens = [f"{start.measures['tokens'].value:.0f}", ""]
                 rows.append((str(budget), "no whole run", *columns, *tokens, ""))
-                header = {**start.header, "model": "the start"}
+                header = _placeless(start.header, "the start")
                 measures = {name: [asdict(found)] for name, found in start.measures.items()}
                 stored.append({"budget": budget, "seed": None, "header": header} | measures)
         names = ("accuracy", "code ratio", "cut off", "accuracy of those not cut off", "tokens")
@@ -229,6 +229,11 @@ class Study:
         write_text(self.asked.out / f"{name}.md", "\n".join(text))
         write_text(self.asked.out / f"{name}.json", json.dumps(finite(stored), indent=1))
         _draw(made, self.asked.out / f"{name}.png")
+
+
+def _placeless(header: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """A header without the folders of one machine."""
+    return {**header, "model": model, "problems": Path(header["problems"]).name}
 
 
 def _behaviour(made: Sequence[Made]) -> Iterator[str]:
