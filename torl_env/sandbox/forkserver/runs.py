@@ -25,15 +25,9 @@ from torl_env.sandbox.forkserver.wire import Ending, Mark, Reply, Request
 _exit: Final = os._exit
 BURST: Final = 4
 """Children forked in a row when one is wanted and none is there, or too few are."""
-LONG_BURST: Final = 16
-"""The same under load. After each burst the server copies the pages that it writes, once."""
-_SOON: Final = 0.1
-"""Seconds within which two bursts are load."""
 _PATIENCE: Final = 5.0
 _AGAIN: Final = 0.05
 """Seconds for which a program waits for a child that the machine refuses, and between tries."""
-_CALM: Final = 1.0
-"""Seconds without a burst after which only the children of a short one are kept."""
 Send = Callable[[Reply], None]
 
 
@@ -117,12 +111,6 @@ class Runs:
         self._gate = gate
         self._idle_wanted = idle
         self._idle: list[Ready] = []
-        self._forked = -_SOON
-        """When children were forked last."""
-        self._shedding = False
-        """Whether `_shed` is to come."""
-        self._most = LONG_BURST
-        """Of a burst; less once the machine has refused a child: programs need it for threads."""
         self._free: Final = list(range(len(child.phases) - 1, 0, -1))
         self._areas: list[Area | None] = [None for _ in child.phases]
         """Of each slot once it has been used: every child closes the descriptors of all."""
@@ -184,10 +172,7 @@ class Runs:
 
     def _fork_ahead(self) -> bool:
         """Make a burst of children, as far as there are slots; whether there is one."""
-        now = time.monotonic()
-        soon = now - self._forked < _SOON
-        self._forked = now
-        count = min(self._most if soon else BURST, len(self._free))
+        count = min(BURST, len(self._free))
         slots = [self._free.pop() for _ in range(count)]
         made: list[tuple[int, socket.socket]] = []
         try:
@@ -195,16 +180,11 @@ class Runs:
             made = fork_children(serves, self._child.isolation)
         except OSError as error:
             os.write(2, f"sandbox: cannot fork: {error}\n".encode())
-        if len(made) < len(slots):
-            self._most = BURST
-            self._free.extend(slots[len(made) :])
+        self._free.extend(slots[len(made) :])
         for slot, (pid, channel) in zip(slots, made, strict=False):
             ready = Ready(pid, channel, slot)
             self._idle.append(ready)
             self._await_loss(ready)
-        if len(made) > BURST and not self._shedding:
-            self._shedding = True
-            self._reactor.at(now + _CALM, self._shed)
         return bool(made)
 
     def _serving(self, slot: int) -> Serve:
@@ -214,18 +194,6 @@ class Runs:
         if self._areas[slot] is None and areas is not None:
             self._areas[slot] = areas.make()
         return partial(self._child.serve_one, slot=slot, area=self._areas[slot])
-
-    def _shed(self) -> None:
-        """Let go of what a long burst has left, when the load is over."""
-        if time.monotonic() - self._forked < _CALM:
-            self._reactor.at(self._forked + _CALM, self._shed)
-            return
-        self._shedding = False
-        kept = self._idle_wanted + BURST - 1
-        for ready in self._idle[kept:]:
-            self._reactor.adopt(ready.pid, lambda *_, slot=ready.slot: self._free.append(slot))
-            ready.channel.close()
-        del self._idle[kept:]
 
     def _await_loss(self, ready: Ready) -> None:
         self._reactor.adopt(ready.pid, lambda *_: self._lost(ready))

@@ -45,7 +45,7 @@ class LocalSandbox(CallableSandbox):
         limits: For calls that give none.
         concurrency: Programs running at once; the rest waits, at no cost to its limits.
         servers: At most this many servers for each set of libraries; default one for 8 processors.
-        idle: Fewest children that a server keeps forked ahead; under load it keeps 15 more.
+        idle: Children that each server forks ahead of need.
         packages: What programs may import beyond numpy, sympy, mpmath and scipy (top-level names);
             what they depend on comes with them. With `matplotlib`, what a program draws is in
             `Execution.images`.
