@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from agents.core.trainer.distributed import world_size
-from torl_env.machine import cpu_quota
+from torl_env.machine import cpu_quota, processors
 
 _LOOK_SECONDS = 0.1
 _BUSY = 0.5
@@ -23,12 +23,8 @@ def choose_waiting(*, shared: bool = False) -> None:
         shared: This command itself starts other processes that compute.
     """
     several = shared or world_size() > 1
-    if several or cpu_quota() < _usable() or taken():
+    if several or cpu_quota() < processors() or taken():
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-def _usable() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def taken(stat: str = "/proc/stat", seconds: float = _LOOK_SECONDS) -> bool:

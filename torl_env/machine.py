@@ -41,6 +41,16 @@ def free_memory_bytes() -> float:
     return max(min([*free, *(limit - used for limit, used in _groups())], default=float("inf")), 0)
 
 
+def processors() -> int:
+    """Processors that this process may run on; all of the machine where nothing says.
+
+    Example:
+        >>> processors() > 0
+        True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def cpu_quota() -> float:
     """Processors' worth of time that this process may use; infinite where nothing bounds it.
 

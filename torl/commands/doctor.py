@@ -1,7 +1,6 @@
 """`torl doctor`: what will work on this machine, and how fast, in one screen."""
 
 import json
-import os
 import platform
 import shutil
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from torl.console import ExitCode
-from torl_env.machine import memory_bytes
+from torl_env.machine import memory_bytes, processors
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +91,8 @@ def _machine(out: Path) -> Iterator[Check]:
     remedy = "" if linux else "programs run as plain processes with resource limits only"
     yield Check("torl-gym", State.OK, version("torl-gym"))
     yield Check("Python", State.OK if linux else State.WEAK, here, remedy)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = memory_bytes() / 2**30
-    yield Check("processor", State.OK, f"{cores} cores, {memory:.0f} GB of memory")
+    yield Check("processor", State.OK, f"{processors()} cores, {memory:.0f} GB of memory")
     # The folder of a run need not exist yet.
     place = next(one for one in (out.resolve(), *out.resolve().parents) if one.exists())
     free = shutil.disk_usage(place).free / 2**30

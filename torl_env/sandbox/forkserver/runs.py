@@ -111,6 +111,8 @@ class Runs:
         self._gate = gate
         self._idle_wanted = idle
         self._idle: list[Ready] = []
+        self._refusal = errno.EAGAIN
+        """Why the machine refused a child."""
         self._free: Final = list(range(len(child.phases) - 1, 0, -1))
         self._areas: list[Area | None] = [None for _ in child.phases]
         """Of each slot once it has been used: every child closes the descriptors of all."""
@@ -135,7 +137,7 @@ class Runs:
                 self._reactor.at(now + _AGAIN, lambda: self.start(request, files, until))
                 return
             self._close(files)
-            self._send(Reply(request.call, Ending.FAILED, code=errno.EAGAIN))
+            self._send(Reply(request.call, Ending.FAILED, code=self._refusal))
             return
         ready = self._idle.pop()
         watch = Watch(self._reactor, self.meter, ready.pid, request.job)
@@ -172,14 +174,13 @@ class Runs:
 
     def _fork_ahead(self) -> bool:
         """Make a burst of children, as far as there are slots; whether there is one."""
-        count = min(BURST, len(self._free))
-        slots = [self._free.pop() for _ in range(count)]
+        slots = [self._free.pop() for _ in range(min(BURST, len(self._free)))]
         made: list[tuple[int, socket.socket]] = []
         try:
             serves = [self._serving(slot) for slot in slots]
             made = fork_children(serves, self._child.isolation)
         except OSError as error:
-            os.write(2, f"sandbox: cannot fork: {error}\n".encode())
+            self._refusal = error.errno or errno.EAGAIN
         self._free.extend(slots[len(made) :])
         for slot, (pid, channel) in zip(slots, made, strict=False):
             ready = Ready(pid, channel, slot)
