@@ -49,8 +49,6 @@ class Problems:
     heldout: str
     levels: tuple[str, ...] = ()
     """Only problems of these levels; empty: all."""
-    max_tokens: int = 320
-    """Of an answer, with the tool or without: most of both come to their own end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +81,9 @@ class Made:
 
 
 SETS = {
-    "easy": Problems("procedural:easy:L4-5", "procedural:easy:L4-5", max_tokens=512),
+    "easy": Problems("procedural:easy:L4-5", "procedural:easy:L4-5"),
     "gsm8k": Problems("gsm8k_train", "gsm8k"),
-    "math": Problems("math_train", "math500", ("1", "2", "3"), 400),
+    "math": Problems("math_train", "math500", ("1", "2", "3")),
 }
 
 
@@ -102,6 +100,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--prompts", type=int, default=4)
     parser.add_argument("--group", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=1e-5)
+    parser.add_argument("--max-tokens", type=int, default=512, help="of an answer, any budget")
     parser.add_argument("--count", type=int, default=200, help="held-out problems")
     parser.add_argument("--k", type=int, default=4, help="answers to each of them")
     parser.add_argument("--dry-run", action="store_true", help="check everything, make nothing")
@@ -145,7 +145,7 @@ class Study:
 
     def _asking(self, budget: int) -> list[str]:
         """How a model is asked, the same in training and evaluation."""
-        options = ["--tool-budget", str(budget), "--max-tokens", str(self.set.max_tokens)]
+        options = ["--tool-budget", str(budget), "--max-tokens", str(self.asked.max_tokens)]
         return [*options, "--prompt", "chat" if budget else "chat-text"]
 
     def _train(self, budget: int, seed: int) -> None:
@@ -154,7 +154,7 @@ class Study:
             return
         sizes = {"steps": asked.steps, "prompts": asked.prompts, "group": asked.group}
         # Two rows a pass: with eight the 0.5B model's peak is 22 GB, which fits no laptop.
-        fixed = {"micro-batch": 2, "learning-rate": 1e-5, "warm-start": 0, "eval-problems": 0}
+        fixed = {"micro-batch": 2, "learning-rate": asked.learning_rate, "warm-start": 0, "eval-problems": 0}
         named = {"model": asked.model, "seed": seed, **sizes, **fixed}
         named |= {
             "problems": self._problems(asked.train, self.set.train, "train"),
