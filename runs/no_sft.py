@@ -154,7 +154,8 @@ class Study:
             return
         sizes = {"steps": asked.steps, "prompts": asked.prompts, "group": asked.group}
         # Two rows a pass: with eight the 0.5B model's peak is 22 GB, which fits no laptop.
-        fixed = {"micro-batch": 2, "learning-rate": asked.learning_rate, "warm-start": 0, "eval-problems": 0}
+        fixed = {"micro-batch": 2, "warm-start": 0, "eval-problems": 0}
+        fixed |= {"learning-rate": asked.learning_rate}
         named = {"model": asked.model, "seed": seed, **sizes, **fixed}
         named |= {
             "problems": self._problems(asked.train, self.set.train, "train"),
