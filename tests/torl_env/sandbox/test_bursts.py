@@ -90,3 +90,23 @@ def test_a_machine_that_refuses_children_loses_no_program() -> None:
     with few_processes(20), LocalSandbox(servers=1, idle=IDLE, off=("cgroup",)) as sandbox:
         outputs = [sandbox.submit("print(1 + 1)") for _ in range(150)]
         assert {output.result(60).stdout for output in outputs} == {"2\n"}
+
+
+@pytest.mark.filterwarnings("ignore:the sandbox runs without:RuntimeWarning")
+def test_a_program_that_waits_for_a_child_can_be_cancelled() -> None:
+    with (
+        few_processes(20),
+        LocalSandbox(concurrency=64, servers=1, idle=IDLE, off=("cgroup",)) as sandbox,
+    ):
+        sandbox.run("1")
+        began = time.monotonic()
+        assert sandbox.run("import time; time.sleep(1)").status is Status.OK
+        one = time.monotonic() - began
+        sleepers = [sandbox.submit("import time; time.sleep(1)") for _ in range(100)]
+        time.sleep(one / 2)
+        for sleeper in sleepers:
+            sleeper.cancel()
+        began = time.monotonic()
+        assert sandbox.run("print(1 + 1)").stdout == "2\n"
+        # Were they run first, one after the other, it would take several times as long.
+        assert time.monotonic() - began < 2 * one

@@ -40,6 +40,15 @@ class Ready:
     slot: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Delayed:
+    """A program that waits until there is a child for it."""
+
+    request: Request
+    files: list[int]
+    until: float
+
+
 Serve = Callable[[socket.socket], None]
 
 
@@ -113,6 +122,9 @@ class Runs:
         self._idle: list[Ready] = []
         self._refusal = errno.EAGAIN
         """Why the machine refused a child."""
+        self._delayed: dict[int, _Delayed] = {}
+        """Programs that wait for a child which the machine refused; the first comes first."""
+        self._looks_again = False
         self._free: Final = list(range(len(child.phases) - 1, 0, -1))
         self._areas: list[Area | None] = [None for _ in child.phases]
         """Of each slot once it has been used: every child closes the descriptors of all."""
@@ -126,19 +138,36 @@ class Runs:
         """Programs in flight."""
         return len(self._running)
 
-    def start(self, request: Request, files: list[int], until: float = 0.0) -> None:
-        """Give a program to a child, as soon as the machine allows one; at most until then."""
+    def start(self, request: Request, files: list[int]) -> None:
+        """Give a program to a child, as soon as the machine allows one."""
+        if self._delayed or not self._give(request, files):
+            self._delayed[request.call] = _Delayed(request, files, time.monotonic() + _PATIENCE)
+            self._look_again_later()
+
+    def _look_again_later(self) -> None:
+        # One look for all: a fork that is refused costs a millisecond too.
+        if self._delayed and not self._looks_again:
+            self._looks_again = True
+            self._reactor.at(time.monotonic() + _AGAIN, self._look_again)
+
+    def _look_again(self) -> None:
+        self._looks_again = False
+        while self._delayed:
+            call, waiting = next(iter(self._delayed.items()))
+            if not self._give(waiting.request, waiting.files):
+                if time.monotonic() < waiting.until:
+                    break
+                self._close(waiting.files)
+                self._send(Reply(call, Ending.FAILED, code=self._refusal))
+            del self._delayed[call]
+        self._look_again_later()
+
+    def _give(self, request: Request, files: list[int]) -> bool:
+        """Whether there is a child for a program."""
         if not self._idle:
             self._fork_ahead()
         if not self._idle:
-            now = time.monotonic()
-            until = until or now + _PATIENCE
-            if self._free and now < until:
-                self._reactor.at(now + _AGAIN, lambda: self.start(request, files, until))
-                return
-            self._close(files)
-            self._send(Reply(request.call, Ending.FAILED, code=self._refusal))
-            return
+            return False
         ready = self._idle.pop()
         watch = Watch(self._reactor, self.meter, ready.pid, request.job)
         self._running[request.call] = watch
@@ -155,9 +184,14 @@ class Runs:
             watch.verdict = None
         ready.channel.close()
         self._close(files)
+        return True
 
     def kill(self, call: int) -> None:
         """End a program early."""
+        waiting = self._delayed.pop(call, None)
+        if waiting is not None:
+            self._close(waiting.files)
+            self._send(Reply(call, Ending.KILLED))
         watch = self._running.get(call)
         if watch is not None:
             watch.kill(Ending.KILLED)
