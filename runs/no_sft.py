@@ -155,9 +155,9 @@ class Study:
         sizes = {"steps": asked.steps, "prompts": asked.prompts, "group": asked.group}
         # Two rows a pass: with eight the 0.5B model's peak is 22 GB, which fits no laptop.
         fixed = {"micro-batch": 2, "warm-start": 0, "eval-problems": 0}
-        fixed |= {"learning-rate": asked.learning_rate}
         named = {"model": asked.model, "seed": seed, **sizes, **fixed}
         named |= {
+            "learning-rate": asked.learning_rate,
             "problems": self._problems(asked.train, self.set.train, "train"),
             "heldout": self._problems(asked.heldout, self.set.heldout, "heldout"),
         }
