@@ -1,9 +1,10 @@
-"""The five studies on CPU: three seeds of SmolLM2-135M on procedural problems.
+"""The studies on CPU: three seeds of SmolLM2-135M on procedural problems.
 
-    python runs/studies.py {a,b,c,d,e,all} OUT [--seeds 0 1 2] [--records DIR] [--no-make]
+    python runs/studies.py {a,b,c,d,e,f,all} OUT [--seeds 0 1 2] [--records DIR] [--no-make]
 
 (a) ToRL against CoT-RL, TIR-SFT and TIR-RL; (b) the tool budget C; (c) the penalty for failing
-code; (d) THOR's ablation T1 to T6 and its selectors; (e) GRPO against PPO against leave-one-out.
+code; (d) THOR's ablation T1 to T6 and its selectors; (e) GRPO against PPO against leave-one-out;
+(f) THOR's ablation and the budget on problems where programs fail.
 
 Runs that several studies need are made once, all of one seed before the next, each in a process of
 its own; finished ones are not made again, and one that was cut off is made anew. In the end tables
@@ -17,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from study_plan import SPECS, STUDIES, Scale, Spec
+from study_plan import SPECS, STUDIES, Spec
 from study_run import finished, settings
 from study_tables import write_records
 
@@ -57,7 +58,7 @@ def _missing(spec: Spec, seed: int, out: Path) -> bool:
     record = finished(out, spec.name, seed)
     if record is None:
         return True
-    expected = settings(spec, Scale())
+    expected = settings(spec)
     differing = [key for key in expected if record[key] != expected[key]]
     if differing:
         sys.exit(

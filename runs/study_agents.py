@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean
 
 from study_extras import answers, plain, pooled_estimates
-from study_plan import SPECS, Row
+from study_plan import EASY, Row
 from study_run import finished
 
 from benchmarks.heldout.statistics import UNKNOWN
@@ -30,7 +30,7 @@ MEASURES = ("code_ratio", "pass_ratio", "accuracy")
 def agents_table(out: Path, seeds: Sequence[int]) -> str:
     """Markdown; a row whose runs are not finished has none of their numbers."""
     columns = ("", "seeds", "code ratio %", "pass ratio %", "accuracy %", "wall min", "CPU min")
-    costed = of_one_version([spec.name for spec in SPECS], out, seeds)
+    costed = of_one_version([spec.name for spec in EASY], out, seeds)
     rows = tuple(_cells(row, out, seeds, costed) for row in AGENTS)
     return (
         "# Every agent on a CPU\n\n"

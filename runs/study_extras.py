@@ -51,8 +51,10 @@ def extras(study: Study, out: Path, seeds: Sequence[int]) -> list[Table]:
             _imitated(study, out, seeds),
             _selectors(out, seeds),
             _execution(out, seeds),
-            _correction(out, seeds),
+            _correction(study, out, seeds),
         ]
+    if study.letter == "f":
+        return [_correction(study, out, seeds)]
     return []
 
 
@@ -150,13 +152,15 @@ def _execution(out: Path, seeds: Sequence[int]) -> Table:
     return Table(title, ("answers with code", "right", "wrong", "right %"), rows)
 
 
-def _correction(out: Path, seeds: Sequence[int]) -> Table:
+def _correction(study: Study, out: Path, seeds: Sequence[int]) -> Table:
     names = ("tries", "discarded_tokens", "discarded_calls")
     rows = []
-    for seed in seeds:
-        if record := finished(out, "thor-step", seed):
-            rows.append((str(seed), *(str(record["correction"][name]) for name in names)))
-    columns = ("seed", "steps written again", "tokens taken back", "programs taken back")
+    for row in study.rows:
+        for seed in seeds if row.evaluation == "correction" else ():
+            if record := finished(out, row.run, seed):
+                cost = (str(record["correction"][name]) for name in names)
+                rows.append((row.label, str(seed), *cost))
+    columns = ("", "seed", "steps written again", "tokens taken back", "programs taken back")
     return Table("What self-correction has cost", columns, tuple(rows))
 
 

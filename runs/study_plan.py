@@ -1,4 +1,4 @@
-"""What the five studies compare: the runs they need, each named once, and the rows of each table.
+"""What the studies compare: the runs they need, each named once, and the rows of each table.
 
 A run that several studies need is made once. `base` stands for a pretrained model that already
 starts with code in some of its answers, as Qwen2.5-Math does in 0.4 of ToRL's: SmolLM2-135M writes
@@ -9,7 +9,7 @@ What is imitated covers half of the families only. With traces of all of them SF
 programs solves everything, which no SFT on the papers' data does, and leaves RL nothing to find.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.core.trainer.options import Training
@@ -39,11 +39,23 @@ class Scale:
     candidate_problems: int = 48
 
 
+SCALES = {
+    "easy": Scale(),
+    "hard": Scale(
+        problems="procedural:modular_power,square_sum,divisor_count,factorial_mod:L1-4", traces=32
+    ),
+}
+"""`hard` has only families of which no trace was imitated, and fewer traces: programs fail there,
+which is what step-level RL, self-correction and a second call are for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """One run, up to its seed."""
 
     name: str
+    scale: str = "easy"
+    """Of `SCALES`."""
     start: str = "base"
     """The run whose weights it starts from; "" is the model itself."""
     algorithm: str = "grpo"
@@ -67,7 +79,7 @@ class Spec:
 _STEP = "step_group_size=8"
 _BY_HAND: Any = {"tool_budget": 0, "prompt": "chat-text", "max_tokens": 384}
 """A fair opponent without the tool: asked as such, with room to work answers out."""
-SPECS = (
+EASY = (
     Spec("base", start="", algorithm="sft", code_share=0.4, also=("text",)),
     Spec("base-by-hand", start="", algorithm="sft", code_share=0.0, **_BY_HAND),
     Spec("tir-sft", algorithm="sft"),
@@ -96,6 +108,36 @@ SPECS = (
     ),
     Spec("raw", start=""),
 )
+
+
+def _hard(spec: Spec, **changes: Any) -> Spec:
+    """The same run on the harder problems."""
+    start = spec.start and f"hard-{spec.start}"
+    whole = {"name": f"hard-{spec.name}", "start": start, "scale": "hard", **changes}
+    return replace(spec, **whole)
+
+
+_NAMED = {spec.name: spec for spec in EASY}
+_STEPS = _NAMED["thor-step"]
+HARD = (
+    _hard(_NAMED["base"]),
+    _hard(_NAMED["tir-sft"], also=("correction",)),
+    _hard(_NAMED["thor-episode"]),
+    _hard(_STEPS, also=("correction",)),
+    _hard(
+        _STEPS,
+        name="hard-thor-step-right",
+        settings=(*_STEPS.settings, "only_where_right=true"),
+        also=("correction",),
+    ),
+    *(
+        _hard(_NAMED["tir-rl"], name=f"hard-tir-rl-{budget}", tool_budget=budget)
+        for budget in (1, 2, 4)
+    ),
+    _hard(_NAMED["base-by-hand"]),
+    _hard(_NAMED["cot-rl"]),
+)
+SPECS = (*EASY, *HARD)
 """In the order in which they are made; a run comes after those it needs."""
 EXTRA_STEPS = 3
 """How many more steps a run may take to reach the tokens of another."""
@@ -199,5 +241,25 @@ STUDIES = (
         ),
         0,
         "Neither paper compares them; both use GRPO.",
+    ),
+    Study(
+        "f",
+        "THOR's ablation and the tool budget where programs fail",
+        (
+            Row("T1 base, C = 0", "hard-base", "text"),
+            Row("T2 CoT-RL", "hard-cot-rl"),
+            Row("T3 cold start (TIR-SFT)", "hard-tir-sft"),
+            Row("T3 + self-correction", "hard-tir-sft", "correction"),
+            Row("T4 + episode-level RL", "hard-thor-episode"),
+            Row("T5 + step-level RL", "hard-thor-step"),
+            Row("T6 + self-correction", "hard-thor-step", "correction"),
+            Row("T5, steps paid only where right", "hard-thor-step-right"),
+            Row("T6, steps paid only where right", "hard-thor-step-right", "correction"),
+            Row("GRPO from T3, C = 1", "hard-tir-rl-1"),
+            Row("GRPO from T3, C = 2", "hard-tir-rl-2"),
+            Row("GRPO from T3, C = 4", "hard-tir-rl-4"),
+        ),
+        4,
+        "as in studies b and d. Here nearly every answer needs a program that was never imitated.",
     ),
 )

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from study_plan import EXTRA_STEPS, SPECS, Scale, Spec
+from study_plan import EXTRA_STEPS, SCALES, SPECS, Spec
 
 from agents.core.models import loading
 from agents.core.rollout.prompts import make_prompt
@@ -52,14 +52,15 @@ def finished(out: Path, name: str, seed: int) -> dict[str, Any] | None:
     return found
 
 
-def settings(spec: Spec, scale: Scale) -> dict[str, Any]:
+def settings(spec: Spec) -> dict[str, Any]:
     """All that distinguishes a run but its seed, as JSON has it."""
-    whole = {"spec": dataclasses.asdict(spec), "scale": dataclasses.asdict(scale)}
+    scale = dataclasses.asdict(SCALES[spec.scale])
+    whole = {"spec": dataclasses.asdict(spec), "scale": scale}
     found: dict[str, Any] = json.loads(json.dumps(whole))
     return found
 
 
-def make(spec: Spec, scale: Scale, seed: int, out: Path) -> None:
+def make(spec: Spec, seed: int, out: Path) -> None:
     """Make the run, whatever is left of an earlier attempt."""
     began, cpu = time.perf_counter(), _cpu()
     place = folder(out, spec.name, seed)
@@ -71,12 +72,12 @@ def make(spec: Spec, scale: Scale, seed: int, out: Path) -> None:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     with open_sandbox("local") as sandbox:
-        work = _Work(spec, scale, seed, out, sandbox)
+        work = _Work(spec, seed, out, sandbox)
         found = work.fine_tune() if spec.algorithm == "sft" else work.reinforce()
     for checkpoint in place.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     record = {
-        **settings(spec, scale),
+        **settings(spec),
         "seed": seed,
         "commit": commit(),
         "versions": versions(),
@@ -140,11 +141,12 @@ class _Meter:
 class _Work:
     """One run."""
 
-    def __init__(self, spec: Spec, scale: Scale, seed: int, out: Path, sandbox: Any) -> None:
-        self.spec, self.scale, self.seed, self.out = spec, scale, seed, out
+    def __init__(self, spec: Spec, seed: int, out: Path, sandbox: Any) -> None:
+        self.spec, self.scale, self.seed, self.out = spec, SCALES[spec.scale], seed, out
         self.sandbox = sandbox
         self.run = Run(folder(out, spec.name, seed))
-        self.run.write_config({"options": settings(spec, scale)["spec"], "seed": seed})
+        self.run.write_config({"options": settings(spec)["spec"], "seed": seed})
+        scale = self.scale
         start = spec.start and folder(out, spec.start, seed) / "weights"
         self.start = str(start or scale.model)
         self.train = load(scale.problems)
@@ -283,7 +285,7 @@ def main() -> int:
     """Make the run that the words name."""
     name, seed, out = sys.argv[1:4]
     spec = next(spec for spec in SPECS if spec.name == name)
-    make(spec, Scale(), int(seed), Path(out))
+    make(spec, int(seed), Path(out))
     return 0
 
 

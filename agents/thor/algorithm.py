@@ -8,7 +8,7 @@ from agents.core.advantages import group_relative
 from agents.core.algorithm import Algorithm, Group
 from agents.core.credit import Shaping, read_shaping
 from agents.core.loss import Loss
-from agents.core.rollout.branching import Brancher, Point, last_turn, point_at
+from agents.core.rollout.branching import Brancher, Point, point_at, turn_row
 from agents.core.types import Trajectory
 from agents.thor.cutting import Repair, cut, failed_turns
 
@@ -41,6 +41,10 @@ class THOR(Algorithm):
     """L_suf: ids of the thought that are written again (THOR: 100, for long reasoning 500)."""
     step_group_size: int = 16
     """Continuations of each failed step (THOR: 16)."""
+    only_where_right: bool = False
+    """Pay for running only where it can lead to a right answer: continuations go on to the end, and
+    those of a step of which none ends right are all paid 0 (ours; THOR pays a step that runs
+    whatever it leads to, which taught small models programs that run and are wrong)."""
     max_steps: int | None = None
     """Failed steps to learn from in a batch; by default as many as it has groups (THOR)."""
     resample: int = 0
@@ -116,9 +120,23 @@ class THOR(Algorithm):
         if not points:
             return ()
         size = self.step_group_size
-        written = brancher.branch(points, size, seed)
-        rows = [_step(t, points[i // size].keep) for i, t in enumerate(written)]
-        return [rows[i : i + size] for i in range(0, len(rows), size)]
+        written = brancher.branch(points, size, seed, to_end=self.only_where_right)
+        return [
+            self._steps(point, written[i * size : (i + 1) * size]) for i, point in enumerate(points)
+        ]
+
+    def _steps(self, point: Point, written: Sequence[Trajectory]) -> list[Trajectory]:
+        """The step that each continuation wrote, paid for running."""
+        pays = not self.only_where_right or any(t.correct for t in written if t.scorable)
+        rows = [turn_row(t, point.turn, point.keep) for t in written]
+        return [
+            replace(
+                row,
+                reward=float(pays and row.turns[0].tool_status == "ok"),
+                scorable=not row.infra_error,
+            )
+            for row in rows
+        ]
 
     def _points(self, groups: Sequence[Group], brancher: Brancher, seed: int) -> list[Point]:
         """Failed steps to write again, at most as many as there are groups."""
@@ -143,10 +161,3 @@ class THOR(Algorithm):
             advantages = group_relative(rewards, scale_by_std=self.scale_by_std)
             credit += [[a] * len(t.ids) for a, t in zip(advantages, group, strict=True)]
         return credit
-
-
-def _step(trajectory: Trajectory, keep: int) -> Trajectory:
-    """The last turn as a row of its own, paid for running."""
-    row = last_turn(trajectory, keep)
-    ran = row.turns[-1].tool_status == "ok"
-    return replace(row, reward=float(ran), scorable=not trajectory.infra_error)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from one_step import BATCH, FixedSampler, log_likelihood, norm_of, one_step, trajectory
 
 from agents.core.loss import Loss
-from agents.core.rollout.branching import Point, last_turn, point_at
+from agents.core.rollout.branching import Point, point_at, turn_row
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.run import transcripts
@@ -114,7 +114,7 @@ def test_the_branched_step_runs_where_the_failed_one_stood(sandbox, tokenizer, s
     assert ran.tool_calls == 2
     assert ran.ids[:keep] == final.ids[:keep] == done.ids[:keep]
     assert final.turns[-1].action_kind == "final"
-    row = last_turn(ran, keep)
+    row = turn_row(ran, 1, keep)
     assert row.prompt_ids == (*done.prompt_ids, *done.ids[:keep])
     assert tokenizer.decode(row.ids) == again
     assert set(row.loss_mask) == {1}
@@ -133,6 +133,31 @@ def test_the_failed_step_becomes_a_group_paid_for_running(sandbox, tokenizer):
     credit = algorithm.assign_credit_to_branches([steps])
     assert [row[0] for row in credit] == pytest.approx([0.866, -0.866, -0.866, 0.866], abs=1e-3)
     assert [len(row) for row in credit] == [len(t.ids) for t in steps]
+
+
+def test_running_is_paid_only_where_a_continuation_ends_right(sandbox, tokenizer):
+    """Of two failed steps one can be mended into a right answer, the other only into a wrong one.
+
+    A continuation is paid for running and not for its own answer: the last of the first step runs
+    and ends wrong. What follows the step is not part of its row.
+    """
+    texts = ["Hm." + BAD, "\\boxed{1}"]
+    engine = rollout(sandbox, tokenizer, lambda r, t: texts[t])
+    group = engine.collect([PROBLEM], 2, seed=0)
+    fixes = [GOOD, BAD, GOOD] * 2
+    ends = ["\\boxed{42}", "\\boxed{1}", "\\boxed{1}"] + ["\\boxed{1}"] * 3
+    engine.policy = ScriptedPolicy(
+        tokenizer, lambda r, t: ends[r] if t else fixes[r], closes_tool_call
+    )
+    algorithm = THOR(step_group_size=3, suffix_tokens=0, max_steps=2, only_where_right=True)
+    steps = algorithm.branch([group], CopySampler(engine, None), seed=0)
+    assert [[t.reward for t in some] for some in steps] == [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+    assert all(t.scorable for some in steps for t in some)
+    assert [tokenizer.decode(t.ids) for t in steps[0]] == fixes[:3]
+    assert all(set(t.loss_mask) == {1} for some in steps for t in some)
+    credit = algorithm.assign_credit_to_branches(steps)
+    assert [row[0] > 0 for row in credit[:3]] == [True, False, True]
+    assert {value for row in credit[3:] for value in row} == {0.0}
 
 
 def failing(t):

@@ -11,6 +11,8 @@ import pytest
 from agents.core.types import Trajectory, Turn
 from benchmarks.heldout import Header
 from benchmarks.heldout.evaluate import finish
+from torl.algorithms import make_algorithm
+from torl_env.problems import load
 
 RUNS = Path(__file__).parents[2] / "runs"
 
@@ -46,6 +48,22 @@ def test_a_study_brings_the_runs_it_starts_from(study):
     assert {"base", "tir-sft"} <= set(runs["d"])
 
 
+def test_the_harder_runs_stand_on_their_own(study):
+    """Their problems are of no family that is imitated, and they start from runs of their own."""
+    plan = study["plan"]
+    hard = plan.SCALES["hard"]
+    families = {problem.subject for problem in load(hard.problems).head(100)}
+    assert families
+    assert not families & set(hard.imitated)
+    for spec in plan.HARD:
+        assert study["run"].settings(spec)["scale"]["problems"] == hard.problems
+        assert not spec.start or spec.start.startswith("hard-")
+        if spec.algorithm == "thor":
+            made = make_algorithm("thor", spec.settings, {})
+            assert made.only_where_right == spec.name.endswith("-right")
+    assert {spec.tool_budget for spec in plan.HARD if "tir-rl" in spec.name} == {1, 2, 4}
+
+
 def answer(problem, right, failed, level):
     turns = [Turn("```python\n1\n```", "x", 0, 1, "tool", "error" if failed else "ok", "", 0.0)]
     turns.append(Turn("\\boxed{1}", "", 1, 2, "final", "", "", 0.0))
@@ -77,7 +95,7 @@ def out(study, tmp_path_factory):
             account = {"tries": 3, "discarded_tokens": 5, "discarded_calls": 3}
             extra = {"seed": seed, "commit": "abc", "versions": {}, "correction": account}
             extra |= {"wall_seconds": 9, "cpu_seconds": 36.0, "tokens": 100}
-            record = {**run.settings(spec, plan.Scale()), **extra}
+            record = {**run.settings(spec), **extra}
             (place / run.RECORD).write_text(json.dumps(record))
             if spec.algorithm != "sft":
                 cost = {"step": 1, "wall_seconds": 9, "cpu_seconds": 4.0, "tokens": 100}
@@ -140,7 +158,7 @@ def test_what_is_missing_says_so_and_the_record_names_its_making(out):
     ]
     value = row((out / "records" / "study_b.md").read_text(), "level 2")
     assert value[1:3] == ["4", "100.0"]
-    for letter in "abcde":
+    for letter in "abcdef":
         assert (out / "records" / f"study_{letter}.png").read_bytes().startswith(b"\x89PNG")
         assert (out / "records" / f"study_{letter}.csv").read_text().count("\n") >= 3
 

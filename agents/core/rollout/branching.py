@@ -112,12 +112,12 @@ def turn_of(trajectory: Trajectory, keep: int) -> int:
     raise ValueError(f"expected a place before a sampled id, got {keep} ids kept")
 
 
-def last_turn(trajectory: Trajectory, keep: int) -> Trajectory:
-    """The last turn as a row of its own: everything before id `keep` becomes its prompt.
+def turn_row(trajectory: Trajectory, index: int, keep: int) -> Trajectory:
+    """Turn `index` as a row of its own: everything before id `keep` becomes its prompt.
 
-    Nothing before `keep` can then be trained on, nor the tool output after the turn.
+    Nothing before `keep` can then be trained on, nor anything after the turn.
     """
-    turn = trajectory.turns[-1]
+    turn = trajectory.turns[index]
     kept = slice(keep, turn.end)
     return replace(
         trajectory,

@@ -82,7 +82,7 @@ class Run:
     def write_branches(self, step: int, rank: int, rows: Sequence[Trajectory]) -> None:
         """Keep branches of a step, those of one process, in `branches`.
 
-        Each is what `rollout.branching.last_turn` makes of it: its last turn, with all that
+        Each is what `rollout.branching.turn_row` makes of it: its last turn, with all that
         stands before it as its prompt; problem and sample name the episode that was left.
         """
         transcripts.write(self.path / "branches", step, rank, rows)
