@@ -68,7 +68,7 @@ def main() -> int:
         if not (asked.out / f"{name}.json").is_file():
             subprocess.run([sys.executable, *sys.argv, "--one", name], check=True)
         if name != "start":
-            _write(asked.out, asked.seeds)
+            write(asked.out, asked.seeds)
     print((asked.out / "peer.md").read_text())
     return 0
 
@@ -139,9 +139,9 @@ class Work:
         )
         writer = TraceWriter(env, TemplatePrompt(tokenizer, [python_schema()]), tokenizer)
         traces = [
-            _ending(trace)
+            ending(trace)
             for problem in self.traced
-            if (trace := writer.play(problem, _turns(problem))) is not None
+            if (trace := writer.play(problem, turns(problem))) is not None
         ]
         model.train()
         trainer = train_sft(
@@ -249,7 +249,7 @@ class Work:
         return wilson(sum(one.correct for one in scored), len(scored))
 
 
-def _turns(problem: Problem) -> list[str]:
+def turns(problem: Problem) -> list[str]:
     """A plan, a call in Hermes form, and the answer that it printed."""
     solution = worked(problem)
     call = json.dumps({"name": "python", "arguments": {"code": solution.code}})
@@ -259,7 +259,7 @@ def _turns(problem: Problem) -> list[str]:
     ]
 
 
-def _ending(trace: Trace) -> Trace:
+def ending(trace: Trace) -> Trace:
     """The same trace, its end-of-turn id behind a call learned too: TRL's loop waits for it."""
     mask = list(trace.loss_mask)
     for at in range(1, len(mask)):
@@ -268,7 +268,7 @@ def _ending(trace: Trace) -> Trace:
     return replace(trace, loss_mask=mask)
 
 
-def _write(out: Path, seeds: Sequence[int]) -> None:
+def write(out: Path, seeds: Sequence[int]) -> None:
     begun = read_json(out / "start.json")
     start = Estimate(**begun["accuracy"])
     made: dict[str, dict[int, Mapping[str, Any]]] = {
@@ -307,10 +307,10 @@ def _write(out: Path, seeds: Sequence[int]) -> None:
         )
     write_text(out / "peer.md", "\n".join(text))
     write_text(out / "peer.json", json.dumps({"start": begun, **made}, indent=1))
-    _draw(start, made, out / "peer.png")
+    draw(start, made, out / "peer.png")
 
 
-def _draw(start: Estimate, made: Mapping[str, Mapping[int, Mapping[str, Any]]], png: Path) -> None:
+def draw(start: Estimate, made: Mapping[str, Mapping[int, Mapping[str, Any]]], png: Path) -> None:
     with picture(png, 8, 3.4) as figure:
         curve, ends = figure.subplots(1, 2)
         for place, (side, colour) in enumerate(zip(SIDES, (BLUE, ORANGE), strict=True)):
