@@ -269,6 +269,7 @@ def ending(trace: Trace) -> Trace:
 
 
 def write(out: Path, seeds: Sequence[int]) -> None:
+    """Table, plot and record of the runs that are complete."""
     begun = read_json(out / "start.json")
     start = Estimate(**begun["accuracy"])
     made: dict[str, dict[int, Mapping[str, Any]]] = {
@@ -311,6 +312,7 @@ def write(out: Path, seeds: Sequence[int]) -> None:
 
 
 def draw(start: Estimate, made: Mapping[str, Mapping[int, Mapping[str, Any]]], png: Path) -> None:
+    """Mean reward over steps, and accuracy where it ends, by side and seed."""
     with picture(png, 8, 3.4) as figure:
         curve, ends = figure.subplots(1, 2)
         for place, (side, colour) in enumerate(zip(SIDES, (BLUE, ORANGE), strict=True)):
