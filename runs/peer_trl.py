@@ -200,9 +200,7 @@ class Work:
             run=run,
         )
         trainer.train()
-        rows = list(run.read_metrics("rl"))
-        rewards = [row["reward"] for row in rows]
-        return model, tokenizer, {"rewards": rewards, "sampled": sum(row["tokens"] for row in rows)}
+        return model, tokenizer, {}  # rewards and lengths stand in the run's metrics
 
     def _trl(self, seed: int, sandbox: Sandbox) -> tuple[Any, Any, dict[str, Any]]:
         from datasets import Dataset
@@ -229,15 +227,9 @@ class Work:
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         logged = [row for row in trainer.state.log_history if "reward" in row]
-        size = self.asked.prompts * self.asked.group
-        return (
-            model,
-            tokenizer,
-            {
-                "rewards": [row["reward"] for row in logged],
-                "sampled": sum(row["completions/mean_length"] for row in logged) * size,
-            },
-        )
+        names = {"rewards": "reward", "lengths": "completions/mean_length"}
+        made = {name: [row[theirs] for row in logged] for name, theirs in names.items()}
+        return model, tokenizer, made
 
     def _evaluate(self, model: Any, tokenizer: Any, sandbox: Sandbox) -> Estimate:
         model.eval()
@@ -272,14 +264,15 @@ def write(out: Path, seeds: Sequence[int]) -> None:
     """Table, plot and record of the runs that are complete."""
     begun = read_json(out / "start.json")
     start = Estimate(**begun["accuracy"])
-    made: dict[str, dict[int, Mapping[str, Any]]] = {
+    made = {
         side: {
-            seed: read_json(file)
+            seed: _read(out, side, seed)
             for seed in seeds
-            if (file := out / f"{side}-{seed}.json").is_file()
+            if (out / f"{side}-{seed}.json").is_file()
         }
         for side in SIDES
     }
+    answers = begun["settings"]["prompts"] * begun["settings"]["group"]
     rows = [
         (
             {"ours": "this project", "trl": "TRL's own loop"}[side],
@@ -287,7 +280,7 @@ def write(out: Path, seeds: Sequence[int]) -> None:
             shown(start),
             shown(Estimate(**one["accuracy"])),
             " ".join(f"{reward:.2f}" for reward in one["rewards"]),
-            f"{one['sampled'] / 1000:.0f}k",
+            f"{answers * sum(one['lengths']) / 1000:.0f}k",
             f"{one['seconds'] / len(one['rewards']):.1f}",
             f"{one['cpu_seconds'] / len(one['rewards']):.1f}",
         )
@@ -309,6 +302,18 @@ def write(out: Path, seeds: Sequence[int]) -> None:
     write_text(out / "peer.md", "\n".join(text))
     write_text(out / "peer.json", json.dumps({"start": begun, **made}, indent=1))
     draw(start, made, out / "peer.png")
+
+
+def _read(out: Path, side: str, seed: int) -> dict[str, Any]:
+    """One training with its rewards and its sampled ids an answer, both means of each step."""
+    from agents.core.run.folder import Run
+
+    one: dict[str, Any] = read_json(out / f"{side}-{seed}.json")
+    if side == "ours":
+        rows = list(Run(out / f"ours-{seed}").read_metrics("rl"))
+        one |= {"rewards": [row["reward"] for row in rows]}
+        one |= {"lengths": [row["tokens"] for row in rows]}
+    return one
 
 
 def draw(start: Estimate, made: Mapping[str, Mapping[int, Mapping[str, Any]]], png: Path) -> None:

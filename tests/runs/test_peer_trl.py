@@ -30,13 +30,20 @@ def share(value):
 
 
 def test_the_table_has_both_sides_and_the_ratio_of_their_cpu_seconds(peer_trl, tmp_path):
-    settings = {"settings": {"model": "m", "steps": 2}}
+    settings = {"settings": {"model": "m", "steps": 2, "prompts": 5, "group": 8}}
     (tmp_path / "start.json").write_text(json.dumps({"accuracy": share(0.25)} | settings))
     for name, cpu in (("ours-0", 10.0), ("trl-0", 30.0), ("ours-1", 10.0)):
-        one = {
-            "accuracy": share(0.5), "rewards": [0.25, 0.5], "sampled": 4000.0, "seconds": 2 * cpu,
-            "cpu_seconds": cpu,
-        }  # fmt: skip
+        one = {"accuracy": share(0.5), "seconds": 2 * cpu, "cpu_seconds": cpu}
+        if name.startswith("ours"):
+            rows = [
+                {"step": 1, "stage": "rl", "reward": 0.25, "tokens": 40.0},
+                {"step": 2, "stage": "rl", "reward": 0.5, "tokens": 60.0},
+            ]
+            (tmp_path / name).mkdir()
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            (tmp_path / name / "metrics.jsonl").write_text(text)
+        else:
+            one |= {"rewards": [0.25, 0.5], "lengths": [40.0, 60.0]}
         (tmp_path / f"{name}.json").write_text(json.dumps(one))
     peer_trl.write(tmp_path, [0, 1])
     text = (tmp_path / "peer.md").read_text()
