@@ -8,7 +8,8 @@ The start is evaluated once for each budget, the end once for each run, on the s
 problems. What is complete is not made again, and a training that was cut off goes on.
 
 MODEL is a hub id or a folder; the runs on record are of Qwen2.5-Coder-0.5B-Instruct (Apache-2.0).
-`--on` names the problems: `easy` (procedural), `gsm8k`, or `math` (MATH levels 1 to 3, MATH500
+`--on` names the problems: `easy` (procedural, levels 4 and 5), `easiest` (level 1, where text
+alone has right answers too), `gsm8k`, or `math` (MATH levels 1 to 3, MATH500
 problems of those levels). Real problems come from the hub, or from `--train` and `--heldout` files
 of the same sets. Writes OUT/ON.md (table, first cases of each behaviour), ON.json and ON.png.
 """
@@ -82,6 +83,7 @@ class Made:
 
 SETS = {
     "easy": Problems("procedural:easy:L4-5", "procedural:easy:L4-5"),
+    "easiest": Problems("procedural:easy:L1", "procedural:easy:L1"),
     "gsm8k": Problems("gsm8k_train", "gsm8k"),
     "math": Problems("math_train", "math500", ("1", "2", "3")),
 }
