@@ -56,7 +56,7 @@ def main() -> int:
     parser.add_argument("--model", default="smollm2", help="its tokens are those of ChatML")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--prompts", type=int, default=8)
+    parser.add_argument("--prompts", type=int, default=4)
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
