@@ -29,7 +29,7 @@ def draw(study: Study, lines: Mapping[str, Any], out: Path, png: Path) -> None:
         png: The picture.
     """
     looks = {
-        row.label: (COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)])
+        row.label: (COLOURS[i % len(COLOURS)], DASHES[(i + i // len(COLOURS)) % len(DASHES)])
         for i, row in enumerate(study.rows)
     }
     with picture(png, 11, 4.2) as figure:
