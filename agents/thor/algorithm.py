@@ -43,8 +43,8 @@ class THOR(Algorithm):
     """Continuations of each failed step (THOR: 16)."""
     only_where_right: bool = False
     """Pay for running only where it can lead to a right answer: continuations go on to the end, and
-    those of a step of which none ends right are all paid 0 (ours; THOR pays a step that runs
-    whatever it leads to, which taught small models programs that run and are wrong)."""
+    those of a step of which none ends right are all paid 0. Ours; THOR pays a step that runs
+    whatever it leads to. No gain was measured (`runs/records/study_f.md`)."""
     max_steps: int | None = None
     """Failed steps to learn from in a batch; by default as many as it has groups (THOR)."""
     resample: int = 0
