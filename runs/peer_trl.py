@@ -27,7 +27,7 @@ from typing import Any
 from agents.core.run.provenance import commit, versions
 from agents.core.run.storage import read_json, write_text
 from agents.core.trainer.options import Training
-from agents.core.types import Sampling, Trajectory
+from agents.core.types import Sampling
 from agents.sft.traces import Trace
 from benchmarks.heldout.statistics import Estimate, wilson
 from benchmarks.performance.forced import TemplatePrompt
@@ -35,7 +35,8 @@ from benchmarks.performance.training import python_schema
 from benchmarks.report.plots import BLUE, DASHES, ORANGE, errors, percent, picture, plain
 from benchmarks.report.tables import Table
 from benchmarks.report.tables import percent as shown
-from torl_env import EnvConfig, ToRLMathEnv, ToRLMathVectorEnv
+from torl.wiring import Collecting, envs_over
+from torl_env import ToRLMathEnv
 from torl_env.problems import load
 from torl_env.problems.procedural import worked
 from torl_env.problems.source import Listed
@@ -169,16 +170,9 @@ class Work:
         from agents.core.policies.transformers import TransformersPolicy
         from agents.core.rollout.engine import Rollout
 
-        def envs(problems: Sequence[Problem], group_size: int) -> ToRLMathVectorEnv:
-            config = EnvConfig(
-                problems=Listed("batch", list(problems)), parser="hermes", sandbox=sandbox
-            )
-            return ToRLMathVectorEnv(
-                len(problems) * group_size, config=config, autoreset_mode="Disabled"
-            )
-
         prompt = TemplatePrompt(tokenizer, [python_schema()])
         sampling = Sampling(temperature=temperature, max_tokens=TOKENS)
+        envs = envs_over(parser="hermes", sandbox=sandbox)
         return Rollout(TransformersPolicy(model, tokenizer), prompt, envs, sampling)
 
     def _ours(self, seed: int, sandbox: Sandbox) -> tuple[Any, Any, dict[str, Any]]:
@@ -233,10 +227,8 @@ class Work:
 
     def _evaluate(self, model: Any, tokenizer: Any, sandbox: Sandbox) -> Estimate:
         model.eval()
-        rollout = self._rollout(model, tokenizer, sandbox, 0.0)
-        found: list[Trajectory] = []
-        for at in range(0, len(self.heldout), ROWS):
-            found += rollout.collect(self.heldout[at : at + ROWS], 1, seed=0)
+        collect = Collecting(self._rollout(model, tokenizer, sandbox, 0.0), ROWS)
+        found = list(collect(self.heldout, 1, seed=0))
         scored = [one for one in found if one.scorable]
         return wilson(sum(one.correct for one in scored), len(scored))
 
