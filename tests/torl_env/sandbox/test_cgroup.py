@@ -44,6 +44,32 @@ def test_memory_of_all_programs_is_bounded_and_its_end_is_no_result(
         assert killed.status == "killed"
 
 
+def test_what_is_swapped_out_counts_towards_the_bound(group: cgroup.ControlGroup) -> None:
+    """With swap a program beyond the bound of memory alone is not killed: it fills the swap."""
+    made = cgroup.make(300, 4096)
+    found = {
+        file: (directory / file).read_text().strip()
+        for directory in made.directories
+        for file in ("memory.memsw.limit_in_bytes", "memory.swap.max")
+        if (directory / file).exists()
+    }
+    detail = made.detail
+    made.remove()
+    assert found in ({"memory.memsw.limit_in_bytes": str(300 << 20)}, {"memory.swap.max": "0"}, {})
+    assert ("swap not counted" in detail) == (not found)
+
+
+def test_a_kernel_that_does_not_count_swap_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The layout of version 2, without memory.swap.max.
+    (tmp_path / "cgroup.subtree_control").write_text("memory pids\n")
+    monkeypatch.setattr(cgroup, "control_groups", lambda kind: iter([tmp_path]))
+    made = cgroup.make(300, 4096)
+    assert made.detail.endswith(", swap not counted")
+    assert (made.directories[0] / "memory.max").read_text() == str(300 << 20)
+
+
 def run_out_of_memory() -> None:
     """In a group of its own, beside every sandbox."""
     join = "import sys\nfor name in sys.argv[1:]: open(name + '/cgroup.procs', 'w').write('0')\n"

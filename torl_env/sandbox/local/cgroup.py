@@ -21,12 +21,19 @@ _NEEDED: Final = ("memory", "pids")
 _GONE_SECONDS: Final = 2.0
 
 Files = Mapping[str, str]
-"""The files of a group that bound it, and whether they take bytes or tasks."""
-_SECOND_VERSION: Final[Files] = {"memory.max": "bytes", "pids.max": "tasks"}
+"""The files of a group that bound it, in the order of writing, and which amount each takes."""
+_SECOND_VERSION: Final[Files] = {
+    "memory.max": "bytes",
+    "memory.swap.max": "none",
+    "pids.max": "tasks",
+}
 _FIRST_VERSION: Final[Mapping[str, Files]] = {
-    "memory": {"memory.limit_in_bytes": "bytes"},
+    # The second counts memory and swap together and may not be below the first.
+    "memory": {"memory.limit_in_bytes": "bytes", "memory.memsw.limit_in_bytes": "bytes"},
     "pids": {"pids.max": "tasks"},
 }
+_SWAP: Final = ("memory.swap.max", "memory.memsw.limit_in_bytes")
+"""Without these a program beyond the bound is not killed but swapped out, where there is swap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ def make(memory_mb: int, tasks: int) -> ControlGroup:
     """Make a group below or beside this process's own, never outside a limit that binds it.
 
     Args:
-        memory_mb: Of all programs and servers together.
+        memory_mb: Of all programs and servers together, with what of them is swapped out.
         tasks: Processes and threads, likewise.
 
     Raises:
@@ -56,7 +63,8 @@ def make(memory_mb: int, tasks: int) -> ControlGroup:
     """
     places = delegated() or _first_version()
     name = f"{_PREFIX}{os.getpid()}-{_started(os.getpid())}-{secrets.token_hex(4)}"
-    amounts = {"bytes": memory_mb << 20, "tasks": tasks}
+    amounts = {"bytes": memory_mb << 20, "tasks": tasks, "none": 0}
+    detail = f"{memory_mb} MB and {tasks} threads of all programs together"
     made: list[Path] = []
     try:
         for parent, files in places:
@@ -65,11 +73,15 @@ def make(memory_mb: int, tasks: int) -> ControlGroup:
             directory.mkdir()
             made.append(directory)
             for file, what in files.items():
+                if file in _SWAP and not (directory / file).exists():
+                    # The kernel was built or booted without counts of swap.
+                    detail += ", swap not counted"
+                    continue
                 (directory / file).write_text(str(amounts[what]), encoding="ascii")
     except OSError:
         ControlGroup(tuple(made), "").remove()
         raise
-    return ControlGroup(tuple(made), f"{memory_mb} MB and {tasks} threads of all programs together")
+    return ControlGroup(tuple(made), detail)
 
 
 def half_of_memory() -> int:
