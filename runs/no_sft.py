@@ -11,15 +11,17 @@ MODEL is a hub id or a folder; the runs on record are of Qwen2.5-Coder-0.5B-Inst
 `--on` names the problems: `easy` (procedural, levels 4 and 5), `easiest` (level 1, where text
 alone has right answers too), `gsm8k`, or `math` (MATH levels 1 to 3, MATH500
 problems of those levels). Real problems come from the hub, or from `--train` and `--heldout` files
-of the same sets. Writes OUT/ON.md (table, first cases of each behaviour), ON.json and ON.png.
+of the same sets. Writes OUT/ON.md (table, first cases of each behaviour), ON.json and ON.png;
+with `--record`, the ON.json of another machine, its runs stand there too.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -52,33 +54,8 @@ class Problems:
     """Only problems of these levels; empty: all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """One evaluation, read once."""
-
-    header: Mapping[str, Any]
-    measures: Mapping[str, Estimate]
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A complete run with both of its evaluations."""
-
-    budget: int
-    seed: int
-    run: Run
-    start: Evaluated
-    end: Evaluated
-
-    @property
-    def label(self) -> str:
-        """In a legend."""
-        return f"C = {self.budget}, seed {self.seed}"
-
-    @property
-    def colour(self) -> str:
-        """By the budget."""
-        return COLOURS[1 - min(self.budget, 1)]
+Entry = Mapping[str, Any]
+"""A run in the record: both evaluations, its steps, first cases; or a start that has no run."""
 
 
 SETS = {
@@ -106,6 +83,7 @@ def main() -> int:
     parser.add_argument("--max-tokens", type=int, default=512, help="of an answer, any budget")
     parser.add_argument("--count", type=int, default=200, help="held-out problems")
     parser.add_argument("--k", type=int, default=4, help="answers to each of them")
+    parser.add_argument("--record", type=Path, help="an ON.json made elsewhere, to go on from")
     parser.add_argument("--dry-run", action="store_true", help="check everything, make nothing")
     parser.add_argument("--no-make", action="store_true", help="only write what is complete")
     asked = parser.parse_args()
@@ -190,48 +168,103 @@ class Study:
     def _end(self, budget: int, seed: int) -> Path:
         return self.out / f"end-C{budget}-{seed}.jsonl"
 
-    def _made(self) -> list[Made]:
-        """What is complete."""
-        made = []
+    def _entries(self) -> list[Entry]:
+        """What is complete here and in the record that was given; of both, what is here."""
+        entries: list[Entry] = []
         for budget in self.asked.budgets:
             for seed in self.asked.seeds:
                 start, end = self._start(budget), self._end(budget, seed)
                 if end.with_suffix(".summary.json").is_file():
-                    run = open_run(self._run(budget, seed))
-                    made.append(Made(budget, seed, run, _evaluated(start), _evaluated(end)))
-        return made
+                    run, both = (
+                        open_run(self._run(budget, seed)),
+                        [records.read(start), records.read(end)],
+                    )
+                    named = {"budget": budget, "seed": seed, "sampled": run.sampled}
+                    entries.append(_entry(named, both, run.path.name) | _learned(run, budget))
+        here = {(one["budget"], one["seed"]) for one in entries}
+        entries += [
+            one
+            for one in _earlier(self.asked.record, entries)
+            if (one["budget"], one["seed"]) not in here
+        ]
+        trained = {one["budget"] for one in entries if one["seed"] is not None}
+        entries = [
+            one for one in entries if one["seed"] is not None or one["budget"] not in trained
+        ]
+        for budget in {*self.asked.budgets} - {one["budget"] for one in entries}:
+            if self._start(budget).with_suffix(".summary.json").is_file():
+                named = {"budget": budget, "seed": None}
+                entries.append(_entry(named, [records.read(self._start(budget))], "the start"))
+        return sorted(entries, key=lambda one: (-one["budget"], one["seed"] or 0))
 
     def write(self) -> None:
         """Table, plot and record of the runs that are complete, and of starts without a run."""
-        made, rows, stored = self._made(), [], []
-        for one in made:
-            measured = (one.start.measures, one.end.measures)
-            columns = [shown(found[name]) for name in SHARES for found in measured]
-            tokens = [f"{found['tokens'].value:.0f}" for found in measured]
-            sampled = f"{one.run.sampled / 1000:.0f}k"
-            rows.append((str(one.budget), str(one.seed), *columns, *tokens, sampled))
-            stored.append(
-                {"budget": one.budget, "seed": one.seed, "sampled": one.run.sampled}
-                | {"header": _placeless(one.end.header, one.run.path.name)}
-                | {n: [asdict(found[n]) for found in measured] for n in measured[0]}
-                | {"steps": [dict(row) for row in one.run.learning]}
-            )
-        for budget in sorted({*self.asked.budgets} - {one.budget for one in made}, reverse=True):
-            if self._start(budget).with_suffix(".summary.json").is_file():
-                start = _evaluated(self._start(budget))
-                columns = [w for name in SHARES for w in (shown(start.measures[name]), "")]
-                tokens = [f"{start.measures['tokens'].value:.0f}", ""]
-                rows.append((str(budget), "no whole run", *columns, *tokens, ""))
-                header = _placeless(start.header, "the start")
-                measures = {name: [asdict(found)] for name, found in start.measures.items()}
-                stored.append({"budget": budget, "seed": None, "header": header} | measures)
+        entries = self._entries()
         names = ("accuracy", "code ratio", "cut off", "accuracy of those not cut off", "tokens")
         head = ("C", "seed", *(f"{n} {when}" for n in names for when in ("before", "after")))
-        text = [Table("", (*head, "sampled in RL"), tuple(rows)).markdown(), *_behaviour(made)]
+        rows = tuple(_row(one) for one in entries)
+        text = [Table("", (*head, "sampled in RL"), rows).markdown(), *_behaviour(entries)]
         name = self.asked.on
         write_text(self.asked.out / f"{name}.md", "\n".join(text))
-        write_text(self.asked.out / f"{name}.json", json.dumps(finite(stored), indent=1))
-        _draw(made, self.asked.out / f"{name}.png")
+        write_text(self.asked.out / f"{name}.json", json.dumps(finite(entries), indent=1))
+        _draw([one for one in entries if one["seed"] is not None], self.asked.out / f"{name}.png")
+
+
+def _entry(named: Entry, measured: Sequence[records.Records], model: str) -> dict[str, Any]:
+    """The measures of one evaluation or two, and the settings of the last."""
+    measures = [_measures(found) for found in measured]
+    header = _placeless(measured[-1].header.to_json(), model)
+    shares = {name: [asdict(found[name]) for found in measures] for name in measures[0]}
+    return {**named, "header": header, **shares}
+
+
+def _learned(run: Run, budget: int) -> dict[str, Any]:
+    """The steps of a training, and of one with a tool the first cases."""
+    steps = {"steps": [dict(row) for row in run.learning]}
+    return steps | ({"cases": _first_cases(run)} if budget else {})
+
+
+def _earlier(file: Path | None, entries: Sequence[Entry]) -> list[Entry]:
+    """The entries of a record that was made with the same problems and settings.
+
+    Raises:
+        SystemExit: With others; it names them.
+    """
+    found: list[Entry] = json.loads(file.read_text()) if file else []
+    for earlier in found:
+        for one in entries:
+            there, here = _settings(earlier), _settings(one)
+            other = [name for name in there if name in here and there[name] != here[name]]
+            if other and one["budget"] == earlier["budget"]:
+                said = "; ".join(f"{name} {there[name]}, here {here[name]}" for name in other)
+                raise SystemExit(f"{file} was made with other settings: {said}")
+    return found
+
+
+def _settings(one: Entry) -> dict[str, Any]:
+    """What two entries of one table must have in common."""
+    names = ("fingerprint", "count", "k", "settings", "environment")
+    steps = {"steps": len(one["steps"])} if "steps" in one else {}
+    return {name: one["header"][name] for name in names} | steps
+
+
+def _estimate(found: Mapping[str, Any]) -> Estimate:
+    """What is no number stands as null in a record."""
+    return Estimate(**{name: nan if value is None else value for name, value in found.items()})
+
+
+def _row(one: Entry) -> tuple[str, ...]:
+    """A line of the table; a start without a run has nothing after it."""
+
+    def cells(name: str, text: Callable[[Estimate], str]) -> list[str]:
+        said = [text(_estimate(found)) for found in one[name]]
+        return [*said, ""][:2]
+
+    seed = "no whole run" if one["seed"] is None else str(one["seed"])
+    columns = [cell for name in SHARES for cell in cells(name, shown)]
+    tokens = cells("tokens", lambda found: f"{found.value:.0f}")
+    sampled = f"{one['sampled'] / 1000:.0f}k" if "sampled" in one else ""
+    return (str(one["budget"]), seed, *columns, *tokens, sampled)
 
 
 def _placeless(header: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -239,49 +272,61 @@ def _placeless(header: Mapping[str, Any], model: str) -> dict[str, Any]:
     return {**header, "model": model, "problems": Path(header["problems"]).name}
 
 
-def _behaviour(made: Sequence[Made]) -> Iterator[str]:
-    """The first right answer of training that shows each behaviour, of the first run with a tool.
+def _first_cases(run: Run) -> list[dict[str, Any]]:
+    """The first right answer of training that shows each behaviour, in the order of `BEHAVIOUR`.
 
-    Outputs that the model made up are shown in right and wrong ones.
+    Outputs that the model made up are kept of wrong answers too.
     """
-    one = next((one for one in made if one.budget), None)
-    if one is None:
-        return
     found: dict[Case, tuple[int, Trajectory]] = {}
-    for step, answer in one.run.transcripts():
+    for step, answer in run.transcripts():
         for case in cases(answer).intersection(BEHAVIOUR):
             if answer.correct or case is Case.INVENTED_OUTPUT:
                 found.setdefault(case, (step, answer))
-    for case in BEHAVIOUR:
-        if case in found:
-            step, answer = found[case]
-            yield f"\nC = {one.budget}, seed {one.seed}, `{case}`: {MEANING[case]} First in step"
-            yield f"{step}, problem `{answer.problem_id}`, {answer.verdict}:\n"
-            yield f"````text\n{answer.response.strip()}\n````"
+    return [
+        {
+            "case": str(case),
+            "step": step,
+            "problem": answer.problem_id,
+            "verdict": str(answer.verdict),
+            "text": answer.response.strip(),
+        }
+        for case, (step, answer) in sorted(found.items(), key=lambda item: BEHAVIOUR.index(item[0]))
+    ]
 
 
-def _draw(made: Sequence[Made], png: Path) -> None:
+def _behaviour(entries: Sequence[Entry]) -> Iterator[str]:
+    """The cases of the first run that has any."""
+    one = next((one for one in entries if one.get("cases")), None)
+    for case in one["cases"] if one else ():
+        said = f"`{case['case']}`: {MEANING[Case(case['case'])]} First in step"
+        yield f"\nC = {one['budget']}, seed {one['seed']}, {said}"
+        yield f"{case['step']}, problem `{case['problem']}`, {case['verdict']}:\n"
+        yield f"````text\n{case['text']}\n````"
+
+
+def _draw(made: Sequence[Entry], png: Path) -> None:
     """Figure 5 of ToRL for both budgets: code ratio and accuracy over steps, and the ends."""
     with picture(png, 11, 3.8) as figure:
         code, accuracy, ends = figure.subplots(1, 3)
+        named = [f"C = {one['budget']}, seed {one['seed']}" for one in made]
+        colours = [COLOURS[1 - min(one["budget"], 1)] for one in made]
         for axes, metric in ((code, "code_ratio"), (accuracy, "accuracy")):
-            for one in made:
-                steps = one.run.learning
+            for one, label, colour in zip(made, named, colours, strict=True):
                 axes.plot(
-                    series(steps, "step"), series(steps, metric), color=one.colour,
-                    linestyle=DASHES[one.seed % len(DASHES)], label=one.label,
+                    series(one["steps"], "step"), series(one["steps"], metric), color=colour,
+                    linestyle=DASHES[one["seed"] % len(DASHES)], label=label,
                 )  # fmt: skip
             axes.set_xlabel("step")
-        for place, one in enumerate(made):
-            for at, found, face in (
-                (place - 0.15, one.start, "white"), (place + 0.15, one.end, one.colour),
-            ):  # fmt: skip
-                value = found.measures["accuracy"]
+        for place, (one, colour) in enumerate(zip(made, colours, strict=True)):
+            for at, found, face in zip(
+                (place - 0.15, place + 0.15), one["accuracy"], ("white", colour), strict=True
+            ):
+                value = _estimate(found)
                 ends.errorbar(
                     [at], [value.value], yerr=errors([value]), marker="D", capsize=3,
-                    color=one.colour, markerfacecolor=face,
+                    color=colour, markerfacecolor=face,
                 )  # fmt: skip
-        ends.set_xticks(range(len(made)), [one.label.replace(", ", "\n") for one in made])
+        ends.set_xticks(range(len(made)), [label.replace(", ", "\n") for label in named])
         for axes, title in (
             (code, "Code ratio"), (accuracy, "Accuracy, sampled"), (ends, "Accuracy, held out"),
         ):  # fmt: skip
@@ -289,11 +334,6 @@ def _draw(made: Sequence[Made], png: Path) -> None:
             axes.set_ylim(-0.03, 1.03)
             percent(axes.yaxis)
         code.legend(frameon=False, fontsize=8)
-
-
-def _evaluated(file: Path) -> Evaluated:
-    found = records.read(file)
-    return Evaluated(found.header.to_json(), _measures(found))
 
 
 def _measures(found: records.Records) -> dict[str, Estimate]:

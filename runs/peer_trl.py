@@ -44,7 +44,7 @@ from torl_env.problems.types import Problem
 from torl_env.sandbox import LocalSandbox, Sandbox
 
 PROBLEMS = "procedural:easy:L2-3"
-TRACES, HELDOUT, TOKENS = 80, 128, 160
+TRACES, EPOCHS, HELDOUT, TOKENS = 80, 2, 128, 160
 ROWS, MICRO_BATCH = 32, 4
 """Answers at a time in evaluation, and of a pass in training."""
 SIDES = ("ours", "trl")
@@ -66,12 +66,37 @@ def main() -> int:
         return 0
     names = ["start", *(f"{side}-{seed}" for seed in asked.seeds for side in SIDES)]
     for name in names:
-        if not (asked.out / f"{name}.json").is_file():
+        if not complete(asked, name):
             subprocess.run([sys.executable, *sys.argv, "--one", name], check=True)
         if name != "start":
             write(asked.out, asked.seeds)
     print((asked.out / "peer.md").read_text())
     return 0
+
+
+def complete(asked: argparse.Namespace, name: str) -> bool:
+    """Whether a training is there.
+
+    Raises:
+        SystemExit: It is, with other settings.
+    """
+    file = asked.out / f"{name}.json"
+    if not file.is_file():
+        return False
+    there, here = read_json(file)["settings"], settings(asked)
+    other = [key for key in here if there.get(key) != here[key]]
+    if other:
+        said = ", ".join(f"{key} {there.get(key)}, here {here[key]}" for key in other)
+        sys.exit(f"{file} was made with other settings: {said}; choose a new OUT")
+    return True
+
+
+def settings(asked: argparse.Namespace) -> dict[str, Any]:
+    """What both sides have in common."""
+    names = ("model", "steps", "prompts", "group")
+    imitated = {"problems": PROBLEMS, "traces": TRACES, "epochs": EPOCHS}
+    fixed = {**imitated, "heldout": HELDOUT, "max_tokens": TOKENS}
+    return {name: getattr(asked, name) for name in names} | fixed
 
 
 class Work:
@@ -109,14 +134,8 @@ class Work:
                     "cpu_seconds": time.process_time() - cpu,
                 }
             made["accuracy"] = asdict(self._evaluate(model, tokenizer, sandbox))
-        made |= {"settings": self._settings(), "commit": commit(), "versions": versions()}
+        made |= {"settings": settings(self.asked), "commit": commit(), "versions": versions()}
         write_text(self.out / f"{name}.json", json.dumps(made, indent=1))
-
-    def _settings(self) -> dict[str, Any]:
-        """What both sides have in common."""
-        names = ("model", "steps", "prompts", "group")
-        fixed = {"problems": PROBLEMS, "traces": TRACES, "heldout": HELDOUT, "max_tokens": TOKENS}
-        return {name: getattr(self.asked, name) for name in names} | fixed
 
     def _load(self, name: str, dtype: str = "float32") -> tuple[Any, Any]:
         from trl.chat_template_utils import qwen2_5_chat_template
@@ -149,7 +168,7 @@ class Work:
             model,
             tokenizer,
             traces,
-            SFT(epochs=1, micro_batch=MICRO_BATCH),
+            SFT(epochs=EPOCHS, micro_batch=MICRO_BATCH),
             Run(self.out / "imitation"),
         )
         save(trainer, self.start)

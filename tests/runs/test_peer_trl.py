@@ -2,6 +2,7 @@
 
 import json
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,17 @@ def test_the_table_has_both_sides_and_the_ratio_of_their_cpu_seconds(peer_trl, t
     assert "model m, steps 2" in text
     assert json.loads((tmp_path / "peer.json").read_text())["trl"].keys() == {"0"}
     assert (tmp_path / "peer.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_made_with_other_settings_is_refused(peer_trl, tmp_path):
+    asked = Namespace(out=tmp_path, model="smollm2", steps=12, prompts=4, group=8)
+    file = tmp_path / "trl-0.json"
+    assert not peer_trl.complete(asked, "trl-0")
+    file.write_text(json.dumps({"settings": peer_trl.settings(asked)}))
+    assert peer_trl.complete(asked, "trl-0")
+    asked.prompts = 8
+    with pytest.raises(SystemExit, match=r"trl-0.json was made with .* prompts 4, here 8; choose"):
+        peer_trl.complete(asked, "trl-0")
 
 
 def test_what_is_imitated_calls_the_tool_in_the_form_that_trl_reads(peer_trl):
