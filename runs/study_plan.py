@@ -127,7 +127,7 @@ HARD = (
     _hard(
         _STEPS,
         name="hard-thor-step-right",
-        settings=(*_STEPS.settings, "only_where_right=true"),
+        settings=(*_STEPS.settings, "step_reward=runs_where_right"),
         also=("correction",),
     ),
     *(

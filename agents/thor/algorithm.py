@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from agents.core.advantages import group_relative
 from agents.core.algorithm import Algorithm, Group
@@ -41,10 +42,13 @@ class THOR(Algorithm):
     """L_suf: ids of the thought that are written again (THOR: 100, for long reasoning 500)."""
     step_group_size: int = 16
     """Continuations of each failed step (THOR: 16)."""
-    only_where_right: bool = False
-    """Pay for running only where it can lead to a right answer: continuations go on to the end, and
-    those of a step of which none ends right are all paid 0. Ours; THOR pays a step that runs
-    whatever it leads to. No gain was measured (`runs/records/study_f.md`)."""
+    step_reward: Literal["runs", "runs_where_right", "right"] = "runs"
+    """What a continuation of a failed step is paid 1 for: that its program runs, whatever it leads
+    to (THOR); that it runs, where some continuation of that step ends right; or that it ends right
+    itself. The last two are ours, go on to the end of the episode, and gained nothing where the
+    first was tried (`runs/records/study_f.md`)."""
+    step_weight: float = 1.0
+    """Of the steps' loss beside the episodes' (THOR: 1)."""
     max_steps: int | None = None
     """Failed steps to learn from in a batch; by default as many as it has groups (THOR)."""
     resample: int = 0
@@ -60,6 +64,11 @@ class THOR(Algorithm):
             raise ValueError(
                 f"step_group_size must be at least 2, got {self.step_group_size}: a group of one "
                 "has no baseline"
+            )
+        if not self.step_weight > 0:
+            raise ValueError(
+                f"step_weight must be above 0, got {self.step_weight}; to learn from episodes "
+                "alone, set step_level=False"
             )
         if self.suffix_tokens < 0:
             raise ValueError(f"suffix_tokens must be >= 0, got {self.suffix_tokens}")
@@ -115,27 +124,34 @@ class THOR(Algorithm):
         }
 
     def branch(self, groups: Sequence[Group], brancher: Brancher, seed: int) -> Sequence[Group]:
-        """Groups of single steps in place of failed ones, rewarded 1 where the program runs."""
+        """Groups of single steps in place of failed ones, rewarded by `step_reward`."""
         points = self._points(groups, brancher, seed)
         if not points:
             return ()
         size = self.step_group_size
-        written = brancher.branch(points, size, seed, to_end=self.only_where_right)
+        written = brancher.branch(points, size, seed, to_end=self.step_reward != "runs")
         return [
             self._steps(point, written[i * size : (i + 1) * size]) for i, point in enumerate(points)
         ]
 
     def _steps(self, point: Point, written: Sequence[Trajectory]) -> list[Trajectory]:
-        """The step that each continuation wrote, paid for running."""
-        pays = not self.only_where_right or any(t.correct for t in written if t.scorable)
+        """The step that each continuation wrote, with what it is paid."""
+        some_right = any(t.correct for t in written if t.scorable)
+
+        def pays(whole: Trajectory, row: Trajectory) -> bool:
+            if self.step_reward == "right":
+                return whole.correct
+            runs = row.turns[0].tool_status == "ok"
+            return runs and (some_right or self.step_reward == "runs")
+
+        def scorable(whole: Trajectory) -> bool:
+            # An answer that nothing could grade says nothing against a program that ran.
+            return whole.scorable if self.step_reward == "right" else not whole.infra_error
+
         rows = [turn_row(t, point.turn, point.keep) for t in written]
         return [
-            replace(
-                row,
-                reward=float(pays and row.turns[0].tool_status == "ok"),
-                scorable=not row.infra_error,
-            )
-            for row in rows
+            replace(row, reward=float(pays(whole, row)), scorable=scorable(whole))
+            for whole, row in zip(written, rows, strict=True)
         ]
 
     def _points(self, groups: Sequence[Group], brancher: Brancher, seed: int) -> list[Point]:
@@ -154,10 +170,12 @@ class THOR(Algorithm):
         return points
 
     def assign_credit_to_branches(self, groups: Sequence[Group]) -> list[list[float]]:
-        """Group-relative execution rewards, for every id of the step."""
+        """Group-relative rewards of the steps, for every id of each."""
         credit = []
         for group in groups:
             rewards = [t.reward if t.scorable else None for t in group]
             advantages = group_relative(rewards, scale_by_std=self.scale_by_std)
-            credit += [[a] * len(t.ids) for a, t in zip(advantages, group, strict=True)]
+            credit += [
+                [self.step_weight * a] * len(t.ids) for a, t in zip(advantages, group, strict=True)
+            ]
         return credit

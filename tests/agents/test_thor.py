@@ -149,8 +149,10 @@ def test_running_is_paid_only_where_a_continuation_ends_right(sandbox, tokenizer
     engine.policy = ScriptedPolicy(
         tokenizer, lambda r, t: ends[r] if t else fixes[r], closes_tool_call
     )
-    algorithm = THOR(step_group_size=3, suffix_tokens=0, max_steps=2, only_where_right=True)
-    steps = algorithm.branch([group], CopySampler(engine, None), seed=0)
+    sizes = {"step_group_size": 3, "suffix_tokens": 0, "max_steps": 2}
+    algorithm = THOR(**sizes, step_reward="runs_where_right")
+    sampler = CopySampler(engine, None)
+    steps = algorithm.branch([group], sampler, seed=0)
     assert [[t.reward for t in some] for some in steps] == [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
     assert all(t.scorable for some in steps for t in some)
     assert [tokenizer.decode(t.ids) for t in steps[0]] == fixes[:3]
@@ -158,6 +160,46 @@ def test_running_is_paid_only_where_a_continuation_ends_right(sandbox, tokenizer
     credit = algorithm.assign_credit_to_branches(steps)
     assert [row[0] > 0 for row in credit[:3]] == [True, False, True]
     assert {value for row in credit[3:] for value in row} == {0.0}
+
+    right = THOR(**sizes, step_reward="right", step_weight=0.25)
+    steps = right.branch([group], sampler, seed=0)
+    assert [[t.reward for t in some] for some in steps] == [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    weighed, credit = (
+        THOR(step_weight=weight).assign_credit_to_branches(steps) for weight in (0.25, 1.0)
+    )
+    assert [row[0] for row in weighed] == pytest.approx([0.25 * row[0] for row in credit])
+    assert credit[0][0] > 0.5
+
+
+def test_only_a_step_that_is_paid_for_its_answer_needs_a_grade(sandbox, tokenizer):
+    engine = rollout(sandbox, tokenizer, lambda r, t: ["Hm." + BAD, "\\boxed{1}"][t])
+    group = engine.collect([PROBLEM], 2, seed=0)
+    engine.policy = ScriptedPolicy(
+        tokenizer, lambda r, t: "\\boxed{42}" if t else [GOOD, BAD, GOOD][r], closes_tool_call
+    )
+
+    class Ungraded:
+        """What samples, but for the grade of the first continuation."""
+
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+        def branch(self, *args, **options):
+            first, *others = self.inner.branch(*args, **options)
+            return [replace(first, scorable=False, verdict="undecided"), *others]
+
+    sampler = Ungraded(CopySampler(engine, None))
+    for pays, expected in (
+        ("runs", [True, True, True]),
+        ("runs_where_right", [True, True, True]),
+        ("right", [False, True, True]),
+    ):
+        algorithm = THOR(step_group_size=3, suffix_tokens=0, max_steps=1, step_reward=pays)
+        (steps,) = algorithm.branch([group], sampler, seed=0)
+        assert [t.scorable for t in steps] == expected, pays
 
 
 def failing(t):

@@ -60,7 +60,7 @@ def test_the_harder_runs_stand_on_their_own(study):
         assert not spec.start or spec.start.startswith("hard-")
         if spec.algorithm == "thor":
             made = make_algorithm("thor", spec.settings, {})
-            assert made.only_where_right == spec.name.endswith("-right")
+            assert (made.step_reward == "runs_where_right") == spec.name.endswith("-right")
     assert {spec.tool_budget for spec in plan.HARD if "tir-rl" in spec.name} == {1, 2, 4}
 
 
