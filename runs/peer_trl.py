@@ -44,7 +44,7 @@ from torl_env.problems.types import Problem
 from torl_env.sandbox import LocalSandbox, Sandbox
 
 PROBLEMS = "procedural:easy:L2-3"
-TRACES, EPOCHS, HELDOUT, TOKENS = 80, 2, 128, 160
+TRACES, EPOCHS, HELDOUT, TOKENS = 48, 2, 128, 160
 ROWS, MICRO_BATCH = 32, 4
 """Answers at a time in evaluation, and of a pass in training."""
 SIDES = ("ours", "trl")
