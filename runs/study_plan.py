@@ -124,11 +124,18 @@ HARD = (
     _hard(_NAMED["tir-sft"], also=("correction",)),
     _hard(_NAMED["thor-episode"]),
     _hard(_STEPS, also=("correction",)),
-    _hard(
-        _STEPS,
-        name="hard-thor-step-right",
-        settings=(*_STEPS.settings, "step_reward=runs_where_right"),
-        also=("correction",),
+    *(
+        _hard(
+            _STEPS,
+            name=f"hard-thor-step-{name}",
+            settings=(*_STEPS.settings, setting),
+            also=("correction",) if name == "right" else (),
+        )
+        for name, setting in (
+            ("right", "step_reward=runs_where_right"),
+            ("ends-right", "step_reward=right"),
+            ("quarter", "step_weight=0.25"),
+        )
     ),
     *(
         _hard(_NAMED["tir-rl"], name=f"hard-tir-rl-{budget}", tool_budget=budget)
@@ -261,5 +268,19 @@ STUDIES = (
         ),
         4,
         "as in studies b and d. Here nearly every answer needs a program that was never imitated.",
+    ),
+    Study(
+        "g",
+        "Why step-level RL lowers accuracy",
+        (
+            Row("T3 cold start (TIR-SFT)", "hard-tir-sft"),
+            Row("T4 + episode-level RL", "hard-thor-episode"),
+            Row("T5, a step is paid for running", "hard-thor-step"),
+            Row("T5, for running where a continuation ends right", "hard-thor-step-right"),
+            Row("T5, for ending right", "hard-thor-step-ends-right"),
+            Row("T5, for running, a quarter of the weight", "hard-thor-step-quarter"),
+        ),
+        1,
+        "THOR (arXiv 2509.13761, table 3) has T5 1.6 points above T4.",
     ),
 )

@@ -60,7 +60,10 @@ def test_the_harder_runs_stand_on_their_own(study):
         assert not spec.start or spec.start.startswith("hard-")
         if spec.algorithm == "thor":
             made = make_algorithm("thor", spec.settings, {})
-            assert (made.step_reward == "runs_where_right") == spec.name.endswith("-right")
+            kind = spec.name.removeprefix("hard-thor-step-")
+            paid = {"right": "runs_where_right", "ends-right": "right"}.get(kind, "runs")
+            assert made.step_reward == paid
+            assert made.step_weight == (0.25 if kind == "quarter" else 1.0)
     assert {spec.tool_budget for spec in plan.HARD if "tir-rl" in spec.name} == {1, 2, 4}
 
 
