@@ -44,7 +44,7 @@ from torl_env.problems.types import Problem
 from torl_env.sandbox import LocalSandbox, Sandbox
 
 PROBLEMS = "procedural:easy:L2-3"
-TRACES, EPOCHS, HELDOUT, TOKENS = 48, 2, 128, 160
+TRACES, EPOCHS, HELDOUT, TOKENS = 80, 2, 128, 160
 ROWS, MICRO_BATCH = 32, 4
 """Answers at a time in evaluation, and of a pass in training."""
 SIDES = ("ours", "trl")
@@ -59,6 +59,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--prompts", type=int, default=4)
     parser.add_argument("--group", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=2e-5)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
@@ -83,7 +84,7 @@ def complete(asked: argparse.Namespace, name: str) -> bool:
     file = asked.out / f"{name}.json"
     if not file.is_file():
         return False
-    there, here = read_json(file)["settings"], settings(asked)
+    there, here = read_json(file)["settings"], settings(asked, name)
     other = [key for key in here if there.get(key) != here[key]]
     if other:
         said = ", ".join(f"{key} {there.get(key)}, here {here[key]}" for key in other)
@@ -91,12 +92,14 @@ def complete(asked: argparse.Namespace, name: str) -> bool:
     return True
 
 
-def settings(asked: argparse.Namespace) -> dict[str, Any]:
-    """What both sides have in common."""
-    names = ("model", "steps", "prompts", "group")
-    imitated = {"problems": PROBLEMS, "traces": TRACES, "epochs": EPOCHS}
-    fixed = {**imitated, "heldout": HELDOUT, "max_tokens": TOKENS}
-    return {name: getattr(asked, name) for name in names} | fixed
+def settings(asked: argparse.Namespace, name: str) -> dict[str, Any]:
+    """What a run was made with; both sides have all of it in common."""
+    imitated = {"problems": PROBLEMS, "traces": TRACES, "epochs": EPOCHS, "heldout": HELDOUT}
+    found = {"model": asked.model, **imitated, "max_tokens": TOKENS}
+    if name == "start":
+        return found
+    names = ("steps", "prompts", "group", "learning_rate")
+    return found | {key: getattr(asked, key) for key in names}
 
 
 class Work:
@@ -134,7 +137,7 @@ class Work:
                     "cpu_seconds": time.process_time() - cpu,
                 }
             made["accuracy"] = asdict(self._evaluate(model, tokenizer, sandbox))
-        made |= {"settings": settings(self.asked), "commit": commit(), "versions": versions()}
+        made |= {"settings": settings(self.asked, name), "commit": commit(), "versions": versions()}
         write_text(self.out / f"{name}.json", json.dumps(made, indent=1))
 
     def _load(self, name: str, dtype: str = "float32") -> tuple[Any, Any]:
@@ -179,6 +182,7 @@ class Work:
             steps=self.asked.steps,
             prompts_per_step=self.asked.prompts,
             group_size=self.asked.group,
+            learning_rate=self.asked.learning_rate,
             max_tokens=TOKENS,
             micro_batch=MICRO_BATCH,
             save_every=10_000,
@@ -283,7 +287,8 @@ def write(out: Path, seeds: Sequence[int]) -> None:
         }
         for side in SIDES
     }
-    answers = begun["settings"]["prompts"] * begun["settings"]["group"]
+    common = next(one["settings"] for side in SIDES for one in made[side].values())
+    answers = common["prompts"] * common["group"]
     rows = [
         (
             {"ours": "this project", "trl": "TRL's own loop"}[side],
@@ -302,7 +307,7 @@ def write(out: Path, seeds: Sequence[int]) -> None:
         "loop", "seed", "accuracy before", "after", "mean reward of each step", "tokens",
         "seconds a step", "CPU seconds a step",
     )  # fmt: skip
-    said = ", ".join(f"{name} {value}" for name, value in begun["settings"].items())
+    said = ", ".join(f"{name} {value}" for name, value in common.items())
     text = [Table("", head, tuple(rows)).markdown(), f"`python runs/peer_trl.py OUT`: {said}.\n"]
     both = [seed for seed in seeds if all(seed in made[side] for side in SIDES)]
     if both:

@@ -32,9 +32,9 @@ def share(value):
 
 def test_the_table_has_both_sides_and_the_ratio_of_their_cpu_seconds(peer_trl, tmp_path):
     settings = {"settings": {"model": "m", "steps": 2, "prompts": 5, "group": 8}}
-    (tmp_path / "start.json").write_text(json.dumps({"accuracy": share(0.25)} | settings))
+    (tmp_path / "start.json").write_text(json.dumps({"accuracy": share(0.25)}))
     for name, cpu in (("ours-0", 10.0), ("trl-0", 30.0), ("ours-1", 10.0)):
-        one = {"accuracy": share(0.5), "seconds": 2 * cpu, "cpu_seconds": cpu}
+        one = {"accuracy": share(0.5), "seconds": 2 * cpu, "cpu_seconds": cpu} | settings
         if name.startswith("ours"):
             rows = [
                 {"step": 1, "stage": "rl", "reward": 0.25, "tokens": 40.0},
@@ -66,10 +66,11 @@ def test_the_table_has_both_sides_and_the_ratio_of_their_cpu_seconds(peer_trl, t
 
 
 def test_what_was_made_with_other_settings_is_refused(peer_trl, tmp_path):
-    asked = Namespace(out=tmp_path, model="smollm2", steps=12, prompts=4, group=8)
+    sizes = {"steps": 12, "prompts": 4, "group": 8, "learning_rate": 1e-5}
+    asked = Namespace(out=tmp_path, model="smollm2", **sizes)
     file = tmp_path / "trl-0.json"
     assert not peer_trl.complete(asked, "trl-0")
-    file.write_text(json.dumps({"settings": peer_trl.settings(asked)}))
+    file.write_text(json.dumps({"settings": peer_trl.settings(asked, "trl-0")}))
     assert peer_trl.complete(asked, "trl-0")
     asked.prompts = 8
     with pytest.raises(SystemExit, match=r"trl-0.json was made with .* prompts 4, here 8; choose"):
