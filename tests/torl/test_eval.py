@@ -9,10 +9,13 @@ import textwrap
 
 import pytest
 
+from agents.core.run.storage import RecordError
+from agents.core.types import Trajectory, Turn
 from benchmarks.heldout import records
 from torl.environment import environment
 from torl.evaluation.options import EvalOptions
-from torl.evaluation.run import slug
+from torl.evaluation.run import measure, slug
+from torl_env.problems import load
 
 ROWS = [{"problem": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(6)]
 
@@ -53,6 +56,35 @@ def problems(tmp_path):
     path = tmp_path / "problems.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     return path
+
+
+def test_another_checkpoint_of_a_run_is_another_model(problems, tmp_path):
+    """Weights of a run lie in its checkpoints; what an older one answered is not the newer's."""
+
+    def checkpoint(number, weights):
+        folder = tmp_path / "run" / f"checkpoint-{number}"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(weights)
+        (folder / "complete").touch()
+
+    def collect(problems, k, seed):
+        for problem in problems:
+            turn = Turn("x", "", 0, 1, "final", "", "", 0.0)
+            yield Trajectory(
+                *(problem.id, (1,), (2,), (1,), (0.0,), (turn,), -1.0, "wrong", "", 0, 0),
+                *("final", False, True),
+            )
+
+    options = EvalOptions(model=str(tmp_path / "run"))
+    rows = list(load(str(problems)))
+    checkpoint(4, b"a" * 100)
+    first = measure(options, rows, tmp_path / "a.jsonl", "mine", collect)
+    assert len(first.header.settings["weights"]) == 8
+    assert measure(options, rows, tmp_path / "a.jsonl", "mine", collect).accuracy == first.accuracy
+    checkpoint(8, b"b" * 100)
+    with pytest.raises(RecordError, match="weights"):
+        measure(options, rows, tmp_path / "a.jsonl", "mine", collect)
 
 
 def start(problems, out, pause):
