@@ -75,6 +75,16 @@ def test_a_call_that_nobody_can_read_counts_and_failed(sandbox, tokenizer):
     assert (counted.blocks, counted.ran, counted.passed) == (1, 1, 0)
 
 
+def test_a_block_that_begins_a_turn_is_a_call_of_its_own(sandbox, tokenizer):
+    """What the interpreter printed stands between the turns, so the fences do not touch."""
+    texts = ["I try.\n```python\nprint(1/0)\n```", "```python\nprint(2)\n```", "So \\boxed{2}."]
+    found = played(sandbox, tokenizer, "fenced", texts, budget=2)
+    counted = tally(found)
+    assert (counted.blocks, counted.ran, counted.passed, counted.before_answer) == (2, 2, 1, 2)
+    assert behaviour([found]).executed_ratio == 1.0
+    assert behaviour([found]).success_ratio == 0.5
+
+
 _OLD = re.compile(r"^ {0,3}```python.*?(?:^ {0,3}```|\Z)|\\boxed", re.DOTALL | re.MULTILINE)
 
 

@@ -65,8 +65,9 @@ def _calls_and_boxes(turns: Sequence[Turn]) -> list[bool]:
     for turn in turns:
         if turn.action_kind in CALLS and not _PYTHON.search(turn.text):
             others.append(range(len(text) + recorded_call_start(turn), len(text) + len(turn.text)))
-        # Over turns, since a block may begin in one piece of a turn and end in the next.
-        text += turn.text
+        # Over turns, since a block may begin in one piece of a turn and end in the next. What the
+        # environment wrote in between ends a line, and the next block may begin at once.
+        text += turn.text + ("\n" if turn.observation else "")
     found = {
         piece.start(): piece.group() != "\\boxed"
         for piece in _CODE_OR_BOX.finditer(text)
