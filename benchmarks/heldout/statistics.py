@@ -88,6 +88,7 @@ def mean(
     values: Sequence[float],
     groups: Sequence[object] | None = None,
     *,
+    share: bool = True,
     level: float = LEVEL,
     seed: int = 0,
 ) -> Estimate:
@@ -97,18 +98,29 @@ def mean(
     gets the Wilson interval: a bootstrap would claim certainty at 0 and 1, and of few problems it
     reaches values that the data exclude.
 
+    Args:
+        values: One for each observation.
+        groups: The problem of each; every observation is its own where absent.
+        share: The values are shares in [0, 1]. Of others, such as counts of calls, that are all
+            equal the interval is `nan`: nothing says how far they vary.
+        level: Coverage.
+        seed: Of the bootstrap.
+
     >>> print(mean([1, 0, 1, 1], groups=["a", "a", "b", "b"]))
     0.750 [0.396, 1.000]
+    >>> print(mean([1, 1, 2, 1], share=False))
+    1.250 [0.961, 1.827]
     """
     if not len(values):
         return UNKNOWN
     counts = _by_group(np.ones(len(values)).tolist(), groups)
     means = _by_group(values, groups) / counts
-    if bool(np.all((means == 0) | (means == 1))):
+    if share and bool(np.all((means == 0) | (means == 1))):
         return wilson(float(means.sum()), len(means), level)
+    if not share and np.ptp(means) == 0:
+        return Estimate(float(means[0]), nan, nan, len(means))
     draws = _resample(means[None], seed)[0] / len(means)
-    shares = bool(np.all((means >= 0) & (means <= 1)))
-    return _interval(float(means.mean()), draws, len(means), level, bounded=shares)
+    return _interval(float(means.mean()), draws, len(means), level, bounded=share)
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
@@ -176,8 +188,14 @@ class Difference:
 def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Difference:
     """Compare two runs problem by problem; `a[i]` and `b[i]` belong to the same problem.
 
+    Where all shares differ by the same, as where none differs, the interval is a score interval
+    (Tango, Statistics in Medicine 17, 1998, page 891): a bootstrap would claim certainty.
+
     Raises:
         ValueError: If the lengths differ.
+
+    >>> print(paired([0, 1, 0, 1, 0], [0, 1, 0, 1, 0]).difference)
+    0.000 [-0.434, 0.434]
     """
     if len(a) != len(b):
         raise ValueError(f"a paired comparison needs the same problems: {len(a)} against {len(b)}")
@@ -185,28 +203,32 @@ def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Differen
         return Difference(nan, nan, UNKNOWN, nan, 0, 0)
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     gaps = second - first
+    shares = all(bool(np.all((side >= 0) & (side <= 1))) for side in (first, second))
+    if shares and np.ptp(gaps) == 0:
+        difference = _same_gap(float(gaps[0]), len(gaps))
+    else:
+        draws = _resample(gaps[None], seed)[0] / len(gaps)
+        spread = _interval(float(gaps.mean()), draws, len(gaps), LEVEL, False)
+        difference = _within_reach(spread) if shares else spread
     return Difference(
         a=float(first.mean()),
         b=float(second.mean()),
-        difference=_within_reach(
-            _interval(
-                float(gaps.mean()),
-                _resample(gaps[None], seed)[0] / len(gaps),
-                len(gaps),
-                LEVEL,
-                False,
-            ),
-        ),
+        difference=difference,
         p_value=_sign_flip(gaps, seed),
         wins=int((gaps > 0).sum()),
         losses=int((gaps < 0).sum()),
     )
 
 
+def _same_gap(gap: float, count: int) -> Estimate:
+    """Tango's score interval where all pairs differ by -1, by 0 or by 1; between them on a line."""
+    z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
+    width = z * z / (count + z * z)
+    return Estimate(gap, gap - (1 + gap) * width, gap + (1 - gap) * width, count)
+
+
 def _within_reach(gap: Estimate) -> Estimate:
     """The interval of a difference of shares, without what no two shares can differ by."""
-    if isnan(gap.low) or not -1.0 <= gap.value <= 1.0:
-        return gap
     return Estimate(gap.value, max(gap.low, -1.0), min(gap.high, 1.0), gap.count)
 
 

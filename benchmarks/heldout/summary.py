@@ -94,8 +94,8 @@ def batch_estimates(kept: Sequence[Trajectory]) -> dict[str, Estimate]:
     def share(part: Callable[[Tally], float], whole: Callable[[Tally], float]) -> Estimate:
         return ratio([part(t) for t in tallies], [whole(t) for t in tallies], ids)
 
-    def average(value: Callable[[Tally], float]) -> Estimate:
-        return mean([float(value(t)) for t in tallies], ids)
+    def average(value: Callable[[Tally], float], share: bool = True) -> Estimate:
+        return mean([float(value(t)) for t in tallies], ids, share=share)
 
     return {
         "accuracy": average(lambda t: t.correct),
@@ -108,8 +108,8 @@ def batch_estimates(kept: Sequence[Trajectory]) -> dict[str, Estimate]:
         "executed_ratio": share(lambda t: t.ran, lambda t: t.blocks),
         "success_ratio": share(lambda t: t.passed, lambda t: t.blocks),
         "before_answer_ratio": share(lambda t: t.before_answer, lambda t: t.blocks),
-        "tool_calls": average(lambda t: t.tool_calls),
-        "tokens": average(lambda t: t.tokens),
+        "tool_calls": average(lambda t: t.tool_calls, share=False),
+        "tokens": average(lambda t: t.tokens, share=False),
         "truncated": average(lambda t: t.truncated),
     }
 

@@ -42,10 +42,12 @@ def percent(estimate: Estimate, missing: str = NONE_SCORED) -> str:
 
 
 def number(estimate: Estimate) -> str:
-    """A mean with its interval."""
+    """A mean with its interval, alone where nothing says how far the values vary."""
     if isnan(estimate.value):
         return NONE_SCORED
     digits = 0 if abs(estimate.value) >= 100 else 2
+    if isnan(estimate.low):
+        return f"{estimate.value:.{digits}f}"
     return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
 
 

@@ -152,6 +152,33 @@ def test_paired_is_antisymmetric_and_equal_runs_do_not_differ():
         stats.paired(a, b[:-1])
 
 
+@pytest.mark.parametrize("count", [1, 5, 190])
+def test_a_difference_that_never_varies_is_no_certainty(count):
+    """Tango's score interval, by its definition: where the score of a difference is z."""
+    z = 1.959964
+    none = stats.paired([0, 1] * count, [0, 1] * count).difference
+    assert (none.value, none.low) == (0.0, -none.high)
+    pairs = 2 * count
+    assert pairs * none.high / (1 - none.high) == pytest.approx(z**2, rel=1e-4)
+    every = stats.paired([0] * count, [1] * count).difference
+    assert (every.value, every.high) == (1.0, 1.0)
+    assert count * (1 - every.low) / (1 + every.low) == pytest.approx(z**2, rel=1e-4)
+    worse = stats.paired([1] * count, [0] * count).difference
+    assert (worse.low, worse.high) == (-1.0, -every.low)
+    half = stats.paired([0.25] * count, [0.75] * count).difference
+    assert -1 <= half.low < 0.5 < half.high <= 1
+    assert half.high - half.low == pytest.approx(none.high - none.low, rel=1.1)
+
+
+def test_counts_are_no_shares():
+    calls = stats.mean([1, 1, 1, 1], share=False)
+    assert calls.value == 1.0
+    assert isnan(calls.low)
+    assert isnan(calls.high)
+    some = stats.mean([0, 1, 1, 1, 1, 1], share=False)
+    assert some.low < some.value < some.high
+
+
 def test_holm_is_monotone_and_bounded():
     assert stats.holm([]) == ()
     assert stats.holm([0.04, 0.01]) == (0.04, 0.02)
