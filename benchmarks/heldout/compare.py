@@ -50,10 +50,12 @@ def compare(a: Records, b: Records, seed: int = 0) -> Comparison:
             f"{b.header.grader!r}; run `torl regrade` on both"
         )
     first, second = per_problem(a.trajectories), per_problem(b.trajectories)
-    common = [problem for problem in first if problem in second]
+    shared = _shared(a.trajectories, b.trajectories)
+    common = [problem for problem in first if problem in second and problem in shared]
     if not common:
         raise RecordError(
-            f"no problem is in both: {a.header.problems!r} against {b.header.problems!r}"
+            "no problem is in both, with an answer that can be scored: "
+            f"{a.header.problems!r} against {b.header.problems!r}"
         )
     whole = _difference(first, second, common, seed)
     parts = {
@@ -63,7 +65,24 @@ def compare(a: Records, b: Records, seed: int = 0) -> Comparison:
     adjusted = holm([part.p_value for part in parts.values()])
     lines = [Line("all", whole, whole.p_value)]
     lines += [Line(n, d, p) for (n, d), p in zip(parts.items(), adjusted, strict=True)]
-    return Comparison(tuple(lines), tuple(_warnings(a, b, len(common))))
+    return Comparison(tuple(lines), tuple(_warnings(a, b, len(common), len(shared))))
+
+
+def _shared(a: Sequence[Trajectory], b: Sequence[Trajectory]) -> set[str]:
+    """Ids under which both were asked the same; in files of one's own an id may be a number only.
+
+    What a record does not say (questions of older ones) is taken to be the same.
+    """
+    asked = {t.problem_id: (t.question, t.reference) for t in a}
+    return {
+        t.problem_id
+        for t in b
+        if t.problem_id in asked
+        and all(
+            not one or not other or one == other
+            for one, other in zip(asked[t.problem_id], (t.question, t.reference), strict=True)
+        )
+    }
 
 
 def _difference(
@@ -86,7 +105,7 @@ def _parts(trajectories: Sequence[Trajectory], common: Sequence[str]) -> dict[st
     return found
 
 
-def _warnings(a: Records, b: Records, common: int) -> list[str]:
+def _warnings(a: Records, b: Records, common: int, shared: int) -> list[str]:
     found = []
     for name, records in (("A", a), ("B", b)):
         if not records.complete:
@@ -96,6 +115,11 @@ def _warnings(a: Records, b: Records, common: int) -> list[str]:
             )
     if a.header.fingerprint != b.header.fingerprint:
         found.append(f"the sets of problems differ; compared on the {common} that both have")
+    if common < shared:
+        found.append(
+            f"{shared - common} of the {shared} problems of both are left out: all answers of a "
+            "side were lost to the machine, or could not be graded"
+        )
     if gaps := different(a.header.environment, b.header.environment):
         differences = "; ".join(gap.replace(":", "", 1) for gap in gaps)
         found.append(f"the environments differ: {differences}")

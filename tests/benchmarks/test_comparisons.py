@@ -78,6 +78,40 @@ def test_other_problems_are_refused_or_said(evaluation):
         compare(a, Records(b.header, strangers))
 
 
+def test_one_id_of_two_questions_is_not_one_problem(evaluation):
+    """Files with an `id` column number their problems alike."""
+    a, b = evaluation(0.5, 1), evaluation(0.5, 2, fingerprint="other")
+
+    def asked(records, changed):
+        return Records(
+            records.header,
+            tuple(
+                replace(t, question=changed.get(t.problem_id, "How many?"))
+                for t in records.trajectories
+            ),
+        )
+
+    ours, theirs = asked(a, {}), asked(b, {f"p{i}": "Of what?" for i in range(20)})
+    found = compare(ours, theirs)
+    assert found.lines[0].difference.difference.count == 40
+    assert "compared on the 40 that both have" in " / ".join(found.warnings)
+    with pytest.raises(RecordError, match="no problem is in both"):
+        compare(ours, asked(b, {f"p{i}": "Of what?" for i in range(60)}))
+    silent = asked(a, {f"p{i}": "" for i in range(60)})
+    assert compare(silent, theirs).lines[0].difference.difference.count == 60
+
+
+def test_problems_that_the_machine_lost_are_said(evaluation):
+    a = evaluation(0.5, 1)
+    lost = tuple(
+        replace(t, scorable=t.problem_id not in {"p0", "p1"})
+        for t in evaluation(0.5, 2).trajectories
+    )
+    found = compare(a, Records(a.header, lost))
+    assert found.lines[0].difference.difference.count == 58
+    assert found.warnings[0].startswith("2 of the 60 problems of both are left out")
+
+
 def test_incomplete_records_are_said(evaluation):
     a = evaluation(0.5, 1)
     half = Records(a.header, a.trajectories[:100])
