@@ -64,6 +64,25 @@ def test_imitating_held_out_problems_is_refused_too(options):
         opened(options | {"warm_start": 20, "steps": 1, "prompts": 1})
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_all_of_a_held_out_set_counts_whatever_part_a_run_looks_at(options, count):
+    with pytest.raises(CommandError, match="5 of 25 held-out problems"):
+        opened(options | {"eval_problems": count})
+
+
+def test_traces_are_compared_too(options, tmp_path):
+    fine = options | {"problems": problem_file(tmp_path / "fine.jsonl", ["What is 2 + 2?"] * 3)}
+    assert opened(fine).schedule
+    traces = tmp_path / "traces.jsonl"
+    rows = [{"question": question(i), "response": "\\boxed{1}"} for i in (16, 17, 50)]
+    traces.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(CommandError, match=r"2 of 25 held-out problems .*traces.jsonl:1 = "):
+        opened(fine | {"traces": traces})
+    bare = {"prompt_ids": [1], "ids": [2], "loss_mask": [1], "text": "x"}
+    traces.write_text(json.dumps(bare) + "\n")
+    assert opened(fine | {"traces": traces}).schedule
+
+
 def test_it_can_be_allowed_by_name_only(options):
     with pytest.raises(CommandError):
         opened({**options, "allow_overlap": "another.jsonl"})

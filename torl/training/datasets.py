@@ -1,14 +1,15 @@
 """Which problems a run trains and is evaluated on; no held-out one is among the first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from agents.core.run.transcripts import read_rows
 from benchmarks.heldout.contamination import LEAKS, contamination
 from torl.console import CommandError
 from torl.training.options import TrainOptions, algorithm_of, is_generated
 from torl.wiring import HELDOUT_SEEDS, heldout_seeds, text_env_of
 from torl_env.problem_sampling import open_problems
-from torl_env.problems import Listed
 from torl_env.problems.types import Problem, ProblemSource
 
 
@@ -32,13 +33,15 @@ def open_datasets(options: TrainOptions) -> Datasets:
     if options.text_env is not None:
         return _seeds(options)
     train = open_problems(options.env.problems, options.env.split)
+    heldout = _heldout(options)
+    evaluated = heldout.shuffle(0).head(options.eval_problems) if heldout else ()
     found = Datasets(
         _scheduled(train, options.seed + 7, options.warm_start or 0),
         _scheduled(train, options.seed + 11, _wanted(options, train)),
-        _heldout(options),
+        list(evaluated),
     )
-    if not (is_generated(options.env.problems) and is_generated(heldout_of(options))):
-        _refuse_overlap(options, found)
+    if heldout and not (is_generated(options.env.problems) and is_generated(heldout_of(options))):
+        _refuse_overlap(options, found, heldout)
     return found
 
 
@@ -81,17 +84,17 @@ def source_name(problems: str | ProblemSource) -> str:
     return problems if isinstance(problems, str) else problems.name
 
 
-def _heldout(options: TrainOptions) -> list[Problem]:
-    if not options.eval_problems:
-        return []
+def _heldout(options: TrainOptions) -> ProblemSource | None:
+    """All that the run may be evaluated on, now or later; `None` where nothing is named."""
     if not options.heldout and not is_generated(options.env.problems):
+        if not options.eval_problems:
+            return None
         raise CommandError(
             f"{source_name(options.env.problems)} has no held-out split of its own: name one with "
             "--heldout, or leave evaluation out with --eval-problems 0"
         )
     heldout = heldout_of(options)
-    source = open_problems(heldout, "heldout" if is_generated(heldout) else None)
-    return list(source.shuffle(0).head(options.eval_problems))
+    return open_problems(heldout, "heldout" if is_generated(heldout) else None)
 
 
 def _scheduled(source: ProblemSource, seed: int, count: int) -> list[Problem]:
@@ -106,18 +109,29 @@ def _scheduled(source: ProblemSource, seed: int, count: int) -> list[Problem]:
     return found
 
 
-def _refuse_overlap(options: TrainOptions, found: Datasets) -> None:
-    """Training on what one is evaluated on makes every number above it wrong."""
+def _imitated(file: Path) -> Iterator[Problem]:
+    """What traces answer, where their file says it: one of bare ids has no questions."""
+    for number, row in enumerate(read_rows(file, arrays=()), start=1):
+        if question := row.get("question"):
+            yield Problem(f"{file.name}:{number}", question, row.get("reference", ""))
+
+
+def _refuse_overlap(options: TrainOptions, found: Datasets, heldout: ProblemSource) -> None:
+    """Training on what one is evaluated on makes every number above it wrong.
+
+    All of the held-out source counts, not only what this run looks at: its last checkpoint may be
+    evaluated on the rest.
+    """
     seen = {problem.id: problem for problem in (*found.warm_start, *found.schedule)}
-    if not found.heldout or not seen:
-        return
+    if options.traces is not None:
+        seen |= {problem.id: problem for problem in _imitated(options.traces)}
     name = source_name(heldout_of(options))
-    report = contamination(seen.values(), {name: Listed(name, found.heldout)})
+    report = contamination(seen.values(), {name: heldout})
     hits = [hit for hit in report.hits if hit.overlap in LEAKS]
     if hits and options.allow_overlap != name:
         pairs = ", ".join(f"{hit.train_id} = {hit.heldout_id}" for hit in hits[:3])
         raise CommandError(
-            f"{report.leaked(name)} of {len(found.heldout)} held-out problems of {name} are in the "
+            f"{report.leaked(name)} of {len(heldout)} held-out problems of {name} are in the "
             f"training problems of {source_name(options.env.problems)} ({pairs}, ...): train on "
             "another source, remove them with `torl data build`, or say that you know with "
             f"--allow-overlap {name}"
