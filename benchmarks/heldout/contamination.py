@@ -19,6 +19,8 @@ NEAR = 0.5
 """Share of a held-out problem's 13-grams from which a training problem counts as a copy of it."""
 PHRASE = 25
 """A 13-gram in at least so many problems is a phrase."""
+WHOLE = 8
+"""Of a problem of so many 13-grams the half is no phrase, however many problems have it."""
 _WORD = re.compile(r"[a-z]+|\d+")
 
 
@@ -120,13 +122,19 @@ def contamination(train: Iterable[Problem], suites: Mapping[str, ProblemSource])
     for problem in train:
         shared = [piece for piece in grams(problem.question) if piece in index.by_gram]
         exact = frozenset(index.by_key.get(question_key(problem.question), ()))
-        spread.update(shared)
         if shared or exact:
             by_row: defaultdict[int, list[str]] = defaultdict(list)
             for piece in shared:
                 for place in index.by_gram[piece]:
                     by_row[place].append(piece)
             found.append((problem, exact, dict(by_row)))
+            # Copies of a problem, however many, do not make a phrase of what stands in it.
+            copied = {
+                place
+                for place, own in by_row.items()
+                if len(own) >= NEAR * index.sizes[place] and index.sizes[place] >= WHOLE
+            }
+            spread.update(piece for piece in shared if copied.isdisjoint(index.by_gram[piece]))
     hits = (hit for entry in found for hit in _hits(index, spread, *entry))
     counts = Counter(suite for suite, _ in index.rows)
     return Contamination(tuple(hits), {suite: counts[suite] for suite in suites})

@@ -46,6 +46,17 @@ def test_a_phrase_that_many_problems_share_is_no_overlap():
     assert contamination(crowd[:10], suite(f"{phrase} other")).hits
 
 
+@pytest.mark.parametrize("copies", [10, 24, 40])
+def test_many_copies_of_a_problem_do_not_make_a_phrase_of_it(copies):
+    crowd = [
+        Problem(f"r{i}", " ".join([*WORDS[:36], f"n{i}", *WORDS[37:40]]), "1")
+        for i in range(copies)
+    ]
+    result = contamination(crowd, suite(TEXT))
+    assert result.leaked("suite") == 1
+    assert len(result.train_ids()) == copies
+
+
 def test_short_questions_are_compared_whole():
     assert not grams("What is 1 + 1?")
     short = "How many primes are below 300 and above 20?"
