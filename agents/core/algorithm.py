@@ -140,6 +140,11 @@ class Algorithm:
         """Whether `branch` is to be called; the sampler then keeps the states to branch from."""
         return False
 
+    @default
+    def branch_weight(self) -> float:
+        """Of the branches' loss beside that of the rows they were branched from."""
+        return 1.0
+
     def auxiliary_module(self, model: Any) -> "nn.Module | None":
         """A module, such as a critic, whose weights are trained beside the policy.
 

@@ -101,7 +101,7 @@ class PPO(Algorithm):
         ids, attention, length = batch.input_ids, batch.attention, mask.shape[1]
         cuts = [slice(i, i + batch.micro_batch) for i in range(0, len(ids), batch.micro_batch)]
         values = torch.cat([critic.values(batch.model, ids[c], attention[c], length) for c in cuts])
-        rewards = step_rewards(batch.trajectories, values) * mask
+        rewards = step_rewards(batch.trajectories, mask)
         if self.kl_penalty:
             # Both by the trainer's own pass: the sampler's log-probabilities differ from them by
             # rounding, or by another engine, and that difference is no distance from the start.

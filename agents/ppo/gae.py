@@ -62,21 +62,31 @@ def lambdas(mask_BT: Tensor, fixed: float, length_alpha: float | None) -> Tensor
     return (1 - 1 / (length_alpha * lengths.clamp(min=1))).clamp(min=0.0)
 
 
-def step_rewards(trajectories: Sequence[Trajectory], like_BT: Tensor) -> Tensor:
-    """The environment's reward of each step, at the last sampled id of that step's turn.
+def step_rewards(trajectories: Sequence[Trajectory], mask_BT: Tensor) -> Tensor:
+    """The environment's reward of each step, at the last id of that step's turn that learns.
 
-    A turn without ids pays at the last sampled id before it.
+    A turn of which nothing learns, for it has no ids or a filter drops them, pays at the last id
+    before it that does: what led there answers for it. Where there is none, nobody is paid.
 
     Args:
         trajectories: B rows.
-        like_BT: Gives shape, type and device.
+        mask_BT: 1 on ids to learn from.
+
+    Example:
+        >>> from agents.core.testing.algorithm_contract import episode
+        >>> row = episode(1.0)
+        >>> [(turn.end, turn.reward) for turn in row.turns]
+        [(2, 0.0), (6, 1.0)]
+        >>> step_rewards([row], torch.tensor([[1.0, 1.0, 0.0, 0.0, 0.0, 0.0]])).tolist()
+        [[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]]
     """
-    rewards = torch.zeros_like(like_BT)
+    rewards = torch.zeros_like(mask_BT)
     for row, trajectory in enumerate(trajectories):
-        last = 0
+        learning = mask_BT[row].nonzero().flatten()
         for turn in trajectory.turns:
-            last = turn.end - 1 if turn.end > turn.start else last
-            rewards[row, last] += turn.reward
+            at = int((learning < turn.end).sum()) - 1
+            if at >= 0:
+                rewards[row, learning[at]] += turn.reward
     return rewards
 
 

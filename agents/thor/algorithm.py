@@ -8,6 +8,7 @@ from typing import Literal
 from agents.core.advantages import group_relative
 from agents.core.algorithm import Algorithm, Group
 from agents.core.credit import Shaping, read_shaping
+from agents.core.filters import learned_mask
 from agents.core.loss import Loss
 from agents.core.rollout.branching import Brancher, Point, point_at, turn_row
 from agents.core.types import Trajectory
@@ -50,7 +51,8 @@ class THOR(Algorithm):
     step_weight: float = 1.0
     """Of the steps' loss beside the episodes' (THOR: 1)."""
     max_steps: int | None = None
-    """Failed steps to learn from in a batch; by default as many as it has groups (THOR)."""
+    """Failed steps to learn from in a batch, of each process; by default as many as it has groups
+    there (THOR)."""
     resample: int = 0
     """Rounds of DAPO's dynamic sampling (THOR filters such groups out)."""
     shaping: tuple[Shaping, ...] = ()
@@ -93,11 +95,18 @@ class THOR(Algorithm):
         """Whether failed steps are learned from."""
         return self.step_level
 
+    @property
+    def branch_weight(self) -> float:
+        """Of the steps' loss."""
+        return self.step_weight
+
     def assign_credit(self, groups: Sequence[Group]) -> list[list[float]]:
         """Group-relative rewards of the episodes that stay; the loss is a mean over their ids."""
         rows = [t for group in groups for t in group if t.scorable]
-        whole = sum(sum(t.loss_mask) for t in rows)
-        kept = sum(sum(t.loss_mask) for t in rows if self._keeps(t))
+        # Of these ids the trainer's mean is one; what a filter drops is not among them.
+        learned = [(t, sum(learned_mask(t, self.loss.drop))) for t in rows]
+        whole = sum(ids for _, ids in learned)
+        kept = sum(ids for t, ids in learned if self._keeps(t))
         weight = whole / kept if kept else 0.0
         return [
             [weight * advantage] * len(t.ids)
@@ -175,7 +184,5 @@ class THOR(Algorithm):
         for group in groups:
             rewards = [t.reward if t.scorable else None for t in group]
             advantages = group_relative(rewards, scale_by_std=self.scale_by_std)
-            credit += [
-                [self.step_weight * a] * len(t.ids) for a, t in zip(advantages, group, strict=True)
-            ]
+            credit += [[a] * len(t.ids) for a, t in zip(advantages, group, strict=True)]
         return credit

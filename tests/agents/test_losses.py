@@ -14,6 +14,7 @@ from agents.core.loss import CISPO, DR_GRPO, LOSSES, SAPO, Loss
 from agents.core.losses import entropy_threshold, importance_ratio, surrogate
 from agents.core.trainer.options import TrainingError
 from agents.grpo import GRPO
+from agents.ppo import PPO
 from torl.algorithms import make_algorithm
 from torl.console import CommandError
 
@@ -156,6 +157,19 @@ def test_only_the_most_uncertain_tokens_learn(tokenizer, tmp_path, micro_batch, 
     assert norm == pytest.approx(norm_of(spread_model, loss), rel=1e-3)
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert row["entropy_threshold"] == pytest.approx(threshold.item(), rel=1e-4)
+
+
+def test_it_holds_for_a_critic_too(tokenizer, tmp_path, spread_model):
+    """PPO's advantages come after the batch is scored, and are masked in the same way."""
+    algorithm = PPO(whiten=False, value_weight=0.0, loss=Loss(entropy_top=0.2))
+    _, norm = one_step(spread_model, tokenizer, tmp_path, algorithm=algorithm)
+    threshold = json.loads((tmp_path / "metrics.jsonl").read_text())["entropy_threshold"] - 1e-4
+    loss = 0.0
+    for t in BATCH:
+        mask = torch.tensor(t.loss_mask) * (entropies(spread_model, t).detach() >= threshold)
+        loss = loss - t.reward * (log_likelihood(spread_model, t) * mask).sum()
+    tokens = sum(sum(t.loss_mask) for t in BATCH)
+    assert norm == pytest.approx(norm_of(spread_model, loss / tokens), rel=1e-3)
 
 
 def test_a_share_of_tokens_has_at_least_one():

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_step import BATCH, FixedSampler, log_likelihood, one_step, same, trainer_of, trajectory
 
+from agents.core.loss import Loss
 from agents.core.losses import clipped_value_error
 from agents.core.types import Turn
 from agents.ppo import PPO
@@ -76,7 +78,38 @@ def test_the_reward_of_a_step_is_paid_at_its_last_sampled_id():
         Turn("", "", 5, 5, "cut", "", "", -0.25),
     )
     row = trajectory((1,), (2, 3, 4, 5, 0), (1, 1, 0, 0, 1), 0.0, turns=turns)
-    assert step_rewards([row], torch.zeros(1, 6)).tolist() == [[0, 0.5, 0, 0, 0.75, 0]]
+    mask = torch.tensor([[1.0, 1.0, 0.0, 0.0, 1.0, 0.0]])
+    assert step_rewards([row], mask).tolist() == [[0, 0.5, 0, 0, 0.75, 0]]
+    # A filter drops a turn from what is learned, not from what is paid.
+    mask[0, 4] = 0
+    assert step_rewards([row], mask).tolist() == [[0, 1.25, 0, 0, 0, 0]]
+    mask[0, :2] = 0
+    mask[0, 4] = 1
+    assert step_rewards([row], mask).tolist() == [[0, 0, 0, 0, 0.75, 0]], "nothing led there"
+
+
+def test_what_a_dropped_turn_is_paid_is_answered_for_by_the_turn_before(model, tokenizer, tmp_path):
+    """An episode that ends in a void turn is worse than nothing, if that turn learns or not."""
+    seen = []
+
+    class Watched(PPO):
+        def prepare(self, batch):
+            seen.append(PPO.prepare(self, batch)["advantages"])
+            return {"advantages": seen[-1], **PPO.prepare(self, batch)}
+
+    void = replace(
+        BATCH[0],
+        turns=(
+            Turn("a", "obs", 0, 2, "tool", "ok", "", 0.0),
+            Turn(" ", "", 4, 5, "final", "", "", -1.0),
+        ),
+        reward=-1.0,
+        verdict="no_answer",
+    )
+    algorithm = Watched(whiten=False, policy_lambda=1.0, loss=Loss(drop=("void_turns",)))
+    one_step(model, tokenizer, tmp_path, [void, *BATCH[1:]], algorithm=algorithm)
+    assert seen[0][0, :2].tolist() == pytest.approx([-1.0, -1.0])
+    assert not seen[0][0, 2:].any()
 
 
 def test_whitening_sees_sampled_ids_only():

@@ -161,14 +161,9 @@ def test_running_is_paid_only_where_a_continuation_ends_right(sandbox, tokenizer
     assert [row[0] > 0 for row in credit[:3]] == [True, False, True]
     assert {value for row in credit[3:] for value in row} == {0.0}
 
-    right = THOR(**sizes, step_reward="right", step_weight=0.25)
+    right = THOR(**sizes, step_reward="right")
     steps = right.branch([group], sampler, seed=0)
     assert [[t.reward for t in some] for some in steps] == [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
-    weighed, credit = (
-        THOR(step_weight=weight).assign_credit_to_branches(steps) for weight in (0.25, 1.0)
-    )
-    assert [row[0] for row in weighed] == pytest.approx([0.25 * row[0] for row in credit])
-    assert credit[0][0] > 0.5
 
 
 def test_only_a_step_that_is_paid_for_its_answer_needs_a_grade(sandbox, tokenizer):
@@ -224,6 +219,18 @@ def test_failed_episodes_are_dropped_and_counted():
     assert kept.report([group])["dropped"] == 0
 
 
+def test_a_mean_over_what_is_learned_knows_what_filters_drop():
+    """The trainer divides by the ids that learn; a void turn is none of them."""
+    right, wrong = BATCH[0], BATCH[1]
+    void = Turn(" ", "", 0, len(wrong.ids), "final", "", "", -1.0)
+    group = [right, replace(wrong, turns=(void,), verdict="no_answer"), failing(right), wrong]
+    credit = THOR(loss=Loss(drop=("void_turns",))).assign_credit([group])
+    first, last = (sum(t.loss_mask) for t in (right, wrong))
+    weight = (first + 0 + first + last) / (first + 0 + last)
+    std = (4 / 3) ** 0.5
+    assert credit[0][0] == pytest.approx(weight * 4 / 3 / std, rel=1e-5)
+
+
 class Stepping(FixedSampler):
     """Gives two steps for whatever is asked."""
 
@@ -241,11 +248,11 @@ class StepsOnly(THOR):
         return [list(Stepping.steps)]
 
 
-@pytest.mark.parametrize("nll", [0.0, 0.5])
+@pytest.mark.parametrize(("nll", "weight"), [(0.0, 1.0), (0.5, 1.0), (0.5, 0.25)])
 @pytest.mark.parametrize("micro_batch", [8, 2])
-def test_both_losses_are_the_hand_made_ones(model, tokenizer, tmp_path, nll, micro_batch):
+def test_both_losses_are_the_hand_made_ones(model, tokenizer, tmp_path, nll, weight, micro_batch):
     """L = L_episode + L_step, each a mean over its own ids; so is the likelihood term."""
-    algorithm = StepsOnly(loss=Loss(nll=nll))
+    algorithm = StepsOnly(loss=Loss(nll=nll), step_weight=weight)
     _, norm = one_step(
         *(model, tokenizer, tmp_path),
         algorithm=algorithm,
@@ -267,10 +274,10 @@ def test_both_losses_are_the_hand_made_ones(model, tokenizer, tmp_path, nll, mic
     episodes = loss_of(BATCH[:4], [t.reward / (4 / 3) ** 0.5 for t in BATCH[:4]], BATCH)
     half = 0.5 / 0.5**0.5
     steps = loss_of(Stepping.steps, [half, -half], Stepping.steps)
-    assert norm == pytest.approx(norm_of(model, episodes + steps), rel=1e-3)
+    assert norm == pytest.approx(norm_of(model, episodes + weight * steps), rel=1e-3)
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert row["branches"] == 1
     assert row["branch_reward"] == 0.5
     kept = [t for _, t in transcripts.read(tmp_path / "branches")]
     assert [list(t.ids) for t in kept] == [list(t.ids) for t in Stepping.steps]
-    assert row["loss_branches"] == pytest.approx((-half * 2 + half * 4) / 6, abs=1e-4)
+    assert row["loss_branches"] == pytest.approx(weight * (-half * 2 + half * 4) / 6, abs=1e-4)

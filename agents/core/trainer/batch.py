@@ -221,18 +221,21 @@ def joined(batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     )
 
 
-def nll_weights(batch: Mapping[str, Any], gather: Callable[[Tensor], Tensor]) -> Tensor:
+def nll_weights(
+    batch: Mapping[str, Any], gather: Callable[[Tensor], Tensor], branch_weight: float = 1.0
+) -> Tensor:
     """1 / N on the N sampled ids of rows with a positive advantage, branches apart, (B, T).
 
     Args:
         batch: Tensors under TRL's names, `branch` marking rows of branches with 1.
         gather: Collects a number from all processes.
+        branch_weight: Of the branches.
     """
     mask = learned(batch)
     positive = mask * ((batch["advantages"] * mask).sum(1, keepdim=True) > 0)
     weights = torch.zeros_like(batch["advantages"])
     branch = batch.get("branch", weights).amax(1, keepdim=True)
-    for kind in (0, 1):
+    for kind, weight in ((0, 1.0), (1, branch_weight)):
         chosen = positive * (branch == kind)
-        weights = weights + chosen / gather(chosen.sum()).sum().clamp(min=1)
+        weights = weights + weight * chosen / gather(chosen.sum()).sum().clamp(min=1)
     return weights

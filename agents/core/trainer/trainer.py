@@ -164,10 +164,11 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._add(filtered_share(rows, drop))
         self._row_scale, old = row_scale(rows, drop, oldest), self._collector.replayed
         self._add(correct_off_policy(output, self._training, old, self._score))
-        if self._loss.entropy_top < 1:
+        entropies, top = None, self._loss.entropy_top
+        if top < 1:
             width = output["completion_ids"].shape[1]
             entropies = self._score(*joined(output), width, entropies=True)
-            self._add(keep_high_entropy(output, entropies, self._loss.entropy_top))
+            self._add(keep_high_entropy(output, entropies, top))
         if self._algorithm.branches:
             output = self._branch(output)
         self._sampler.rest()
@@ -177,8 +178,11 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             )
         for name, value in prepared.items():
             output["advantages" if name == "advantages" else PREPARED + name] = value
+        if entropies is not None and "advantages" in prepared:
+            keep_high_entropy(output, entropies, top)
         if self._loss.nll:
-            output["nll_weights"] = nll_weights(output, self.accelerator.gather)
+            of_branches = self._algorithm.branch_weight
+            output["nll_weights"] = nll_weights(output, self.accelerator.gather, of_branches)
         self._hidden = None
         return output
 
@@ -236,7 +240,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         if not branches.rows:
             return batch
         pad = self.processing_class.pad_token_id
-        return append_branches(batch, branches, self._score, self._training, pad)
+        weight = self._algorithm.branch_weight
+        return append_branches(batch, branches, self._score, self._training, pad, weight)
 
     @torch.no_grad()
     def _score(self, ids: Any, attention: Any, width: int, *, entropies: bool = False) -> Any:
