@@ -88,6 +88,7 @@ def main() -> int:
     parser.add_argument("--no-make", action="store_true", help="only write what is complete")
     asked = parser.parse_args()
     study = Study(asked)
+    study.agree()
     if asked.no_make:
         study.write()
     else:
@@ -102,9 +103,30 @@ class Study:
         self.asked, self.set = asked, SETS[asked.on]
         self.out: Path = asked.out / asked.on
 
+    def agree(self) -> None:
+        """Keep the settings of all runs of OUT, which are made in more than one call.
+
+        Raises:
+            SystemExit: There are runs with others; it names them.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        file, here = self.out / "settings.json", self._settings()
+        there = json.loads(file.read_text()) if file.is_file() else here
+        if there != here:
+            raise SystemExit(f"{self.out} has runs with other settings: {_differ(there, here)}")
+        write_text(file, json.dumps(here, indent=1))
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("steps", "prompts", "group", "learning_rate", "max_tokens", "count", "k")
+        given = {name: getattr(self.asked, name) for name in ("train", "heldout")}
+        files = {name: Path(file).name if file else "" for name, file in given.items()}
+        # A folder has another name elsewhere; its weights are the same.
+        weights = records.weights_hash(Path(self.asked.model))
+        fixed = {"model": weights or self.asked.model, **files}
+        return fixed | {name: getattr(self.asked, name) for name in names}
+
     def make(self) -> None:
         """Every run and evaluation that is missing."""
-        self.out.mkdir(parents=True, exist_ok=True)
         for seed in self.asked.seeds:
             for budget in self.asked.budgets:
                 self._evaluate(self.asked.model, self._start(budget), budget)
@@ -180,6 +202,7 @@ class Study:
                         [records.read(start), records.read(end)],
                     )
                     named = {"budget": budget, "seed": seed, "sampled": run.sampled}
+                    named |= {"asked": self._settings()}
                     entries.append(_entry(named, both, run.path.name) | _learned(run, budget))
         here = {(one["budget"], one["seed"]) for one in entries}
         entries += [
@@ -233,19 +256,25 @@ def _earlier(file: Path | None, entries: Sequence[Entry]) -> list[Entry]:
     found: list[Entry] = json.loads(file.read_text()) if file else []
     for earlier in found:
         for one in entries:
-            there, here = _settings(earlier), _settings(one)
-            other = [name for name in there if name in here and there[name] != here[name]]
-            if other and one["budget"] == earlier["budget"]:
-                said = "; ".join(f"{name} {there[name]}, here {here[name]}" for name in other)
+            if said := _differ(_common(earlier, one), _common(one, earlier)):
                 raise SystemExit(f"{file} was made with other settings: {said}")
     return found
 
 
-def _settings(one: Entry) -> dict[str, Any]:
-    """What two entries of one table must have in common."""
-    names = ("fingerprint", "count", "k", "settings", "environment")
-    steps = {"steps": len(one["steps"])} if "steps" in one else {}
-    return {name: one["header"][name] for name in names} | steps
+def _common(one: Entry, other: Entry) -> dict[str, Any]:
+    """What two entries of one table must have in common; how they are asked is the budget's."""
+    found = {name: one["header"][name] for name in ("fingerprint", "count", "k")}
+    found |= one.get("asked", {})
+    if one["budget"] == other["budget"]:
+        settings = {n: v for n, v in one["header"]["settings"].items() if n != "weights"}
+        found |= {"settings": settings, "environment": one["header"]["environment"]}
+    return found
+
+
+def _differ(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """The settings that differ, of those that both sides state."""
+    other = [name for name in there if name in here and there[name] != here[name]]
+    return "; ".join(f"{name} {there[name]}, here {here[name]}" for name in other)
 
 
 def _estimate(found: Mapping[str, Any]) -> Estimate:

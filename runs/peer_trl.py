@@ -15,6 +15,7 @@ OUT/peer.md and OUT/peer.png.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -130,6 +131,8 @@ class Work:
                 model, tokenizer = self._imitate(sandbox)
             else:
                 begun, cpu = time.perf_counter(), time.process_time()
+                # What a training that was cut off has left would be counted with this one's.
+                shutil.rmtree(self.out / name, ignore_errors=True)
                 train = self._ours if side == "ours" else self._trl
                 model, tokenizer, made = train(int(seed), sandbox)
                 made |= {

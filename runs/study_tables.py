@@ -26,7 +26,7 @@ from agents.core.trainer.options import Training
 from agents.core.types import Trajectory
 from benchmarks.heldout.statistics import UNKNOWN, Difference, Estimate, holm, paired
 from benchmarks.heldout.summary import per_problem
-from benchmarks.report.tables import Table, number, percent
+from benchmarks.report.tables import NONE_SCORED, Table, number, percent
 from benchmarks.report.value import draw_value, write_value
 
 Seeded = Mapping[int, Sequence[Trajectory]]
@@ -144,15 +144,16 @@ def _main_table(study: Study, lines: Sequence[Line]) -> Table:
     for line in lines:
         found = line.numbers
         gap = line.difference
+        missing = NONE_SCORED if line.seeds else "not made"
         rows.append(
             (
                 line.row.label,
                 str(len(line.seeds)),
-                percent(found.get("accuracy", UNKNOWN)),
+                percent(found.get("accuracy", UNKNOWN), missing),
                 _range(line.by_seed),
-                percent(found.get("code_ratio", UNKNOWN)),
-                percent(found.get("pass_ratio", UNKNOWN)),
-                number(found.get("tokens", UNKNOWN)),
+                percent(found.get("code_ratio", UNKNOWN), missing),
+                percent(found.get("pass_ratio", UNKNOWN), missing),
+                number(found["tokens"]) if line.seeds else missing,
                 percent(gap.difference) if gap else "-",
                 f"{adjusted[id(gap)]:.3f}" if gap else "-",
                 plain(line.cost.cpu_per_step, 1),
@@ -171,6 +172,7 @@ def _made(study: Study, out: Path, seeds: Sequence[int]) -> dict[str, Any]:
         "commits": sorted({record["commit"] for record in found}),
         "versions": found[-1]["versions"],
         "scale": found[-1]["scale"],
+        "max_tokens": sorted({record["spec"]["max_tokens"] for record in found}),
         "wall_seconds": sum(record["wall_seconds"] for record in found),
         "cpu_seconds": sum(record["cpu_seconds"] for record in found),
         "runs": len(found),
@@ -220,7 +222,8 @@ def _markdown(
         f"SmolLM2-135M-Instruct, {scale.problems}, SFT on {scale.traces} traces, RL of "
         f"{training.steps} steps of {training.prompts_per_step} problems x {training.group_size} "
         f"samples (at most {EXTRA_STEPS} more to reach equal tokens), learning rate "
-        f"{training.learning_rate:g}, at most {training.max_tokens} tokens; {scale.heldout} "
+        f"{training.learning_rate:g}, at most "
+        f"{' or '.join(map(str, made['max_tokens']))} tokens; {scale.heldout} "
         f"held-out problems at temperature {scale.temperature}, 95 % intervals over problems, "
         f"seeds pooled. {made['runs']} runs, "
         f"{made['cpu_seconds'] / 3600:.1f} CPU hours in {made['wall_seconds'] / 3600:.1f} hours on "
