@@ -12,7 +12,7 @@ with the tool.
 
 `--problems procedural:easy:L1` has numbers that can be worked by hand; at the default levels most
 cannot. Runs that are complete are not made again. Writes
-OUT/study.json and OUT/study.md. Nine minutes a run with the tool on two cores, some twenty without.
+OUT/study.json and OUT/study.md. Eight minutes a run with the tool on two cores, twenty without.
 """
 
 import argparse

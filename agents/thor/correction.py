@@ -29,6 +29,8 @@ class Correction:
     """N_corr, for each failed call (THOR: 4). After them the episode goes on with the error."""
 
     def __post_init__(self) -> None:
+        # By its name too, as the command line and a reader of the page give it.
+        object.__setattr__(self, "repair", Repair(self.repair))
         if self.tries < 0 or self.suffix_tokens < 0:
             raise ValueError(
                 f"tries and suffix_tokens must be >= 0, got {self.tries} and {self.suffix_tokens}"

@@ -84,22 +84,23 @@ class Opened:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Suites of a comma-separated list, `all` for every one.
+    """Suites of a comma-separated list, `all` for every one but those whose answers are programs.
 
     Raises:
         SuiteError: If one is unknown or named twice.
 
-    >>> names("aime24,amc23")
-    ('aime24', 'amc23')
+    >>> names("aime24,humanevalplus")
+    ('aime24', 'humanevalplus')
     """
     found = tuple(part.strip() for part in text.split(",") if part.strip())
     if found == ("all",):
         return tuple(SUITES)
+    known = (*SUITES, *CODE)
     for name in found:
-        if name not in SUITES:
+        if name not in known:
             raise SuiteError(
-                f"unknown suite {name!r}; expected some of {', '.join(SUITES)}, or all."
-                f"{did_you_mean(name, SUITES)}"
+                f"unknown suite {name!r}; expected some of {', '.join(known)}, or all."
+                f"{did_you_mean(name, known)}"
             )
     if not found or len(set(found)) != len(found):
         raise SuiteError(f"expected suites separated by commas, each once, got {text!r}")
@@ -117,7 +118,10 @@ def open_suite(name: str, folder: Path | None = None) -> Opened:
         SuiteError: If the count is not the published one, or an answer is not of the suite's kind.
         ProblemError: If it cannot be opened at all.
     """
-    suite = SUITES[names(name)[0]]
+    (known,) = names(name)
+    if known in CODE:
+        raise SuiteError(f"{name}: its answers are programs, see `load_tasks`")
+    suite = SUITES[known]
     place = _file(suite, folder)
     source = load(str(place)) if place else load(suite.source or name, _split(suite))
     problems = tuple(source)

@@ -175,3 +175,10 @@ def test_calls_of_another_style_are_cut_where_they_begin(sandbox, tokenizer, sty
     (done,) = SelfCorrecting(rollout, Correction(Repair.ACTION)).collect([PROBLEM], 1, seed=0)
     assert done.turns[0].text == "I think. " + call("print(6*7)")
     assert (done.correct, done.tool_errors) == (True, 0)
+
+
+def test_a_repair_by_its_name_is_that_repair():
+    """What is compared by identity must not be the bare word that the documentation gives."""
+    assert Correction(repair="plan").repair is Repair.PLAN
+    with pytest.raises(ValueError, match="elsewhere"):
+        Correction(repair="elsewhere")

@@ -10,7 +10,9 @@ from benchmarks.heldout.code_outputs import same
 from benchmarks.heldout.code_suites import Checker, grading, load_tasks, program_of
 from benchmarks.heldout.records import Header, Records
 from benchmarks.heldout.regrade import regrade
-from benchmarks.heldout.suites import SuiteError, code_file
+from benchmarks.heldout.suites import CODE, SuiteError, code_file, names, open_suite
+from torl.evaluation.options import EvalOptions
+from torl.evaluation.run import run
 from torl_env.sandbox import open_sandbox
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "heldout"
@@ -172,6 +174,15 @@ def test_counts_and_wrong_files(tmp_path):
         load_tasks(tmp_path / "other.jsonl")
     with pytest.raises(SuiteError, match=r"expected mbppplus\*\.jsonl"):
         code_file("mbppplus", tmp_path)
+
+
+def test_they_are_suites_that_an_evaluation_takes():
+    assert names("math500,mbppplus") == ("math500", "mbppplus")
+    assert not set(CODE) & set(names("all")), "`all` needs no files of EvalPlus"
+    with pytest.raises(SuiteError, match="answers are programs"):
+        open_suite("mbppplus")
+    with pytest.raises(SuiteError, match="expected a folder with NAME"):
+        run(EvalOptions(suite="humanevalplus", data=Path("nothing"), out=Path("nowhere")))
 
 
 @needs_data

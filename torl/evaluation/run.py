@@ -98,7 +98,7 @@ def evaluate(model: Any, problems: Any = None, **options: Any) -> Evaluation:
         ```
     """
     given = dict(options)
-    if isinstance(problems, str) and set(problems.split(",")) <= SUITES.keys():
+    if isinstance(problems, str) and set(problems.split(",")) <= {*SUITES, *CODE}:
         given["suite"] = problems
     elif problems is not None:
         given = {"split": None, **given, "problems": problems}
