@@ -30,11 +30,11 @@ from agents.core.run.storage import read_json, write_text
 from agents.core.trainer.options import Training
 from agents.core.types import Sampling
 from agents.sft.traces import Trace
-from benchmarks.heldout.statistics import Estimate, wilson
+from benchmarks.heldout.statistics import Estimate, mean, wilson
 from benchmarks.performance.forced import TemplatePrompt
 from benchmarks.performance.training import python_schema
 from benchmarks.report.plots import BLUE, DASHES, ORANGE, errors, percent, picture, plain
-from benchmarks.report.tables import Table
+from benchmarks.report.tables import Table, number
 from benchmarks.report.tables import percent as shown
 from torl.wiring import Collecting, envs_over
 from torl_env import ToRLMathEnv
@@ -317,6 +317,17 @@ def write(out: Path, seeds: Sequence[int]) -> None:
         costs = [made["trl"][s]["cpu_seconds"] / made["ours"][s]["cpu_seconds"] for s in both]
         text.append(
             f"CPU seconds of TRL's loop over ours, median of {len(both)}: {median(costs):.2f}\n"
+        )
+        pairs = [
+            theirs - mine
+            for s in both
+            for mine, theirs in zip(
+                made["ours"][s]["rewards"], made["trl"][s]["rewards"], strict=True
+            )
+        ]
+        text.append(
+            "Reward of TRL's loop minus ours, mean over the steps, which have the same problems: "
+            f"{number(mean(pairs, share=False))}\n"
         )
     write_text(out / "peer.md", "\n".join(text))
     write_text(out / "peer.json", json.dumps({"start": begun, **made}, indent=1))

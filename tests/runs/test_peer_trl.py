@@ -60,6 +60,7 @@ def test_the_table_has_both_sides_and_the_ratio_of_their_cpu_seconds(peer_trl, t
         ["TRL's own loop", "0", before, after, "0.25 0.50", "4k", "30.0", "15.0"],
     ]
     assert "median of 1: 3.00" in text, "only seeds that both sides have"
+    assert "which have the same problems: 0.00\n" in text, "equal rewards have no spread"
     assert "model m, steps 2" in text
     assert json.loads((tmp_path / "peer.json").read_text())["trl"].keys() == {"0"}
     assert (tmp_path / "peer.png").read_bytes().startswith(b"\x89PNG")
