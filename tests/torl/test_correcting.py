@@ -51,6 +51,8 @@ def test_failed_calls_are_written_again_and_accounted_for(evaluate):
     assert failures(plain) > 0.2
     assert failures(corrected) < failures(plain) / 2
     assert all(a["tool_calls"] <= 2 for a in corrected)
+    header = json.loads(out.read_text().splitlines()[0])["header"]
+    assert header["settings"]["temperature"] == 1
     spent = accounts(out.with_suffix(".corrections.jsonl"))
     assert len(spent) == len(corrected) == 24
     tries = sum(account["tries"] for account in spent.values())
@@ -66,17 +68,11 @@ def test_without_tries_nothing_is_taken_back(evaluate):
     assert failures(answers) > 0.2
 
 
-def test_greedy_correction_is_refused(torl, tiny, tmp_path):
+@pytest.mark.parametrize("temperature", [("--temperature", 0), ()])
+def test_greedy_correction_is_refused(torl, tiny, tmp_path, temperature):
+    """With one answer greedy is the default, and what the record would say."""
     ran = torl(
-        *(
-            "eval",
-            "--model",
-            tiny,
-            "--agent",
-            "torl.evaluation.correction:plan",
-            "--temperature",
-            0,
-        ),
+        *("eval", "--model", tiny, "--agent", "torl.evaluation.correction:plan", *temperature),
         *("--problems", "procedural:easy:L1", "--count", 1, "--out", tmp_path / "x.jsonl"),
     )
     assert ran.code == 1

@@ -1,6 +1,6 @@
 """Self-correction as an agent of `torl eval` (THOR, section 2.4): failed calls are written again.
 
-    torl eval --agent torl.evaluation.correction:suffix --model RUN --tool-budget 4
+    torl eval --agent torl.evaluation.correction:suffix --model RUN --temperature 0.6
 
 `action`, `suffix` (THOR's choice), `plan` and `shown` are the repairs of `agents.thor.Repair`.
 N_corr and L_suf go into brackets: `suffix(tries=2,suffix_tokens=500)`.
@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from agents.core.run.storage import dump_line
-from agents.core.types import Sampling, Trajectory
+from agents.core.types import Trajectory
 from agents.thor import Correction, Repair, SelfCorrecting
 from torl.console import CommandError, say
-from torl.evaluation.options import EvalOptions
+from torl.evaluation.options import EvalOptions, sampling_of
 from torl.wiring import BatchEnvs, make_rollout
 from torl_env.problems.types import Problem
 
 _NAME = re.compile(r"(\w+)(?:\((.*)\))?")
 _SETTINGS = ("tries", "suffix_tokens")
-TEMPERATURE = 0.6
-"""THOR's; a greedy policy would write the same failure again."""
 
 
 def __getattr__(name: str) -> Callable[[EvalOptions], "Correcting"]:
@@ -111,11 +109,11 @@ def _rollout(options: EvalOptions) -> Any:
 
     from agents.core.models import loading
 
-    temperature = TEMPERATURE if options.temperature is None else options.temperature
-    sampling = Sampling(temperature, options.top_p, options.max_tokens)
     torch.manual_seed(options.seed)
     model, tokenizer = loading.load(options.model, dtype="auto", device=options.device)
     envs = BatchEnvs(options.env)
+    # What the record's header says; a greedy policy would write the same failure again.
+    sampling = sampling_of(options)
     return make_rollout(model, tokenizer, envs, sampling, options.prompt, keep_states=True)
 
 
