@@ -17,6 +17,8 @@ PROJECT = {"CONTRIBUTING": "contributing", "CHANGELOG": "changelog", "SECURITY":
 """Files at the root that are pages under `project/`."""
 RECORDS = ROOT / "runs" / "records"
 DRAWING = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+TUTORIAL = re.compile(r"\]\((\d_\w+)\.py\)")
+"""A link to a tutorial in the tree, which is a page of the site."""
 MARKER = re.compile(r"^<!-- (?:not run|continues|output).*?-->\n", re.MULTILINE)
 """What tells the tests about a block of code, see tests/docs/test_pages.py."""
 
@@ -41,6 +43,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     markdown = MARKER.sub("", markdown)
     # A page of docs/ links to the record in the tree, which is right on a code host too.
     markdown = markdown.replace("](../runs/records/", "](records/")
+    markdown = markdown.replace("](../SECURITY.md", "](project/security.md")
+    markdown = TUTORIAL.sub(r"](\1.md)", markdown)
     markdown = markdown.replace("](docs/", "](../").replace(
         "](CONTRIBUTING.md", "](contributing.md"
     )

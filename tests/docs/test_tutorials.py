@@ -12,7 +12,7 @@ SOURCES = sorted((ROOT / "docs" / "tutorials").glob("*.py"))
 
 def test_the_page_names_each_with_its_minutes():
     page = (ROOT / "docs" / "tutorials" / "index.md").read_text()
-    rows = re.findall(r"^\| \[.+?\]\((\S+?)\.md\) \|.*\| ([\d.]+) \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| \[.+?\]\((\S+?)\.py\) \|.*\| ([\d.]+) \|$", page, re.MULTILINE)
     assert [name for name, _ in rows] == [source.stem for source in SOURCES]
     assert all(float(minutes) < 10 for _, minutes in rows)
     nav = (ROOT / "mkdocs.yml").read_text()
