@@ -235,7 +235,8 @@ def nll_weights(
     positive = mask * ((batch["advantages"] * mask).sum(1, keepdim=True) > 0)
     weights = torch.zeros_like(batch["advantages"])
     branch = batch.get("branch", weights).amax(1, keepdim=True)
-    for kind, weight in ((0, 1.0), (1, branch_weight)):
+    for kind in (0, 1):
+        weight = branch_weight if kind else 1.0
         chosen = positive * (branch == kind)
         weights = weights + weight * chosen / gather(chosen.sum()).sum().clamp(min=1)
     return weights

@@ -37,6 +37,8 @@ class Branches:
     tokens: int
     """Sampled ids to learn from, of all processes."""
     metrics: dict[str, float]
+    weight: float
+    """Of their loss beside that of the batch."""
 
 
 def sample_branches(
@@ -60,16 +62,12 @@ def sample_branches(
             "branches": sum(distributed.gather([len(groups)])),
             "branch_reward": sum(rewards) / len(rewards) if rewards else float("nan"),
         },
+        algorithm.branch_weight,
     )
 
 
 def append_branches(
-    batch: dict[str, Any],
-    branches: Branches,
-    score: Score,
-    training: Training,
-    pad: int,
-    weight: float = 1.0,
+    batch: dict[str, Any], branches: Branches, score: Score, training: Training, pad: int
 ) -> dict[str, Any]:
     """The batch with the rows of its branches below, marked 1 in `branch`.
 
@@ -79,11 +77,11 @@ def append_branches(
         score: The policy before this batch's updates.
         training: How sampler and trainer are corrected for.
         pad: Id of padding.
-        weight: Of their loss beside that of the batch.
     """
     more = to_tensors(branches.rows, branches.credit, pad)
     # TRL divides by the tokens of the batch: this turns its division into one by those of branches.
-    more["advantages"] *= weight * (batch["num_items_in_batch"] / max(1, branches.tokens)).cpu()
+    share = batch["num_items_in_batch"] / max(1, branches.tokens)
+    more["advantages"] *= branches.weight * share.cpu()
     more["branch"] = torch.ones_like(more["advantages"])
     if "old_per_token_logps" in batch:
         more["old_per_token_logps"] = score(*joined(more), more["advantages"].shape[1])

@@ -16,18 +16,21 @@ from agents.core.trainer.batch import joined, learned
 from agents.core.trainer.options import Training
 
 
-def keep_high_entropy(batch: dict[str, Any], entropies_BT: Tensor, top: float) -> dict[str, float]:
+def keep_high_entropy(
+    batch: dict[str, Any], score: Callable[..., Tensor], top: float
+) -> dict[str, float]:
     """Let only the ids with the highest entropy among all processes' learn (2506.01939, eq. 5).
 
     Args:
         batch: Under TRL's names.
-        entropies_BT: Of the distributions that the ids were sampled from.
+        score: Entropies of the distributions that ids were sampled from; else as `Score`.
         top: Share of ids that learn.
 
     Returns:
         Numbers for the metrics.
     """
     mask = learned(batch)
+    entropies_BT = score(*joined(batch), mask.shape[1])
     everyone = distributed.gather(entropies_BT[mask > 0].tolist())
     threshold = entropy_threshold(torch.tensor(everyone), top) if everyone else 0.0
     batch["advantages"] = batch["advantages"] * mask * (entropies_BT >= threshold)

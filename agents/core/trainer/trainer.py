@@ -158,31 +158,27 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._rows = [row["index"] for row in inputs]
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         output["advantages"] = self._collector.advantages(output["completion_ids"])
-        self._add(self._algorithm.report(self._collector.groups(self._collector.all)))
-        self._add(self._collector.shaping_metrics())
         rows, drop, oldest = self._collector.all, self._loss.drop, self._collector.oldest
-        self._add(filtered_share(rows, drop))
+        self._add(self._algorithm.report(self._collector.groups(rows)))
+        self._add({**self._collector.shaping_metrics(), **filtered_share(rows, drop)})
         self._row_scale, old = row_scale(rows, drop, oldest), self._collector.replayed
         self._add(correct_off_policy(output, self._training, old, self._score))
-        entropies, top = None, self._loss.entropy_top
-        if top < 1:
-            width = output["completion_ids"].shape[1]
-            entropies = self._score(*joined(output), width, entropies=True)
-            self._add(keep_high_entropy(output, entropies, top))
+        masked, score = self._loss.entropy_top < 1, partial(self._score, entropies=True)
+        if masked and self._algorithm.branches:
+            self._add(keep_high_entropy(output, score, self._loss.entropy_top))
         if self._algorithm.branches:
             output = self._branch(output)
         self._sampler.rest()
+        paid = self._view(output, trajectories=self._collector.paid())
         with torch.no_grad(), self.accelerator.autocast():
-            prepared = self._algorithm.prepare(
-                self._view(output, trajectories=self._collector.paid())
-            )
+            prepared = self._algorithm.prepare(paid)
         for name, value in prepared.items():
             output["advantages" if name == "advantages" else PREPARED + name] = value
-        if entropies is not None and "advantages" in prepared:
-            keep_high_entropy(output, entropies, top)
+        if masked and not self._algorithm.branches:
+            self._add(keep_high_entropy(output, score, self._loss.entropy_top))
         if self._loss.nll:
-            of_branches = self._algorithm.branch_weight
-            output["nll_weights"] = nll_weights(output, self.accelerator.gather, of_branches)
+            gather, weight = self.accelerator.gather, self._algorithm.branch_weight
+            output["nll_weights"] = nll_weights(output, gather, weight)
         self._hidden = None
         return output
 
@@ -240,8 +236,7 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         if not branches.rows:
             return batch
         pad = self.processing_class.pad_token_id
-        weight = self._algorithm.branch_weight
-        return append_branches(batch, branches, self._score, self._training, pad, weight)
+        return append_branches(batch, branches, self._score, self._training, pad)
 
     @torch.no_grad()
     def _score(self, ids: Any, attention: Any, width: int, *, entropies: bool = False) -> Any:
