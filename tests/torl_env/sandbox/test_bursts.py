@@ -49,7 +49,9 @@ def test_places_of_programs_do_not_add_up() -> None:
             outputs = [sandbox.submit(code) for _ in range(40)]
             assert {output.result(60).stdout for output in outputs} == {"1\n"}
             counts.append(sum(opened(inner(server)) for server in sandbox.server_pids()))
-        assert counts[2] <= counts[1]
+        # A burst may need more places at once than the one before; of one descriptor a program that
+        # stays, there would be eighty more by now.
+        assert counts[2] - counts[0] < 40, counts
 
 
 def opened(pid: int) -> int:
