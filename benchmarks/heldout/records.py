@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from agents.core.run.folder import latest_checkpoint
 from agents.core.run.provenance import versions
 from agents.core.run.storage import RecordError, dump_line, read_lines, replacing
 from agents.core.types import Trajectory
@@ -141,9 +142,11 @@ def weights_hash(model: Path, window: int = 65_536) -> str:
     """Eight hex digits that change when a folder's weights do, `""` where it holds none.
 
     A path is no identity: a run that is trained again leaves other weights under the same name.
-    Size, head and tail of each file are read, since a step of training changes every tensor.
+    Size, head and tail of each file are read, since a step of training changes every tensor. Of a
+    run they are those of its newest checkpoint, which is what is loaded.
     """
-    names = [path for path in sorted(model.glob("*")) if path.suffix in {".safetensors", ".bin"}]
+    folder = latest_checkpoint(model) or model
+    names = [path for path in sorted(folder.glob("*")) if path.suffix in {".safetensors", ".bin"}]
     digest = hashlib.sha256()
     for path in names:
         with path.open("rb") as file:

@@ -9,7 +9,6 @@ from typing import Any
 import gymnasium as gym
 
 from agents.core.policies.openai_client import ServerError
-from agents.core.run.folder import latest_checkpoint
 from agents.core.run.provenance import commit, versions
 from agents.core.types import Trajectory
 from benchmarks.heldout import Header, Summary, fingerprint, summary_path
@@ -307,12 +306,6 @@ def _grader(options: EvalOptions, env: Mapping[str, Any]) -> str:
     return grader_name() if options.env.grader is None else str(env["grader"])
 
 
-def _weights(model: str) -> str:
-    """The identity of a folder's weights; of a run those of the checkpoint that is loaded."""
-    folder = Path(model).expanduser()
-    return weights_hash(latest_checkpoint(folder) or folder) if folder.is_dir() else ""
-
-
 def _header(options: EvalOptions, problems: Sequence[Problem], name: str, of: int) -> Header:
     sampling, env = sampling_of(options), stored(options.env)
     # The problems stand in fields of their own, by their content.
@@ -334,7 +327,7 @@ def _header(options: EvalOptions, problems: Sequence[Problem], name: str, of: in
             "tool_budget": options.env.tool_budget,
             "prompt": options.prompt,
             "rows": options.rows,
-            "weights": _weights(options.model),
+            "weights": weights_hash(Path(options.model).expanduser()),
             **({"weights_of": options.model} if options.agent else {}),
             **({"server": options.server} if options.server else {}),
             **({"policy": options.policy} if options.policy != "transformers" else {}),
