@@ -273,8 +273,9 @@ def _common(one: Entry, other: Entry) -> dict[str, Any]:
 
 def _differ(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """The settings that differ, of those that both sides state."""
-    other = [name for name in there if name in here and there[name] != here[name]]
-    return "; ".join(f"{name} {there[name]}, here {here[name]}" for name in other)
+    both = there.keys() & here.keys()
+    mine, theirs = ({n: v for n, v in one.items() if n in both} for one in (there, here))
+    return "; ".join(records.different(mine, theirs))
 
 
 def _estimate(found: Mapping[str, Any]) -> Estimate:

@@ -30,6 +30,7 @@ from agents.core.run.storage import read_json, write_text
 from agents.core.trainer.options import Training
 from agents.core.types import Sampling
 from agents.sft.traces import Trace
+from benchmarks.heldout.records import different
 from benchmarks.heldout.statistics import Estimate, mean, wilson
 from benchmarks.performance.forced import TemplatePrompt
 from benchmarks.performance.training import python_schema
@@ -85,11 +86,8 @@ def complete(asked: argparse.Namespace, name: str) -> bool:
     file = asked.out / f"{name}.json"
     if not file.is_file():
         return False
-    there, here = read_json(file)["settings"], settings(asked, name)
-    other = [key for key in here if there.get(key) != here[key]]
-    if other:
-        said = ", ".join(f"{key} {there.get(key)}, here {here[key]}" for key in other)
-        sys.exit(f"{file} was made with other settings: {said}; choose a new OUT")
+    if other := different(read_json(file)["settings"], settings(asked, name)):
+        sys.exit(f"{file} was made with other settings: {'; '.join(other)}; choose a new OUT")
     return True
 
 

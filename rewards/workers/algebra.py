@@ -59,9 +59,7 @@ def decide(request: list[Any]) -> bool | None:
     try:
         ours, theirs = (_build(from_plain(plain)) for plain in request)
         return _same(ours.doit(), theirs.doit())
-    except (KeyError, ValueError, TypeError, AttributeError, NotImplementedError, RecursionError):
-        return None
-    except (ArithmeticError, sympy.SympifyError, MemoryError):
+    except Exception:  # noqa: BLE001  # sympy fails on odd input with anything: no machine's fault
         return None
 
 

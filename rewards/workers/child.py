@@ -1,6 +1,7 @@
 """What runs in a child interpreter: read a request, do the task, write the answer, and again."""
 
 import json
+import math
 import os
 import resource
 import signal
@@ -21,17 +22,17 @@ def serve() -> None:
         size = settings["memory_mb"] << 20
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    task = _task(settings["task"])
+    task = _task(settings["task"], settings["cpu_seconds"])
     while True:
         header = _read(_HEADER.size)
         if not header:
             return
         request = json.loads(_read(*_HEADER.unpack(header)))
-        body = json.dumps(_bounded(task, request, settings["cpu_seconds"])).encode()
+        body = json.dumps(task(request)).encode()
         _write(answers, _HEADER.pack(len(body)) + body)
 
 
-def _task(name: str) -> Callable[[Any], Any]:
+def _task(name: str, cpu_seconds: float) -> Callable[[Any], Any]:
     if name == "grade":
         from rewards.batch import grade_chunk
 
@@ -39,15 +40,11 @@ def _task(name: str) -> Callable[[Any], Any]:
     from rewards.workers.algebra import decide
 
     _import_calculus()
-    return decide
+    return lambda question: in_a_fork(decide, question, cpu_seconds)
 
 
 def _import_calculus() -> None:
-    """Let sympy import what it imports on first use, before any question's time is counted.
-
-    A question that is broken off in such an import leaves half a module behind, and the next ones
-    fail on it.
-    """
+    """Let sympy import what it imports on first use, before any question's time is counted."""
     import sympy
 
     k, x = sympy.Symbol("k"), sympy.Symbol("x")
@@ -57,27 +54,39 @@ def _import_calculus() -> None:
     sympy.limit(sympy.sin(x) / x, x, 0)
 
 
-class _OutOfTimeError(BaseException):
-    """A question has used its CPU time; no `except Exception` of a library stops it."""
+_ANSWERS = {0: True, 1: False, 2: None}
+"""Exit codes of a fork. An answer by code cannot be half written when the time runs out."""
+_OUT_OF_TIME = (signal.SIGVTALRM, signal.SIGXCPU)
 
 
-def _bounded(task: Callable[[Any], Any], request: Any, cpu_seconds: float) -> Any:
-    """The answer of the task, `None` once it has used its CPU seconds."""
-    if not cpu_seconds:
-        return task(request)
+def in_a_fork(
+    decide: Callable[[Any], bool | None], question: Any, cpu_seconds: float
+) -> bool | None:
+    """The answer; `None` once its own CPU seconds are used, whatever runs then, C code too.
 
-    def stop(*_: object) -> None:
-        raise _OutOfTimeError
+    Every question begins with the same state: one that is broken off leaves nothing half done to
+    the next, and no verdict depends on what was asked before, or on how busy the machine is.
 
-    signal.signal(signal.SIGVTALRM, stop)
-    try:
+    Raises:
+        OSError: The fork ended in another way, as when the kernel needed its memory.
+    """
+    fork = os.fork()
+    if not fork:
+        # Both end the process by default. The second counts the kernel's time too.
         signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
+        seconds = math.ceil(cpu_seconds) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        code = 3
         try:
-            return task(request)
+            code = {answer: code for code, answer in _ANSWERS.items()}[decide(question)]
         finally:
-            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-    except _OutOfTimeError:
+            os._exit(code)
+    _, status = os.waitpid(fork, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in _OUT_OF_TIME:
         return None
+    if (code := os.waitstatus_to_exitcode(status)) not in _ANSWERS:
+        raise OSError(f"the question's process ended with {code}")
+    return _ANSWERS[code]
 
 
 def _read(size: int) -> bytes:

@@ -23,17 +23,13 @@ _HEADER = struct.Struct("!Q")
 class WorkerError(Exception):
     """The child died or did not answer in time; it is gone, start another."""
 
-    def __init__(self, message: str, timed_out: bool = False) -> None:
-        super().__init__(message)
-        self.timed_out = timed_out
-
 
 class Worker:
     """A child that runs one task.
 
     Args:
         task: `grade` or `sympy`.
-        cpu_seconds: What one request may use; 0 for no limit. Beyond it the answer is `null`.
+        cpu_seconds: What one question to sympy may use. Beyond it the answer is `null`.
         memory_mb: Address space of the child; 0 for no limit.
     """
 
@@ -62,8 +58,7 @@ class Worker:
             return json.loads(self._read(size, deadline))
         except (OSError, ValueError) as error:
             self.close()
-            late = isinstance(error, TimeoutError)
-            raise WorkerError(f"the worker broke off: {error}", timed_out=late) from None
+            raise WorkerError(f"the worker broke off: {error}") from None
 
     @property
     def pid(self) -> int:

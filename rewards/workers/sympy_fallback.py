@@ -1,9 +1,9 @@
 """Ask sympy about the few comparisons that our own rules leave open: integrals, limits, series.
 
-Two workers stand ready, so that one hard question does not keep the next waiting. The child itself
-breaks a question off after so much CPU time, which is the same on a busy machine, and answers that
-it cannot say; only a child that does not even do that is killed, by the wall clock. Nothing is
-remembered of a question: a verdict depends on its two texts alone.
+Two workers stand ready, so that one hard question does not keep the next waiting. A worker forks
+for each question; the fork ends once it has used its CPU time, which is the same on a busy machine,
+and then sympy cannot say. The wall clock ends only what the machine holds up, and that is no
+verdict. Nothing is remembered of a question: a verdict depends on its two texts alone.
 """
 
 import atexit
@@ -14,9 +14,9 @@ from rewards.equality.values.expressions import Expression, to_plain
 from rewards.workers.process import Worker, WorkerError
 
 CPU_SECONDS = 0.3
-"""Of one question, counted in the child."""
-WALL_SECONDS = 8.0
-"""Of one question: only against a child that hangs in one long operation of C code."""
+"""Of one question, counted in its own process."""
+WALL_SECONDS = 120.0
+"""Of one question, with the start of its worker: beyond them the machine is at fault."""
 MEMORY_MB = 1_024
 WORKERS = 2
 
@@ -36,10 +36,8 @@ class _Desks:
             if worker is None:
                 worker = Worker("sympy", CPU_SECONDS, MEMORY_MB)
             result = worker.ask(question, WALL_SECONDS)
-        except WorkerError as error:
+        except WorkerError:
             worker = None
-            if error.timed_out:
-                return None
             raise
         finally:
             self.free.put(worker)
@@ -67,7 +65,7 @@ def ask(reference: Expression, answer: Expression) -> bool | None:
     """Whether two expressions are equal; `None` if sympy cannot say within its limits.
 
     Raises:
-        WorkerError: The machine killed the worker.
+        WorkerError: The machine killed the worker, or held it up.
     """
     return _desks.ask(reference, answer)
 

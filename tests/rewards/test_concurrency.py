@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,6 +23,7 @@ from rewards import (
 )
 from rewards.grader import forget
 from rewards.workers import sympy_fallback
+from rewards.workers.child import in_a_fork
 from rewards.workers.process import Worker, WorkerError
 
 INTEGRAL = r"\int_0^1 x\,dx"
@@ -123,6 +125,35 @@ def test_a_worker_beyond_its_time_is_dead() -> None:
         worker.ask({"options_list": [], "rows": []}, wall_seconds=0.0)
     with pytest.raises(ProcessLookupError):
         os.kill(worker.pid, 0)
+
+
+def test_a_worker_that_the_machine_holds_up_is_no_verdict(monkeypatch) -> None:
+    forget()
+    assert grade_answer("1/2", INTEGRAL).verdict is Verdict.CORRECT
+    monkeypatch.setattr(sympy_fallback, "WALL_SECONDS", 0.2)
+    for pid in sympy_fallback.pids():
+        os.kill(pid, signal.SIGSTOP)
+    forget()
+    found = grade_answer("1/2", INTEGRAL)
+    sympy_fallback.close()  # the others stand still too
+    assert (found.verdict, found.rule) == (Verdict.UNGRADABLE, "worker_killed")
+
+
+def slow(question):
+    if question == "in C":
+        return pow(3, 10**8) == pow(3, 10**8 + 1)
+    if question == "broken":
+        os.abort()
+    return bool(question)
+
+
+def test_a_question_is_ended_by_its_own_cpu_time_in_c_code_too() -> None:
+    begun = time.process_time()
+    assert in_a_fork(slow, "in C", 0.2) is None
+    assert [in_a_fork(slow, question, 0.2) for question in (1, 0)] == [True, False]
+    assert time.process_time() - begun < 1, "it ran here"
+    with pytest.raises(OSError, match="ended with -6"):
+        in_a_fork(slow, "broken", 0.2)
 
 
 HARD = r"\int_0^{10} \frac{x^{100}\sin(x)^{50}}{\ln(1+x+x^7)}\,dx"

@@ -65,9 +65,11 @@ def test_runs_of_this_machine_and_of_a_record_stand_in_one_table(no_sft, tmp_pat
 
     other = run("second", "--budgets", "1", "--seeds", "1", "--learning-rate", "1e-3")
     assert other.returncode == 1
-    assert "has runs with other settings: learning_rate 1e-05, here 0.001" in other.stderr
+    assert "has runs with other settings: learning_rate: 1e-05 against 0.001" in other.stderr
     more = run("fourth", "--budgets", "1", "--seeds", "2", *record, "--learning-rate", "1e-3")
-    assert "made with other settings: learning_rate 1e-05, here 0.001" in more.stderr
+    assert "made with other settings: learning_rate: 1e-05 against 0.001" in more.stderr
     third = run("third", "--budgets", "1", "--seeds", "2", *record, "--max-tokens", "9")
     assert third.returncode == 1
-    assert "first/easiest.json was made with other settings: max_tokens 8, here 9" in third.stderr
+    assert (
+        "first/easiest.json was made with other settings: max_tokens: 8 against 9" in third.stderr
+    )

@@ -74,7 +74,9 @@ def test_what_was_made_with_other_settings_is_refused(peer_trl, tmp_path):
     file.write_text(json.dumps({"settings": peer_trl.settings(asked, "trl-0")}))
     assert peer_trl.complete(asked, "trl-0")
     asked.prompts = 8
-    with pytest.raises(SystemExit, match=r"trl-0.json was made with .* prompts 4, here 8; choose"):
+    with pytest.raises(
+        SystemExit, match=r"trl-0.json was made with .* prompts: 4 against 8; choose"
+    ):
         peer_trl.complete(asked, "trl-0")
 
 
