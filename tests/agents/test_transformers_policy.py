@@ -66,6 +66,29 @@ def prompts(tokenizer):
     return [tokenizer.encode(text) for text in PROMPTS]
 
 
+@pytest.mark.parametrize("output", [" Wrong, again.", ""])
+def test_a_row_that_goes_on_has_read_the_id_that_ended_its_turn(
+    tokenizer, model, prompts, output
+):
+    policy = TransformersPolicy(model, tokenizer)
+    policy.end_ids = frozenset(range(60, 130))
+    forced = tokenizer.encode(output, add_special_tokens=False)
+    ended = []
+
+    def answer(completion):
+        ended.append(completion)
+        return forced if len(ended) <= 4 else None
+
+    how = Sampling(temperature=1.0, max_tokens=200)
+    ids, logprobs, mask, _ = run(policy, prompts, SEEDS, how, answer)
+    assert [c.finish for c in ended] == [FinishReason.EOS] * len(ended)
+    assert len(ended) == 4 + len(prompts)
+    for row, prompt in enumerate(prompts):
+        expected = teacher_forced(model, prompt, ids[row], 1.0)
+        sampled = [(p, q) for p, q, m in zip(logprobs[row], expected, mask[row], strict=True) if m]
+        assert [p for p, _ in sampled] == pytest.approx([q for _, q in sampled], abs=1e-4)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_logprobs_are_those_of_teacher_forcing_across_tool_calls(
     model, tokenizer, prompts, temperature

@@ -280,7 +280,7 @@ class TransformersPolicy(RowPolicy):
         """Queue `ids` (tool output) for reading; the row writes on once they are read."""
         self._append(row, ids)
         state = self._states[row]
-        state.feed += ids
+        state.feed = self._rows[row].context[state.length :]  # an end-of-turn id is unread too
         state.writing = True
 
     def release(self, row: int) -> None:
