@@ -67,9 +67,7 @@ def prompts(tokenizer):
 
 
 @pytest.mark.parametrize("output", [" Wrong, again.", ""])
-def test_a_row_that_goes_on_has_read_the_id_that_ended_its_turn(
-    tokenizer, model, prompts, output
-):
+def test_a_row_that_goes_on_has_read_the_id_that_ended_its_turn(tokenizer, model, prompts, output):
     policy = TransformersPolicy(model, tokenizer)
     policy.end_ids = frozenset(range(60, 130))
     forced = tokenizer.encode(output, add_special_tokens=False)

@@ -20,6 +20,7 @@ from torl_env.parsing.fenced import closes_tool_call, ends_of_calls
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
 from torl_env.sandbox.shared import SharedSandbox
+from torl_env.wrappers.tokens import text_ids
 
 
 class Tokenizer(Protocol):
@@ -27,7 +28,7 @@ class Tokenizer(Protocol):
 
     all_special_ids: list[int]
 
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True, **how: bool) -> list[int]:
         """Ids of a text."""
         ...
 
@@ -47,6 +48,10 @@ class Sampled:
     cut: bool = False
     """The engine's own limit, below the one it was asked for, ended the text."""
 
+
+_PATIENCE = 3
+"""How often a request that came back empty is made again; engines abort requests, as when their
+weights change, and a turn has at least one id."""
 
 Generate = Callable[[list[int], int, tuple[str, ...]], Awaitable[Sampled]]
 """`generate(ids, max_tokens, stop)`: go on after `ids`; stop strings are kept in the output."""
@@ -155,7 +160,7 @@ async def play(
                 episode.ids[start:], skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
             observation, done = await _step(env, episode, text, cut=cut)
-            output = tokenizer.encode(observation, add_special_tokens=False) if observation else []
+            output = text_ids(tokenizer, observation) if observation else []
             episode.outputs += bool(output) and not done
             if done:
                 break
@@ -179,8 +184,11 @@ async def _turn(
 
     Engines stop at strings, the grammar at closed calls: "```" also opens a block, so a stop that
     closes no call is no end, and neither is a request that the engine aborted.
+
+    Raises:
+        SandboxError: The engine writes nothing, however often it is asked.
     """
-    start, stop = len(episode.ids), ends_of_calls(env.parser)
+    start, stop, asked_again = len(episode.ids), ends_of_calls(env.parser), 0
     special = frozenset(tokenizer.all_special_ids)
     while True:
         room = max_tokens - len(episode.ids)
@@ -190,6 +198,12 @@ async def _turn(
         if len(one.ids) > room:
             raise ValueError(f"asked for at most {room} ids, the engine gave {len(one.ids)}")
         episode.sampled(one)
+        if not one.ids and not one.cut:
+            asked_again += 1
+            if asked_again > _PATIENCE:
+                raise SandboxError(f"the engine wrote nothing, {asked_again} times in a row")
+            continue
+        asked_again = 0
         if not one.ids or one.ids[-1] in special:
             return one.cut
         turn = tokenizer.decode(

@@ -34,6 +34,9 @@ Message = Mapping[str, Any]
 FAILED = "[the interpreter is not available: answer without it]"
 """What the model reads when the machine failed; such a row teaches nothing."""
 
+ENDED = "[the episode has ended: nothing that follows counts]"
+"""What it reads of a call that ended its episode (`over_budget="end"`, `on_timeout="end"`)."""
+
 
 class ToRLEnvironment:
     """One rollout of TRL: `reset`, `python`, and nothing else that is public.
@@ -75,15 +78,22 @@ class ToRLEnvironment:
         Args:
             code: The program to run.
         """
-        if self._outcome is not None:
+        # A refused call takes no turn of the environment's: the answer that it asks for must count.
+        config, state = self._env.config, self._env.episode.state
+        spent = state.tool_calls >= config.tool_budget
+        if self._outcome is None and spent and config.over_budget is not OverBudget.END:
             return NOTICE
+        if self._outcome is None:
+            self._call(code)
+        outcome: Any = self._outcome
+        if outcome is not None:
+            return FAILED if outcome[1]["infra_error"] else ENDED
+        return self._env.episode.state.segments[-1].body
+
+    def _call(self, code: str) -> None:
         call = json.dumps({"name": "python", "arguments": {"code": code}})
         # A program may hold the closing tag: spelt so, no parser sees it in the JSON.
         self._act(f"<tool_call>{call.replace('<', chr(92) + 'u003c')}</tool_call>")
-        outcome: Any = self._outcome
-        if outcome is not None:
-            return FAILED if outcome[1]["infra_error"] else NOTICE
-        return self._env.episode.state.segments[-1].body
 
     def _act(self, text: str, *, cut: bool = False) -> None:
         _, reward, terminated, truncated, info = (

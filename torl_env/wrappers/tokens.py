@@ -17,8 +17,9 @@ class Tokenizer(Protocol):
     """What is used of a tokenizer; those of `transformers` fit."""
 
     eos_token_id: int | None
+    all_special_ids: list[int]
 
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True, **how: bool) -> list[int]:
         """Ids of a text."""
         ...
 
@@ -27,6 +28,24 @@ class Tokenizer(Protocol):
         ...
 
     def __len__(self) -> int: ...
+
+
+def text_ids(tokenizer: Any, text: str) -> list[int]:
+    """Ids of what is text and nothing else: no control token is among them.
+
+    A tokenizer reads `<|im_end|>` in a tool's output as the end of a turn, so that a program could
+    print turns of the user; here it becomes the characters it is spelt with.
+
+    Args:
+        tokenizer: One of `transformers`, or what takes `split_special_tokens` as they do.
+        text: Of a tool, or of anybody who must not write control tokens.
+    """
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    controls = {*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
+    if not controls.isdisjoint(ids):
+        ids = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+    return ids
 
 
 class TokenPrompt(Protocol):
@@ -52,8 +71,8 @@ class InlineTokens:
         return self._tokenizer.encode(question)
 
     def observation_ids(self, observation: str) -> list[int]:
-        """The text without special tokens."""
-        return self._tokenizer.encode(observation, add_special_tokens=False)
+        """The text without special tokens, of which it can spell none."""
+        return text_ids(self._tokenizer, observation)
 
 
 class ChatTokens:
@@ -107,9 +126,15 @@ class ChatTokens:
 
     def observation_ids(self, observation: str) -> list[int]:
         """The end of the answer, the tool's message and the header of the next answer."""
-        text = self._before + observation + self._after
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
-        return ids
+
+        def encode(text: str) -> list[int]:
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+            return ids
+
+        inside = text_ids(self._tokenizer, observation)
+        if inside == encode(observation):
+            return encode(self._before + observation + self._after)
+        return [*encode(self._before), *inside, *encode(self._after)]
 
 
 class TokenIds(UnboundedSpace[Ids]):

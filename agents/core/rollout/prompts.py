@@ -12,6 +12,7 @@ from rewards.suggestion import did_you_mean
 from torl_env import ConfigError, EnvConfig, system_text
 from torl_env.instructions import TEXT_SYSTEM, TOOL_SYSTEM, takes_tools, tools_text
 from torl_env.loading import is_reference, load_object
+from torl_env.wrappers.tokens import text_ids
 
 TORL_TEMPLATE = (
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves "
@@ -71,9 +72,8 @@ class PlainPrompt:
         return ids
 
     def observation_ids(self, observation: str) -> list[int]:
-        """Ids of the observation, without special tokens."""
-        ids: list[int] = self.tokenizer.encode(observation, add_special_tokens=False)
-        return ids
+        """Ids of the observation, without special tokens, of which it can spell none."""
+        return text_ids(self.tokenizer, observation)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pytest
 from rewards.types import Grade, Verdict
 from torl_env import ConfigError, EnvConfig, ProblemError
 from torl_env.adapters.trl import (
+    ENDED,
     FAILED,
     ToRLEnvironment,
     answer_reward,
@@ -67,6 +68,23 @@ def test_an_episode(environment):
     assert environment.python("print(6*7)") == "42"
     assert environment.python("print(1)") == NOTICE
     assert answer_reward([said("It is \\boxed{42}.")], [environment]) == [1.0]
+
+
+@pytest.mark.parametrize(("calls", "options"), [(20, {}), (5, {"tool_budget": 3, "max_turns": 4})])
+def test_an_answer_after_any_number_of_refused_calls_counts(box, calls, options):
+    made = environment_factory(PROBLEMS, sandbox=box, **options)()
+    made.reset(problem_id="list-0")
+    read = [made.python("print(1)") for _ in range(calls)]
+    budget = options.get("tool_budget", 1)
+    assert read == ["1"] * budget + [NOTICE] * (calls - budget)
+    assert answer_reward([said("It is \\boxed{42}.")], [made]) == [1.0]
+
+
+def test_a_call_that_ends_the_episode_says_so(box):
+    made = environment_factory(PROBLEMS, sandbox=box, over_budget="end")()
+    made.reset(problem_id="list-0")
+    assert [made.python("print(1)") for _ in range(3)] == ["1", ENDED, ENDED]
+    assert answer_reward([said("It is \\boxed{42}.")], [made]) == [-1.0]
 
 
 @pytest.mark.parametrize(
