@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from rewards.errors import WorkerError
 from rewards.grader import Reference, grade
 from rewards.grading_options import DEFAULT, GradingOptions
 from rewards.types import Grade, Verdict
@@ -60,7 +61,7 @@ def grade_batch(
     # Heavy for an import of `rewards`, and needed by long batches alone.
     from concurrent.futures import ThreadPoolExecutor
 
-    from rewards.workers.process import Worker, WorkerError
+    from rewards.workers.process import Worker
 
     chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
     crew = _crew

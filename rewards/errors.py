@@ -30,3 +30,7 @@ class UndecidedError(Exception):
 
     The attempt has no true reward then: it is `UNGRADABLE`, and nothing is learned from it.
     """
+
+
+class WorkerError(Exception):
+    """The child died or did not answer in time; it is gone, start another."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from rewards.errors import LimitHitError, ReferenceError, UnreadableError
+from rewards.errors import LimitHitError, ReferenceError, UnreadableError, WorkerError
 from rewards.extraction import Extraction, extract
 from rewards.grading_options import DEFAULT, TRAINING, Boxes, GradingOptions
 from rewards.types import Grade, Verdict
@@ -209,9 +209,12 @@ def grade_answer(
     quick = _quick(answer, text)
     if quick is not None:
         return quick
-    if len(answer) <= _CACHED_LENGTH:
-        return _graded(answer, text, options)
-    return _decide(answer, text, options)
+    decide = _graded if len(answer) <= _CACHED_LENGTH else _decide
+    # Raised and not returned, so that the cache does not keep what the machine did once.
+    try:
+        return decide(answer, text, options)
+    except WorkerError as error:
+        return Grade(Verdict.UNGRADABLE, answer, "worker_killed", str(error))
 
 
 def _quick(answer: str, reference: str) -> Grade | None:
@@ -295,9 +298,8 @@ def _ask_sympy(
 ) -> Comparison:
     """Two single quantities that our rules left open, put to sympy."""
     from rewards.equality import needs_calculus, read, sole_expression
-    from rewards.equality.comparison import different, equal, undecided
+    from rewards.equality.comparison import different, equal
     from rewards.workers import sympy_fallback
-    from rewards.workers.process import WorkerError
 
     ours = sole_expression(reference.parsed.value, options)
     theirs = sole_expression(read(answer, options).value, options)
@@ -305,10 +307,7 @@ def _ask_sympy(
         return found
     if not (needs_calculus(ours) or needs_calculus(theirs)):
         return found
-    try:
-        same = sympy_fallback.ask(ours, theirs)
-    except WorkerError as error:
-        return undecided("worker_killed", str(error))
+    same = sympy_fallback.ask(ours, theirs)
     if same is None:
         return found
     return equal("sympy_fallback") if same else different("sympy_fallback", "by computer algebra")
@@ -320,7 +319,7 @@ def _verdict(answer: str, found: Comparison, reference: Reference) -> Grade:
         return Grade(Verdict.CORRECT, answer, found.rule, found.detail)
     if found.decided:
         return Grade(Verdict.WRONG, answer, found.rule, found.detail)
-    if found.rule == "worker_killed" or not reference.readable:
+    if not reference.readable:
         return Grade(Verdict.UNGRADABLE, answer, found.rule, found.detail)
     return Grade(Verdict.WRONG, answer, "undecided", f"{found.rule}: {found.detail}".rstrip(": "))
 

@@ -1,7 +1,6 @@
 """What runs in a child interpreter: read a request, do the task, write the answer, and again."""
 
 import json
-import math
 import os
 import resource
 import signal
@@ -22,7 +21,7 @@ def serve() -> None:
         size = settings["memory_mb"] << 20
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    task = _task(settings["task"], settings["cpu_seconds"])
+    task = _task(settings["task"], settings["work"])
     while True:
         header = _read(_HEADER.size)
         if not header:
@@ -32,7 +31,7 @@ def serve() -> None:
         _write(answers, _HEADER.pack(len(body)) + body)
 
 
-def _task(name: str, cpu_seconds: float) -> Callable[[Any], Any]:
+def _task(name: str, work: int) -> Callable[[Any], Any]:
     if name == "grade":
         from rewards.batch import grade_chunk
 
@@ -40,11 +39,11 @@ def _task(name: str, cpu_seconds: float) -> Callable[[Any], Any]:
     from rewards.workers.algebra import decide
 
     _import_calculus()
-    return lambda question: in_a_fork(decide, question, cpu_seconds)
+    return lambda question: in_a_fork(decide, question, work)
 
 
 def _import_calculus() -> None:
-    """Let sympy import what it imports on first use, before any question's time is counted."""
+    """Let sympy import what it imports on first use, before any question's work is counted."""
     import sympy
 
     k, x = sympy.Symbol("k"), sympy.Symbol("x")
@@ -55,34 +54,39 @@ def _import_calculus() -> None:
 
 
 _ANSWERS = {0: True, 1: False, 2: None}
-"""Exit codes of a fork. An answer by code cannot be half written when the time runs out."""
-_OUT_OF_TIME = (signal.SIGVTALRM, signal.SIGXCPU)
+"""Exit codes of a fork. An answer by code cannot be half written when the work runs out."""
+_HUNG_SECONDS = 20
+"""CPU time after which a question hangs in C code, where no calls are counted."""
 
 
-def in_a_fork(
-    decide: Callable[[Any], bool | None], question: Any, cpu_seconds: float
-) -> bool | None:
-    """The answer; `None` once its own CPU seconds are used, whatever runs then, C code too.
+def in_a_fork(decide: Callable[[Any], bool | None], question: Any, work: int) -> bool | None:
+    """The answer; `None` where it takes more than `work` calls and returns of functions.
 
     Every question begins with the same state: one that is broken off leaves nothing half done to
-    the next, and no verdict depends on what was asked before, or on how busy the machine is.
+    the next, and no verdict depends on what was asked before, or on how fast the machine is.
 
     Raises:
         OSError: The fork ended in another way, as when the kernel needed its memory.
     """
     fork = os.fork()
     if not fork:
-        # Both end the process by default. The second counts the kernel's time too.
-        signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
-        seconds = math.ceil(cpu_seconds) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        left = work
+
+        def count(*_: object) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                os._exit(2)
+
+        resource.setrlimit(resource.RLIMIT_CPU, (_HUNG_SECONDS, _HUNG_SECONDS + 1))
         code = 3
         try:
+            sys.setprofile(count)
             code = {answer: code for code, answer in _ANSWERS.items()}[decide(question)]
         finally:
             os._exit(code)
     _, status = os.waitpid(fork, 0)
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in _OUT_OF_TIME:
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
         return None
     if (code := os.waitstatus_to_exitcode(status)) not in _ANSWERS:
         raise OSError(f"the question's process ended with {code}")

@@ -15,13 +15,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rewards.errors import WorkerError
+
 _ROOT = str(Path(__file__).resolve().parents[2])
 _BOOT = "import sys; sys.path.insert(0, {root!r}); from rewards.workers.child import serve; serve()"
 _HEADER = struct.Struct("!Q")
-
-
-class WorkerError(Exception):
-    """The child died or did not answer in time; it is gone, start another."""
 
 
 class Worker:
@@ -29,19 +27,21 @@ class Worker:
 
     Args:
         task: `grade` or `sympy`.
-        cpu_seconds: What one question to sympy may use. Beyond it the answer is `null`.
+        work: Calls and returns that a question to sympy may take. Beyond them the answer is `null`.
         memory_mb: Address space of the child; 0 for no limit.
     """
 
-    def __init__(self, task: str, cpu_seconds: float = 0, memory_mb: int = 0) -> None:
+    def __init__(self, task: str, work: int = 0, memory_mb: int = 0) -> None:
         self.owner = os.getpid()
-        limits = json.dumps({"task": task, "cpu_seconds": cpu_seconds, "memory_mb": memory_mb})
+        limits = json.dumps({"task": task, "work": work, "memory_mb": memory_mb})
         self._process = subprocess.Popen(
             [sys.executable, "-c", _BOOT.format(root=_ROOT), limits],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
+            # The order of sets is that of hashes, and how much work a question is that of sets.
+            env={**os.environ, "PYTHONHASHSEED": "0"},
         )
 
     def ask(self, request: Any, wall_seconds: float) -> Any:

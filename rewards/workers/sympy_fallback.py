@@ -1,9 +1,9 @@
 """Ask sympy about the few comparisons that our own rules leave open: integrals, limits, series.
 
 Two workers stand ready, so that one hard question does not keep the next waiting. A worker forks
-for each question; the fork ends once it has used its CPU time, which is the same on a busy machine,
-and then sympy cannot say. The wall clock ends only what the machine holds up, and that is no
-verdict. Nothing is remembered of a question: a verdict depends on its two texts alone.
+for each question; the fork ends once it has done so much work, and then sympy cannot say. The wall
+clock ends only what the machine holds up, and that is no verdict. Nothing is remembered of a
+question: a verdict depends on its two texts alone.
 """
 
 import atexit
@@ -11,10 +11,13 @@ import os
 import queue
 
 from rewards.equality.values.expressions import Expression, to_plain
-from rewards.workers.process import Worker, WorkerError
+from rewards.errors import WorkerError
+from rewards.workers.process import Worker
 
-CPU_SECONDS = 0.3
-"""Of one question, counted in its own process."""
+WORK = 5_000_000
+"""Calls and returns that one question may take, some two seconds. A count and no time decides what
+sympy cannot say, so a verdict is the same on every machine with the same Python and sympy, but for
+one part in ten thousand by which the count varies. Most that sympy can do takes a tenth of it."""
 WALL_SECONDS = 120.0
 """Of one question, with the start of its worker: beyond them the machine is at fault."""
 MEMORY_MB = 1_024
@@ -34,7 +37,7 @@ class _Desks:
         worker = self.free.get()
         try:
             if worker is None:
-                worker = Worker("sympy", CPU_SECONDS, MEMORY_MB)
+                worker = Worker("sympy", WORK, MEMORY_MB)
             result = worker.ask(question, WALL_SECONDS)
         except WorkerError:
             worker = None

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -21,10 +20,11 @@ from rewards import (
     grade_async,
     grade_batch,
 )
+from rewards.errors import WorkerError
 from rewards.grader import forget
 from rewards.workers import sympy_fallback
 from rewards.workers.child import in_a_fork
-from rewards.workers.process import Worker, WorkerError
+from rewards.workers.process import Worker
 
 INTEGRAL = r"\int_0^1 x\,dx"
 PAIRS = [
@@ -40,6 +40,18 @@ def test_any_thread_may_grade() -> None:
         assert list(threads.map(lambda pair: grade(*pair), PAIRS)) == expected
 
 
+HARD = r"\int_0^{10} \frac{x^{100}\sin(x)^{50}}{\ln(1+x+x^7)}\,dx"
+
+
+@pytest.fixture
+def little_work(monkeypatch):
+    """Hard questions are given up sooner, to save the time of tests."""
+    sympy_fallback.close()
+    monkeypatch.setattr(sympy_fallback, "WORK", 500_000)
+    yield
+    sympy_fallback.close()
+
+
 def test_asyncio_may_grade() -> None:
     async def many() -> list[Verdict]:
         jobs = [asyncio.to_thread(grade, *pair) for pair in PAIRS[:50]]
@@ -48,8 +60,8 @@ def test_asyncio_may_grade() -> None:
     assert asyncio.run(many()) == [grade(*pair).verdict for pair in PAIRS[:50]]
 
 
-def test_hard_answers_keep_no_easy_one_and_no_event_loop_waiting() -> None:
-    """Six answers that need all of their CPU time, and then an easy one, which is done first."""
+def test_hard_answers_keep_no_easy_one_and_no_event_loop_waiting(little_work) -> None:
+    """Six answers that need all of their work, and then an easy one, which is done first."""
 
     async def order() -> tuple[list[str], int]:
         done, turns = list[str](), 0
@@ -139,27 +151,47 @@ def test_a_worker_that_the_machine_holds_up_is_no_verdict(monkeypatch) -> None:
     assert (found.verdict, found.rule) == (Verdict.UNGRADABLE, "worker_killed")
 
 
-def slow(question):
-    if question == "in C":
-        return pow(3, 10**8) == pow(3, 10**8 + 1)
+def test_what_the_machine_did_once_is_not_remembered(monkeypatch) -> None:
+    forget()
+    sympy_fallback.close()
+    monkeypatch.setattr(sympy_fallback, "WALL_SECONDS", 0.0)
+    assert grade_answer("1/2", INTEGRAL).verdict is Verdict.UNGRADABLE
+    monkeypatch.undo()
+    assert grade_answer("1/2", INTEGRAL).verdict is Verdict.CORRECT
+
+
+def work(question):
     if question == "broken":
-        os.abort()
-    return bool(question)
+        os.kill(os.getpid(), signal.SIGKILL)
+    for _ in range(question):
+        abs(1)
+    return question % 2 == 0
 
 
-def test_a_question_is_ended_by_its_own_cpu_time_in_c_code_too() -> None:
-    begun = time.process_time()
-    assert in_a_fork(slow, "in C", 0.2) is None
-    assert [in_a_fork(slow, question, 0.2) for question in (1, 0)] == [True, False]
-    assert time.process_time() - begun < 1, "it ran here"
-    with pytest.raises(OSError, match="ended with -6"):
-        in_a_fork(slow, "broken", 0.2)
+def test_a_question_is_ended_by_its_work_and_not_by_time() -> None:
+    found = [in_a_fork(work, calls, 1_000) for calls in (400, 401, 402, 600)]
+    assert found == [True, False, True, None]
+    with pytest.raises(OSError, match="ended with -9"):
+        in_a_fork(work, "broken", 1_000)
 
 
-HARD = r"\int_0^{10} \frac{x^{100}\sin(x)^{50}}{\ln(1+x+x^7)}\,dx"
+@pytest.mark.slow
+def test_a_question_that_hangs_in_c_code_ends() -> None:
+    assert in_a_fork(lambda n: pow(3, n) == pow(3, n + 1), 10**9, 1_000) is None
 
 
-def test_what_the_bounded_work_leaves_open_is_wrong() -> None:
+def test_the_same_work_gives_the_same_verdict(monkeypatch) -> None:
+    """A fifth of a second of CPU time, or three tenths: a limit in seconds would flip a coin."""
+    pairs = [(r"\sum_{n=2}^\infty\frac{1}{n!}", "e-2"), (r"\sum_{n=1}^\infty\frac{n^2}{2^n}", "6")]
+    for work, expected in ((1_000_000, Verdict.WRONG), (2_000_000, Verdict.CORRECT)):
+        monkeypatch.setattr(sympy_fallback, "WORK", work)
+        sympy_fallback.close()
+        forget()
+        assert [grade_answer(*pair).verdict for pair in pairs] == [expected] * 2
+    sympy_fallback.close()
+
+
+def test_what_the_bounded_work_leaves_open_is_wrong(little_work) -> None:
     forget()
     for answer in ("43", "44", "45"):
         found = grade_answer(answer, HARD)
