@@ -17,7 +17,7 @@ from torl_env.errors import SandboxError
 from torl_env.parsing.types import ToolCall
 from torl_env.problems.types import Problem
 from torl_env.sandbox.types import Sandbox
-from torl_env.tools.session import CodeSession
+from torl_env.tools.session import CodeSession, LoggedTurn
 from torl_env.tools.toolbox import Toolbox, WorkItem
 from torl_env.tools.types import Outcome, ToolContext
 
@@ -114,7 +114,7 @@ class EpisodeRunner:
         self._release()
         self.episode = self.problem = None
 
-    def open_session(self, log: tuple[str, ...] = ()) -> CodeSession:
+    def open_session(self, log: tuple[LoggedTurn, ...] = ()) -> CodeSession:
         """An interpreter of this episode, opened when it is first used."""
         return CodeSession(lambda: self._open_sandbox().session(self.config.limits), log)
 
@@ -147,7 +147,7 @@ class EpisodeRunner:
         self.check_action(action)
         episode, _ = self._current()
         # States are immutable, so that keeping the old one is all that undoing a step takes.
-        before = episode.state
+        before, log = episode.state, self._log()
         try:
             return (yield from self._step(episode, action, cut))
         except BaseException as error:
@@ -156,7 +156,7 @@ class EpisodeRunner:
             self._cancel()
             if self.session is not None:
                 # The interpreter may have run half of the turn: rebuild it when next used.
-                self.session = self.session.renewed()
+                self.session = self.session.renewed(log)
             if isinstance(error, CancelledError):
                 raise gym.error.ClosedEnvironmentError(
                     f"env {self.env_id} was closed while its step ran"
@@ -184,12 +184,13 @@ class EpisodeRunner:
 
     def _with_retry(self, start: Callable[[], WorkItem]) -> Generator[WorkItem, Any, Any]:
         """Work that is tried a second time when the machine failed."""
+        log = self._log()
         try:
             return (yield from self._once(start))
         except SandboxError:
             # What the interpreter did of the failed turn is unknown: replay the log into a new one.
             if self.session is not None:
-                self.session = self.session.renewed()
+                self.session = self.session.renewed(log)
         return (yield from self._once(start))
 
     def _once(self, start: Callable[[], WorkItem]) -> Generator[WorkItem, Any, Any]:
@@ -246,6 +247,9 @@ class EpisodeRunner:
         if ending is not None and self.session is not None:
             self.session.close()
         return StepResult(self.env_id, observation, reward, terminated, truncated, info)
+
+    def _log(self) -> tuple[LoggedTurn, ...]:
+        return self.session.log if self.session is not None else ()
 
     def _current(self) -> tuple[Episode, Problem]:
         assert self.episode is not None

@@ -12,9 +12,9 @@ from torl_env.episode_runner import EpisodeRunner
 from torl_env.parsing.types import ActionKind
 from torl_env.problems.types import Problem, ProblemSource
 from torl_env.sandbox.types import Status
-from torl_env.tools.session import CodeSession
+from torl_env.tools.session import CodeSession, LoggedTurn
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class EnvState:
     episode: EpisodeState
     random: dict[str, Any]
     """State of the bit generator of `np_random`."""
-    code: tuple[str, ...] = ()
-    """Programs that made the interpreter's variables, for a replay."""
+    code: tuple[LoggedTurn, ...] = ()
+    """Turns that made the interpreter's variables and files, for a replay."""
     problem: Problem | None = None
     """Absent in a state read from JSON, which holds no answer either."""
     session: CodeSession | None = None
@@ -92,7 +92,7 @@ class EnvState:
             problem_id=kept["problem_id"],
             episode=EpisodeState(**episode),
             random=kept["random"],
-            code=tuple(kept["code"]),
+            code=tuple(LoggedTurn(*turn) for turn in kept["code"]),
         )
 
     def close(self) -> None:

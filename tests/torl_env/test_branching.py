@@ -5,11 +5,13 @@ import json
 import pytest
 
 from torl_env import EnvState, ToRLMathEnv
+from torl_env.config import EnvConfig
+from torl_env.episode_runner import EpisodeRunner
 from torl_env.errors import SandboxError
-from torl_env.sandbox import SubprocessSandbox
+from torl_env.sandbox import Limits, SubprocessSandbox
 from torl_env.sandbox.types import Sandbox
 from torl_env.testing import problem_list
-from torl_env.tools import CodeSession
+from torl_env.tools import CodeSession, LoggedTurn
 
 PROBLEMS = problem_list([(f"What is {n}+{n}?", str(2 * n)) for n in range(50)])
 
@@ -76,7 +78,7 @@ def test_a_state_survives_json_and_another_env(env: ToRLMathEnv, box: Sandbox) -
     text = env.get_state().to_json()
     stored = EnvState.from_json(json.loads(json.dumps(text)))
     assert stored.episode == env.get_state().episode
-    assert stored.code == ("x = '🙂'",)
+    assert stored.code == (LoggedTurn("x = '🙂'"), LoggedTurn("1/0", ok=False))
     other = ToRLMathEnv(problems=PROBLEMS, sandbox=box, stateful=True, tool_budget=9)
     other.set_state(stored)
     assert other.step(code("print(x * 2)"))[0] == shown("🙂🙂")
@@ -100,6 +102,36 @@ def test_a_live_state_is_independent_of_its_env(env: ToRLMathEnv) -> None:
         assert env.step(code("print(x); x = 7"))[0] == shown("1")
         env.set_state(state)
         assert env.step(code("print(x)"))[0] == shown("1")
+
+
+def test_a_rebuilt_interpreter_has_the_files_of_failed_turns(box: Sandbox) -> None:
+    session = CodeSession(box.session)
+    assert session.run("open('data', 'w').write('17'); 1/0", Limits())[0].error_type
+    assert session.run("d = open('data').read()", Limits())[0].ok
+    assert session.run("x = (", Limits())[0].error_type == "SyntaxError"
+    rebuilt = session.renewed(session.log)
+    execution, lost = rebuilt.run("print(d)", Limits())
+    rebuilt.close()
+    assert (execution.stdout, execution.error, lost) == ("17\n", "", False)
+
+
+def test_a_turn_that_ends_otherwise_when_rebuilt_is_the_machines_fault(box: Sandbox) -> None:
+    log = (LoggedTurn("while True: pass"), LoggedTurn("y = 1"))
+    limits = Limits(cpu_seconds=0.2)
+    session = CodeSession(box.session, log)
+    for _ in range(2):
+        with pytest.raises(SandboxError, match="turn 1 of its log, which ended well"):
+            session.run("print(y)", limits)
+    other = CodeSession(box.session, (LoggedTurn("y = 1", ok=False),))
+    with pytest.raises(SandboxError, match="which failed, now ended with: ok"):
+        other.run("print(y)", limits)
+
+
+def test_a_turn_within_its_limits_is_rebuilt_with_room(box: Sandbox) -> None:
+    burn = "import time\nwhile time.process_time() < 0.45: y = 1"
+    session = CodeSession(box.session, (LoggedTurn(burn),))
+    assert session.run("print(y)", Limits(cpu_seconds=0.3))[0].stdout == "1\n"
+    session.close()
 
 
 class Wrapped:
@@ -173,6 +205,27 @@ def test_a_turn_that_broke_off_leaves_nothing_in_the_interpreter(
     assert env.step(code("x += 1; print(x)"))[0] == shown("2")
 
 
+def test_a_turn_whose_step_is_undone_is_not_run_again(box: Sandbox) -> None:
+    """The program has run and its step is thrown away before it was over."""
+    runner = EpisodeRunner(EnvConfig(problems=PROBLEMS, stateful=True, tool_budget=9), lambda: box)
+    runner.reset(PROBLEMS[0])
+    for action in ("x = 1", "x += 1"):
+        step = runner.step(code(action))
+        work = next(step)
+        assert callable(work)
+        outcome = work()
+        if action == "x += 1":
+            step.close()
+        else:
+            with pytest.raises(StopIteration):
+                step.send(outcome)
+    step = runner.step(code("print(x)"))
+    work = next(step)
+    assert callable(work)
+    assert work().stdout == "1\n"
+    runner.close()
+
+
 def test_a_session_opens_only_when_it_is_used(box: Sandbox) -> None:
     opened = []
 
@@ -184,7 +237,5 @@ def test_a_session_opens_only_when_it_is_used(box: Sandbox) -> None:
     copy = session.branch()
     session.close()
     assert opened == []
-    from torl_env.sandbox.types import Limits
-
     copy.run("x = 1", Limits())
     assert opened == [1]

@@ -3,9 +3,19 @@
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from typing import NamedTuple
 
 from torl_env.errors import SandboxError
-from torl_env.sandbox.types import Execution, Limits, Session
+from torl_env.sandbox.types import Execution, Limits, Session, Status
+
+
+class LoggedTurn(NamedTuple):
+    """A program that an interpreter has run."""
+
+    code: str
+    ok: bool = True
+    """Whether it ended well; the variables of one that did not were rolled back, its files stay."""
 
 
 class CodeSession:
@@ -13,14 +23,14 @@ class CodeSession:
 
     Args:
         open_session: Opens a fresh interpreter.
-        log: Programs to run first, in order; their results are dropped.
+        log: Turns to run first, in order; each has to end as it did.
         live: An interpreter that has already run the log; this object closes it.
     """
 
     def __init__(
         self,
         open_session: Callable[[], Session],
-        log: tuple[str, ...] = (),
+        log: tuple[LoggedTurn, ...] = (),
         live: Session | None = None,
     ) -> None:
         self._open_session = open_session
@@ -31,23 +41,28 @@ class CodeSession:
         self._closed = False
 
     @property
-    def log(self) -> tuple[str, ...]:
-        """Programs that made the present variables: the ones that ended well since a restart."""
+    def log(self) -> tuple[LoggedTurn, ...]:
+        """Turns that made the present variables and files: all that have run since a restart."""
         return self._log
 
     def run(self, code: str, limits: Limits) -> tuple[Execution, bool]:
-        """Run `code`; the flag says whether earlier variables were lost."""
+        """Run `code`; the flag says whether earlier variables were lost.
+
+        Raises:
+            SandboxError: The machine failed, or a turn of the log ended otherwise than it did.
+        """
         with self._lock:
             self._running = True
         try:
             live = self._interpreter(limits)
             execution = live.run(code, limits)
-            lost = live.restarted and bool(self._log)
+            lost = live.restarted and any(turn.ok for turn in self._log)
             if live.restarted:
                 self._log = ()
-            # A failed turn is rolled back by the session, so that a replay leaves it out.
-            if execution.ok:
-                self._log = (*self._log, code)
+            # What does not compile has done nothing. Every other failure may have left files.
+            left_nothing = live.restarted or execution.status is Status.SYNTAX_ERROR
+            if execution.ok or not left_nothing:
+                self._log = (*self._log, LoggedTurn(code, execution.ok))
             return execution, lost
         finally:
             with self._lock:
@@ -58,10 +73,14 @@ class CodeSession:
 
     def _interpreter(self, limits: Limits) -> Session:
         if self._live is None:
-            self._live = self._open_session()
-            # Results are dropped: they are in the transcript already.
-            for code in self._log:
-                self._live.run(code, limits)
+            live = self._open_session()
+            try:
+                for number, turn in enumerate(self._log):
+                    _replay(live, turn, number, limits)
+            except BaseException:
+                live.close()
+                raise
+            self._live = live
         return self._live
 
     def branch(self) -> "CodeSession":
@@ -73,12 +92,14 @@ class CodeSession:
                 live = self._live.branch()
         return CodeSession(self._open_session, self._log, live)
 
-    def renewed(self) -> "CodeSession":
-        """End the interpreter and get a session that begins with a replay of the log.
+    def renewed(self, log: tuple[LoggedTurn, ...]) -> "CodeSession":
+        """End the interpreter and get a session that begins with a replay.
 
         What a thread may still be doing with this one cannot reach the new one.
+
+        Args:
+            log: As it was before what shall be undone.
         """
-        log = self._log
         self.close()
         return CodeSession(self._open_session, log)
 
@@ -91,3 +112,21 @@ class CodeSession:
             live, self._live = self._live, None
         if live is not None:
             live.close()
+
+
+def _replay(live: Session, turn: LoggedTurn, number: int, limits: Limits) -> None:
+    """Run a turn again; only its outcome is looked at, for the transcript has its result already.
+
+    A turn that just kept within its limits must not fail on a slower machine, so it has more time.
+    """
+    if turn.ok:
+        limits = replace(
+            limits, cpu_seconds=2 * limits.cpu_seconds, wall_seconds=2 * limits.wall_seconds
+        )
+    execution = live.run(turn.code, limits)
+    if execution.ok is not turn.ok or live.restarted:
+        ended = f"{execution.status} {execution.error}".strip()
+        raise SandboxError(
+            f"an interpreter cannot be rebuilt: turn {number + 1} of its log, which "
+            f"{'ended well' if turn.ok else 'failed'}, now ended with: {ended}"
+        )

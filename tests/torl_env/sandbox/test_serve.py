@@ -230,6 +230,14 @@ def test_a_notebook(url: str) -> None:
     assert answer["cells"][5]["error"][0]["ename"] == "SyntaxError"
 
 
+def test_a_cell_quotes_the_cell_that_an_error_is_in(url: str) -> None:
+    answer = cells(url, "def f(v):\n    return 1 / len(v)", "v = []\nf(v)")
+    (error,) = answer["cells"][1]["error"]
+    lines = error["traceback"]
+    assert lines[lines.index('  File "<cell 2>", line 2, in <module>') + 1] == "    f(v)"
+    assert lines[lines.index('  File "<cell 1>", line 2, in f') + 1] == "    return 1 / len(v)"
+
+
 def test_a_notebook_out_of_time(url: str) -> None:
     answer = cells(url, "x = 1", "while True: pass", total_timeout=1)
     assert answer["status"] == "Failed"

@@ -11,14 +11,15 @@ from torl_env.sandbox.local.sandbox import LocalSandbox
 from torl_env.sandbox.types import Execution, Limits, Status
 
 _PREPARE: Final = """
-def __torl_cell__(source, mark):
-    import ast, linecache
-    linecache.cache["<cell>"] = (len(source), None, source.splitlines(True), "<cell>")
-    body = ast.parse(source, "<cell>").body
+def __torl_cell__(source, mark, name):
+    import ast, io, linecache
+    lines = io.StringIO(source + "\\n", newline=None).readlines()
+    linecache.cache[name] = (len(source), None, lines, name)
+    body = ast.parse(source, name).body
     last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
     try:
-        exec(compile(ast.Module(body, []), "<cell>", "exec"), globals())
-        shown = last and eval(compile(ast.Expression(last.value), "<cell>", "eval"), globals())
+        exec(compile(ast.Module(body, []), name, "exec"), globals())
+        shown = last and eval(compile(ast.Expression(last.value), name, "eval"), globals())
     except BaseException as error:
         raise error.with_traceback(error.__traceback__.tb_next)
     if shown is not None:
@@ -74,14 +75,15 @@ def run_cells(sandbox: LocalSandbox, job: Cells) -> dict[str, Any]:
     # In place, for what a failed cell has changed stays changed in a notebook.
     with sandbox.open_session(job.limits, in_place=True) as session:
         session.run(_PREPARE)
-        for cell in job.cells:
+        for number, cell in enumerate(job.cells, 1):
             left = began + job.total_seconds - time.monotonic()
             seconds = min(left, job.cell_seconds or left)
             result = Execution(Status.TIMEOUT)
             mark = f"\0{secrets.token_hex(16)}\0"
             if seconds > 0:
                 limits = replace(job.limits, cpu_seconds=seconds, wall_seconds=seconds)
-                result = session.run(f"__torl_cell__({cell!r}, {mark!r})", limits)
+                words = f"{cell!r}, {mark!r}, '<cell {number}>'"
+                result = session.run(f"__torl_cell__({words})", limits)
             if result.status is Status.TIMEOUT:
                 return _answer("Failed", "TimeLimitExceeded", None, began, [])
             done.append(_cell(result, mark))

@@ -207,7 +207,11 @@ def _hide_places(summary: traceback.TracebackException | None) -> None:
 
 
 def run(
-    source: str, namespace: dict[str, object], room: int, begin: Callable[[str], object]
+    source: str,
+    filename: str,
+    namespace: dict[str, object],
+    room: int,
+    begin: Callable[[str, str], object],
 ) -> int:
     """Compile and execute; the exit code, as the interpreter would give it.
 
@@ -217,15 +221,19 @@ def run(
 
     Args:
         source: The program.
+        filename: Of its code.
         namespace: Its `__main__`.
         room: Characters of a traceback.
-        begin: Called with the source between the two: from then on the program runs.
+        begin: Called with source and name between the two: from then on the program runs.
     """
     execute, leaving, wrong, whole, index = exec, SystemExit, BaseException, int, int.__index__
     refused = (SyntaxError, ValueError, RecursionError, OverflowError)
     word_exit, word, word_refusal, is_a = _word_exit, fail, _word_refusal, isinstance
     try:
-        execute((compile(source, FILENAME, "exec", dont_inherit=True), begin(source))[0], namespace)
+        execute(
+            (compile(source, filename, "exec", dont_inherit=True), begin(source, filename))[0],
+            namespace,
+        )
     except leaving as left:
         number, code = 1, left.code  # type: int, Any
         if code is None:
@@ -256,9 +264,17 @@ def _word_refusal(error: BaseException, room: int) -> None:
     sys.stderr.write(_clip("".join(traceback.format_exception_only(error)), room))
 
 
-def show_source(source: str) -> None:
-    """Let tracebacks quote it."""
-    linecache.cache[FILENAME] = (len(source), None, source.splitlines(True), FILENAME)
+def name_of(turn: int) -> str:
+    """What code of a turn is said to be in: a function of an earlier one keeps its own source."""
+    return FILENAME if turn < 2 else f"<turn {turn}>"
+
+
+def show_source(source: str, filename: str) -> None:
+    """Let tracebacks quote it, in lines as Python counts them, each with its end."""
+    lines = io.StringIO(source, newline=None).readlines()
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    linecache.cache[filename] = (len(source), None, lines, filename)
 
 
 def fail(error: BaseException, room: int) -> None:
@@ -354,14 +370,14 @@ class Child:
             os.write(2, f"sandbox: cannot prepare a program: {error!r}\n".encode())
             _exit(1)
 
-        def begin(source: str) -> None:
-            show_source(source)
+        def begin(source: str, filename: str) -> None:
+            show_source(source, filename)
             self.phases[slot] = COMPILED
             # From here on no path leads from the program to the server.
             self.phases.close()
 
         gc.enable()
-        finish(run(source, self.namespace, job.output_bytes // 16, begin))
+        finish(run(source, FILENAME, self.namespace, job.output_bytes // 16, begin))
 
     def _take_job(self, channel: socket.socket) -> tuple[Job, str]:
         data, ancillary, _, _ = channel.recvmsg(64, _THREE_FILES)

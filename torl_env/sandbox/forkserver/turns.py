@@ -31,6 +31,7 @@ from torl_env.sandbox.forkserver.program import (
     fail,
     flush_streams,
     leave_pictures,
+    name_of,
     report,
     run,
     set_limits,
@@ -203,15 +204,16 @@ def _execute(session: Interpreter, job: Job, *, collect: bool) -> int:
     execute, word, pictures, flush, write = run, fail, leave_pictures, flush_streams, os.write
     begun: list[bool] = []
 
-    def begin(source: str) -> None:
-        show_source(source)
+    def begin(source: str, filename: str) -> None:
+        show_source(source, filename)
         begun.append(True)
         write(CONTROL, COMPILED)
         if collect:
             gc.enable()
 
     try:
-        exit_code = execute(take_source(job.source_bytes), session.namespace, room, begin)
+        source, filename = take_source(job.source_bytes), name_of(job.turn)
+        exit_code = execute(source, filename, session.namespace, room, begin)
     except MemoryError as error:
         # What earlier turns left leaves no room to start.
         word(error, room)

@@ -57,9 +57,9 @@ class Mark(IntFlag):
     """For what it did: nobody else sent the signal."""
 
 
-_REQUEST: Final = struct.Struct("<B7xQQQIIIIIII")
+_REQUEST: Final = struct.Struct("<B7xQQQIIIIIIII")
 _REPLY: Final = struct.Struct("<BBB5xQiIQQ")
-_JOB: Final = struct.Struct("<IIIIII")
+_JOB: Final = struct.Struct("<IIIIIII")
 
 READY: Final = b"ready "
 """Starts the one JSON packet that a server sends when it has warmed up."""
@@ -108,6 +108,8 @@ class Job(NamedTuple):
     open_files: int
     source_bytes: int = 0
     """Length of the program; what follows it in its file is the standard input."""
+    turn: int = 0
+    """Its number in a session, from 1; 0 for a single program."""
 
     def pack(self) -> bytes:
         """The part that a child needs."""
@@ -118,13 +120,14 @@ class Job(NamedTuple):
             self.processes,
             self.open_files,
             self.source_bytes,
+            self.turn,
         )
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
         """Inverse of `pack`; the wall limit is the server's business and comes out as 0."""
-        cpu_ms, memory_mb, output_bytes, processes, open_files, source_bytes = _JOB.unpack(data)
-        return cls(cpu_ms, 0, memory_mb, output_bytes, processes, open_files, source_bytes)
+        cpu_ms, *others = _JOB.unpack(data)
+        return cls(cpu_ms, 0, *others)
 
 
 NO_JOB: Final = Job(0, 0, 0, 0, 0, 0)
@@ -155,6 +158,7 @@ class Request:
             job.processes,
             job.open_files,
             job.source_bytes,
+            job.turn,
         )
 
     @classmethod

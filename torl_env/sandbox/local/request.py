@@ -54,7 +54,7 @@ def _bounded(amount: float) -> int:
     return max(int(min(amount, _MOST)), 1)
 
 
-def job_of(limits: Limits, source_bytes: int) -> Job:
+def job_of(limits: Limits, source_bytes: int, turn: int = 0) -> Job:
     """Limits in the units of the wire."""
     return Job(
         cpu_ms=_bounded(limits.cpu_seconds * 1000),
@@ -64,6 +64,7 @@ def job_of(limits: Limits, source_bytes: int) -> Job:
         processes=_bounded(limits.processes),
         open_files=_bounded(limits.open_files),
         source_bytes=source_bytes,
+        turn=turn,
     )
 
 
@@ -123,7 +124,13 @@ class ProgramCall(Future[Execution]):
     """The future of one program; cancelling it kills the program."""
 
     def __init__(
-        self, code: str, limits: Limits, op: Op = Op.RUN, session: int = 0, stdin: str = ""
+        self,
+        code: str,
+        limits: Limits,
+        op: Op = Op.RUN,
+        session: int = 0,
+        stdin: str = "",
+        turn: int = 0,
     ) -> None:
         super().__init__()
         if not isinstance(code, str):
@@ -132,6 +139,7 @@ class ProgramCall(Future[Execution]):
         self.limits = limits
         self.op = op
         self.session = session
+        self._number = turn
         self.reply: Reply | None = None
         self.server: object = None
         self._code = code
@@ -153,7 +161,7 @@ class ProgramCall(Future[Execution]):
     def begin(self, call: int) -> tuple[Request, list[int]]:
         """Write the program into memory files."""
         self._files = Files(self._code, self._stdin, kept=self.op is not Op.RUN)
-        job = job_of(self.limits, self._files.source_bytes)
+        job = job_of(self.limits, self._files.source_bytes, self._number)
         request = Request(self.op, call, session=self.session, job=job)
         return request, self._files.descriptors
 

@@ -69,6 +69,7 @@ class LocalSession:
         self._closed = False
         self._turn: ProgramCall | None = None
         self._number = 0
+        self._turns = 0
         self._pool = book.pool()
         self._server: ServerProcess | None = None
         self._open()
@@ -85,6 +86,7 @@ class LocalSession:
         branch._server, branch._number = parent._server, number
         branch._lock, branch._restarted, branch._closed = threading.Lock(), False, False
         branch._turn, branch._lost = None, False
+        branch._turns = parent._turns
         return branch
 
     def _open(self) -> None:
@@ -93,7 +95,7 @@ class LocalSession:
         self._granted(call, number, "opened")
         if not isinstance(call.server, ServerProcess):
             raise AssertionError("an answered call has a server")
-        self._number, self._server = number, call.server
+        self._number, self._server, self._turns = number, call.server, 0
 
     def _granted(self, call: ControlCall, number: int, what: str) -> Reply:
         """The server's answer; without one the number is free again."""
@@ -121,7 +123,9 @@ class LocalSession:
             if self._server is None:
                 self._open()
             op = Op.TURN_IN_PLACE if self._in_place else Op.TURN
-            call = ProgramCall(code, limits or self._limits, op, self._number)
+            # Failed ones count too: no name stands for two programs.
+            self._turns += 1
+            call = ProgramCall(code, limits or self._limits, op, self._number, turn=self._turns)
             call.on_cancel = self._pool.kill
             self._turn = call
             try:

@@ -1,0 +1,35 @@
+"""What a program's author reads of its errors."""
+
+import pytest
+
+from torl_env.sandbox import LocalSandbox
+
+MEAN = "def mean(v):\n    total = sum(v)\n    return total / len(v)"
+USE = "data = []\nlabel = 'mean of the data'\nprint(mean(data))"
+
+
+def test_a_later_turn_quotes_the_turn_that_an_error_is_in(sandbox: LocalSandbox) -> None:
+    with sandbox.session() as session:
+        assert session.run(MEAN).ok
+        assert session.run("1/0").error == "ZeroDivisionError: division by zero"
+        with session.branch() as branch:
+            for each in (session, branch):
+                lines = each.run(USE).stderr.splitlines()
+                assert '  File "<turn 3>", line 3, in <module>' in lines
+                assert lines[lines.index('  File "<program>", line 3, in mean') + 1] == (
+                    "    return total / len(v)"
+                )
+        shown = session.run("import inspect; print(inspect.getsource(mean))")
+        assert shown.stdout == f"{MEAN}\n\n"
+
+
+def test_the_marks_below_the_last_line_are_below_its_error(sandbox: LocalSandbox) -> None:
+    lines = sandbox.run("a = 1\na/0").stderr.splitlines()
+    at = lines.index("    a/0")
+    assert lines[at + 1] == "    ~^~"
+
+
+@pytest.mark.parametrize("text", ["x = '\x0c'\ny = 1\nz", "x = 1\r\ny = 1\rz"])
+def test_lines_are_counted_as_python_counts_them(sandbox: LocalSandbox, text: str) -> None:
+    lines = sandbox.run(text).stderr.splitlines()
+    assert lines[lines.index('  File "<program>", line 3, in <module>') + 1] == "    z"
