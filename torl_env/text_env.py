@@ -5,7 +5,9 @@
     rollout.collect(own.problems.head(64), group_size=8, seed=0)
 
 A problem is a seed: the question is what `reset(seed=...)` observes, and the samples of a group
-begin alike. Steps run one after the other in the caller's thread. What needs states (branches,
+begin alike. An `infra_error` in a step's info voids the episode, and where `continue_generation` is
+true the next action goes on with the same turn; one of this project's environments says all of its
+info itself. Steps run one after the other in the caller's thread. What needs states (branches,
 going back) and tools that run while others are sampled needs `ToRLMath-v0`.
 """
 
@@ -16,6 +18,7 @@ from typing import Any, Protocol
 import gymnasium as gym
 
 from rewards.types import Verdict
+from torl_env.env import ToRLMathEnv
 from torl_env.episode import StopReason
 from torl_env.episode_runner import StepResult
 from torl_env.errors import ConfigError, ProblemError, SandboxError
@@ -210,6 +213,7 @@ class TextVectorEnv:
         self._envs = [_checked(make()) for _ in range(num_envs)]
         self._problem_ids = [""] * num_envs
         self._turns = [0] * num_envs
+        self._going_on = [False] * num_envs
         self._earned = [0.0] * num_envs
         self._ready: list[StepResult] = []
 
@@ -222,6 +226,7 @@ class TextVectorEnv:
         for i in range(len(wanted.problem_ids or ()) * wanted.group_size):
             problem_id = (wanted.problem_ids or ())[i // wanted.group_size]
             self._problem_ids[i], self._turns[i], self._earned[i] = problem_id, 0, 0.0
+            self._going_on[i] = False
             seed = int(problem_id.removeprefix(_PREFIX))
             observations[i], _ = self._envs[i].reset(seed=seed)
         return tuple(observations), {}
@@ -239,7 +244,17 @@ class TextVectorEnv:
         return ready
 
     def _step(self, i: int, action: str, cut: bool) -> StepResult:
-        self._turns[i] += 1
+        env = self._envs[i]
+        if isinstance(env.unwrapped, ToRLMathEnv):
+            # It knows all that a rollout asks for, and its observations have their frame.
+            take = env.get_wrapper_attr("cut") if cut else env.step
+            observation, reward, terminated, truncated, given = take(action)
+            info = {**given, "problem_id": self._problem_ids[i]}
+            return StepResult(i, observation, float(reward), terminated, truncated, info)
+        return self._strange_step(i, action, cut)
+
+    def _strange_step(self, i: int, action: str, cut: bool) -> StepResult:
+        self._turns[i] += not self._going_on[i]
         observation, reward, terminated, truncated, infra_error = "", 0.0, False, False, ""
         given: dict[str, Any] = {}
         # A sampler without room for the last observation has written nothing in this turn.
@@ -248,13 +263,17 @@ class TextVectorEnv:
                 observation, earned, terminated, truncated, given = self._envs[i].step(action)
                 reward = float(earned)
                 self._earned[i] += reward
+                infra_error = str(given.get("infra_error") or "")
             except SandboxError as error:
-                infra_error, truncated = f"{type(error).__name__}: {error}", True
+                infra_error = f"{type(error).__name__}: {error}"
+        if infra_error:
+            terminated, truncated = False, True
         reason = _stop_reason(terminated, truncated, cut, infra_error)
         # Gymnasium allows both flags at once; what learns from an episode wants one reason.
         truncated = not terminated and (truncated or cut)
         done = terminated or truncated
-        if not done:
+        self._going_on[i] = not done and bool(given.get("continue_generation"))
+        if not done and not self._going_on[i]:
             observation = self.parser.frame(action, observation)
         info = {
             # Its own keys come first: where one is called as ours, ours counts.
@@ -275,7 +294,7 @@ class TextVectorEnv:
             "stop_reason": reason,
             "infra_error": infra_error,
             "stop": self.parser.stop,
-            "continue_generation": False,
+            "continue_generation": self._going_on[i],
         }
         return StepResult(i, "" if done else observation, reward, terminated, truncated, info)
 

@@ -8,8 +8,9 @@ from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.testing.tiny import ScriptedPolicy
 from agents.core.types import Sampling
-from torl_env import ConfigError, ProblemError, TextEnv, Unicode
+from torl_env import INFO_KEYS, ConfigError, ProblemError, TextEnv, Unicode, is_scorable
 from torl_env.errors import SandboxError
+from torl_env.testing import FaultySandbox
 
 
 class Guess(gym.Env):
@@ -102,6 +103,62 @@ def test_a_failure_of_the_machine_is_no_reward(tokenizer):
     (trajectory,) = run(own, tokenizer, lambda r, t: "1", 1, problems=1)
     assert not trajectory.scorable
     assert "the server is gone" in trajectory.infra_error
+
+
+CALL = "```python\nprint(6*7)\n```"
+
+
+def play(own, *actions, cut=False):
+    """What the actions gave in the first episode of `own`, the last of them cut or not."""
+    envs = own.make_envs(own.problems.head(1), 1)
+    envs.reset(options={"problem_ids": ["seed-0"]})
+    results = []
+    for number, action in enumerate(actions, start=1):
+        envs.send([action], [0], cut=[cut and number == len(actions)])
+        results += envs.recv()
+    envs.close()
+    return results
+
+
+def test_a_failure_that_an_environment_reports_is_no_reward():
+    class Lost(Guess):
+        def step(self, action):
+            return "", 0.0, True, False, {"infra_error": "the server is gone"}
+
+    broken = FaultySandbox(lambda code, number: True)
+    with broken:
+        for own in (TextEnv(Lost()), TextEnv("ToRLMath-v0", sandbox=broken)):
+            (result,) = play(own, CALL)
+            assert (result.terminated, result.truncated) == (False, True)
+            assert result.info["infra_error"]
+            assert result.info["stop_reason"] == "infra_error"
+            assert not is_scorable(result.info)
+
+
+def test_a_turn_that_goes_on_has_no_frame():
+    class Slow(Guess):
+        def step(self, action):
+            going_on = action == "wait"
+            return ("" if going_on else "low"), 0.0, False, False, {"continue_generation": going_on}
+
+    first, second, third = play(TextEnv(Slow()), "wait", "3", "4")
+    assert (first.observation, first.info["continue_generation"]) == ("", True)
+    assert (second.observation, second.info["continue_generation"]) == ("\nlow\n", False)
+    assert [one.info["turn"] for one in (first, second, third)] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("parser", ["plain", "fenced"])
+def test_an_environment_of_ours_says_all_itself(sandbox, parser):
+    own = TextEnv("ToRLMath-v0", parser=parser, sandbox=sandbox, tool_budget=1)
+    called, spent, ended = play(own, CALL, CALL, "\\boxed{no}")
+    assert called.observation == "\n```output\n42\n```\n"
+    assert (called.info["tool_calls"], called.info["tool_status"]) == (1, "ok")
+    assert (spent.observation, spent.info["action_kind"]) == ("", "over_budget")
+    assert spent.info["continue_generation"]
+    assert set(ended.info) == set(INFO_KEYS)
+    assert (ended.reward, ended.info["problem_id"]) == (-1.0, "seed-0")
+    (cut,) = play(own, "It is \\boxed{no}", cut=True)
+    assert (cut.reward, cut.info["stop_reason"], cut.info["tool_calls"]) == (-1.0, "length", 0)
 
 
 def test_an_id_of_gymnasium_and_the_style_of_calls(sandbox, tokenizer):

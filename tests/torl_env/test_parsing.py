@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from torl_env.errors import ConfigError
+from torl_env.parsing import named_parser
 from torl_env.parsing.fenced import FencedParser, closes_tool_call
 from torl_env.parsing.tags import HermesParser, XmlParser
 from torl_env.parsing.types import Malformed, ToolCall, Unfinished
@@ -239,3 +241,46 @@ def test_a_bare_thinking_tag_behind_a_block_is_no_text():
     for tag in ("<think>", "</think>", "\n<think>\n"):
         assert FencedParser().parse(f"```python\nprint(2)\n```{tag}").body == "print(2)"
     assert FencedParser().parse("```python\nprint(2)\n```<think>So it is 2.") is None
+
+
+@pytest.mark.parametrize(
+    ("names", "written", "name"),
+    [
+        (("getWeather",), "getWeather", "getWeather"),
+        (("getWeather",), "getweather", "getWeather"),
+        (("SQL", "sql"), "SQL", "SQL"),
+        (("SQL", "sql"), "sql", "sql"),
+        (("SQL", "Sql"), "sQL", "SQL"),
+        (("py",), "py", "py"),
+        (("python", "py"), "py", "py"),
+        (("python", "py"), "python3", "python"),
+        (("python", "sql"), "Py", "python"),
+    ],
+)
+def test_a_tool_is_called_as_it_is_spelt(names, written, name):
+    parser = FencedParser(names)
+    turn = f"So\n```{written}\nx\n```"
+    assert parser.parse(turn) == ToolCall(name, "x")
+    assert parser.prose(turn) == "So\n"
+
+
+@pytest.mark.parametrize(
+    ("style", "name"),
+    [
+        ("fenced", "my tool"),
+        ("fenced", "a`b"),
+        ("fenced", "output"),
+        ("fenced", "outputs"),
+        ("xml", "output"),
+    ],
+)
+def test_a_tool_that_a_style_cannot_call_is_refused(style, name):
+    with pytest.raises(ConfigError, match=r"cannot be called as .* take parser=\"hermes\""):
+        named_parser(style, ("python", name))
+    assert named_parser("hermes", ("python", name))
+
+
+@pytest.mark.parametrize("style", ["fenced", "xml", "hermes"])
+@pytest.mark.parametrize("name", ["python", "getWeather", "py", "web.search", "a-b_1"])
+def test_tools_with_names_of_many_kinds_are_taken(style, name):
+    assert named_parser(style, (name,))

@@ -51,13 +51,8 @@ def give_up() -> ToolResult:
 
 
 def make(box: Sandbox, **options: Any) -> ToRLMathEnv:
-    env = ToRLMathEnv(
-        problems=PROBLEMS,
-        sandbox=box,
-        tools=(PythonTool(), lookup, place, give_up),
-        tool_budget=5,
-        **options,
-    )
+    options = {"tools": (PythonTool(), lookup, place, give_up), "tool_budget": 5} | options
+    env = ToRLMathEnv(problems=PROBLEMS, sandbox=box, **options)
     env.reset(seed=0)
     return env
 
@@ -147,6 +142,45 @@ def test_plain_text_for_a_tool_of_several_arguments(box: Sandbox) -> None:
     env = make(box)
     assert "[place takes a JSON object with name, count, kind" in env.step("```place\nx\n```")[0]
     assert "[place takes a JSON object with name, count, kind]" in env.step("```place\n3\n```")[0]
+
+
+@pytest.mark.parametrize(
+    ("parser", "written"),
+    [
+        ("fenced", "```{}\n```"),
+        ("fenced", "```{}\n \n```"),
+        ("fenced", "```{}\n{{}}\n```"),
+        ("xml", "<{}></{}>"),
+        ("hermes", '<tool_call>{{"name": "{}"}}</tool_call>'),
+    ],
+)
+def test_a_call_with_nothing_inside(box: Sandbox, parser: str, written: str) -> None:
+    def now() -> str:
+        """Says the time."""
+        return "12:00"
+
+    def add(a: int, b: int) -> str:
+        """Adds."""
+        return str(a + b)
+
+    def answer(observation: str) -> str:
+        return observation.strip().splitlines()[1]
+
+    env = make(box, tools=(now, add), parser=parser)
+    assert answer(env.step(written.format("now", "now"))[0]) == "12:00"
+    assert answer(env.step(written.format("add", "add"))[0]) == "[add needs the argument 'a']"
+
+
+def test_a_tool_without_arguments_says_so(box: Sandbox) -> None:
+    def now() -> str:
+        """Says the time."""
+        return "12:00"
+
+    env = make(box, tools=(now,))
+    for body in ("nothing", "[]"):
+        told = env.step(f"```now\n{body}\n```")[0]
+        assert "[now takes no arguments: leave it empty]" in told
+    assert "[now has no argument 'a': it takes none]" in env.step('```now\n{"a": 1}\n```')[0]
 
 
 def test_a_tool_may_end_the_episode_or_void_it(box: Sandbox) -> None:

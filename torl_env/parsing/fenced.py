@@ -20,15 +20,17 @@ A turn that ends with a closed tool block is a call; every other turn is final. 
 | it ends at the opening of a fence without a language | unfinished: generation goes on |
 
 A closing fence has at least as many back-ticks as the opening one, so no line of a program can
-begin with them; other blocks close as in CommonMark. Lines end with LF or CRLF. `py` and `python3`
-mean `python`, in any case. `info["stop"]` names the strings at which a sampler stops, keeping them
+begin with them; other blocks close as in CommonMark. Lines end with LF or CRLF. A language is the
+tool that is spelt so, else one that is in another case; `py` and `python3` mean `python` where no
+tool is called so. `info["stop"]` names the strings at which a sampler stops, keeping them
 in the text; one that sees tokens uses `closes_tool_call` instead.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from torl_env.errors import ConfigError
 from torl_env.parsing.types import (
     Malformed,
     Parser,
@@ -40,6 +42,8 @@ from torl_env.parsing.types import (
 
 class _Block(NamedTuple):
     language: str
+    loose: bool
+    """Whether its language is a tool or `output`."""
     ticks: int
     indent: int
     """Blanks before the opening fence, which the lines inside lose as well."""
@@ -63,33 +67,43 @@ _THOUGHT = re.compile(r"</?think(?:ing)?>")
 _ALIASES = {"py": "python", "python3": "python"}
 
 
-def _blocks(text: str, loose: frozenset[str]) -> Iterator[_Block]:
-    """Fenced blocks in order; those of `loose` languages are closed by any fence long enough."""
+def _blocks(text: str, loose: Mapping[str, str]) -> Iterator[_Block]:
+    """Fenced blocks in order; those of `loose` languages are closed by any fence long enough.
+
+    Args:
+        text: A turn.
+        loose: These languages by their spellings.
+    """
     block: _Block | None = None
     for fence in _FENCE.finditer(text):
         if block is None:
-            block = _opened(fence, len(text))
+            block = _opened(fence, len(text), loose)
             continue
         rest = fence[3]
-        if len(fence[2]) < block.ticks or (rest.strip() and block.language not in loose):
+        if len(fence[2]) < block.ticks or (rest.strip() and not block.loose):
             continue
         another = _INFO.fullmatch(rest) is not None
         end = fence.start() if another else fence.end(2) if rest.strip() else fence.end()
         yield block._replace(close=fence.start(), end=end, closed=True)
-        block = _opened(fence, len(text)) if another else None
+        block = _opened(fence, len(text), loose) if another else None
     if block is not None:
         yield block
 
 
-def _opened(fence: re.Match[str], size: int) -> _Block | None:
+def _opened(fence: re.Match[str], size: int, loose: Mapping[str, str]) -> _Block | None:
     """The block that begins here, unclosed so far; `None` for inline code."""
     if "`" in fence[3]:
         return None
     words = fence[3].split(maxsplit=1)
-    language = words[0].lower() if words else ""
+    word = words[0] if words else ""
+    folded = word.lower()
+    language = next(
+        (loose[one] for one in (word, folded, _ALIASES.get(folded, "")) if one in loose), folded
+    )
     inside = min(fence.end() + 1, size)
     return _Block(
-        _ALIASES.get(language, language),
+        language,
+        language in loose,
         len(fence[2]),
         len(fence[1]),
         fence.start(),
@@ -112,14 +126,35 @@ class TagStyle:
         '1\n</output>\n'
     """
 
+    stop: tuple[str, ...]
+    """See `Parser`."""
     opening: str
     """First line of an output."""
     closing: str
     """Its last line."""
     spelling: str
     """A call, with `{name}` for its tool."""
+    sample: str
+    """The shortest call of `{name}`."""
     how: str
     """One sentence for the model on how to call."""
+
+    def _refuse_unreadable(self, names: Iterable[str]) -> None:
+        """Whether each tool can be called at all: a style may read another name, or stop in it."""
+        for name in names:
+            call = self.sample.format(name=name)
+            reading = self.parse(call)
+            read = isinstance(reading, ToolCall) and reading.name == name
+            if not read or any(stop in call[:-1] for stop in self.stop):
+                raise ConfigError(
+                    f"a tool named {name!r} cannot be called as {self.spelling.format(name=name)}: "
+                    "give it a name of letters, digits and _ that this style does not use itself, "
+                    'or take parser="hermes", which writes names in JSON'
+                )
+
+    def parse(self, turn: str) -> Reading:
+        """Read one whole turn."""
+        raise NotImplementedError
 
     def describe(self, schemas: Sequence[Mapping[str, Any]]) -> str:
         """The tools, a line each, and how they are called, for a system text."""
@@ -159,6 +194,9 @@ class FencedParser(TagStyle):
     Args:
         names: Languages that are tools; one block runs the tool of its language.
 
+    Raises:
+        ConfigError: A name cannot be the language of a block.
+
     Example:
         >>> parser = FencedParser()
         >>> parser.parse("I compute.\n```python\nprint(6*7)\n```")
@@ -169,12 +207,15 @@ class FencedParser(TagStyle):
 
     stop: tuple[str, ...] = ("```output", "\n```\n")
     opening, closing = "```output", "```"
-    spelling = "```{name}"
+    spelling, sample = "```{name}", "```{name}\n```"
     how = "To call a tool, end your turn with a block of its name; its output follows."
 
     def __init__(self, names: tuple[str, ...] = ("python",)) -> None:
         self.names = frozenset(names)
-        self._loose = self.names | {"output"}
+        # The spelling itself comes before one in another case, and the first tool before others.
+        folded = {name.lower(): name for name in reversed(names)}
+        self._loose = folded | {name: name for name in (*names, "output")}
+        self._refuse_unreadable(names)
 
     def parse(self, turn: str) -> Reading:
         """Read one whole turn; time is linear in its length."""
@@ -206,7 +247,7 @@ class FencedParser(TagStyle):
         """The turn without tool and output blocks; an unclosed one reaches to the end."""
         kept, at = [], 0
         for block in _blocks(turn, self._loose):
-            if block.language in self._loose:
+            if block.loose:
                 kept.append(turn[at : block.start])
                 at = block.end
         return "".join([*kept, turn[at:]])

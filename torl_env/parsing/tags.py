@@ -12,19 +12,23 @@ from torl_env.parsing.types import Malformed, Reading, ToolCall
 class XmlParser(TagStyle):
     r"""`<python>` ... `</python>` (GEM, verl-tool): one tag per tool, output in `<output>`.
 
+    Raises:
+        ConfigError: A tool is named as the output is.
+
     Example:
         >>> XmlParser().parse("So\n<python>print(1)</python>\n")
         ToolCall(name='python', body='print(1)', arguments=None)
     """
 
     opening, closing = "<output>", "</output>"
-    spelling = "<{name}>...</{name}>"
+    spelling, sample = "<{name}>...</{name}>", "<{name}></{name}>"
     how = "To call a tool, end your turn with one of these elements; its output follows."
 
     def __init__(self, names: tuple[str, ...] = ("python",)) -> None:
         self.stop = tuple(f"</{name}>" for name in names)
         choice = "|".join(re.escape(name) for name in (*names, "output"))
         self._tag = re.compile(f"<(/?)({choice})>")
+        self._refuse_unreadable(names)
 
     def parse(self, turn: str) -> Reading:
         """A turn that ends with a closed tag of a tool is a call; tags inside it are its text."""

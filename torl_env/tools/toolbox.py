@@ -122,16 +122,19 @@ def _only_text(tool: Tool) -> str | None:
 
 
 def _read(body: str, tool: Tool) -> Mapping[str, Any]:
-    """Arguments from plain text: a JSON object."""
-    names = list(tool.parameters["properties"])
+    """Arguments from plain text: a JSON object, or nothing."""
+    # What then lacks is named by the check, as in every style.
+    if not body.strip():
+        return {}
+    names = ", ".join(tool.parameters["properties"])
+    form = f"takes a JSON object with {names}" if names else "takes no arguments: leave it empty"
     try:
         arguments = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise ToolError(
-            f"[{tool.name} takes a JSON object with {', '.join(names)}: {error}]"
-        ) from None
+        why = f": {error}" if names else ""
+        raise ToolError(f"[{tool.name} {form}{why}]") from None
     if not isinstance(arguments, dict):
-        raise ToolError(f"[{tool.name} takes a JSON object with {', '.join(names)}]")
+        raise ToolError(f"[{tool.name} {form}]")
     return arguments
 
 
@@ -139,12 +142,13 @@ def _check(arguments: Mapping[str, Any], tool: Tool, validator: "Validator") -> 
     from jsonschema.exceptions import best_match
 
     known = tool.parameters["properties"]
+    names = ", ".join(known) or "none"
     for name in tool.parameters.get("required", ()):
         if name not in arguments:
             raise ToolError(f"[{tool.name} needs the argument {name!r}]")
     for name in arguments:
         if name not in known and not tool.parameters.get("additionalProperties"):
-            raise ToolError(f"[{tool.name} has no argument {name!r}: it takes {', '.join(known)}]")
+            raise ToolError(f"[{tool.name} has no argument {name!r}: it takes {names}]")
     error = best_match(validator.iter_errors(arguments))
     if error is not None:
         place = ".".join(map(str, error.absolute_path))
