@@ -1,6 +1,8 @@
 """Sessions, snapshots and branches."""
 
 import json
+import threading
+import time
 
 import pytest
 
@@ -239,3 +241,23 @@ def test_a_session_opens_only_when_it_is_used(box: Sandbox) -> None:
     assert opened == []
     copy.run("x = 1", Limits())
     assert opened == [1]
+
+
+def test_closing_kills_the_turn_that_runs_and_waits_for_nothing(box: Sandbox) -> None:
+    session = CodeSession(box.session)
+    session.run("x = 1", Limits())
+    failed: list[SandboxError] = []
+
+    def burn() -> None:
+        try:
+            session.run("while True: pass", Limits(cpu_seconds=60, wall_seconds=120))
+        except SandboxError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=burn)
+    thread.start()
+    time.sleep(0.5)
+    session.close()
+    thread.join(20)
+    assert not thread.is_alive(), "the program would run for a minute"
+    assert "was closed" in str(failed[0])

@@ -55,6 +55,8 @@ class CodeSession:
             self._running = True
         try:
             live = self._interpreter(limits)
+            if self._closed:
+                raise SandboxError("the session was closed before its turn began")
             execution = live.run(code, limits)
             lost = live.restarted and any(turn.ok for turn in self._log)
             if live.restarted:
@@ -104,13 +106,18 @@ class CodeSession:
         return CodeSession(self._open_session, log)
 
     def close(self) -> None:
-        """End the interpreter, after the turn that it may be running; never waits; idempotent."""
+        """End the interpreter and kill the turn that runs in it; never waits; idempotent."""
         with self._lock:
             self._closed = True
-            if self._running:
-                return
-            live, self._live = self._live, None
-        if live is not None:
+            live, running = self._live, self._running
+            if not running:
+                self._live = None
+        if live is None:
+            return
+        if running:
+            # The end of a turn is waited for, and who closes may be an event loop.
+            threading.Thread(target=live.close, name="torl-close", daemon=True).start()
+        else:
             live.close()
 
 
