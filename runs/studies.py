@@ -1,10 +1,11 @@
 """The studies on CPU: three seeds of SmolLM2-135M on procedural problems.
 
-    python runs/studies.py {a,b,c,d,e,f,all} OUT [--seeds 0 1 2] [--records DIR] [--no-make]
+    python runs/studies.py {a,b,c,d,e,f,g,all} OUT [--seeds 0 1 2] [--records DIR] [--no-make]
 
 (a) ToRL against CoT-RL, TIR-SFT and TIR-RL; (b) the tool budget C; (c) the penalty for failing
 code; (d) THOR's ablation T1 to T6 and its selectors; (e) GRPO against PPO against leave-one-out;
-(f) THOR's ablation and the budget on problems where programs fail.
+(f) THOR's ablation and the budget on problems where programs fail; (g) there, what a step of THOR
+is paid for and weighs.
 
 Runs that several studies need are made once, all of one seed before the next, each in a process of
 its own; finished ones are not made again, and one that was cut off is made anew. In the end tables
