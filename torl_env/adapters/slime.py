@@ -6,10 +6,10 @@
 
 The data set's column `prompt` is the question, `answer` the reference; `metadata` may hold fields
 of `EnvConfig` (`{"tool_budget": 2}`) and `problem_id`. SGLang samples; what it sampled is kept, the
-tool's output is tokenised once, `loss_mask` is 1 exactly on sampled ids. Where the machine failed
-or the grader could not decide the sample is marked aborted and `remove_sample`, which takes it out
-of the loss; slime's mean of the group would still count it, so the filter drops the group, and
-slime samples another in its place.
+tool's output is tokenised once, `loss_mask` is 1 exactly on sampled ids. Where the machine failed,
+the grader could not decide or slime aborted a request, the sample is marked aborted and
+`remove_sample`, which takes it out of the loss; slime's mean of the group would still count it, so
+the filter drops the group, and slime samples another in its place.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from torl_env.adapters.token_episode import Sampled, TokenEpisode, make_env, play
+from torl_env.errors import SandboxError
 from torl_env.info import is_scorable
 from torl_env.problems.types import Problem
 
@@ -44,12 +45,19 @@ async def generated(
     async def ask(ids: list[int], max_tokens: int, stop: tuple[str, ...]) -> Sampled:
         how = {**sampling, "max_new_tokens": max_tokens, "stop": list(stop), "no_stop_trim": True}
         payload = {"input_ids": ids, "sampling_params": how, "return_logprob": True}
-        logprobs = (await post(url, payload))["meta_info"]["output_token_logprobs"]
+        said = (await post(url, payload))["meta_info"]
+        if said.get("finish_reason", {}).get("type") == "abort":
+            raise SandboxError("slime has enough samples and aborted this one")
+        logprobs = said["output_token_logprobs"]
         return Sampled([int(one[1]) for one in logprobs], [float(one[0]) for one in logprobs])
 
     prompt_ids = tokenizer.encode(text, add_special_tokens=False)
     limit = int(sampling["max_new_tokens"])
-    return fill(sample, await play(env, prompt_ids, tokenizer, ask, limit), tokenizer)
+    try:
+        episode = await play(env, prompt_ids, tokenizer, ask, limit)
+    except SandboxError:
+        episode = TokenEpisode(prompt_ids)
+    return fill(sample, episode, tokenizer)
 
 
 def scorable_groups(args: Any, samples: Sequence[Any], **_: Any) -> bool:
@@ -71,6 +79,6 @@ def fill(sample: Any, episode: TokenEpisode, tokenizer: Any) -> Any:
     sample.reward = episode.reward
     status = type(sample).Status
     sample.status = status.TRUNCATED if episode.truncated else status.COMPLETED
-    if not is_scorable(episode.info):
+    if not episode.info or not is_scorable(episode.info):
         sample.status, sample.remove_sample, sample.reward = status.ABORTED, True, 0.0
     return sample
