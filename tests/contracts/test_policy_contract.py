@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -56,6 +57,18 @@ def transformers(url):
     return PolicyCase(make, list(map(tokenizer.encode, TEXTS)), tokenizer.encode("out"))
 
 
+def ending(url):
+    """The same model, which ends most turns itself."""
+    case = transformers(url)
+
+    def make():
+        policy = case.make()
+        policy.end_ids = frozenset(range(60, 130))
+        return policy
+
+    return replace(case, make=make)
+
+
 def scripted(url):
     tokenizer = byte_tokenizer()
 
@@ -65,7 +78,7 @@ def scripted(url):
     make = partial(ScriptedPolicy, tokenizer, script, closes_tool_call)
     prompts = [tokenizer.encode(TEXTS[0])] * 3
     how = Sampling(max_tokens=90)
-    return PolicyCase(make, prompts, tokenizer.encode("out"), how)
+    return PolicyCase(make, prompts, tokenizer.encode("out"), how, reads_ids=False)
 
 
 def served(url):
@@ -76,12 +89,13 @@ def served(url):
         output=tokenizer.encode("```output\n1\n```\n"),
         how=Sampling(max_tokens=120),
         knows_logprobs=False,
+        reads_ids=False,
         close=ServerPolicy.close,
     )
 
 
 @pytest.mark.parametrize("check", POLICY_CHECKS)
-@pytest.mark.parametrize("case", [transformers, scripted, served])
+@pytest.mark.parametrize("case", [transformers, ending, scripted, served])
 def test_it_keeps_the_contract(case, check, url):
     POLICY_CHECKS[check](case(url))
 

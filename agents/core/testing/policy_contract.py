@@ -8,7 +8,7 @@ A check raises `AssertionError` with what was expected.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite, isnan
 from typing import Any
 
@@ -34,6 +34,8 @@ class PolicyCase:
     """False for a policy that cannot tell log-probabilities, such as a server: all are `nan`."""
     seeded: bool = True
     """False for a policy whose sampling no seed fixes."""
+    reads_ids: bool = True
+    """False for a policy that does not go by the ids it is given, such as a chat or a script."""
     close: Callable[[Any], None] = lambda policy: None
     """Lets go of a policy."""
 
@@ -179,6 +181,27 @@ def company_changes_nothing(case: PolicyCase) -> None:
     case.close(policy)
 
 
+def a_row_goes_on_from_all_that_was_said(case: PolicyCase) -> None:
+    """A second turn is what a row would write that begins with the first and the tool's output.
+
+    So it has read all of it, the id that ended the first turn too: what is trained is scored there.
+    """
+    if not case.reads_ids:
+        return
+    greedy = replace(case, how=replace(case.how, temperature=0.0))
+    policy = case.make()
+    rows = play(greedy, policy, turns=2)
+    for prompt, row in zip(case.prompts, rows, strict=True):
+        if len(row.turns) == 2:
+            first, second = row.turns
+            said = [*first.ids, *case.output]
+            left = case.how.max_tokens - len(said)
+            anew = replace(greedy, prompts=[[*prompt, *said]])
+            (again,) = play(anew, policy, remaining_tokens=[left])
+            assert again.ids == second.ids, "after `resume` a row wrote as if it had not read all"
+    case.close(policy)
+
+
 POLICY_CHECKS: Mapping[str, Callable[[PolicyCase], None]] = {
     check.__name__: check
     for check in (
@@ -188,6 +211,7 @@ POLICY_CHECKS: Mapping[str, Callable[[PolicyCase], None]] = {
         batches_follow_each_other,
         seeds_fix_a_row,
         company_changes_nothing,
+        a_row_goes_on_from_all_that_was_said,
     )
 }
 """All checks by name."""
