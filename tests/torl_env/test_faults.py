@@ -53,6 +53,25 @@ def eventually(check: object, seconds: float = 10.0) -> bool:
     return False
 
 
+def test_ctrl_c_ends_the_program_and_not_the_episode() -> None:
+    with LocalSandbox() as box:
+        env = ToRLMathEnv(PROBLEMS, sandbox=box, limits={"cpu_seconds": 60, "wall_seconds": 60})
+        env.reset(seed=0)
+
+        def press() -> None:
+            eventually(lambda: box.running)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+        presser = threading.Thread(target=press)
+        presser.start()
+        with pytest.raises(KeyboardInterrupt):
+            env.step("```python\nwhile True: pass\n```")
+        presser.join()
+        assert eventually(lambda: not box.running)
+        assert env.step(CALL)[0] == SHOWN
+        env.close()
+
+
 def test_killed_servers_are_replaced_or_the_episode_is_void() -> None:
     before = set(descendants(os.getpid()))
     with LocalSandbox() as box:
