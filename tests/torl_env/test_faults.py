@@ -16,6 +16,8 @@ import pytest
 import rewards
 from rewards.types import Verdict
 from torl_env import ToRLMathEnv, ToRLMathVectorEnv, is_scorable
+from torl_env.problems.source import Listed
+from torl_env.problems.types import Problem
 from torl_env.sandbox import LocalSandbox, Sandbox
 from torl_env.testing import problem_list
 
@@ -272,3 +274,42 @@ def test_envs_give_everything_back(box: Sandbox) -> None:
         before,
         held(),
     )
+
+
+class Flaky(Listed):
+    """A source that cannot give its `n`-th problem."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__("flaky", list(PROBLEMS))
+        self.left = n
+
+    def at(self, index: int) -> Problem:
+        self.left -= 1
+        if self.left == 0:
+            raise OSError("the disk is gone")
+        return super().at(index)
+
+
+def test_a_source_that_fails_loses_no_step(box: Sandbox) -> None:
+    # One look when the envs are made, three draws at the reset, then the second of three.
+    envs = ToRLMathVectorEnv(3, Flaky(6), sandbox=box)
+    envs.reset(seed=0)
+    with pytest.raises(OSError, match="the disk is gone"):
+        envs.step(("\\boxed{no}",) * 3)
+    results = {result.env_id: result for result in envs.recv(3)}
+    assert [results[i].reward for i in range(3)] == [-1.0] * 3
+    for i, result in results.items():
+        assert result.final is not None
+        assert result.final.info["verdict"] == "wrong"
+        assert result.info["turn"] == 0
+        assert envs.get_state(i).episode.segments[0].text == result.observation
+    assert envs.step((CALL,) * 3)[4]["turn"].tolist() == [1, 1, 1]
+
+
+def test_a_source_that_fails_leaves_nothing_half_sent(box: Sandbox) -> None:
+    envs = ToRLMathVectorEnv(2, Flaky(5), sandbox=box, autoreset_mode="NextStep")
+    envs.reset(seed=0)
+    envs.step(("\\boxed{no}",) * 2)
+    with pytest.raises(OSError, match="the disk is gone"):
+        envs.step((CALL, CALL))
+    assert envs.step((CALL, CALL))[4]["turn"].tolist() == [0, 0]
