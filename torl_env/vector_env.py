@@ -247,12 +247,21 @@ class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], np
         self._observations[env_id] = segments[-1].text if segments[-1].role != "model" else ""
 
     def branch(self, env_id: int, into: Sequence[int]) -> None:
-        """Put the envs `into` where `env_id` stands, interpreter included."""
+        """Put the envs `into` where `env_id` stands, interpreter included.
+
+        Raises:
+            ValueError: An env is unknown or has a step in flight; then none is touched.
+        """
+        for target in into:
+            self._check_not_pending(target)
         with self.get_state(env_id, live=True) as state:
             for target in into:
                 self.set_state(target, state)
 
     def _check_not_pending(self, env_id: int) -> None:
+        # A negative number would be an env counted from the end, of which nothing is in flight.
+        if not 0 <= env_id < self.num_envs:
+            raise ValueError(f"envs are 0 to {self.num_envs - 1}, got {env_id}")
         if self._pending.has(env_id):
             raise ValueError(f"env {env_id} has a step in flight: recv() it first")
 
