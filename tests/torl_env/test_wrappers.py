@@ -133,6 +133,11 @@ def test_shaping_is_bounded_and_spares_void_episodes(box: Sandbox) -> None:
         env = ShapeReward(make(broken), lambda info: 0.5)
         env.reset()
         assert env.step(CALL)[1] == 0.0
+    with FaultySandbox(lambda code, tries: "lost" in code) as broken:
+        env = ShapeReward(make(broken, tool_budget=2), lambda info: 0.5)
+        env.reset()
+        rewards = [float(env.step(code)[1]) for code in (CALL, "```python\nlost\n```")]
+        assert rewards == [0.5, -0.5]
 
 
 @pytest.mark.parametrize(
