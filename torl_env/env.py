@@ -1,6 +1,7 @@
 """The environment for one episode at a time."""
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -19,6 +20,8 @@ from torl_env.spaces import Unicode
 from torl_env.tools.toolbox import WorkItem
 
 Transition = tuple[str, float, bool, bool, dict[str, Any]]
+_SHARED = {"config", "problems", "spec", "_sandbox", "_runner"}
+"""What a copy has in common with its original, or makes anew."""
 Wait = Callable[[WorkItem], Awaitable[Any]]
 """Gives the result of a piece of work, or raises its error."""
 
@@ -163,6 +166,16 @@ class ToRLMathEnv(Configured, gym.Env[str, str]):
             for branch in branches:
                 branch.set_state(state)
         return branches
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ToRLMathEnv":
+        """An env of its own that stands where this one stands, over the same sandbox."""
+        memo[id(self)] = twin = self._sibling()
+        for name in self.__dict__.keys() - _SHARED:
+            twin.__dict__[name] = copy.deepcopy(self.__dict__[name], memo)
+        if self._runner.episode is not None:
+            with self.get_state(live=True) as state:
+                twin.set_state(state)
+        return twin
 
     def _sibling(self) -> "ToRLMathEnv":
         # Not through `__init__`: problems are shared as they are, and a subclass may take others.

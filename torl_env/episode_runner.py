@@ -199,9 +199,13 @@ class EpisodeRunner:
             work = start()
             # `close` cancels it from any thread, which kills the program.
             self._pending = work if isinstance(work, Future) else None
-            return (yield work)
-        finally:
+            value = yield work
+        except Exception:
             self._pending = None
+            raise
+        # Behind an interrupt (Ctrl-C, a cancelled task) the program still runs: `step` cancels it.
+        self._pending = None
+        return value
 
     def _call(self, call: ToolCall) -> WorkItem:
         if self._sandbox is None:

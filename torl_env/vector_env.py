@@ -152,9 +152,10 @@ class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], np
         for i, action, reset in zip(ids, actions, due, strict=True):
             if not reset:
                 self._runners[i].check_action(action)
+        problems = {i: self._sampled(i) for i, reset in zip(ids, due, strict=True) if reset}
         for i, action, reset, is_cut in zip(ids, actions, due, cuts, strict=True):
             if reset:
-                self._pending.add_result(i, self._begin(i))
+                self._pending.add_result(i, self._begin(i, problems[i]))
             else:
                 self._pending.start(i, self._runners[i].step(action, cut=is_cut))
 
@@ -167,7 +168,8 @@ class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], np
         """Steps that have ended, in the order in which they did.
 
         In mode `SameStep` a step that ends an episode has the first observation and info of the
-        next one, and the end of the last one in `final`.
+        next one, and the end of the last one in `final`. Where the source fails to give that next
+        problem, its error is raised and the steps stay for the next `recv`.
 
         Args:
             min_ready: Wait for so many, but not for more than are in flight; 0 never waits.
@@ -177,14 +179,28 @@ class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], np
             ClosedEnvironmentError: The env was closed.
         """
         ready = self._pending.collect_ready(min_ready, timeout)
-        return [self._autoreset(result) for result in ready]
+        return self._reset_ended(ready)
+
+    def _reset_ended(self, ready: Sequence[StepResult]) -> list[StepResult]:
+        kept: list[StepResult] = []
+        try:
+            for result in ready:
+                kept.append(self._autoreset(result))
+        except BaseException:
+            for result in (*kept, *ready[len(kept) :]):
+                self._pending.add_result(result.env_id, result)
+            raise
+        return kept
 
     def _autoreset(self, result: StepResult) -> StepResult:
         i = result.env_id
+        if result.final is not None:
+            # It was reset in a `recv` that the reset of another one has broken off.
+            return result
         if result.done and self.autoreset_mode is AutoresetMode.SAME_STEP:
             # Gymnasium's rule: reward and flags are of the step that ended the episode, observation
             # and info of the reset behind it.
-            fresh = self._begin(i)
+            fresh = self._begin(i, self._sampled(i))
             end = EpisodeEnd(result.observation, result.info)
             return replace(result, observation=fresh.observation, info=fresh.info, final=end)
         self._observations[i] = result.observation
@@ -214,7 +230,7 @@ class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], np
     async def arecv(self, min_ready: int = 1, timeout: float | None = None) -> list[StepResult]:
         """`recv` without blocking the event loop; a cancelled one loses nothing."""
         ready = await self._pending.acollect_ready(min_ready, timeout)
-        return [self._autoreset(result) for result in ready]
+        return self._reset_ended(ready)
 
     def get_state(self, env_id: int, *, live: bool = False) -> EnvState:
         """As `ToRLMathEnv.get_state`, of one env without a step in flight."""
@@ -231,17 +247,29 @@ class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], np
         self._observations[env_id] = segments[-1].text if segments[-1].role != "model" else ""
 
     def branch(self, env_id: int, into: Sequence[int]) -> None:
-        """Put the envs `into` where `env_id` stands, interpreter included."""
+        """Put the envs `into` where `env_id` stands, interpreter included.
+
+        Raises:
+            ValueError: An env is unknown or has a step in flight; then none is touched.
+        """
+        for target in into:
+            self._check_not_pending(target)
         with self.get_state(env_id, live=True) as state:
             for target in into:
                 self.set_state(target, state)
 
     def _check_not_pending(self, env_id: int) -> None:
+        # A negative number would be an env counted from the end, of which nothing is in flight.
+        if not 0 <= env_id < self.num_envs:
+            raise ValueError(f"envs are 0 to {self.num_envs - 1}, got {env_id}")
         if self._pending.has(env_id):
             raise ValueError(f"env {env_id} has a step in flight: recv() it first")
 
-    def _begin(self, i: int, problem: Problem | None = None) -> StepResult:
-        result = self._runners[i].reset(problem or sample_problem(self.problems, self._random(i)))
+    def _sampled(self, i: int) -> Problem:
+        return sample_problem(self.problems, self._random(i))
+
+    def _begin(self, i: int, problem: Problem) -> StepResult:
+        result = self._runners[i].reset(problem)
         self._observations[i] = result.observation
         return result
 

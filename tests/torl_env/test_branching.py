@@ -1,9 +1,12 @@
 """Sessions, snapshots and branches."""
 
+import copy
 import json
+import os
 import threading
 import time
 
+import gymnasium as gym
 import pytest
 
 from torl_env import EnvState, ToRLMathEnv
@@ -12,7 +15,7 @@ from torl_env.episode_runner import EpisodeRunner
 from torl_env.errors import SandboxError
 from torl_env.sandbox import Limits, SubprocessSandbox
 from torl_env.sandbox.types import Sandbox
-from torl_env.testing import problem_list
+from torl_env.testing import children, problem_list
 from torl_env.tools import CodeSession, LoggedTurn
 
 PROBLEMS = problem_list([(f"What is {n}+{n}?", str(2 * n)) for n in range(50)])
@@ -60,6 +63,50 @@ def test_branches_are_independent(env: ToRLMathEnv) -> None:
     assert env.reset()[0] == branches[0].reset()[0] == branches[1].reset()[0]
     for branch in branches:
         branch.close()
+
+
+def test_a_copy_stands_where_its_original_stands(env: ToRLMathEnv) -> None:
+    env.step(code("x = [1]"))
+    env.notes = ["mine"]  # as an env of one's own may keep
+    twin = copy.deepcopy(env)
+    assert twin.step(code("x.append(2); print(x)"))[0] == shown("[1, 2]")
+    assert env.step(code("print(x)"))[0] == shown("[1]")
+    twin.notes.append("its")
+    assert env.notes == ["mine"]
+    assert twin.reset()[0] == env.reset()[0]
+    env.close()
+    twin.reset()
+    assert twin.step(code("print(1)"))[0] == shown("1")
+    twin.close()
+
+
+def test_a_copy_without_an_episode_draws_as_its_original(box: Sandbox) -> None:
+    env = ToRLMathEnv(problems=PROBLEMS, sandbox=box)
+    env.reset(seed=0)
+    expected = [env.reset()[0] for _ in range(3)]
+    fresh = ToRLMathEnv(problems=PROBLEMS, sandbox=box)
+    fresh.np_random = gym.utils.seeding.np_random(0)[0]
+    twin = copy.deepcopy(fresh)
+    for one in (fresh, twin):
+        one.reset()
+        assert [one.reset()[0] for _ in range(3)] == expected
+
+
+def test_copies_use_one_sandbox() -> None:
+    before = set(children(os.getpid()))
+    options = {"sandbox": "local:concurrency=2", "tool_budget": 9}
+    env = gym.make("ToRLMath-v0", problems=PROBLEMS, **options)
+    env = gym.wrappers.RecordEpisodeStatistics(env)
+    env.reset(seed=0)
+    env.step(code("print(1)"))
+    opened = set(children(os.getpid()))
+    twins = [copy.deepcopy(env) for _ in range(2)]
+    assert set(children(os.getpid())) <= opened
+    for twin in twins:
+        assert twin.step(code("print(1)"))[0] == shown("1")
+    for one in (env, *twins):
+        one.close()
+    assert set(children(os.getpid())) <= before
 
 
 def test_a_state_brings_everything_back(env: ToRLMathEnv) -> None:

@@ -16,6 +16,8 @@ import pytest
 import rewards
 from rewards.types import Verdict
 from torl_env import ToRLMathEnv, ToRLMathVectorEnv, is_scorable
+from torl_env.problems.source import Listed
+from torl_env.problems.types import Problem
 from torl_env.sandbox import LocalSandbox, Sandbox
 from torl_env.testing import problem_list
 
@@ -51,6 +53,25 @@ def eventually(check: object, seconds: float = 10.0) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def test_ctrl_c_ends_the_program_and_not_the_episode() -> None:
+    with LocalSandbox() as box:
+        env = ToRLMathEnv(PROBLEMS, sandbox=box, limits={"cpu_seconds": 60, "wall_seconds": 60})
+        env.reset(seed=0)
+
+        def press() -> None:
+            eventually(lambda: box.running)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+        presser = threading.Thread(target=press)
+        presser.start()
+        with pytest.raises(KeyboardInterrupt):
+            env.step("```python\nwhile True: pass\n```")
+        presser.join()
+        assert eventually(lambda: not box.running)
+        assert env.step(CALL)[0] == SHOWN
+        env.close()
 
 
 def test_killed_servers_are_replaced_or_the_episode_is_void() -> None:
@@ -253,3 +274,42 @@ def test_envs_give_everything_back(box: Sandbox) -> None:
         before,
         held(),
     )
+
+
+class Flaky(Listed):
+    """A source that cannot give its `n`-th problem."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__("flaky", list(PROBLEMS))
+        self.left = n
+
+    def at(self, index: int) -> Problem:
+        self.left -= 1
+        if self.left == 0:
+            raise OSError("the disk is gone")
+        return super().at(index)
+
+
+def test_a_source_that_fails_loses_no_step(box: Sandbox) -> None:
+    # One look when the envs are made, three draws at the reset, then the second of three.
+    envs = ToRLMathVectorEnv(3, Flaky(6), sandbox=box)
+    envs.reset(seed=0)
+    with pytest.raises(OSError, match="the disk is gone"):
+        envs.step(("\\boxed{no}",) * 3)
+    results = {result.env_id: result for result in envs.recv(3)}
+    assert [results[i].reward for i in range(3)] == [-1.0] * 3
+    for i, result in results.items():
+        assert result.final is not None
+        assert result.final.info["verdict"] == "wrong"
+        assert result.info["turn"] == 0
+        assert envs.get_state(i).episode.segments[0].text == result.observation
+    assert envs.step((CALL,) * 3)[4]["turn"].tolist() == [1, 1, 1]
+
+
+def test_a_source_that_fails_leaves_nothing_half_sent(box: Sandbox) -> None:
+    envs = ToRLMathVectorEnv(2, Flaky(5), sandbox=box, autoreset_mode="NextStep")
+    envs.reset(seed=0)
+    envs.step(("\\boxed{no}",) * 2)
+    with pytest.raises(OSError, match="the disk is gone"):
+        envs.step((CALL, CALL))
+    assert envs.step((CALL, CALL))[4]["turn"].tolist() == [0, 0]

@@ -68,7 +68,7 @@ def test_the_schema_comes_from_the_function() -> None:
     assert place.parameters["properties"] == {
         "name": {"type": "string"},
         "count": {"type": "integer"},
-        "kind": {"type": "string", "enum": ["a", "b"]},
+        "kind": {"type": "string", "enum": ["a", "b"], "nullable": True},
     }
     assert place.parameters["required"] == ["name"]
 
@@ -169,6 +169,33 @@ def test_a_call_with_nothing_inside(box: Sandbox, parser: str, written: str) -> 
     env = make(box, tools=(now, add), parser=parser)
     assert answer(env.step(written.format("now", "now"))[0]) == "12:00"
     assert answer(env.step(written.format("add", "add"))[0]) == "[add needs the argument 'a']"
+
+
+@pytest.mark.parametrize("parser", ["fenced", "hermes"])
+def test_null_is_none_where_a_parameter_may_be(box: Sandbox, parser: str) -> None:
+    def show(
+        a: int | None, kind: Literal["x"] | None = None, some: list[int | None] | None = None
+    ) -> str:
+        """Shows."""
+        return repr((a, kind, some))
+
+    def answer(**arguments: Any) -> str:
+        text = call("show", arguments)
+        if parser == "fenced":
+            text = f"```show\n{json.dumps(arguments)}\n```"
+        return env.step(text)[0].strip().splitlines()[1]
+
+    env = make(box, tools=(show,), parser=parser)
+    assert answer(a=None, kind=None, some=None) == "(None, None, None)"
+    assert answer(a=1, kind="x", some=[1, None]) == "(1, 'x', [1, None])"
+    assert answer(kind=None) == "[show needs the argument 'a']"
+    assert "'some.0' is wrong: 'y' is not of type 'integer'" in answer(a=None, some=["y"])
+    env = make(box, parser=parser)
+    wrong = {"name": None, "count": 1}
+    text = call("place", wrong)
+    if parser == "fenced":
+        text = f"```place\n{json.dumps(wrong)}\n```"
+    assert "'name' is wrong: None is not of type 'string'" in env.step(text)[0]
 
 
 def test_a_tool_without_arguments_says_so(box: Sandbox) -> None:

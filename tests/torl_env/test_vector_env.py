@@ -276,6 +276,22 @@ def test_gymnasiums_vector_wrappers(box: Sandbox) -> None:
     assert [info["turn"] for info in infos] == [0, 0]
 
 
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_an_env_that_is_none_is_refused(box: Sandbox, wrong: int) -> None:
+    envs = make(box, 3)
+    envs.reset(seed=0)
+    before = [envs.get_state(i).problem_id for i in range(3)]
+    for act in (
+        lambda: envs.branch(0, [1, wrong]),
+        lambda: envs.branch(wrong, [0]),
+        lambda: envs.get_state(wrong),
+        lambda: envs.set_state(wrong, envs.get_state(0)),
+    ):
+        with pytest.raises(ValueError, match=f"envs are 0 to 2, got {wrong}"):
+            act()
+    assert [envs.get_state(i).problem_id for i in range(3)] == before
+
+
 def test_await_forms(box: Sandbox) -> None:
     async def play() -> Any:
         envs = make(box, 2)

@@ -93,6 +93,21 @@ def test_record(box: Sandbox, tmp_path: Path) -> None:
         RecordTranscript(make(box), tmp_path / "x.txt")
 
 
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_the_page_has_the_last_episodes(box: Sandbox, tmp_path: Path, most: int) -> None:
+    env = RecordTranscript(make(box), tmp_path / "runs.jsonl", page_episodes=most)
+    for word in ("first", "second", "third"):
+        env.reset(seed=0)
+        env.step(word)
+    env.close()
+    assert len(env.path.read_text().splitlines()) == 3
+    page = env.page.read_text() if env.page.exists() else ""
+    shown = [word for word in ("first", "second", "third") if f">{word}<" in page]
+    assert shown == ["first", "second", "third"][3 - most :]
+    with pytest.raises(ValueError, match="page_episodes must be 0 or more, got -1"):
+        RecordTranscript(make(box), tmp_path / "runs.jsonl", page_episodes=-1)
+
+
 def test_shaping_cancels_over_an_episode(box: Sandbox) -> None:
     def total(env: gym.Env[Any, Any], turns: list[str]) -> float:
         env.reset(seed=0)
@@ -133,6 +148,11 @@ def test_shaping_is_bounded_and_spares_void_episodes(box: Sandbox) -> None:
         env = ShapeReward(make(broken), lambda info: 0.5)
         env.reset()
         assert env.step(CALL)[1] == 0.0
+    with FaultySandbox(lambda code, tries: "lost" in code) as broken:
+        env = ShapeReward(make(broken, tool_budget=2), lambda info: 0.5)
+        env.reset()
+        rewards = [float(env.step(code)[1]) for code in (CALL, "```python\nlost\n```")]
+        assert rewards == [0.5, -0.5]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,10 @@ from torl_env.adapters.token_episode import kept_open
 from torl_env.config import EnvConfig
 from torl_env.episode import NOTICE, report
 from torl_env.errors import SandboxError
+from torl_env.sandbox.types import Sandbox
+
+_CALLS = "torl_calls"
+"""Where the store of a sample counts them."""
 
 SYSTEM = (
     "Solve the math problem. You can run Python programs and see what they print. "
@@ -55,21 +59,33 @@ def _tool(parts: dict[str, Any]) -> Any:
             Args:
                 code: The program to run.
             """
-            calls = store().get("torl_calls", 0)
-            if calls >= budget:
-                return NOTICE
-            opened = kept_open(sandbox).get()
-            try:
-                execution = await asyncio.wrap_future(opened.submit(code))
-            except SandboxError:
-                # Once more on a fresh worker, as the environment does; a second time it is raised.
-                execution = await asyncio.wrap_future(opened.submit(code))
-            store().set("torl_calls", calls + 1)
-            return report(execution, EnvConfig()).body
+            return await called(store(), budget, kept_open(sandbox).get(), code)
 
         return execute
 
     return python
+
+
+async def called(store: Any, budget: int, sandbox: Sandbox, code: str) -> str:
+    """What one call of the tool shows; past the budget nothing runs.
+
+    Raises:
+        SandboxError: The machine failed twice.
+    """
+    if store.get(_CALLS, 0) >= budget:
+        return NOTICE
+    # Before it waits: inspect runs the calls of one turn at once.
+    store.set(_CALLS, store.get(_CALLS, 0) + 1)
+    try:
+        try:
+            execution = await asyncio.wrap_future(sandbox.submit(code))
+        except SandboxError:
+            # Once more on a fresh worker, as the environment does; a second time it is raised.
+            execution = await asyncio.wrap_future(sandbox.submit(code))
+    except SandboxError:
+        store.set(_CALLS, store.get(_CALLS, 0) - 1)
+        raise
+    return report(execution, EnvConfig()).body
 
 
 def _scorer(scoring: Any) -> Any:

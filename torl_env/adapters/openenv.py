@@ -14,11 +14,14 @@ Over plain HTTP a session is named by the `episode_id` of its reset, which the o
 
 An observation is `{"observation": {"text", "terminated", "truncated", "episode_id", "info"},
 "reward", "done"}`; `reward` is `null` at a reset, and where the machine failed or the grader could
-not decide.
+not decide. What cannot be answered is `{"detail": "..."}` with an HTTP status, and over WebSocket
+`{"type": "error", "data": {"message", "code"}}`; an error of the environment itself (a grader, a
+prompt, a tool of one's own) is named by its type and told in full in the server's log.
 """
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -38,6 +41,7 @@ from torl_env.http_options import ServerOptions as ServerOptions
 from torl_env.http_server import HttpServer, answer, read_body
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 
 class OpenEnvServer(HttpServer):
@@ -90,10 +94,9 @@ class OpenEnvServer(HttpServer):
     async def _refused_or(self, act: Callable[[], JSON]) -> Response:
         try:
             return answer(await self._aside(act))
-        except RequestError as error:
-            raise HTTPException(error.status, str(error)) from error
-        except gym.error.Error as error:
-            raise HTTPException(503, str(error)) from error
+        except Exception as error:
+            refusal = _refusal(error)
+            raise HTTPException(refusal.status, str(refusal)) from error
 
     def _posted(self, act: Callable[[JSON], JSON]) -> Callable[[Request], Any]:
         async def handle(request: Request) -> Response:
@@ -110,7 +113,7 @@ class OpenEnvServer(HttpServer):
         key, session = self.sessions.open(name_in(body, "episode_id"))
         try:
             return session.reset({**body, "episode_id": key})
-        except RequestError:
+        except Exception:
             if not session.episode_id:
                 self.sessions.drop(key)
             raise
@@ -125,8 +128,9 @@ class OpenEnvServer(HttpServer):
         """One connection, one session."""
         try:
             key, _ = await self._aside(self.sessions.open)
-        except RequestError as error:
-            await socket.send_denial_response(answer({"detail": str(error)}, error.status))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
+            refusal = _refusal(error)
+            await socket.send_denial_response(answer({"detail": str(refusal)}, refusal.status))
             return
         await socket.accept()
         coming = asyncio.ensure_future(socket.receive())
@@ -197,14 +201,21 @@ def replied(sessions: Sessions, key: str, text: str) -> JSON | None:
                 raise RequestError(
                     422, "UNKNOWN_TYPE", f"type is reset, step, state or close, got {other!r:.80}"
                 )
-    except RequestError as error:
-        return _error(str(error), error.code)
-    except gym.error.Error as error:
-        return _error(str(error), "EXECUTION_ERROR")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
+        refusal = _refusal(error)
+        return {"type": "error", "data": {"message": str(refusal), "code": refusal.code}}
 
 
-def _error(message: str, code: str) -> JSON:
-    return {"type": "error", "data": {"message": message, "code": code}}
+def _refusal(error: Exception) -> RequestError:
+    """What a client is told of an error; one that is not its own goes to the log."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, gym.error.Error):
+        return RequestError(503, "EXECUTION_ERROR", str(error))
+    _LOG.error("the environment failed", exc_info=error)
+    # Its words may hold the answer, which a model may not read.
+    what = f"the environment failed ({type(error).__name__}): see the server's log"
+    return RequestError(500, "EXECUTION_ERROR", what)
 
 
 def parsed(text: str | bytes) -> JSON:

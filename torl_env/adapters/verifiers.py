@@ -13,7 +13,9 @@ verifiers starts the tool's server as `python -m torl_env.adapters.verifiers`.
 
 import asyncio
 import itertools
+import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -45,11 +47,44 @@ def shown(execution: Execution) -> str:
     return report(execution, EnvConfig()).body
 
 
-def total(grade: Grade, reward: str, calls: int, errors: int, words: str) -> float:
+def attempt_of(trace: Any, task: Any, grade: Grade) -> Attempt:
+    """A finished conversation as a reward sees it: what it would be in the environment."""
+    messages = [node.message for node in trace.nodes]
+    sampled = [i for i, node in enumerate(trace.nodes) if node.sampled]
+    response = "\n".join(_text(one) for one in messages[sampled[0] :]) if sampled else ""
+    boxed = rewards.extract(_words(trace)).boxed if grade.boxed is None else grade.boxed
+    return Attempt(
+        grade.verdict,
+        tool_calls=trace.state.tool_calls,
+        tool_errors=trace.state.tool_errors,
+        turns=len(sampled),
+        truncated=trace.is_truncated,
+        boxed=boxed,
+        length=len(response),
+        question=task.data.prompt,
+        response=response,
+        reference=task.data.answer,
+    )
+
+
+def total(reward: str, attempt: Attempt) -> float:
     """The reward of a finished conversation, by a preset of `rewards` or `module:object`."""
-    boxed = rewards.extract(words).boxed if grade.boxed is None else grade.boxed
-    attempt = Attempt(grade.verdict, tool_calls=calls, tool_errors=errors, boxed=boxed)
     return float(read_reward(reward).score(attempt).total)
+
+
+def _words(trace: Any) -> str:
+    said = [m.content for m in trace.assistant_messages if isinstance(m.content, str)]
+    return "\n\n".join(text for text in said if text)
+
+
+def _text(message: Any) -> str:
+    """A message with its calls, whose arguments hold the programs."""
+    content = message.content
+    parts = (
+        [content] if isinstance(content, str) else [getattr(p, "text", "") for p in content or ()]
+    )
+    calls = [call.arguments for call in getattr(message, "tool_calls", None) or ()]
+    return "\n".join(part for part in (*parts, *calls) if part)
 
 
 @cache
@@ -65,10 +100,13 @@ def _plugin() -> SimpleNamespace:
 
 
 def _tool_of(vf: Any) -> SimpleNamespace:
+    from pydantic import Field
+
     class ToRLState(vf.State):  # type: ignore[misc]
         """What tool and reward share of one conversation."""
 
         __qualname__ = "ToRLState"
+        conversation: str = Field(default_factory=lambda: uuid.uuid4().hex)
         tool_calls: int = 0
         tool_errors: int = 0
         infra_error: str = ""
@@ -90,6 +128,7 @@ def _tool_of(vf: Any) -> SimpleNamespace:
             """Open the sandbox; verifiers closes what is on its stack."""
             from torl_env.sandbox import open_sandbox
 
+            self.tallies: dict[str, Tally] = {}
             self.sandbox = self._exit_stack.enter_context(open_sandbox(self.config.sandbox))
 
         @vf.tool  # type: ignore[untyped-decorator]
@@ -102,20 +141,37 @@ def _tool_of(vf: Any) -> SimpleNamespace:
     )
 
 
+@dataclass(slots=True)
+class Tally:
+    """What the calls of one conversation came to."""
+
+    tool_calls: int = 0
+    tool_errors: int = 0
+    infra_error: str = ""
+
+
 async def called(toolset: Any, code: str) -> str:
     """What one call of the tool shows; past the budget nothing runs."""
     state = toolset.state
-    if state.tool_calls >= toolset.config.tool_budget:
-        return NOTICE
-    try:
-        execution = await _twice(toolset.sandbox, code)
-    except SandboxError as error:
-        # Raised from here it would be lost: verifiers keeps the state of calls that return.
-        state.infra_error = f"{type(error).__name__}: {error}"
-        return FAILED
-    state.tool_calls += 1
-    state.tool_errors += execution.status is not Status.OK
-    return shown(execution)
+    # The calls of one turn run at once, each with a copy of the state of which the last one written
+    # is kept. So they are counted here, and each before it waits.
+    tally = toolset.tallies.setdefault(state.conversation, Tally())
+    if tally.tool_calls >= toolset.config.tool_budget:
+        said = NOTICE
+    else:
+        tally.tool_calls += 1
+        try:
+            execution = await _twice(toolset.sandbox, code)
+            tally.tool_errors += execution.status is not Status.OK
+            said = shown(execution)
+        except SandboxError as error:
+            # Raised from here it would be lost: verifiers keeps the state of calls that return.
+            tally.tool_calls -= 1
+            tally.infra_error = f"{type(error).__name__}: {error}"
+            said = FAILED
+    state.tool_calls, state.tool_errors = tally.tool_calls, tally.tool_errors
+    state.infra_error = tally.infra_error
+    return said
 
 
 async def _twice(sandbox: Sandbox, code: str) -> Execution:
@@ -166,12 +222,10 @@ async def _scored(vf: Any, task: Any, trace: Any) -> float:
     state = trace.state
     if state.infra_error:
         raise vf.SandboxError(state.infra_error)
-    said = [m.content for m in trace.assistant_messages if isinstance(m.content, str)]
-    words = "\n\n".join(text for text in said if text)
-    grade = await rewards.grade_async(words, task.data.answer)
+    grade = await rewards.grade_async(_words(trace), task.data.answer)
     if grade.verdict is Verdict.UNGRADABLE:
         raise vf.TaskError(f"the grader could not decide ({grade.rule}): {grade.detail}")
-    return total(grade, task.config.reward, state.tool_calls, state.tool_errors, words)
+    return total(task.config.reward, attempt_of(trace, task, grade))
 
 
 def _taskset_of(vf: Any, parts: SimpleNamespace) -> SimpleNamespace:

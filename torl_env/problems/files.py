@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ def open_file(
 
     Args:
         path: The file.
-        split: Keep the rows whose column `split` says so; a file without one is a single split
-            of any name.
+        split: Keep the rows whose column `split` says so, which a row that leaves it blank does
+            not; a file where no row says any is a single split of any name.
         columns: Which columns to take; by default found by their names.
         skipped: When given, a row that is no problem is left out and its message appended here;
             by default it is an error.
@@ -49,7 +50,7 @@ def open_file(
             f"{file}: expected a file that ends in {', '.join(_READERS)}, got {file.suffix!r}."
         ) from None
     problems: list[Problem] = []
-    defaults = {"source": file.stem, "split": split or ""}
+    defaults = {"source": file.stem}
     try:
         for where, row in reader(file):
             columns = columns or detect(row, where)
@@ -75,26 +76,16 @@ def with_distinct_ids(problems: list[Problem]) -> list[Problem]:
     for problem in problems:
         base = content_id(problem.question, problem.answer)
         seen[base] = copy = seen.get(base, 0) + 1
-        renamed.append(_renamed(problem, base if copy == 1 else f"{base}-{copy}"))
+        renamed.append(replace(problem, id=base if copy == 1 else f"{base}-{copy}"))
     return renamed
 
 
-def _renamed(problem: Problem, problem_id: str) -> Problem:
-    return Problem(
-        problem_id,
-        problem.question,
-        problem.answer,
-        problem.source,
-        problem.split,
-        problem.level,
-        problem.subject,
-    )
-
-
 def _of_split(problems: list[Problem], split: str | None, file: Path) -> list[Problem]:
-    named = {problem.split for problem in problems}
-    if split is None or named <= {split}:
+    named = {problem.split for problem in problems} - {""}
+    if split is None:
         return problems
+    if not named:
+        return [replace(problem, split=split) for problem in problems]
     chosen = [problem for problem in problems if problem.split == split]
     if not chosen:
         raise ProblemError(

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 _HUB_NAME = re.compile(r"[\w-]+/[\w.-]+(?<!\.jsonl)(?<!\.json)(?<!\.parquet)(?<!\.csv)")
 
 SIZES = {"train": 1_000_000, "heldout": 1000}
-"""Lengths of generated sources: enough to never repeat, and what one evaluation can take."""
+"""Lengths of generated sources: more than a run draws, and what one evaluation can take.
+
+Small numbers come again: of the first 20,000 problems of `procedural:easy` 1,837 ask what one
+before has asked, and of its 1,000 held-out ones 28. No held-out question is a training question.
+"""
 
 
 def load(name_or_path: str, split: str | None = None) -> Source:

@@ -3,6 +3,8 @@
 A view holds its base and a rule, never a list of problems; what it costs is said per view.
 """
 
+import os
+import weakref
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
@@ -201,6 +203,19 @@ class Shuffled(Source):
         return self.order.inverse(position_in(self._base, problem_id))
 
 
+_views: "weakref.WeakSet[Where]" = weakref.WeakSet()
+
+
+def _forget_scans() -> None:
+    """The thread that held a lock, in the middle of a scan, does not exist in a forked child."""
+    for view in list(_views):
+        if view._lock.locked():
+            view._begin()
+
+
+os.register_at_fork(after_in_child=_forget_scans)
+
+
 class Where(Source):
     """The problems of another source that a predicate keeps."""
 
@@ -210,10 +225,14 @@ class Where(Source):
         """Those of `base` for which `keep` is true."""
         self._base = base
         self._keep = keep
+        self.name = name or f"{base.name} where {getattr(keep, '__name__', 'kept')}"
+        self._begin()
+        _views.add(self)
+
+    def _begin(self) -> None:
         self._kept: list[int] = []
         self._read = 0
         self._lock = Lock()
-        self.name = name or f"{base.name} where {getattr(keep, '__name__', 'kept')}"
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_base": self._base, "_keep": self._keep, "name": self.name}

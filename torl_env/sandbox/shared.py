@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torl_env.errors import SandboxError
 from torl_env.sandbox.registry import sandbox_factory
@@ -68,6 +69,11 @@ class SharedSandbox:
     def another(self) -> "SharedSandbox":
         """A handle of the same sandbox with a life of its own."""
         return SharedSandbox(self._spec)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SharedSandbox":
+        # Copied member by member it would hold a second sandbox, which nothing ever closes.
+        memo[id(self)] = other = self.another()
+        return other
 
     def close(self) -> None:
         """Let go; idempotent."""

@@ -108,7 +108,8 @@ def _schema(hint: Any, where: str) -> dict[str, Any]:
     if origin in (Union, types.UnionType):
         rest = [argument for argument in arguments if argument is not types.NoneType]
         if len(rest) == 1:
-            return _schema(rest[0], where)
+            # Beside the type and not in it, as chat templates have it: they print one name.
+            return {**_schema(rest[0], where), "nullable": True}
     elif origin is Literal:
         kinds = {type(argument) for argument in arguments}
         if len(kinds) == 1 and (kind := _NAMES.get(kinds.pop())):

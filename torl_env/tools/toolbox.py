@@ -19,6 +19,7 @@ from torl_env.tools.types import (
 )
 
 if TYPE_CHECKING:
+    from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
 WorkItem = Future[Any] | Callable[[], Any]
@@ -149,10 +150,18 @@ def _check(arguments: Mapping[str, Any], tool: Tool, validator: "Validator") -> 
     for name in arguments:
         if name not in known and not tool.parameters.get("additionalProperties"):
             raise ToolError(f"[{tool.name} has no argument {name!r}: it takes {names}]")
-    error = best_match(validator.iter_errors(arguments))
+    error = best_match(
+        error for error in validator.iter_errors(arguments) if not _is_allowed_null(error)
+    )
     if error is not None:
         place = ".".join(map(str, error.absolute_path))
         raise ToolError(f"[{tool.name}: the argument {place!r} is wrong: {error.message:.300}]")
+
+
+def _is_allowed_null(error: "ValidationError") -> bool:
+    """Whether it is about a null where the schema says `nullable`, which the library passes by."""
+    schema = error.schema
+    return error.instance is None and isinstance(schema, Mapping) and bool(schema.get("nullable"))
 
 
 def _validator(parameters: Mapping[str, Any]) -> "Validator":

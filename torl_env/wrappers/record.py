@@ -2,6 +2,8 @@
 
 import html
 import json
+from collections import deque
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,10 @@ class RecordTranscript(gym.Wrapper[Any, Any, Any, Any]):
     Args:
         env: A `ToRLMathEnv`, wrapped or not.
         path: The `.jsonl` file; its folder is made, an existing file is continued.
-        page_episodes: Most episodes on the page.
+        page_episodes: Most episodes on the page; with 0 there is none.
+
+    Raises:
+        ValueError: The path ends otherwise, or `page_episodes` is negative.
     """
 
     def __init__(self, env: gym.Env[Any, Any], path: str | Path, page_episodes: int = 500) -> None:
@@ -53,9 +58,10 @@ class RecordTranscript(gym.Wrapper[Any, Any, Any, Any]):
         self.path = Path(path)
         if self.path.suffix != ".jsonl":
             raise ValueError(f"path must end with .jsonl, got {str(path)!r}")
+        if page_episodes < 0:
+            raise ValueError(f"page_episodes must be 0 or more, got {page_episodes}")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._page_episodes = page_episodes
-        self._shown: list[dict[str, Any]] = []
+        self._shown: deque[dict[str, Any]] = deque(maxlen=page_episodes)
         self._reward = 0.0
 
     @property
@@ -93,17 +99,17 @@ class RecordTranscript(gym.Wrapper[Any, Any, Any, Any]):
         line = json.dumps(record, ensure_ascii=True)
         with self.path.open("a", encoding="ascii") as file:
             file.write(line + "\n")
-        self._shown = [*self._shown, record][-self._page_episodes :]
+        self._shown.append(record)
 
     def close(self) -> None:
         """Write the page and close the env; idempotent."""
         if self._shown:
             self.page.write_text(_page(self.path.stem, self._shown), encoding="utf-8")
-            self._shown = []
+            self._shown.clear()
         super().close()
 
 
-def _page(title: str, records: list[dict[str, Any]]) -> str:
+def _page(title: str, records: Collection[dict[str, Any]]) -> str:
     mean = sum(record["reward"] for record in records) / len(records)
     episodes = "\n".join(_episode(record) for record in records)
     return _PAGE.format(title=_safe(title), count=len(records), mean=mean, episodes=episodes)

@@ -13,9 +13,9 @@ class ShapeReward(gym.Wrapper[Any, Any, Any, Any]):
     """Adds `discount * potential(next) - potential(now)` to every reward.
 
     The potential is 0 at the start and at the end, so the additions of an episode cancel (with
-    `discount=1`) and nothing can be farmed by repeating a step (Ng, Harada, Russell 1999). Each
-    addition is in `info["reward_terms"]["shaping"]`. An episode that the machine has voided keeps
-    its reward of 0.
+    `discount=1`) and nothing can be farmed by repeating a step (Ng, Harada, Russell 1999); so they
+    do where the machine voids an episode, whose rewards sum to 0. Each addition is in
+    `info["reward_terms"]["shaping"]`.
 
     Args:
         env: Any environment of this package, wrapped or not.
@@ -55,8 +55,6 @@ class ShapeReward(gym.Wrapper[Any, Any, Any, Any]):
             ValueError: The potential is outside its bound.
         """
         observation, reward, terminated, truncated, info = self.env.step(action)
-        if info["infra_error"]:
-            return observation, float(reward), terminated, truncated, info
         then = 0.0 if terminated or truncated else self._checked(self._potential(info))
         added = self._discount * then - self._now
         self._now = then

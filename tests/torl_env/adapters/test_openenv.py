@@ -104,6 +104,45 @@ def test_a_refused_reset_leaves_no_session(server):
     assert len(server.sessions) == before
 
 
+def failing(words):
+    raise KeyError("secret")
+
+
+def test_resets_that_fail_leave_their_places(caplog):
+    with Serving(lambda: ToRLMathEnv(PROBLEMS, prompt=failing), sessions=2) as server:
+        told = {"detail": "the environment failed (KeyError): see the server's log"}
+        for _ in range(3):
+            assert call(server, "POST", "/reset", {}) == (500, told)
+        assert len(server.sessions) == 0
+        with OpenEnvClient(server.url) as client:
+            with pytest.raises(RemoteError, match=r"EXECUTION_ERROR.*failed \(KeyError\)"):
+                client.reset()
+            assert client.state()["step_count"] == 0
+    assert "secret" in caplog.text
+
+
+def test_an_environment_that_cannot_be_made_is_told(caplog):
+    with Serving(lambda: failing("")) as server:
+        assert call(server, "POST", "/reset", {})[0] == 500
+        with pytest.raises(RemoteError, match=r"answered 500.*failed \(KeyError\)"):
+            OpenEnvClient(server.url)
+
+
+def test_a_grader_that_fails_leaves_the_episode_as_it_was(box, caplog):
+    def grader(response, reference):
+        if "fail" in response:
+            raise KeyError(reference)
+        return True
+
+    with Serving(lambda: ToRLMathEnv(PROBLEMS, sandbox=box, grader=grader)) as server:
+        name = call(server, "POST", "/reset", {})[1]["observation"]["episode_id"]
+        failed = {"action": {"text": "fail"}, "episode_id": name}
+        status, told = call(server, "POST", "/step", failed)
+        assert (status, set(told)) == (500, {"detail"})
+        again = {"action": {"text": "\\boxed{42}"}, "episode_id": name}
+        assert call(server, "POST", "/step", again)[1]["reward"] == 1.0
+
+
 @pytest.mark.parametrize(
     "action", [None, "text", {}, {"text": 1}, {"text": "x", "cut": 1}, {"text": "x", "code": "y"}]
 )

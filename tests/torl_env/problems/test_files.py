@@ -150,6 +150,24 @@ def test_a_split_column_is_obeyed(tmp_path):
         load(str(file), split="dev")
 
 
+@pytest.mark.parametrize("blank", [None, "", " "])
+def test_a_row_that_leaves_its_split_blank_is_in_none(tmp_path, blank):
+    rows = [{"problem": f"What is {i}?", "answer": str(i)} for i in range(4)]
+    rows[0]["split"], rows[1]["split"], rows[2]["split"] = "train", "test", blank
+    file = str(write(tmp_path / "set.jsonl", rows))
+    assert [(p.answer, p.split) for p in load(file, split="train")] == [("0", "train")]
+    assert [(p.answer, p.split) for p in load(file, split="test")] == [("1", "test")]
+    assert [p.split for p in load(file)] == ["train", "test", "", ""]
+    with pytest.raises(ProblemError, match="its splits are test, train"):
+        load(file, split="dev")
+
+
+def test_a_file_without_splits_is_one_of_any_name(tmp_path):
+    rows = [{"problem": f"What is {i}?", "answer": str(i), "split": None} for i in range(2)]
+    file = str(write(tmp_path / "set.jsonl", rows))
+    assert [p.split for p in load(file, split="dev")] == ["dev", "dev"]
+
+
 def test_ids_that_collide_become_content_hashes(tmp_path):
     rows = [{"id": "x", "problem": f"What is {i}?", "answer": "1"} for i in (1, 2, 2)]
     ids = [p.id for p in load(str(write(tmp_path / "set.jsonl", rows)))]

@@ -1,6 +1,9 @@
 """Lazy views: laziness, order, identity of problems."""
 
+import os
 import pickle
+import signal
+import threading
 import tracemalloc
 
 import pytest
@@ -79,6 +82,30 @@ def test_where_reads_no_further_than_it_must():
     view = base.where(lambda p: int(p.answer) % 10 == 0).head(3)
     assert [p.answer for p in view] == ["0", "10", "20"]
     assert base.made < 40
+
+
+def test_a_fork_in_the_middle_of_a_scan_leaves_the_child_a_view_of_its_own():
+    parent, reading, go_on = os.getpid(), threading.Event(), threading.Event()
+
+    def even(problem):
+        if os.getpid() == parent and problem.id == "numbers-5":
+            reading.set()
+            go_on.wait(30)
+        return int(problem.answer) % 2 == 0
+
+    view = numbers(10).where(even)
+    thread = threading.Thread(target=len, args=(view,))
+    thread.start()
+    reading.wait()
+    child = os.fork()
+    if child == 0:
+        # A child that waits for the thread of its parent would wait for ever.
+        signal.alarm(20)
+        os._exit(0 if [p.answer for p in view] == ["0", "2", "4", "6", "8"] else 1)
+    go_on.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(view) == 5
 
 
 def test_views_keep_ids_and_find():
