@@ -52,6 +52,9 @@ def warm_up() -> None:
     axes.legend()
     take()
     taken.clear()
+    helpers: Any = sys.modules["matplotlib._pylab_helpers"]
+    # The end of the process closes them; this would be before their pictures are taken.
+    atexit.unregister(helpers.Gcf.destroy_all)
     figures: Any = sys.modules["matplotlib.figure"]
     figures.Figure.savefig = _that_keeps(figures.Figure.savefig)
     module.show = lambda *words, **more: take()

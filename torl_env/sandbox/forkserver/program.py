@@ -303,7 +303,6 @@ def finish(code: int) -> NoReturn:
     try:
         if _thread._count() > 0:
             threading._shutdown()  # type: ignore[attr-defined]
-        # matplotlib closes all figures at the exit.
         leave_pictures()
         atexit._run_exitfuncs()
         flush_streams()
