@@ -284,7 +284,13 @@ class CallableSandbox(ABC):
 
     def run(self, code: str, limits: Limits | None = None) -> Execution:
         """Run one program in a fresh interpreter and wait for it."""
-        return self.submit(code, limits).result()
+        call = self.submit(code, limits)
+        try:
+            return call.result()
+        except BaseException:
+            # Whoever is interrupted, as by Ctrl-C, does not wait for it any more.
+            call.cancel()
+            raise
 
     async def arun(self, code: str, limits: Limits | None = None) -> Execution:
         """`run` for asyncio; cancelling the task kills the program."""

@@ -201,3 +201,45 @@ def test_turns_see_the_last_good_state_however_soon_they_come(
                 assert session.run(many, limits).error_type == "OSError"
                 assert session.run(f"{many}; del f").ok
         assert not session.restarted
+
+
+class Interrupted(BaseException):
+    """As `KeyboardInterrupt`, which pytest would take for its own."""
+
+
+def interrupt_after(seconds: float) -> None:
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+LONG = Limits(cpu_seconds=60, wall_seconds=60)
+
+
+def test_an_interrupted_turn_is_undone_and_its_session_goes_on(sandbox: LocalSandbox) -> None:
+    session = sandbox.open_session(LONG, preload="bare")
+    session.run("x = 1")
+    interrupt_after(0.3)
+    with pytest.raises(Interrupted):
+        session.run("x = 2\nwhile True: pass")
+    assert (session.run("print(x)").stdout, session.restarted) == ("1\n", False)
+    session.close()
+
+
+def test_an_interrupted_turn_in_place_says_that_variables_are_lost(sandbox: LocalSandbox) -> None:
+    session = sandbox.open_session(LONG, preload="bare", in_place=True)
+    session.run("x = 1")
+    interrupt_after(0.3)
+    with pytest.raises(Interrupted):
+        session.run("while True: pass")
+    assert (session.run("x").error_type, session.restarted) == ("NameError", True)
+    session.close()
+
+
+def test_an_interrupted_program_is_killed(sandbox: LocalSandbox, wait_until: WaitUntil) -> None:
+    interrupt_after(0.3)
+    with pytest.raises(Interrupted):
+        sandbox.run("while True: pass", LONG)
+    wait_until(lambda: sandbox.running == 0)

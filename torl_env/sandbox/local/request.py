@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -141,6 +142,8 @@ class ProgramCall(Future[Execution]):
         self.session = session
         self._number = turn
         self.reply: Reply | None = None
+        self.over = threading.Event()
+        """The server has done with it, also where it was cancelled."""
         self.server: object = None
         self._code = code
         self._files: Files | None = None
@@ -175,11 +178,13 @@ class ProgramCall(Future[Execution]):
             outcome = SandboxError(f"the output of a program cannot be read: {error!r}")
         finally:
             self._close()
+            self.over.set()
         conclude(self, outcome)
 
     def fail(self, error: SandboxError) -> None:
         """The machine's fault."""
         self._close()
+        self.over.set()
         conclude(self, error)
 
     def _close(self) -> None:

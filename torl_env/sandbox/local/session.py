@@ -15,6 +15,7 @@ from torl_env.sandbox.local.server_process import ServerProcess
 from torl_env.sandbox.types import Execution, Limits
 
 _numbers: Final = itertools.count(1)
+_KILL_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -139,11 +140,23 @@ class LocalSession:
                 self._forget()
                 self._closed = True
                 raise
+            except BaseException:
+                self._interrupt(call)
+                raise
             finally:
                 self._turn = None
                 if call.reply is not None and Mark.SESSION_LOST in call.reply.mark:
                     self._restarted = True
                     self._forget()
+
+    def _interrupt(self, call: ProgramCall) -> None:
+        """Kill a turn for which nobody waits any more, as after Ctrl-C; that undoes it."""
+        call.cancel()
+        if not call.over.wait(_KILL_SECONDS):
+            self._discard()
+            self._lost = True
+        elif call.reply is not None:
+            self._lost = Mark.SESSION_LOST in call.reply.mark
 
     def branch(self) -> "LocalSession":
         """Fork the live interpreter."""
