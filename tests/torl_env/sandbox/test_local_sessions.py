@@ -243,3 +243,29 @@ def test_an_interrupted_program_is_killed(sandbox: LocalSandbox, wait_until: Wai
     with pytest.raises(Interrupted):
         sandbox.run("while True: pass", LONG)
     wait_until(lambda: sandbox.running == 0)
+
+
+def test_a_fork_of_its_process_neither_hangs_on_a_session_nor_ends_it(
+    sandbox: LocalSandbox, wait_until: WaitUntil
+) -> None:
+    """A turn runs in another thread, which holds the session, and is not in the fork."""
+    session = sandbox.open_session(LONG, preload="bare")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        turn = pool.submit(session.run, "import time\ntime.sleep(2)\nx = 1")
+        wait_until(lambda: sandbox.running == 1)
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(10)
+            try:
+                for use in (lambda: session.run("x"), session.branch):
+                    with pytest.raises(SandboxError, match="fork of its process"):
+                        use()
+                session.close()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert turn.result().ok
+    assert session.run("print(x)").stdout == "1\n"
+    session.close()

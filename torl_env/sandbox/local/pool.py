@@ -224,6 +224,8 @@ class ServerPool:
 
     def abandon(self) -> None:
         """In a forked child: forget the parent's servers."""
+        # Threads that held it at the fork are not in the child to let it go.
+        self._lock = threading.RLock()
         self._closed = True
         for preload in self._preload_sets.values():
             for server in preload.servers:
