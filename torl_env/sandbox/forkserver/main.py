@@ -103,6 +103,7 @@ def _prepare_environment() -> None:
     # Else the directories of the root are closed to the users of programs where it was 077.
     os.umask(0o022)
     sys.argv = ["<program>"]
+    sys.orig_argv = ["<program>"]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # Real-time signals that a program sends itself and blocks queue up in the kernel.

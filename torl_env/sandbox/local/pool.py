@@ -164,10 +164,8 @@ class ServerPool:
                         return
                 for server in preload.servers:
                     if pending in server.in_flight.values():
-                        try:
+                        with contextlib.suppress(OSError):
                             server.kill(pending)
-                        except OSError:
-                            return
                         return
 
     def reports(self) -> list[ServerReport]:
