@@ -54,6 +54,7 @@ TABLE = {
     "exits": ("import sys; print('a'); sys.exit(0)", Status.OK, "a\n", "", 0),
     "exits 3": ("import sys; sys.exit(3)", Status.ERROR, "", "SystemExit: 3", 3),
     "exits with words": ("raise SystemExit('no')", Status.ERROR, "", "SystemExit: no", 1),
+    "begins with the mark of its encoding": ("\ufeffprint(1)", Status.OK, "1\n", "", 0),
     "syntax": ("print(1)\nx=(", Status.SYNTAX_ERROR, "", "SyntaxError: '(' was never closed", 1),
     "syntax later": (
         "print(1)\nexec('x=(')",

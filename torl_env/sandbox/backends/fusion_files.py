@@ -84,7 +84,13 @@ class Files:
 
     def program(self, source: str) -> str:
         """The program that runs `source` among these files."""
-        arguments = (source, self.sent, self.fetch, self.mark.encode(), MOST_BYTES)
+        arguments = (
+            source.removeprefix("\ufeff"),
+            self.sent,
+            self.fetch,
+            self.mark.encode(),
+            MOST_BYTES,
+        )
         return f"{_PROGRAM}\n__torl_main__(*{arguments!r})\n"
 
     def limits(self, limits: Limits) -> Limits:

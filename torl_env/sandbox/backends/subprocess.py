@@ -24,7 +24,7 @@ _RUNNER: Final = r"""
 import json, os, resource, signal, sys, traceback
 limits, report = json.loads(sys.argv[1]), int(sys.argv[2])
 sys.argv[:] = ["<program>"]
-source = sys.stdin.buffer.read().decode("utf-8", "surrogatepass")
+source = sys.stdin.buffer.read().decode("utf-8", "surrogatepass").removeprefix("\ufeff")
 null = os.open(os.devnull, os.O_RDONLY)
 os.dup2(null, 0); os.close(null)
 def limit(what, soft):

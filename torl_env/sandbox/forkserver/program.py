@@ -48,6 +48,8 @@ CONTROL: Final = 3
 NULL: Final = 4
 """/dev/null, for a session."""
 _REPORT_CHARS: Final = 2_000
+_FRAMES: Final = 2_000
+"""The most that are shown of a traceback; only a raised recursion limit makes more."""
 _SPARE_BYTES: Final = 32 << 20
 """Address space kept back from the program, to word a memory error."""
 _SPARE_FILES: Final = 16
@@ -136,7 +138,8 @@ def take_source(length: int) -> str:
     _left[0] = 0
     source = os.pread(0, length, 0)
     os.lseek(0, length, os.SEEK_SET)
-    return source.decode("utf-8", "surrogatepass")
+    # As of a file, the mark of its encoding is no part of it.
+    return source.decode("utf-8", "surrogatepass").removeprefix("\ufeff")
 
 
 def report(text: str, *, memory: bool = False) -> None:
@@ -191,9 +194,14 @@ def show_traceback(error: BaseException, room: int) -> None:
     if sys.excepthook is not sys.__excepthook__:
         sys.excepthook(type(error), error, frames)
         return
-    summary = traceback.TracebackException(type(error), error, frames, limit=-40, compact=True)
+    omitted, rest = -_FRAMES, frames
+    while rest is not None:
+        omitted, rest = omitted + 1, rest.tb_next
+    limit = -_FRAMES if omitted > 0 else None
+    summary = traceback.TracebackException(type(error), error, frames, limit=limit, compact=True)
     _hide_places(summary)
-    sys.stderr.write(_clip("".join(summary.format()), room))
+    note = f"[... {omitted} frames omitted ...]\n" if omitted > 0 else ""
+    sys.stderr.write(note + _clip("".join(summary.format()), room))
 
 
 def _hide_places(summary: traceback.TracebackException | None) -> None:
