@@ -67,6 +67,7 @@ class Execution:
     error: str = ""
     """The last line of the traceback (`NameError: name 'a' is not defined`), or on the limit."""
     output_truncated: bool = False
+    """Some of its text or pictures was left out."""
     exit_code: int = 0
     """As the operating system says it; negative for a signal."""
     cpu_seconds: float = 0.0

@@ -18,6 +18,8 @@ from torl_env.sandbox.forkserver import rootfs
 MOST = 16
 taken: list[bytes] = []
 """Of this process, in the order in which they were shown or saved."""
+left_out = [False]
+"""Whether one was drawn and is not in `taken`."""
 _saved: dict[Any, int] = {}
 """Figures that are still open, and where in `taken` their last picture is."""
 _drawing: list[bool] = []
@@ -79,7 +81,10 @@ def take() -> None:
 def _keep(figure: Any) -> None:
     """Draw a figure: in place of what was drawn when it was saved, or as a further picture."""
     place = _saved.get(figure, len(taken))
-    if not figure.get_axes() or place >= MOST:
+    if not figure.get_axes():
+        return
+    if place >= MOST:
+        left_out[0] = True
         return
     file = io.BytesIO()
     _drawing.append(True)
