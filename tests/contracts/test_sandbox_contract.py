@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,7 @@ TABLE = {
     "exits": ("import sys; print('a'); sys.exit(0)", Status.OK, "a\n", "", 0),
     "exits 3": ("import sys; sys.exit(3)", Status.ERROR, "", "SystemExit: 3", 3),
     "exits with words": ("raise SystemExit('no')", Status.ERROR, "", "SystemExit: no", 1),
+    "begins with the mark of its encoding": ("\ufeffprint(1)", Status.OK, "1\n", "", 0),
     "syntax": ("print(1)\nx=(", Status.SYNTAX_ERROR, "", "SyntaxError: '(' was never closed", 1),
     "syntax later": (
         "print(1)\nexec('x=(')",
@@ -305,6 +307,47 @@ def test_cancelling_kills(isolated: Sandbox) -> None:
     assert isolated.run("print(1)").stdout == "1\n"
 
 
+STARTS_A_CHILD = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+"""
+
+
+def ends_soon(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.parametrize("ending", ["", "while True: pass", "while True: time.sleep(9)"])
+def test_what_a_plain_process_starts_ends_with_it(
+    sandboxes: Callable[[str], Sandbox], ending: str
+) -> None:
+    assert ends_soon(int(sandboxes("subprocess").run(STARTS_A_CHILD + ending).stdout))
+
+
+@pytest.mark.parametrize("end", ["cancel", "close"])
+def test_what_a_plain_process_starts_ends_with_its_call(tmp_path: Path, end: str) -> None:
+    place = tmp_path / "pid"
+    tell = f"open({str(place)!r}, 'w').write(str(child.pid) + '.')\ntime.sleep(60)"
+    with SubprocessSandbox(Limits(cpu_seconds=60, wall_seconds=60)) as sandbox:
+        call = sandbox.submit(STARTS_A_CHILD + tell)
+        while not (place.exists() and place.read_text().endswith(".")):
+            time.sleep(0.01)
+        if end == "cancel":
+            assert call.cancel()
+            assert ends_soon(int(place.read_text()[:-1]))
+    assert ends_soon(int(place.read_text()[:-1]))
+
+
 def test_a_closed_sandbox_says_so() -> None:
     for make in BACKENDS.values():
         sandbox = make()
@@ -354,6 +397,25 @@ def test_sessions_share_nothing(stateful: Sandbox) -> None:
     assert stateful.run("x").error_type == "NameError"
     one.close()
     two.close()
+
+
+def test_turns_that_leave_or_write_past_their_streams_are_followed_by_others(
+    sandboxes: Callable[[str], Sandbox],
+) -> None:
+    for name in ISOLATED:
+        session = sandboxes(name).session()
+        assert session.run("import os, sys\nx = 1\nos.write(1, b'past')\nsys.exit(0)").ok
+        later = session.run("print(x)\ndef f(): 1/0")
+        assert (name, later.status, later.stdout) == (name, Status.OK, "1\n")
+        failed = session.run("f()")
+        assert [line for line in failed.stderr.splitlines() if "File" in line] == [
+            '  File "<turn 3>", line 1, in <module>',
+            '  File "<turn 2>", line 2, in f',
+        ]
+        refused = session.run("x = (")
+        assert (name, refused.status) == (name, Status.SYNTAX_ERROR)
+        assert session.run("exec('x = (')").status is Status.ERROR
+        session.close()
 
 
 @pytest.mark.parametrize("name", [*LIVE, RAY])

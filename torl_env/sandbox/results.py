@@ -95,13 +95,19 @@ class Streams:
 
     @classmethod
     def of_files(
-        cls, stdout: int, stderr: int, limits: Limits, images: tuple[bytes, ...] = ()
+        cls,
+        stdout: int,
+        stderr: int,
+        limits: Limits,
+        images: tuple[bytes, ...] = (),
+        *,
+        cut: bool = False,
     ) -> "Streams":
-        """From two open files."""
+        """From two open files, and whether something else was left out."""
         out, out_cut, out_size = shorten_file(stdout, limits.output_bytes)
         err, err_cut, err_size = shorten_file(stderr, limits.output_bytes)
         full = max(out_size, err_size) >= limits.output_bytes * HARD_LIMIT_FACTOR
-        return cls(out, err, out_cut or err_cut, full, images)
+        return cls(out, err, cut or out_cut or err_cut, full, images)
 
     @classmethod
     def of_bytes(cls, stdout: bytes, stderr: bytes, limits: Limits) -> "Streams":

@@ -67,6 +67,7 @@ class Execution:
     error: str = ""
     """The last line of the traceback (`NameError: name 'a' is not defined`), or on the limit."""
     output_truncated: bool = False
+    """Some of its text or pictures was left out."""
     exit_code: int = 0
     """As the operating system says it; negative for a signal."""
     cpu_seconds: float = 0.0
@@ -154,13 +155,45 @@ class Sandbox(Protocol):
 
 
 _REPLAY: Final = """
-import contextlib, io
-_space = {{"__name__": "__main__"}}
-for _turn in {turns!r}:
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        exec(compile(_turn, "<program>", "exec"), _space)
-exec(compile({code!r}, "<program>", "exec"), _space)
+def __torl_main__(turns, code):
+    import io, linecache, os, sys, traceback
+    del globals()["__torl_main__"]
+    def execute(source, number):
+        name = "<program>" if number < 2 else f"<turn {number}>"
+        lines = io.StringIO(source + "\\n", newline=None).readlines()
+        linecache.cache[name] = (len(source), None, lines, name)
+        exec(compile(source, name, "exec", dont_inherit=True), globals())
+    # What earlier turns wrote has been read, also what goes past sys.stdout.
+    kept, null = (os.dup(1), os.dup(2)), os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(null, number)
+    os.close(null)
+    try:
+        for number, turn in enumerate(turns, 1):
+            try:
+                execute(turn, number)
+            except SystemExit:
+                pass
+            for stream in (sys.stdout, sys.stderr):
+                try:
+                    stream.flush()
+                except Exception:
+                    pass
+    finally:
+        for number, file in enumerate(kept, 1):
+            os.dup2(file, number)
+            os.close(file)
+    try:
+        execute(code, len(turns) + 1)
+    except BaseException as error:
+        frames = error.__traceback__.tb_next.tb_next
+        if sys.excepthook is sys.__excepthook__:
+            # Without the frames of these functions.
+            sys.excepthook = lambda kind, value, _: traceback.print_exception(kind, value, frames)
+        raise
 """
+
+_REFUSALS: Final = ("SyntaxError", "IndentationError", "TabError")
 
 
 class ReplaySession:
@@ -192,8 +225,12 @@ class ReplaySession:
             if not self._log:
                 result = self._run(code, wanted)
             else:
-                program = _REPLAY.format(turns=self._log, code=code)
+                program = f"{_REPLAY}\n__torl_main__({self._log!r}, {code!r})\n"
                 result = self._run(program, _longer(wanted, len(self._log) + 1))
+                if result.error_type in _REFUSALS:
+                    # Alone, a program that does not compile is told from one that compiles another.
+                    alone = self._run(code, wanted)
+                    result = alone if alone.status is Status.SYNTAX_ERROR else result
             if result.ok:
                 self._log.append(code)
             return result
@@ -248,7 +285,13 @@ class CallableSandbox(ABC):
 
     def run(self, code: str, limits: Limits | None = None) -> Execution:
         """Run one program in a fresh interpreter and wait for it."""
-        return self.submit(code, limits).result()
+        call = self.submit(code, limits)
+        try:
+            return call.result()
+        except BaseException:
+            # Whoever is interrupted, as by Ctrl-C, does not wait for it any more.
+            call.cancel()
+            raise
 
     async def arun(self, code: str, limits: Limits | None = None) -> Execution:
         """`run` for asyncio; cancelling the task kills the program."""

@@ -201,3 +201,71 @@ def test_turns_see_the_last_good_state_however_soon_they_come(
                 assert session.run(many, limits).error_type == "OSError"
                 assert session.run(f"{many}; del f").ok
         assert not session.restarted
+
+
+class Interrupted(BaseException):
+    """As `KeyboardInterrupt`, which pytest would take for its own."""
+
+
+def interrupt_after(seconds: float) -> None:
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+LONG = Limits(cpu_seconds=60, wall_seconds=60)
+
+
+def test_an_interrupted_turn_is_undone_and_its_session_goes_on(sandbox: LocalSandbox) -> None:
+    session = sandbox.open_session(LONG, preload="bare")
+    session.run("x = 1")
+    interrupt_after(0.3)
+    with pytest.raises(Interrupted):
+        session.run("x = 2\nwhile True: pass")
+    assert (session.run("print(x)").stdout, session.restarted) == ("1\n", False)
+    session.close()
+
+
+def test_an_interrupted_turn_in_place_says_that_variables_are_lost(sandbox: LocalSandbox) -> None:
+    session = sandbox.open_session(LONG, preload="bare", in_place=True)
+    session.run("x = 1")
+    interrupt_after(0.3)
+    with pytest.raises(Interrupted):
+        session.run("while True: pass")
+    assert (session.run("x").error_type, session.restarted) == ("NameError", True)
+    session.close()
+
+
+def test_an_interrupted_program_is_killed(sandbox: LocalSandbox, wait_until: WaitUntil) -> None:
+    interrupt_after(0.3)
+    with pytest.raises(Interrupted):
+        sandbox.run("while True: pass", LONG)
+    wait_until(lambda: sandbox.running == 0)
+
+
+def test_a_fork_of_its_process_neither_hangs_on_a_session_nor_ends_it(
+    sandbox: LocalSandbox, wait_until: WaitUntil
+) -> None:
+    """A turn runs in another thread, which holds the session, and is not in the fork."""
+    session = sandbox.open_session(LONG, preload="bare")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        turn = pool.submit(session.run, "import time\ntime.sleep(2)\nx = 1")
+        wait_until(lambda: sandbox.running == 1)
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(10)
+            try:
+                for use in (lambda: session.run("x"), session.branch):
+                    with pytest.raises(SandboxError, match="fork of its process"):
+                        use()
+                session.close()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert turn.result().ok
+    assert session.run("print(x)").stdout == "1\n"
+    session.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from torl_env.sandbox import LocalSandbox, open_sandbox
+from torl_env.sandbox import Limits, LocalSandbox, open_sandbox
 
 pytest.importorskip("matplotlib")
 pytestmark = [
@@ -85,3 +85,25 @@ def test_what_a_program_writes_there_itself_must_be_a_png(artist: LocalSandbox) 
     forged = "import os\nos.pwrite(0, b'\\0torl P' + (10).to_bytes(8, 'little') + b'no picture', 0)"
     result = artist.run(forged)
     assert (result.status, result.images) == ("ok", ())
+
+
+def test_a_picture_fits_however_little_a_program_may_print(artist: LocalSandbox) -> None:
+    small = Limits(output_bytes=1000)
+    result = artist.run(DRAW, small)
+    assert (len(result.images), result.output_truncated) == (1, False)
+    with artist.session(small) as session:
+        assert [len(session.run(DRAW).images) for _ in range(2)] == [1, 1]
+
+
+NOISE = "import numpy as np\nplt.figure(figsize=(20, 20)); plt.imshow(np.random.rand(2000, 2000))\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [(f"{DRAW}{NOISE}", 1), (f"{DRAW}for _ in range(19): plt.figure(); plt.plot([1])", 16)],
+)
+def test_a_picture_that_is_left_out_is_told(artist: LocalSandbox, code: str, count: int) -> None:
+    result = artist.run(code, Limits(cpu_seconds=60, wall_seconds=60))
+    assert (result.status, result.error, len(result.images)) == ("ok", "", count)
+    assert result.output_truncated
+    assert not artist.run(DRAW).output_truncated

@@ -292,6 +292,15 @@ FILES = {
         "",
         {"o": b"x"},
     ),
+    "written by threads and at the end": (
+        "import atexit, threading, time\nprint('early')\n"
+        "def late(): time.sleep(0.2); open('a', 'w').write('late'); print('late')\n"
+        "threading.Thread(target=late).start()\natexit.register(print, 'bye')",
+        {},
+        ["a"],
+        "early\nlate\nbye\n",
+        {"a": b"late"},
+    ),
     "no room": (
         "try: open('big', 'wb').write(b'x' * 15_000_000)\nexcept OSError as e: print(e.strerror)",
         {},
@@ -316,6 +325,33 @@ def test_files(url: str, name: str) -> None:
     _, answer = ask(url, {"code": code, "language": "python", "files": files, "fetch_files": fetch})
     assert answer["run_result"]["stdout"] == stdout, answer
     assert {path: b64decode(data) for path, data in answer["files"].items()} == fetched
+
+
+def test_what_follows_fetched_files_is_output(url: str) -> None:
+    code = (
+        "import sys\nopen('a', 'w').write('1')\nprint('early')\n"
+        "sys.excepthook = lambda *words: print('late')\n1/0"
+    )
+    answer = ask(url, {"code": code, "language": "python", "fetch_files": ["a"]})[1]
+    assert answer["run_result"]["stdout"] == "early\nlate\n"
+    assert answer["files"] == {"a": b64encode(b"1").decode()}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"files": {"a\0b": ""}},
+        {"files": {"\ud800": ""}},
+        {"files": {"d/b": "", "./d/b/c": ""}},
+        {"files": {"x" * 256: ""}},
+        {"fetch_files": ["a\0b"]},
+        {"fetch_files": ["\ud800"]},
+    ],
+    ids=str,
+)
+def test_names_that_no_file_can_have_are_the_clients_fault(url: str, more: dict[str, Any]) -> None:
+    status, answer = ask(url, {"code": "print(1)", "language": "python", **more})
+    assert status == 422, answer
 
 
 def test_a_traceback_among_files_is_the_programs_own(url: str) -> None:

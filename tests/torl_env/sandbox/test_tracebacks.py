@@ -33,3 +33,24 @@ def test_the_marks_below_the_last_line_are_below_its_error(sandbox: LocalSandbox
 def test_lines_are_counted_as_python_counts_them(sandbox: LocalSandbox, text: str) -> None:
     lines = sandbox.run(text).stderr.splitlines()
     assert lines[lines.index('  File "<program>", line 3, in <module>') + 1] == "    z"
+
+
+def test_a_recursion_is_counted_as_python_counts_it(sandbox: LocalSandbox) -> None:
+    lines = sandbox.run("def f(): f()\nf()").stderr.splitlines()
+    assert lines[1] == '  File "<program>", line 2, in <module>'
+    (repeated,) = [line for line in lines if "repeated" in line]
+    assert 990 < int(repeated.split()[3]) < 1010
+
+
+def test_frames_that_are_left_out_are_counted(sandbox: LocalSandbox) -> None:
+    deep = "import sys\nsys.setrecursionlimit(9000)\ndef f(n): return 1/0 if n == 0 else f(n - 1)\n"
+    lines = sandbox.run(f"{deep}f(4000)").stderr.splitlines()
+    assert lines[0] == "[... 2002 frames omitted ...]"
+    assert lines[-1] == "ZeroDivisionError: division by zero"
+
+
+def test_a_program_may_call_as_deep_as_in_an_interpreter_of_its_own(sandbox: LocalSandbox) -> None:
+    deep = "def f(n): return 0 if n == 0 else 1 + f(n - 1)\nprint(f(996))"
+    assert sandbox.run(deep).stdout == "996\n"
+    with sandbox.session() as session:
+        assert [session.run(deep).stdout for _ in range(3)] == ["996\n"] * 3

@@ -1,13 +1,15 @@
 """Sandbox Fusion's `files` and `fetch_files`, in the place that each program has for its files.
 
-What is fetched follows the program's output behind a mark that it is not told: these are its own
+What is fetched follows the program's output between marks that it is not told: these are its own
 words either way. Nothing is fetched from a program that was killed.
 """
 
 import base64
 import binascii
 import posixpath
+import re
 import secrets
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -18,19 +20,23 @@ from torl_env.sandbox.types import Execution, Limits
 MOST_BYTES: Final = 4 << 20
 """Of all files that are sent, and of all that are fetched."""
 _MOST_FILES: Final = 256
+_MOST_DIRECTORIES: Final = 512
+_NAME_BYTES: Final = 255
+_PATH_BYTES: Final = 2048
 _FETCHED_BYTES: Final = 6 << 20
 """`MOST_BYTES` in base64, with names."""
 _HOME: Final = "/sandbox"
 
 _PROGRAM: Final = """
 def __torl_main__(source, sent, fetch, mark, room):
-    import base64, gc, io, linecache, os, sys, traceback
+    import atexit, base64, gc, io, linecache, os, sys, threading, traceback
     real_open, write, encode, base = open, os.write, base64.b64encode, io.IOBase
     for path, data in sent.items():
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
             file.write(base64.b64decode(data))
-    linecache.cache[__file__] = (len(source), None, source.splitlines(True), __file__)
+    lines = io.StringIO(source + "\\n", newline=None).readlines()
+    linecache.cache[__file__] = (len(source), None, lines, __file__)
     del globals()["__torl_main__"]
     try:
         exec(compile(source, __file__, "exec", dont_inherit=True), globals())
@@ -41,22 +47,28 @@ def __torl_main__(source, sent, fetch, mark, room):
             sys.excepthook = lambda kind, value, _: traceback.print_exception(kind, value, frames)
         raise
     finally:
-        # What is open would be written when the interpreter ends.
-        for item in [item for item in gc.get_objects() if isinstance(item, base)]:
-            if not item.closed and item.writable():
-                item.flush()
-        for path in fetch:
-            try:
-                with real_open(path, "rb") as file:
-                    data = file.read(room + 1)
-            except OSError:
-                continue
-            room -= len(data)
-            if room < 0:
-                break
-            data = b"\\n" + mark + path.encode("utf-8", "replace") + b"\\0" + encode(data)
-            while data:
-                data = data[write(1, data):]
+        try:
+            # All of it writes: threads, functions for the end, what is open then.
+            threading._shutdown()
+            atexit._run_exitfuncs()
+            for item in [item for item in gc.get_objects() if isinstance(item, base)]:
+                if not item.closed and item.writable():
+                    item.flush()
+        finally:
+            for path in fetch:
+                try:
+                    with real_open(path, "rb") as file:
+                        data = file.read(room + 1)
+                except (OSError, ValueError):
+                    continue
+                room -= len(data)
+                if room < 0:
+                    break
+                data = b"".join((
+                    b"\\n", mark, b"<", path.encode(), b"\\0", encode(data), b"\\n", mark, b">"
+                ))
+                while data:
+                    data = data[write(1, data):]
 """
 
 
@@ -72,7 +84,13 @@ class Files:
 
     def program(self, source: str) -> str:
         """The program that runs `source` among these files."""
-        arguments = (source, self.sent, self.fetch, self.mark.encode(), MOST_BYTES)
+        arguments = (
+            source.removeprefix("\ufeff"),
+            self.sent,
+            self.fetch,
+            self.mark.encode(),
+            MOST_BYTES,
+        )
         return f"{_PROGRAM}\n__torl_main__(*{arguments!r})\n"
 
     def limits(self, limits: Limits) -> Limits:
@@ -81,9 +99,11 @@ class Files:
 
     def split(self, result: Execution, limits: Limits) -> tuple[Execution, dict[str, str]]:
         """The execution as its program left it, and the fetched files in base64."""
-        text, *parts = result.stdout.split(f"\n{self.mark}")
+        parts = re.split(f"\n{self.mark}<([^\0]*)\0([^\n]*)\n{self.mark}>", result.stdout)
+        # Of a file that was cut nothing is output.
+        text = "".join(parts[::3]).partition(f"\n{self.mark}")[0]
         stdout, cut = shorten_bytes(text.encode("utf-8", "surrogatepass"), limits.output_bytes)
-        found = dict(part.split("\0", 1) for part in parts if "\0" in part)
+        found = dict(zip(parts[1::3], parts[2::3], strict=True))
         truncated = result.output_truncated or cut
         return replace(result, stdout=stdout, output_truncated=truncated), found
 
@@ -105,6 +125,8 @@ def read_files(data: dict[str, Any]) -> Files | None:
         raise _invalid("files", f"at most {_MOST_FILES} files are taken", len(sent) + len(fetch))
     held: dict[str, str] = {}
     total = 0
+    for path in (*sent, *fetch):
+        _check_name(path)
     for path, text in sent.items():
         place = posixpath.normpath(posixpath.join(_HOME, path))
         if not place.startswith((f"{_HOME}/", "/tmp/")):
@@ -114,9 +136,35 @@ def read_files(data: dict[str, Any]) -> Files | None:
         except (binascii.Error, TypeError, ValueError) as error:
             raise _invalid("files", f"expected base64 ({error})", path) from error
         held[place] = text or ""
+    _check_directories(held)
     if total > MOST_BYTES:
         raise _invalid("files", f"{total} bytes of files; at most {MOST_BYTES} are taken", None)
     return Files(held, tuple(fetch), secrets.token_hex(16))
+
+
+def _check_name(path: str) -> None:
+    """What no file can be called is the client's fault, not the program's."""
+    try:
+        name = path.encode()
+    except UnicodeEncodeError as error:
+        raise _invalid("files", f"no name of a file: {error.reason}", ascii(path)) from error
+    longest = max(map(len, name.split(b"/")))
+    if b"\0" in name or longest > _NAME_BYTES or len(name) > _PATH_BYTES:
+        raise _invalid("files", "no name of a file: it holds a null or is too long", path)
+
+
+def _check_directories(files: Collection[str]) -> None:
+    directories = {above for place in files for above in _above(place)}
+    if inside := directories.intersection(files):
+        raise _invalid("files", "a file cannot have files in it", min(inside))
+    if len(directories) > _MOST_DIRECTORIES:
+        raise _invalid("files", f"at most {_MOST_DIRECTORIES} directories are made", None)
+
+
+def _above(place: str) -> Iterator[str]:
+    """The directories that a file lies in."""
+    while (place := posixpath.dirname(place)) != "/":
+        yield place
 
 
 def _invalid(place: str, message: str, given: object) -> wire.InvalidRequestError:

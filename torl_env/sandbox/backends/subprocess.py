@@ -1,7 +1,9 @@
 """A process for each program, with resource limits and nothing else: where there is no Linux."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,7 @@ _RUNNER: Final = r"""
 import json, os, resource, signal, sys, traceback
 limits, report = json.loads(sys.argv[1]), int(sys.argv[2])
 sys.argv[:] = ["<program>"]
-source = sys.stdin.buffer.read().decode("utf-8", "surrogatepass")
+source = sys.stdin.buffer.read().decode("utf-8", "surrogatepass").removeprefix("\ufeff")
 null = os.open(os.devnull, os.O_RDONLY)
 os.dup2(null, 0); os.close(null)
 def limit(what, soft):
@@ -54,29 +56,13 @@ except SystemExit as leaving:
     raise
 except BaseException as error:
     leave("run", error)
-    traceback.print_exception(type(error), error, error.__traceback__.tb_next)
+    sys.excepthook(type(error), error, error.__traceback__.tb_next)
     sys.exit(1)
 """
 _POLL_SECONDS: Final = 0.002
 _PATIENCE: Final = 100
 """No program outlives this many times its wall limit, however busy the machine."""
 _TIME_SIGNALS: Final = ("SIGPROF", "SIGXCPU")
-
-
-class _PlainCall(Future[Execution]):
-    """The future of one program; cancelling it kills the process."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def cancel(self) -> bool:
-        """Kill the program."""
-        if not super().cancel():
-            return False
-        if self.process is not None:
-            self.process.kill()
-        return True
 
 
 class SubprocessSandbox(CallableSandbox):
@@ -106,7 +92,7 @@ class SubprocessSandbox(CallableSandbox):
     def submit(self, code: str, limits: Limits | None = None) -> Future[Execution]:
         """Start one program and return at once; cancelling the future kills it."""
         self.check_open()
-        call = _PlainCall()
+        call: Future[Execution] = Future()
         self._threads.submit(self._work, call, code, self.limits if limits is None else limits)
         return call
 
@@ -120,7 +106,7 @@ class SubprocessSandbox(CallableSandbox):
         """Whether it takes no more programs."""
         return self._closed.is_set()
 
-    def _work(self, call: _PlainCall, code: str, limits: Limits) -> None:
+    def _work(self, call: Future[Execution], code: str, limits: Limits) -> None:
         try:
             outcome: Execution | Exception = self._execute(call, code, limits)
         except OSError as error:
@@ -129,7 +115,7 @@ class SubprocessSandbox(CallableSandbox):
             outcome = error
         conclude(call, outcome)
 
-    def _execute(self, call: _PlainCall, code: str, limits: Limits) -> Execution:
+    def _execute(self, call: Future[Execution], code: str, limits: Limits) -> Execution:
         began = time.monotonic()
         with (
             tempfile.TemporaryFile() as source,
@@ -140,7 +126,7 @@ class SubprocessSandbox(CallableSandbox):
             source.write(code.encode("utf-8", "surrogatepass"))
             source.seek(0)
             words = [self._python, "-I", "-X", "utf8", "-u", "-c", _RUNNER]
-            process = call.process = subprocess.Popen(
+            process = subprocess.Popen(
                 [*words, json.dumps(asdict(limits)), str(report.fileno())],
                 stdin=source,
                 stdout=out,
@@ -154,7 +140,11 @@ class SubprocessSandbox(CallableSandbox):
             return _result(process.returncode, timed_out, (out, err, report), limits, wall)
 
     def _wait(
-        self, call: _PlainCall, process: "subprocess.Popen[bytes]", began: float, limit: float
+        self,
+        call: Future[Execution],
+        process: "subprocess.Popen[bytes]",
+        began: float,
+        limit: float,
     ) -> str:
         """Wait for the end, or bring it about; returns `wall` if the wall limit did."""
         timed_out = ""
@@ -163,10 +153,12 @@ class SubprocessSandbox(CallableSandbox):
             if wall > limit and wall > _allowed(process.pid, limit):
                 timed_out = "wall"
             if timed_out or call.cancelled() or self._closed.is_set():
-                process.kill()
-                process.wait()
                 break
             time.sleep(_POLL_SECONDS)
+        # What it has started must not outlive it; a group that is gone has nobody left.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         return timed_out
 
 

@@ -54,7 +54,7 @@ class _Program:
     """One program in a thread of its own, so that it can be interrupted."""
 
     def __init__(self, code: str, namespace: dict[str, Any], limits: Limits) -> None:
-        self._code = code
+        self._code = code.removeprefix("\ufeff")
         self._namespace = namespace
         self._limits = limits
         hard = limits.output_bytes * results.HARD_LIMIT_FACTOR

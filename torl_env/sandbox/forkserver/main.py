@@ -38,6 +38,7 @@ _ENVIRONMENT = {
 
 
 _PENDING_SIGNALS = 1024
+_OWN_CALLS = 17
 
 
 class Link:
@@ -102,7 +103,10 @@ def _prepare_environment() -> None:
     time.tzset()
     # Else the directories of the root are closed to the users of programs where it was 077.
     os.umask(0o022)
+    # A program begins some calls deep, and may go as deep as one that begins at the bottom.
+    sys.setrecursionlimit(sys.getrecursionlimit() + _OWN_CALLS)
     sys.argv = ["<program>"]
+    sys.orig_argv = ["<program>"]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # Real-time signals that a program sends itself and blocks queue up in the kernel.

@@ -18,6 +18,8 @@ from torl_env.sandbox.forkserver import rootfs
 MOST = 16
 taken: list[bytes] = []
 """Of this process, in the order in which they were shown or saved."""
+left_out = [False]
+"""Whether one was drawn and is not in `taken`."""
 _saved: dict[Any, int] = {}
 """Figures that are still open, and where in `taken` their last picture is."""
 _drawing: list[bool] = []
@@ -52,6 +54,9 @@ def warm_up() -> None:
     axes.legend()
     take()
     taken.clear()
+    helpers: Any = sys.modules["matplotlib._pylab_helpers"]
+    # The end of the process closes them; this would be before their pictures are taken.
+    atexit.unregister(helpers.Gcf.destroy_all)
     figures: Any = sys.modules["matplotlib.figure"]
     figures.Figure.savefig = _that_keeps(figures.Figure.savefig)
     module.show = lambda *words, **more: take()
@@ -76,7 +81,10 @@ def take() -> None:
 def _keep(figure: Any) -> None:
     """Draw a figure: in place of what was drawn when it was saved, or as a further picture."""
     place = _saved.get(figure, len(taken))
-    if not figure.get_axes() or place >= MOST:
+    if not figure.get_axes():
+        return
+    if place >= MOST:
+        left_out[0] = True
         return
     file = io.BytesIO()
     _drawing.append(True)

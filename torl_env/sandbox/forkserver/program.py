@@ -9,7 +9,6 @@ import _thread
 import atexit
 import gc
 import io
-import linecache
 import mmap
 import os
 import signal
@@ -32,15 +31,22 @@ from resource import (
 )
 from typing import Any, Final, NoReturn
 
-from torl_env.sandbox.forkserver import kernel, pictures, warm
+from torl_env.sandbox.forkserver import kernel, pictures, wire
 from torl_env.sandbox.forkserver.areas import Area
 from torl_env.sandbox.forkserver.config import ServerConfig
 from torl_env.sandbox.forkserver.isolation import Isolation
 from torl_env.sandbox.forkserver.wire import Job, record
+from torl_env.sandbox.forkserver.wording import (
+    FILENAME,
+    clip,
+    describe,
+    show_source,
+    show_traceback,
+)
 
 _exit: Final = os._exit
-"""A program may replace the name in its own copy of the module."""
-FILENAME: Final = "<program>"
+_objects: Final = gc.get_objects
+"""A program may replace the names in its own copies of the modules."""
 COMPILING, COMPILED = 1, 2
 """Values of a child's byte in the shared page; 0 while it is not ready."""
 CONTROL: Final = 3
@@ -48,6 +54,7 @@ CONTROL: Final = 3
 NULL: Final = 4
 """/dev/null, for a session."""
 _REPORT_CHARS: Final = 2_000
+_MARK_BYTES: Final = 32
 _SPARE_BYTES: Final = 32 << 20
 """Address space kept back from the program, to word a memory error."""
 _SPARE_FILES: Final = 16
@@ -106,7 +113,7 @@ def set_limits(job: Job, child: "Child", *, session: bool = False) -> None:
     else:
         setrlimit(RLIMIT_CPU, (seconds, seconds + 1))
     limit = _lower if session else setrlimit
-    limit(RLIMIT_FSIZE, (job.output_bytes, job.output_bytes))
+    limit(RLIMIT_FSIZE, (job.output_bytes, max(job.output_bytes, wire.PICTURES_BYTES)))
     limit(RLIMIT_AS, (memory, memory + _SPARE_BYTES))
     files = open_files(job)
     limit(RLIMIT_NOFILE, (files, files + (_SPARE_FILES if session else 0)))
@@ -136,7 +143,8 @@ def take_source(length: int) -> str:
     _left[0] = 0
     source = os.pread(0, length, 0)
     os.lseek(0, length, os.SEEK_SET)
-    return source.decode("utf-8", "surrogatepass")
+    # As of a file, the mark of its encoding is no part of it.
+    return source.decode("utf-8", "surrogatepass").removeprefix("\ufeff")
 
 
 def report(text: str, *, memory: bool = False) -> None:
@@ -148,62 +156,32 @@ def report(text: str, *, memory: bool = False) -> None:
 
 
 def leave_pictures() -> None:
-    """Leave what was drawn behind the report, as far as a file may be long."""
+    """Leave what was drawn behind the report, and say so where it does not fit."""
     try:
         pictures.take()
         if not pictures.taken:
             return
         if _left[0] == 0:
             os.ftruncate(0, 0)
-        room = getrlimit(RLIMIT_FSIZE)[0]
+        room = getrlimit(RLIMIT_FSIZE)[1]
+        setrlimit(RLIMIT_FSIZE, (room, room))
         for picture in pictures.taken:
             data = record(b"P", picture)
-            if room < 0 or _left[0] + len(data) < room:
+            if room < 0 or _left[0] + len(data) < room - _MARK_BYTES:
                 _left[0] += os.pwrite(0, data, _left[0])
+            else:
+                pictures.left_out[0] = True
+        if pictures.left_out[0]:
+            _left[0] += os.pwrite(0, record(b"L", b""), _left[0])
     except BaseException:  # noqa: BLE001 - the program may have broken its matplotlib
         return
     finally:
         pictures.taken.clear()
+        pictures.left_out[0] = False
 
 
 _left: Final = [0]
 """Bytes of records in standard input's file."""
-
-
-def describe(error: BaseException) -> str:
-    """`NameError: name 'a' is not defined`, as the last line of a traceback has it."""
-    kind = type(error)
-    name = kind.__qualname__
-    if kind.__module__ not in ("builtins", "__main__"):
-        name = f"{kind.__module__}.{name}"
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{name}: {text}" if text else name
-
-
-def _clip(text: str, room: int) -> str:
-    return text if len(text) <= room else f"{text[: room // 2]}\n[...]\n{text[-room // 2 :]}"
-
-
-def show_traceback(error: BaseException, room: int) -> None:
-    """Write the traceback without this file's frames, at most `room` characters of it."""
-    own = error.__traceback__
-    frames = None if own is None else own.tb_next
-    if sys.excepthook is not sys.__excepthook__:
-        sys.excepthook(type(error), error, frames)
-        return
-    summary = traceback.TracebackException(type(error), error, frames, limit=-40, compact=True)
-    _hide_places(summary)
-    sys.stderr.write(_clip("".join(summary.format()), room))
-
-
-def _hide_places(summary: traceback.TracebackException | None) -> None:
-    """Code that was imported after the fork still has the names of the host."""
-    seen = 0
-    while summary is not None and seen < 40:
-        for frame in summary.stack:
-            if frame.filename.startswith("/"):
-                frame.filename = warm.neutral_name(frame.filename)
-        summary, seen = summary.__cause__ or summary.__context__, seen + 1
 
 
 def run(
@@ -261,20 +239,7 @@ def _word_exit(code: object) -> None:
 
 def _word_refusal(error: BaseException, room: int) -> None:
     report(describe(error))
-    sys.stderr.write(_clip("".join(traceback.format_exception_only(error)), room))
-
-
-def name_of(turn: int) -> str:
-    """What code of a turn is said to be in: a function of an earlier one keeps its own source."""
-    return FILENAME if turn < 2 else f"<turn {turn}>"
-
-
-def show_source(source: str, filename: str) -> None:
-    """Let tracebacks quote it, in lines as Python counts them, each with its end."""
-    lines = io.StringIO(source, newline=None).readlines()
-    if lines and not lines[-1].endswith("\n"):
-        lines[-1] += "\n"
-    linecache.cache[filename] = (len(source), None, lines, filename)
+    sys.stderr.write(clip("".join(traceback.format_exception_only(error)), room))
 
 
 def fail(error: BaseException, room: int) -> None:
@@ -298,17 +263,40 @@ def flush_streams() -> None:
             stream.flush()
 
 
+def flush_writers(objects: Callable[[], list[Any]]) -> None:
+    """Write what other open files hold, as the interpreter's end does when it closes them."""
+    try:
+        found = objects()
+    except MemoryError:
+        return
+    for item in found:
+        kind = type(item)
+        if kind is io.TextIOWrapper or kind is io.BufferedWriter or kind is io.BufferedRandom:
+            with suppress(OSError, ValueError):
+                item.flush()
+
+
+def word_last_error(error: BaseException) -> None:
+    """The program has ended well, and then its streams or exit functions failed."""
+    with suppress(BaseException):
+        report(describe(error))
+        os.write(2, f"Exception ignored at the end of the program:\n{describe(error)}\n".encode())
+
+
 def finish(code: int) -> NoReturn:
     """End as the interpreter ends: wait for threads, run exit functions, flush."""
     try:
         if _thread._count() > 0:
             threading._shutdown()  # type: ignore[attr-defined]
-        # matplotlib closes all figures at the exit.
         leave_pictures()
         atexit._run_exitfuncs()
         flush_streams()
-    except BaseException:  # noqa: BLE001 - exit functions are the program's
-        code = code or 120
+        # Of what the server has made it knows nothing: that is frozen.
+        flush_writers(_objects)
+    except BaseException as error:  # noqa: BLE001 - exit functions are the program's
+        if code == 0:
+            code = 120
+            word_last_error(error)
     _exit(code)
 
 

@@ -22,7 +22,7 @@ import sys
 from resource import RLIMIT_AS, RLIMIT_CPU, RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import Final, NoReturn
 
-from torl_env.sandbox.forkserver import integrity, kernel, pictures, program, wire
+from torl_env.sandbox.forkserver import integrity, kernel, pictures, program, wire, wording
 from torl_env.sandbox.forkserver.areas import Area
 from torl_env.sandbox.forkserver.program import (
     CONTROL,
@@ -30,15 +30,16 @@ from torl_env.sandbox.forkserver.program import (
     Child,
     fail,
     flush_streams,
+    flush_writers,
     leave_pictures,
-    name_of,
     report,
     run,
     set_limits,
-    show_source,
     take_source,
+    word_last_error,
 )
 from torl_env.sandbox.forkserver.wire import Job
+from torl_env.sandbox.forkserver.wording import name_of, show_source
 
 _exit: Final = os._exit
 _frames: Final = sys._current_frames
@@ -61,7 +62,8 @@ CANNOT_FORK: Final = b"X"
 _HERE: Final = sys.modules[__name__]
 _CREDENTIALS: Final = struct.Struct("3i")
 _PASSED: Final = tuple(
-    f"torl_env.sandbox.forkserver.{name}" for name in ("program", "kernel", "wire", "pictures")
+    f"torl_env.sandbox.forkserver.{name}"
+    for name in ("program", "kernel", "wire", "pictures", "wording")
 )
 """Modules through which a turn passes, besides this one."""
 
@@ -76,7 +78,7 @@ class Interpreter:
 
     def keep(self) -> integrity.Kept:
         """Note how everything is that a turn needs, after the server's start."""
-        modules = (_HERE, program, kernel, wire, pictures)
+        modules = (_HERE, program, kernel, wire, pictures, wording)
         return integrity.keep(obey, modules, (self, self.child, self.child.isolation, self.fork))
 
     def serve(
@@ -202,6 +204,7 @@ def _execute(session: Interpreter, job: Job, *, collect: bool) -> int:
     """Run the program that standard input's file holds; its exit code."""
     room = job.output_bytes // 16
     execute, word, pictures, flush, write = run, fail, leave_pictures, flush_streams, os.write
+    flush_others, young, word_last = flush_writers, gc.get_objects, word_last_error
     begun: list[bool] = []
 
     def begin(source: str, filename: str) -> None:
@@ -224,8 +227,12 @@ def _execute(session: Interpreter, job: Job, *, collect: bool) -> int:
     pictures()
     try:
         flush()
-    except BaseException:  # noqa: BLE001 - the program may have replaced its streams
-        return exit_code or 120
+        # All objects of all turns would be copied with their pages: the latest will have to do.
+        flush_others(lambda: young(0) + young(1))
+    except BaseException as error:  # noqa: BLE001 - the program may have replaced its streams
+        if exit_code == 0:
+            exit_code = 120
+            word_last(error)
     return exit_code
 
 

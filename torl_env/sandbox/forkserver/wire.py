@@ -65,6 +65,8 @@ READY: Final = b"ready "
 """Starts the one JSON packet that a server sends when it has warmed up."""
 
 PACKET_BYTES: Final = 65_536
+PICTURES_BYTES: Final = 1 << 20
+"""Of a program's report and pictures together there may be as much, however little it may print."""
 
 _RECORD: Final = b"\0torl "
 _RECORD_LENGTH: Final = struct.Struct("<Q")
@@ -74,7 +76,8 @@ def record(kind: bytes, data: bytes) -> bytes:
     """What a program's interpreter leaves in its input file.
 
     Args:
-        kind: `E` for the last line of a traceback, `M` for that of a memory error, `P` for a PNG.
+        kind: `E` for the last line of a traceback, `M` for that of a memory error, `P` for a PNG,
+            `L` where a picture was left out.
         data: Of that kind.
     """
     return b"".join((_RECORD, kind, _RECORD_LENGTH.pack(len(data)), data))

@@ -164,10 +164,8 @@ class ServerPool:
                         return
                 for server in preload.servers:
                     if pending in server.in_flight.values():
-                        try:
+                        with contextlib.suppress(OSError):
                             server.kill(pending)
-                        except OSError:
-                            return
                         return
 
     def reports(self) -> list[ServerReport]:
@@ -224,6 +222,8 @@ class ServerPool:
 
     def abandon(self) -> None:
         """In a forked child: forget the parent's servers."""
+        # Threads that held it at the fork are not in the child to let it go.
+        self._lock = threading.RLock()
         self._closed = True
         for preload in self._preload_sets.values():
             for server in preload.servers:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import Final, Protocol
 from torl_env.errors import SandboxError
 from torl_env.sandbox import results
 from torl_env.sandbox.forkserver.wire import (
+    PICTURES_BYTES,
     Ending,
     Job,
     Mark,
@@ -91,22 +93,26 @@ class Files:
         while view:
             view = view[os.write(self.descriptors[0], view) :]
 
-    def report(self, limits: Limits) -> tuple[str, bool, tuple[bytes, ...]]:
+    def report(self, limits: Limits) -> tuple[str, bool, tuple[bytes, ...], bool]:
         """What the program's interpreter left.
 
         Returns:
-            The last line of its traceback, whether that is a memory error, and what it drew.
+            The last line of its traceback, whether that is a memory error, what it drew, and
+            whether some of that was left out.
         """
-        hard = limits.output_bytes * results.HARD_LIMIT_FACTOR + 16_384
+        most = limits.output_bytes * results.HARD_LIMIT_FACTOR
+        hard = max(most, PICTURES_BYTES) + 16_384
         # A buffer is made of the size that is asked for, and a limit may be a terabyte.
         size = min(os.fstat(self.descriptors[0]).st_size, hard)
-        error, memory, images = "", False, list[bytes]()
+        error, memory, images, left_out = "", False, list[bytes](), False
         for kind, data in read_records(os.pread(self.descriptors[0], size, 0)):
             if kind in (b"E", b"M"):
                 error, memory = data[:16_384].decode("utf-8", "replace"), kind == b"M"
             elif kind == b"P" and data.startswith(_PNG) and len(images) < _MOST_IMAGES:
                 images.append(data)
-        return error, memory, tuple(images)
+            elif kind == b"L":
+                left_out = True
+        return error, memory, tuple(images), left_out
 
     def close(self) -> None:
         """Give the memory back: what a session holds of them stays empty."""
@@ -141,6 +147,8 @@ class ProgramCall(Future[Execution]):
         self.session = session
         self._number = turn
         self.reply: Reply | None = None
+        self.over = threading.Event()
+        """The server has done with it, also where it was cancelled."""
         self.server: object = None
         self._code = code
         self._files: Files | None = None
@@ -175,11 +183,13 @@ class ProgramCall(Future[Execution]):
             outcome = SandboxError(f"the output of a program cannot be read: {error!r}")
         finally:
             self._close()
+            self.over.set()
         conclude(self, outcome)
 
     def fail(self, error: SandboxError) -> None:
         """The machine's fault."""
         self._close()
+        self.over.set()
         conclude(self, error)
 
     def _close(self) -> None:
@@ -189,9 +199,9 @@ class ProgramCall(Future[Execution]):
     def _outcome(self, reply: Reply) -> Execution | SandboxError:
         if self._files is None:
             raise AssertionError("a reply came before its request was sent")
-        error, memory, images = self._files.report(self.limits)
+        error, memory, images, left_out = self._files.report(self.limits)
         _, stdout, stderr = self._files.descriptors
-        streams = results.Streams.of_files(stdout, stderr, self.limits, images)
+        streams = results.Streams.of_files(stdout, stderr, self.limits, images, cut=left_out)
         if reply.ending is Ending.FAILED:
             return SandboxError(
                 f"the sandbox server could not start a program (error {reply.code}): "

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import itertools
+import json
 import os
 import socket
 import subprocess
@@ -21,15 +22,18 @@ from torl_env.sandbox.local.request import PendingRequest
 START_SECONDS: Final = 120.0
 """A server that is not ready by then is given up."""
 
-# The server must not run this package's __init__, which imports what it does not need.
+# The server must not run this package's __init__, which imports what it does not need. Its command
+# line, which programs can read, says nothing of the trainer.
 _BOOT: Final = """
-import sys, types
-for name, path in zip(("torl_env", "torl_env.sandbox"), sys.argv[3:]):
+import json, socket, sys, types
+control = socket.socket(fileno=int(sys.argv[1]))
+config, *places = json.loads(control.recv(1 << 20))
+for name, path in zip(("torl_env", "torl_env.sandbox"), places):
     module = types.ModuleType(name)
     module.__path__ = [path]
     sys.modules[name] = module
 from torl_env.sandbox.forkserver.main import main
-main(int(sys.argv[1]), sys.argv[2])
+main(control.detach(), config)
 """
 _LOG_BYTES: Final = 4_000
 _SEND_SECONDS: Final = 10.0
@@ -53,18 +57,16 @@ class ServerProcess:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         here = Path(__file__).parents[1]
         try:
+            ours.send(json.dumps([config.to_json(), str(here.parent), str(here)]).encode())
             self._process = subprocess.Popen(
-                [
-                    python, "-s", "-P", "-X", "utf8", "-c", _BOOT, str(theirs.fileno()),
-                    config.to_json(), str(here.parent), str(here),
-                ],
+                [python, "-s", "-P", "-X", "utf8", "-c", _BOOT, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
                 env=_environment(),
                 start_new_session=True,
-            )  # fmt: skip
+            )
         except OSError as error:
             ours.close()
             os.close(self._log)

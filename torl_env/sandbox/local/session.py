@@ -1,6 +1,7 @@
 """A session of the local sandbox, from the client's side."""
 
 import itertools
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
@@ -15,6 +16,7 @@ from torl_env.sandbox.local.server_process import ServerProcess
 from torl_env.sandbox.types import Execution, Limits
 
 _numbers: Final = itertools.count(1)
+_KILL_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +65,7 @@ class LocalSession:
         self._preload = preload
         self._in_place = in_place
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._restarted = False
         self._lost = False
         """Variables were lost outside of a turn, which the next one will say."""
@@ -84,6 +87,7 @@ class LocalSession:
         )
         branch._in_place, branch._pool = parent._in_place, parent._pool
         branch._server, branch._number = parent._server, number
+        branch._process = parent._process
         branch._lock, branch._restarted, branch._closed = threading.Lock(), False, False
         branch._turn, branch._lost = None, False
         branch._turns = parent._turns
@@ -116,6 +120,7 @@ class LocalSession:
 
     def run(self, code: str, limits: Limits | None = None) -> Execution:
         """Run one turn and wait for it."""
+        self._check_process()
         with self._lock:
             self._restarted, self._lost = self._lost, False
             if self._closed:
@@ -139,14 +144,27 @@ class LocalSession:
                 self._forget()
                 self._closed = True
                 raise
+            except BaseException:
+                self._interrupt(call)
+                raise
             finally:
                 self._turn = None
                 if call.reply is not None and Mark.SESSION_LOST in call.reply.mark:
                     self._restarted = True
                     self._forget()
 
+    def _interrupt(self, call: ProgramCall) -> None:
+        """Kill a turn for which nobody waits any more, as after Ctrl-C; that undoes it."""
+        call.cancel()
+        if not call.over.wait(_KILL_SECONDS):
+            self._discard()
+            self._lost = True
+        elif call.reply is not None:
+            self._lost = Mark.SESSION_LOST in call.reply.mark
+
     def branch(self) -> "LocalSession":
         """Fork the live interpreter."""
+        self._check_process()
         with self._lock:
             if self._closed:
                 raise SandboxError("the session is closed")
@@ -167,12 +185,19 @@ class LocalSession:
     def close(self) -> None:
         """End the interpreter and kill the turn that runs in it, if any; idempotent."""
         self._closed = True
+        if os.getpid() != self._process:
+            return
         turn = self._turn
         if turn is not None:
             turn.cancel()
         with self._lock:
             if self._discard():
                 self._pool.sweep()
+
+    def _check_process(self) -> None:
+        """In a fork of its process the lock may be held by a thread that is not there."""
+        if os.getpid() != self._process:
+            raise SandboxError("a session cannot be used in a fork of its process; open a new one")
 
     def __enter__(self) -> "LocalSession":
         return self

@@ -1,0 +1,68 @@
+"""Errors and source of a program, as its traceback shows them."""
+
+import io
+import linecache
+import sys
+import traceback
+from typing import Final
+
+from torl_env.sandbox.forkserver import warm
+
+FILENAME: Final = "<program>"
+_FRAMES: Final = 2_000
+"""The most that are shown of a traceback; only a raised recursion limit makes more."""
+
+
+def describe(error: BaseException) -> str:
+    """`NameError: name 'a' is not defined`, as the last line of a traceback has it."""
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ not in ("builtins", "__main__"):
+        name = f"{kind.__module__}.{name}"
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{name}: {text}" if text else name
+
+
+def clip(text: str, room: int) -> str:
+    """Head and tail of a text that is longer than `room`."""
+    return text if len(text) <= room else f"{text[: room // 2]}\n[...]\n{text[-room // 2 :]}"
+
+
+def show_traceback(error: BaseException, room: int) -> None:
+    """Write the traceback without this file's frames, at most `room` characters of it."""
+    own = error.__traceback__
+    frames = None if own is None else own.tb_next
+    if sys.excepthook is not sys.__excepthook__:
+        sys.excepthook(type(error), error, frames)
+        return
+    omitted, rest = -_FRAMES, frames
+    while rest is not None:
+        omitted, rest = omitted + 1, rest.tb_next
+    limit = -_FRAMES if omitted > 0 else None
+    summary = traceback.TracebackException(type(error), error, frames, limit=limit, compact=True)
+    _hide_places(summary)
+    note = f"[... {omitted} frames omitted ...]\n" if omitted > 0 else ""
+    sys.stderr.write(note + clip("".join(summary.format()), room))
+
+
+def _hide_places(summary: traceback.TracebackException | None) -> None:
+    """Code that was imported after the fork still has the names of the host."""
+    seen = 0
+    while summary is not None and seen < 40:
+        for frame in summary.stack:
+            if frame.filename.startswith("/"):
+                frame.filename = warm.neutral_name(frame.filename)
+        summary, seen = summary.__cause__ or summary.__context__, seen + 1
+
+
+def name_of(turn: int) -> str:
+    """What code of a turn is said to be in: a function of an earlier one keeps its own source."""
+    return FILENAME if turn < 2 else f"<turn {turn}>"
+
+
+def show_source(source: str, filename: str) -> None:
+    """Let tracebacks quote it, in lines as Python counts them, each with its end."""
+    lines = io.StringIO(source, newline=None).readlines()
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    linecache.cache[filename] = (len(source), None, lines, filename)
