@@ -2,7 +2,7 @@
 
 import pytest
 
-from rewards import GradingOptions, Verdict, grade, grade_answer
+from rewards import TRAINING, GradingOptions, Verdict, grade, grade_answer
 
 RIGHT, WRONG = Verdict.CORRECT, Verdict.WRONG
 
@@ -39,6 +39,40 @@ def test_switch(
 ) -> None:
     assert grade_answer(answer, reference).verdict is by_default
     assert grade_answer(answer, reference, GradingOptions(**other)).verdict is otherwise  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "in_training"),
+    [
+        ("4", r"\log_2 (4^2)", WRONG),
+        ("4", r"\log_2 (4^2) = 4", RIGHT),
+        ("4", r"x = \sqrt{16}", WRONG),
+        ("4368", r"\dbinom{16}{5}", WRONG),
+        ("4368", "C(16, 5)", WRONG),
+        (r"\frac12", r"\sin 150^\circ", WRONG),
+        ("12", r"\frac{10!+11!+12!}{10!+11!}", WRONG),
+        ("124", r"3\cdot9+4\cdot10+11\cdot3+3\cdot8", WRONG),
+        ("0.75", r"\frac12+\frac14", WRONG),
+        ("120", r"\{5!\}", WRONG),
+        ("1024", "2^{10}", RIGHT),
+        ("1200", r"1.2\cdot 10^3", RIGHT),
+        ("0.75", r"-\frac{-3}{4}", RIGHT),
+        ("3.5", r"3\frac12", RIGHT),
+        ("50", r"50\%", RIGHT),
+        ("5", "5 m", RIGHT),
+        (r"80 \text{ minutes}", r"1 \text{ hour } 20 \text{ minutes}", RIGHT),
+        (r"30^\circ", r"\frac{\pi}{6}", RIGHT),
+        ("2.236", r"\sqrt5", RIGHT),
+        (r"3\sqrt2", r"\sqrt{18}", RIGHT),
+        ("3^{100}", r"27^{33}\cdot 3", RIGHT),
+        ("(x-1)(x+1)", "x^2-1", RIGHT),
+    ],
+)
+def test_in_training_a_written_number_is_asked_for(
+    reference: str, answer: str, in_training: Verdict
+) -> None:
+    assert grade_answer(answer, reference).verdict is RIGHT
+    assert grade_answer(answer, reference, TRAINING).verdict is in_training
 
 
 HEDGE = r"either $\boxed{41}$ or $\boxed{42}$"
