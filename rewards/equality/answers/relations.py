@@ -43,8 +43,9 @@ from rewards.equality.values.expressions import (
     quotient,
     rename,
     symbols,
+    walk,
 )
-from rewards.equality.values.kinds import Chain, Quantity, Ratio, Row, Text, Value
+from rewards.equality.values.kinds import Chain, Opaque, Quantity, Ratio, Row, Text, Value
 from rewards.errors import UnreadableError
 from rewards.grading_options import GradingOptions
 
@@ -123,6 +124,40 @@ def answer_of(chain: Chain, options: GradingOptions) -> Answer | None:
         return None
     value = parts[operators.index("≈")] if "≈" in operators else parts[-1]
     return Answer(value, name)
+
+
+def combined(chain: Chain, options: GradingOptions) -> Value | None:
+    r"""The constant that a combination of names is: `m + n = 2 + 111 = 113`, `\det A = 113`.
+
+    An equation in one name, `2x = 5`, gives the name another value than the one it mentions.
+    """
+    parts, operators = list(chain.parts), list(chain.operators)
+    if len(parts) == 2 and not _free(parts[0]):
+        parts.reverse()
+    head, *constants = parts
+    if not set(operators) <= {"=", "≈"} or any(map(_free, constants)) or not _combines(head):
+        return None
+    said = answer_of(Chain((Quantity(Symbol("_")), *constants), chain.operators), options)
+    return None if said is None else said.value
+
+
+def _combines(value: Value) -> bool:
+    """Whether a side has two names at least, or is an operation of which we know nothing.
+
+    `x + y - 5 = 0` is an equation for what it adds to them.
+    """
+    if isinstance(value, Opaque):
+        return not any(character.isdigit() for character in value.spelling)
+    if not isinstance(value, Quantity) or len(_names(value.expression)) < 2:
+        return False
+    sums = [p for p in walk(value.expression) if isinstance(p, Apply) and p.operation == "add"]
+    return all(symbols(term) for node in sums for term in node.arguments)
+
+
+def _names(node: Expression) -> set[Expression]:
+    if isinstance(node, Apply) and node.operation != "call":
+        return set().union(*map(_names, node.arguments))
+    return {node} if symbols(node) else set()
 
 
 def is_contradiction(chain: Chain, options: GradingOptions) -> bool:
