@@ -38,8 +38,8 @@ _BARE = re.compile(
     rf"|-?\\[dt]?frac{_GROUP}{_GROUP}|-?\\sqrt(?:\[[^\]]*\])?{_GROUP}|-?\\(?!text|boxed|fbox)[A-Za-z]+"
 )
 _TEMPLATE = re.compile(
-    r"(?:\\text\s*\{)?\s*(?:\.{2,}|…|\?+|_+|\\[lc]?dots|<[^<>]*>|(?:the |your )?(?:final )?answer"
-    r"(?: here)?)?\s*\}?",
+    r"(?:\\text\s*+\{)?\s*+(?:\.{2,}|…|\?+|_+|\\[lc]?dots|<[^<>]*>|(?:the |your )?(?:final )?answer"
+    r"(?: here)?)?\s*+\}?",
     re.IGNORECASE,
 )
 _SEPARATOR = re.compile(
