@@ -90,6 +90,31 @@ def test_boxes_of_one_paragraph_may_be_a_list() -> None:
 
 def test_boxes_that_agree_are_one_answer() -> None:
     assert grade(r"$\boxed{1/2} = \boxed{0.5}$", r"\frac12").verdict is RIGHT
+    assert grade(r"$\boxed{\frac13} \approx \boxed{0.33}$", r"\frac13").verdict is RIGHT
+    assert grade(r"$\boxed{\frac13}$ or $\boxed{0.4}$", r"\frac13").verdict is WRONG
+
+
+PARTS = r"(a) even: $\boxed{2}$, so $\boxed{3}$ ways." "\n\n" r"(b) odd: $\boxed{5}$ ways."
+
+
+@pytest.mark.parametrize(
+    ("end", "reference", "verdict"),
+    [
+        ("", "3, 5", RIGHT),
+        ("", "5", WRONG),
+        ("\n\n**Final answer:** so\n\n$$\\boxed{8}$$", "8", RIGHT),
+        ("\n\n**Final answer:** so\n\n$$\\boxed{8}$$", "5", WRONG),
+        ("\n\nTogether \\boxed{8} or \\boxed{9}", "8", WRONG),
+        ("\n\nSo \\boxed{3, 5}", "3, 5", RIGHT),
+    ],
+)
+def test_a_box_after_the_parts_is_the_answer(end: str, reference: str, verdict: Verdict) -> None:
+    assert grade(PARTS + end, reference).verdict is verdict
+
+
+def test_a_step_is_no_second_candidate() -> None:
+    assert grade("We get \\boxed{3}.\nNow adding 5, we get \\boxed{8}.", "8").verdict is RIGHT
+    assert grade("We get \\boxed{3}.\nNow adding 5, we get \\boxed{8}.", "3").verdict is WRONG
 
 
 def test_a_later_paragraph_revises_an_earlier_one() -> None:
