@@ -9,6 +9,7 @@ any depth. The rules, all of them bounded and linear in the text:
 | formula between the boxes, or *wait*, *so*, ...      |                                        |
 | `either \boxed{4} or \boxed{5}`, `\boxed{1}, \boxed{2}` | the last one, the others in `others`  |
 | parts (a), (b) with a box each                       | the last one, the others in `others`   |
+| a box after the parts and a blank line, *so*, ...    | that one                               |
 | the last box is unclosed                             | nothing: an earlier box is never taken |
 | `\boxed{}`, `\boxed{...}`, `\boxed{answer}`          | not seen: that is a template           |
 | a box inside a box                                   | the outer one; its inner is unwrapped  |
@@ -38,14 +39,14 @@ _BARE = re.compile(
     rf"|-?\\[dt]?frac{_GROUP}{_GROUP}|-?\\sqrt(?:\[[^\]]*\])?{_GROUP}|-?\\(?!text|boxed|fbox)[A-Za-z]+"
 )
 _TEMPLATE = re.compile(
-    r"(?:\\text\s*\{)?\s*(?:\.{2,}|…|\?+|_+|\\[lc]?dots|<[^<>]*>|(?:the |your )?(?:final )?answer"
-    r"(?: here)?)?\s*\}?",
+    r"(?:\\text\s*+\{)?\s*+(?:\.{2,}|…|\?+|_+|\\[lc]?dots|<[^<>]*>|(?:the |your )?(?:final )?answer"
+    r"(?: here)?)?\s*+\}?",
     re.IGNORECASE,
 )
 _SEPARATOR = re.compile(
     r"\n[ \t\r]*\n|</think>|^[ \t]*(?:\#{1,6}[ \t]|-{3,}|\*{3,}|_{3,})|\\\]|\$\$|"
     r"\b(?:wait|actually|correction|scratch that|instead|final answer|finally|therefore|thus|"
-    r"hence|so|then|should be|which gives|the answer is|let me re)\b",
+    r"hence|so|then|now|should be|which gives|the answer is|let me re)\b",
     re.MULTILINE | re.IGNORECASE,
 )
 """What stands between a step and the answer, and not between two members of one answer."""
@@ -216,24 +217,30 @@ def _beside(prose: str, boxes: list[_Box]) -> list[_Box]:
 
 
 def _parts(prose: str, boxes: list[_Box]) -> list[_Box]:
-    """Boxes of the parts (a), (b), ... of one question, up to the last; each part has its last."""
+    """Boxes of the parts (a), (b), ... of one question, up to the last; each part has its last.
+
+    None where a box follows that a separator parts from the last of them: it is the whole answer.
+    """
     labels = dict[str, _Box]()
     start = 0
+    concluded = False
     for box in boxes:
         found = next(reversed([*_PART.finditer(prose, start, box.start)]), None)
         if found is not None:
             label = (found[1] or found[2]).lower()
             labels.pop(label, None)
             labels[label] = box
+            concluded = False
         elif labels:
             labels[next(reversed(labels))] = box
+            concluded = concluded or _SEPARATOR.search(prose, start, box.start) is not None
         start = max(box.end, box.start)
     names = list(labels)
     sequence = names in (
         list("abcdefgh")[: len(names)],
         ["i", "ii", "iii", "iv", "v"][: len(names)],
     )
-    return list(labels.values())[:-1] if len(names) > 1 and sequence else []
+    return list(labels.values())[:-1] if len(names) > 1 and sequence and not concluded else []
 
 
 def _boxes(prose: str, start: int) -> list[_Box]:

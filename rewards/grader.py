@@ -181,7 +181,9 @@ def _grade_several(
     if all(
         grade_answer(other, answer, options).verdict is Verdict.CORRECT for other in found.others
     ):
-        return grade_answer(answer, reference, options)
+        said = [grade_answer(one, reference, options) for one in (answer, *found.others)]
+        # 1/3, about 0.33: the exact one answers, as it does in one box
+        return next((one for one in said if one.verdict is Verdict.CORRECT), said[0])
     if together.verdict is Verdict.UNGRADABLE:
         return together
     return Grade(
@@ -257,7 +259,14 @@ def _top_and_bottom(found: re.Match[str]) -> tuple[int, int]:
 
 
 def _decide(answer: str, text: str, options: GradingOptions) -> Grade:
-    from rewards.equality import compare, compare_spelling, is_plain_number, leaves_work, read
+    from rewards.equality import (
+        compare,
+        compare_spelling,
+        copies,
+        is_plain_number,
+        leaves_work,
+        read,
+    )
 
     try:
         reference = _compile(text, options)
@@ -274,13 +283,17 @@ def _decide(answer: str, text: str, options: GradingOptions) -> Grade:
     except (UnreadableError, LimitHitError) as error:
         return _refused(answer, reference, error)
     try:
-        if options.closed_form and is_plain_number(reference.parsed) and leaves_work(parsed):
+        written = options.closed_form and is_plain_number(reference.parsed)
+        if written and copies(parsed):
             return Grade(Verdict.WRONG, answer, "not_worked_out", "it copies the question")
         found = compare(reference.parsed, parsed, options)
     except (UnreadableError, LimitHitError) as error:
         return _refused(answer, reference, error)
     if not found.decided and options.sympy_fallback:
         found = _ask_sympy(reference, answer, options, found)
+    # an exact value may answer a rounded reference: there it is the better number
+    if written and found.equal and found.rule != "value_decimal" and leaves_work(parsed.value):
+        return Grade(Verdict.WRONG, answer, "not_worked_out", "a written number is asked for")
     return _verdict(answer, found, reference)
 
 

@@ -83,8 +83,10 @@ class GradingOptions:
     """Control characters and lone surrogates are tolerated inside an answer."""
     boxes: Boxes = Boxes.PARAGRAPH
     closed_form: bool = False
-    """A sum, product, integral, limit, remainder or gcd that is left to work out does not answer
-    a plain number: it copies the question. On in training (`TRAINING`), off in evaluation."""
+    r"""A reference that is a written number wants one: an integer, decimal, fraction or power, or
+    one times a power of ten, with sign, percent and unit, or a chain that has one. `\log_2 16` and
+    `3 \cdot 4` copy the question. An exact value still answers the decimal it rounds to, and an
+    expression answers an expression. On in training (`TRAINING`), off in evaluation."""
     sympy_fallback: bool = True
     """Ask the sympy workers where our own rules cannot decide; else that is WRONG, `undecided`."""
 

@@ -4,6 +4,7 @@ from rewards.equality.comparison import Comparison, Outcome
 from rewards.equality.decide import (
     compare,
     compare_spelling,
+    copies,
     is_plain_number,
     is_readable,
     leaves_work,
@@ -18,6 +19,7 @@ __all__ = [
     "Parsed",
     "compare",
     "compare_spelling",
+    "copies",
     "is_plain_number",
     "is_readable",
     "leaves_work",

@@ -18,6 +18,7 @@ from rewards.equality.answers.piecewise import compare_functions, compare_piecew
 from rewards.equality.answers.relations import (
     answer_of,
     as_quotient,
+    combined,
     compare_solutions,
     equal_chains,
     equal_equations,
@@ -219,6 +220,8 @@ class Comparer:
             if found.rule != "structured":
                 return found
         ours, theirs = self.said(reference), self.said(answer)
+        if isinstance(ours, Quantity) and not symbols(ours.expression) and theirs is None:
+            theirs = combined(answer, self.options) if isinstance(answer, Chain) else None
         if ours is None or theirs is None:
             return different("type_differs", "an equation against a value")
         return self.compare(ours, theirs)

@@ -1,6 +1,7 @@
 """Read an answer and compare it with a reference: the whole way, in order of cost."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from rewards.equality.answers.choices import compare_choices, letters
 from rewards.equality.answers.collections import flatten
@@ -16,12 +17,15 @@ from rewards.equality.parsed import Parsed, other_readings
 from rewards.equality.reader import read_value
 from rewards.equality.syntax.tokens import BASED, CONSTANT, NAME, NUMBER, OPERATOR, Token
 from rewards.equality.values.expressions import (
+    ONE,
     Apply,
     Constant,
     Expression,
     Number,
+    Symbol,
     rename,
     symbols,
+    traits,
     walk,
 )
 from rewards.equality.values.kinds import (
@@ -30,6 +34,7 @@ from rewards.equality.values.kinds import (
     Matrix,
     Opaque,
     Quantity,
+    Ratio,
     Row,
     Text,
     Value,
@@ -262,18 +267,80 @@ def needs_calculus(node: Expression) -> bool:
 
 
 def is_plain_number(parsed: Parsed) -> bool:
-    """Whether a reference is one written number."""
+    r"""Whether a reference is one written number: `12`, `\frac12`, `2.5 cm`."""
     value = parsed.value
-    return isinstance(value, Quantity) and isinstance(value.expression, Number)
+    if not isinstance(value, Quantity) or not _is_worked_out(value.expression):
+        return False
+    return not symbols(value.expression) and not traits(value.expression) & {"pow", "pi"}
 
 
-def leaves_work(parsed: Parsed) -> bool:
-    r"""Whether an answer is left to work out: `\\sum_{k=1}^{10} k`, `2^{2024} \\bmod 10`."""
+def copies(parsed: Parsed) -> bool:
+    r"""Whether an answer holds what is work to do: `\sum_{k=1}^{10} k`, `2^{2024} \bmod 10`."""
     value = parsed.value
     while isinstance(value, Chain) and value.parts:
         value = value.parts[-1]
     nodes = expressions_of(value)
     return any(isinstance(p, Apply) and p.operation in _UNWORKED for n in nodes for p in walk(n))
+
+
+def leaves_work(value: Value) -> bool:
+    r"""Whether an answer is no written number: `\log_2 16`, `5!`, `3 \cdot 4`, but not `2^{10}`.
+
+    A chain is as good as its best part: `\binom{5}{2} = 10` is worked out.
+    """
+    if isinstance(value, Quantity):
+        return not _is_worked_out(value.expression)
+    if isinstance(value, Chain):
+        return all(map(leaves_work, value.parts))
+    if isinstance(value, Ratio):
+        return not all(map(_is_worked_out, value.parts))
+    if isinstance(value, Row) and len(value.items) > 1:
+        return True  # C(16, 5) reads as a point, and equals a number as a binomial only
+    return any(map(leaves_work, children(value)))
+
+
+def _is_worked_out(node: Expression) -> bool:
+    """A number, its power, a quotient of such, or so many times a power of ten; signs, units."""
+    if not isinstance(node, Apply):
+        return isinstance(node, Number)
+    if node.operation == "base":
+        return True
+    if node.operation in ("neg", "percent", "degree"):
+        return _is_worked_out(node.arguments[0])
+    if node.operation == "pow":
+        base, power = node.arguments
+        return _is_worked_out(base) and isinstance(power, Number) and power.value.denominator == 1
+    if node.operation == "add":
+        return all(map(_is_remainder, node.arguments[1:])) and _is_worked_out(node.arguments[0])
+    if node.operation != "mul":
+        return False
+    factors = [part for part in node.arguments if not _is_letter(part)]
+    if len(factors) < len(node.arguments) and not all(map(_is_worked_out, factors[:1])):
+        factors.insert(0, ONE)
+    first, *others = factors or (ONE,)
+    return _is_worked_out(first) and len(others) < 2 and all(map(_scales, others))
+
+
+def _is_letter(node: Expression) -> bool:
+    r"""What may be a unit of a written number: `5 m`, `3 m/s`, `\frac{\pi}{6}` for an angle."""
+    parts = [part for part in walk(node) if not isinstance(part, Apply)]
+    return node == Constant("pi") or any(isinstance(part, Symbol) for part in parts)
+
+
+def _is_remainder(node: Expression) -> bool:
+    r"""The minutes of `30^\circ 15'` and of 1 hour 20 minutes: fractions that nobody writes."""
+    if isinstance(node, Apply) and node.operation == "mul" and len(node.arguments) == 2:
+        node = node.arguments[1]
+    return isinstance(node, Number) and node.decimals < 0 and node.value.denominator > 1
+
+
+def _scales(node: Expression) -> bool:
+    """A division by a written number, or a power of ten."""
+    if not isinstance(node, Apply):
+        return False
+    if node.operation == "inv":
+        return _is_worked_out(node.arguments[0])
+    return node.operation == "pow" and node.arguments[0] == Number(Fraction(10))
 
 
 def is_readable(value: Value) -> bool:

@@ -106,3 +106,8 @@ def test_the_first_style_that_marks_anything_decides() -> None:
 @pytest.mark.parametrize("hostile", ["\\boxed{", "{{{{", "```\n", "\n \n"])
 def test_the_work_is_linear_in_the_text(hostile: str, assert_linear: Callable[..., None]) -> None:
     assert_linear(lambda n: partial(extract, hostile * n + "\\boxed{1}"), 50_000)
+
+
+@pytest.mark.parametrize("inner", ["\\text{%sx}", "\\text%sx", "%sx", "answer%sx"])
+def test_white_space_in_a_box_is_read_once(inner: str, assert_linear: Callable[..., None]) -> None:
+    assert_linear(lambda n: partial(extract, "\\boxed{" + inner % (" " * n) + "}"), 10_000)

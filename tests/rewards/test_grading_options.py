@@ -2,7 +2,7 @@
 
 import pytest
 
-from rewards import GradingOptions, Verdict, grade, grade_answer
+from rewards import TRAINING, GradingOptions, Verdict, grade, grade_answer
 
 RIGHT, WRONG = Verdict.CORRECT, Verdict.WRONG
 
@@ -41,6 +41,40 @@ def test_switch(
     assert grade_answer(answer, reference, GradingOptions(**other)).verdict is otherwise  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("reference", "answer", "in_training"),
+    [
+        ("4", r"\log_2 (4^2)", WRONG),
+        ("4", r"\log_2 (4^2) = 4", RIGHT),
+        ("4", r"x = \sqrt{16}", WRONG),
+        ("4368", r"\dbinom{16}{5}", WRONG),
+        ("4368", "C(16, 5)", WRONG),
+        (r"\frac12", r"\sin 150^\circ", WRONG),
+        ("12", r"\frac{10!+11!+12!}{10!+11!}", WRONG),
+        ("124", r"3\cdot9+4\cdot10+11\cdot3+3\cdot8", WRONG),
+        ("0.75", r"\frac12+\frac14", WRONG),
+        ("120", r"\{5!\}", WRONG),
+        ("1024", "2^{10}", RIGHT),
+        ("1200", r"1.2\cdot 10^3", RIGHT),
+        ("0.75", r"-\frac{-3}{4}", RIGHT),
+        ("3.5", r"3\frac12", RIGHT),
+        ("50", r"50\%", RIGHT),
+        ("5", "5 m", RIGHT),
+        (r"80 \text{ minutes}", r"1 \text{ hour } 20 \text{ minutes}", RIGHT),
+        (r"30^\circ", r"\frac{\pi}{6}", RIGHT),
+        ("2.236", r"\sqrt5", RIGHT),
+        (r"3\sqrt2", r"\sqrt{18}", RIGHT),
+        ("3^{100}", r"27^{33}\cdot 3", RIGHT),
+        ("(x-1)(x+1)", "x^2-1", RIGHT),
+    ],
+)
+def test_in_training_a_written_number_is_asked_for(
+    reference: str, answer: str, in_training: Verdict
+) -> None:
+    assert grade_answer(answer, reference).verdict is RIGHT
+    assert grade_answer(answer, reference, TRAINING).verdict is in_training
+
+
 HEDGE = r"either $\boxed{41}$ or $\boxed{42}$"
 
 
@@ -56,6 +90,31 @@ def test_boxes_of_one_paragraph_may_be_a_list() -> None:
 
 def test_boxes_that_agree_are_one_answer() -> None:
     assert grade(r"$\boxed{1/2} = \boxed{0.5}$", r"\frac12").verdict is RIGHT
+    assert grade(r"$\boxed{\frac13} \approx \boxed{0.33}$", r"\frac13").verdict is RIGHT
+    assert grade(r"$\boxed{\frac13}$ or $\boxed{0.4}$", r"\frac13").verdict is WRONG
+
+
+PARTS = r"(a) even: $\boxed{2}$, so $\boxed{3}$ ways." "\n\n" r"(b) odd: $\boxed{5}$ ways."
+
+
+@pytest.mark.parametrize(
+    ("end", "reference", "verdict"),
+    [
+        ("", "3, 5", RIGHT),
+        ("", "5", WRONG),
+        ("\n\n**Final answer:** so\n\n$$\\boxed{8}$$", "8", RIGHT),
+        ("\n\n**Final answer:** so\n\n$$\\boxed{8}$$", "5", WRONG),
+        ("\n\nTogether \\boxed{8} or \\boxed{9}", "8", WRONG),
+        ("\n\nSo \\boxed{3, 5}", "3, 5", RIGHT),
+    ],
+)
+def test_a_box_after_the_parts_is_the_answer(end: str, reference: str, verdict: Verdict) -> None:
+    assert grade(PARTS + end, reference).verdict is verdict
+
+
+def test_a_step_is_no_second_candidate() -> None:
+    assert grade("We get \\boxed{3}.\nNow adding 5, we get \\boxed{8}.", "8").verdict is RIGHT
+    assert grade("We get \\boxed{3}.\nNow adding 5, we get \\boxed{8}.", "3").verdict is WRONG
 
 
 def test_a_later_paragraph_revises_an_earlier_one() -> None:

@@ -1,5 +1,7 @@
 """Conditions on numbers, inequalities and sets: by where they hold, else by their parts."""
 
+from collections.abc import Callable
+
 from rewards.equality.answers.collections import Compares, compare_ordered, compare_unordered
 from rewards.equality.answers.intervals import (
     as_conditions,
@@ -11,15 +13,63 @@ from rewards.equality.answers.intervals import (
     same_set_algebra,
     statement_of,
 )
-from rewards.equality.answers.relations import equal_chains
+from rewards.equality.answers.relations import equal_chains, is_shifted_name
 from rewards.equality.comparison import Comparison, Outcome, different
 from rewards.equality.numbers.sampling import Statement, named_numbers, same_statement
-from rewards.equality.values.expressions import Expression, Symbol, symbols
-from rewards.equality.values.kinds import Chain, Group, Row, SetOperation, Value, children
+from rewards.equality.values.expressions import Apply, Expression, Symbol, symbols
+from rewards.equality.values.kinds import (
+    Chain,
+    Group,
+    Row,
+    SetOperation,
+    Value,
+    children,
+)
+
+_NOT_SOLVED = different("not_solved", "the inequality itself, where its solutions are asked for")
+
+
+def _leaves_work(reference: Value, answer: Value) -> bool:
+    """Whether an inequality is handed back that the reference has solved.
+
+    An inequality for an inequality may be one step away: `2x > 6` for `x > 3`.
+    """
+    by_hand = _one_step if isinstance(reference, Chain) else _distance
+    return _is_solved(reference, _bare) and not _is_solved(answer, by_hand)
+
+
+def _is_solved(value: Value, is_plain: Callable[[Expression], bool]) -> bool:
+    """Whether a set of numbers is given by its ends: `(1, 2]`, `x > 1`."""
+    if isinstance(value, SetOperation):
+        return all(_is_solved(part, is_plain) for part in value.parts)
+    if not isinstance(value, Chain):
+        return True
+    middle = ordering_variable(value)
+    return middle is not None and is_plain(middle)
+
+
+def _bare(node: Expression) -> bool:
+    return not isinstance(node, Apply) or node.operation == "call"
+
+
+def _distance(node: Expression) -> bool:
+    """A variable, or how far one is from a number: `|x - 3|`."""
+    if isinstance(node, Apply) and node.operation == "abs":
+        return is_shifted_name(node.arguments[0])
+    return _bare(node)
+
+
+def _one_step(node: Expression) -> bool:
+    if isinstance(node, Apply) and node.operation in ("mul", "neg"):
+        moving = [part for part in node.arguments if symbols(part)]
+        return len(moving) == 1 and _bare(moving[0])
+    return _distance(node) or is_shifted_name(node)
 
 
 def compare_orderings(by: Compares, reference: Value, answer: Value) -> Comparison:
-    """Inequalities, as sets of numbers or as statements."""
+    """Inequalities, as sets of numbers or as statements; what is solved stays solved."""
+    if _leaves_work(reference, answer):
+        return _NOT_SOLVED
     variables = [ordering_variable(value) for value in (reference, answer)]
     if all(v is not None for v in variables) and variables[0] != variables[1]:
         names = [symbols(v) for v in variables if v is not None]
@@ -46,6 +96,8 @@ def compare_orderings(by: Compares, reference: Value, answer: Value) -> Comparis
 def compare_sets(by: Compares, reference: Value, answer: Value) -> Comparison:
     """Unions, intersections and differences."""
     reference, answer = as_conditions(reference), as_conditions(answer)
+    if _leaves_work(reference, answer):
+        return _NOT_SOLVED
     unmet = [isinstance(v, SetOperation) and region(v) == () for v in (reference, answer)]
     if all(unmet):  # x > 1 and x < -3: nothing is both, so "and" may mean "or"
         return compare_unordered(by, children(reference), children(answer))

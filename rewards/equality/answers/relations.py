@@ -35,6 +35,7 @@ from rewards.equality.numbers.sampling import named_numbers, same_zeros
 from rewards.equality.numbers.scalars import equal_scalars, number
 from rewards.equality.syntax.tokens import FLIPPED
 from rewards.equality.values.expressions import (
+    ZERO,
     Apply,
     Expression,
     Symbol,
@@ -42,8 +43,9 @@ from rewards.equality.values.expressions import (
     quotient,
     rename,
     symbols,
+    walk,
 )
-from rewards.equality.values.kinds import Chain, Quantity, Ratio, Row, Text, Value
+from rewards.equality.values.kinds import Chain, Opaque, Quantity, Ratio, Row, Text, Value
 from rewards.errors import UnreadableError
 from rewards.grading_options import GradingOptions
 
@@ -124,6 +126,40 @@ def answer_of(chain: Chain, options: GradingOptions) -> Answer | None:
     return Answer(value, name)
 
 
+def combined(chain: Chain, options: GradingOptions) -> Value | None:
+    r"""The constant that a combination of names is: `m + n = 2 + 111 = 113`, `\det A = 113`.
+
+    An equation in one name, `2x = 5`, gives the name another value than the one it mentions.
+    """
+    parts, operators = list(chain.parts), list(chain.operators)
+    if len(parts) == 2 and not _free(parts[0]):
+        parts.reverse()
+    head, *constants = parts
+    if not set(operators) <= {"=", "≈"} or any(map(_free, constants)) or not _combines(head):
+        return None
+    said = answer_of(Chain((Quantity(Symbol("_")), *constants), chain.operators), options)
+    return None if said is None else said.value
+
+
+def _combines(value: Value) -> bool:
+    """Whether a side has two names at least, or is an operation of which we know nothing.
+
+    `x + y - 5 = 0` is an equation for what it adds to them.
+    """
+    if isinstance(value, Opaque):
+        return not any(character.isdigit() for character in value.spelling)
+    if not isinstance(value, Quantity) or len(_names(value.expression)) < 2:
+        return False
+    sums = [p for p in walk(value.expression) if isinstance(p, Apply) and p.operation == "add"]
+    return all(symbols(term) for node in sums for term in node.arguments)
+
+
+def _names(node: Expression) -> set[Expression]:
+    if isinstance(node, Apply) and node.operation != "call":
+        return set().union(*map(_names, node.arguments))
+    return {node} if symbols(node) else set()
+
+
 def is_contradiction(chain: Chain, options: GradingOptions) -> bool:
     """Whether numbers without variables are called equal that are not."""
     return (
@@ -197,6 +233,8 @@ def equal_equations(ours: Chain, theirs: Chain, options: GradingOptions) -> Comp
         kinds = [_kind(chain.operators[0]) for chain in (ours, theirs)]
         if kinds[0] != kinds[1]:
             return different("relation_differs")
+        if kinds[0] == "=" and _is_solved(ours) and not _is_solved(theirs):
+            return different("not_solved", "the equation itself, where its solution is asked for")
         found = _proportional(a, b, positive=kinds[0] in ("<", "<="))
         if found.outcome is Outcome.DIFFERENT and kinds[0] == "=" and bends(a, b):
             found = same_zeros(a, b, symbols(a) | symbols(b), named_numbers(a, b))
@@ -294,6 +332,27 @@ def _as_function(chain: Chain) -> Expression:
     """The side that is greater minus the other."""
     left, right = (part.expression for part in chain.parts if isinstance(part, Quantity))
     return difference(right, left) if chain.operators[0][0] == "<" else difference(left, right)
+
+
+def _is_solved(equation: Chain) -> bool:
+    """Whether a name stands alone, and a number on the other side: `x = 3`, `x - 3 = 0`."""
+    for name, constant in (equation.parts, reversed(equation.parts)):
+        if not _free(constant):
+            shifted = isinstance(name, Quantity) and is_shifted_name(name.expression)
+            return is_name(name) or (shifted and constant == Quantity(ZERO))
+    return False
+
+
+def is_shifted_name(node: Expression) -> bool:
+    """Whether a name stands there, with its sign and a number added at most: `x - 3`."""
+    terms = node.arguments if isinstance(node, Apply) and node.operation == "add" else (node,)
+    moving = [term for term in terms if symbols(term)]
+    if len(moving) != 1:
+        return False
+    name = moving[0]
+    if isinstance(name, Apply) and name.operation == "neg":
+        name = name.arguments[0]
+    return _is_name(name)
 
 
 def _proportional(a: Expression, b: Expression, positive: bool) -> Comparison:

@@ -169,9 +169,9 @@ class LongArithmetic(Arithmetic):
         raise LimitHitError("limit_power", "a number too large to evaluate")
 
     def round_down(self, value: Any) -> Any:
-        """Floor; what differs from an integer by less than 1e-30 is that integer."""
+        """Floor; what agrees with an integer but for the last twenty digits is that integer."""
         nearest = self.module.nint(value)
-        if abs(value - nearest) < self.module.mpf(10) ** -30 * (1 + abs(value)):
+        if abs(value - nearest) < self.module.mpf(10) ** (20 - self.module.dps) * (1 + abs(value)):
             return nearest
         return self.module.floor(value)
 

@@ -9,6 +9,7 @@ from rewards.equality.numbers.arithmetic import (
     COMPLEX,
     DIGITS,
     REAL,
+    Arithmetic,
     ImpreciseError,
     NoValueError,
     long_arithmetic,
@@ -39,7 +40,13 @@ from rewards.errors import LimitHitError, UnreadableError
 AGREEMENTS = 4
 """Probe points at which two functions must agree to sixty digits."""
 _LONG_BUDGET = 1_500
-_AGREED = 1e-40
+_FULL_BUDGET = 300
+"""Digits from which fewer steps are taken, for each costs more."""
+_AGREED = 40
+"""Digits in which two values must agree, counted from the least term of a sum."""
+_SEEN = 20
+"""Decimal digits between two terms that leave enough of the lesser in those."""
+_MAX_SPREAD = 350
 _WHOLE = frozenset({"n", "m", "k"})
 
 
@@ -213,34 +220,46 @@ class _NumericTest:
         """Whether both agree at one point, as far as the digits go that are right."""
         point = self.point(index)
         for field in self.fields:
-            gaps = list[Any]()
-            values = list[Any]()
             try:
-                for digits in DIGITS:
-                    arithmetic = long_arithmetic(field is COMPLEX, digits)
-                    a, b = (
-                        Evaluator(point, arithmetic, self.real_odd_roots, _LONG_BUDGET).value(node)
-                        for node in (self.ours, self.theirs)
-                    )
-                    if not (arithmetic.module.isfinite(a) and arithmetic.module.isfinite(b)):
-                        return None
-                    values.append((a, b))
-                    gaps.append(abs(a - b))
+                agreed, spread = self.agreed(point, field, DIGITS, 0)
+                if not agreed or spread <= _SEEN:
+                    return agreed
+                if spread > _MAX_SPREAD:
+                    return None
+                # Few sets of digits, for each has a context that is kept.
+                digits = -(-(spread + DIGITS[0]) // 100) * 100
+                return self.agreed(point, field, (digits, digits + 100), spread)[0]
             except NoValueError:
                 continue
             except ImpreciseError:
                 return None
-            return _agree(values, gaps[1])
         return None
 
+    def agreed(
+        self, point: dict[str, Fraction], field: Arithmetic, digits: tuple[int, int], spread: int
+    ) -> tuple[bool | None, int]:
+        """Whether both agree, as seen in so many digits, and how far terms of sums lie apart."""
+        values = list[tuple[Any, Any]]()
+        for count in digits:
+            arithmetic = long_arithmetic(field is COMPLEX, count)
+            budget = _LONG_BUDGET * _FULL_BUDGET // max(count, _FULL_BUDGET)
+            sides = [Evaluator(point, arithmetic, self.real_odd_roots, budget) for _ in range(2)]
+            a, b = sides[0].value(self.ours), sides[1].value(self.theirs)
+            if not (arithmetic.module.isfinite(a) and arithmetic.module.isfinite(b)):
+                return None, 0
+            values.append((a, b))
+            seen = max(side.spread for side in sides)
+        return _agree(values, arithmetic.module.mpf(10) ** -(_AGREED + spread)), seen
 
-def _agree(values: list[Any], gap: Any) -> bool | None:
-    """Compares values of fifty and of eighty digits; `None` if too many digits were lost."""
+
+def _agree(values: list[tuple[Any, Any]], tolerance: Any) -> bool | None:
+    """Compares values of fewer and of more digits; `None` if too many digits were lost."""
     (a, b), (better_a, better_b) = values
     error = max(abs(a - better_a), abs(b - better_b))
     size = max(abs(better_a), abs(better_b))
-    if gap <= _AGREED * size:
+    gap = abs(better_a - better_b)
+    if gap <= tolerance * size:
         return True
     if gap > 1000 * error:
         return False
-    return True if error <= _AGREED * max(size, 1) else None
+    return True if error <= tolerance * max(size, 1) else None

@@ -13,7 +13,12 @@ from operator import mul
 from typing import Any
 
 from rewards.equality import limits
-from rewards.equality.numbers.arithmetic import Arithmetic, ImpreciseError, NoValueError
+from rewards.equality.numbers.arithmetic import (
+    Arithmetic,
+    ImpreciseError,
+    LongArithmetic,
+    NoValueError,
+)
 from rewards.equality.values.expressions import (
     BINDERS,
     Apply,
@@ -33,6 +38,8 @@ _INTEGER_POINTS = 8
 """From this point on every variable is a whole number."""
 
 
+_ROUNDED = frozenset({"floor", "ceil", "mod"})
+_DIGITS_PER_BIT = 0.30103
 _PERIODIC = ("sin", "cos", "tan", "sec", "csc", "cot")
 _LOSS = 1e-6
 
@@ -93,6 +100,8 @@ class Evaluator:
     """Evaluates trees at one point, in one arithmetic.
 
     `shaky` says that digits were lost on the way: terms cancelled, or an angle was near a zero.
+    `spread` is how many decimal digits lie between the terms of a sum, at most, in long arithmetic:
+    what the least term says is not seen in fewer.
     """
 
     def __init__(
@@ -107,6 +116,7 @@ class Evaluator:
         self.real_odd_roots = real_odd_roots
         self.budget = budget
         self.shaky = False
+        self.spread = 0
 
     def value(self, node: Expression) -> Any:
         """The value; a number of the arithmetic.
@@ -148,12 +158,15 @@ class Evaluator:
         if operation in BINDERS:
             return self._big(node)
         values = [self._value(child) for child in node.arguments]
+        if operation in _ROUNDED and values[0]:  # as near an integer as it is large
+            self._measure([values[0], 1 / values[0]])
         result = self.arithmetic.apply(operation, values)
         if operation in _PERIODIC and abs(result) < _LOSS * abs(values[0]):
             self.shaky = True
         return result
 
     def _sum(self, values: list[Any]) -> Any:
+        self._measure(values)
         total = values[0]
         largest = abs(total)
         for value in values[1:]:
@@ -162,6 +175,12 @@ class Evaluator:
         if abs(total) < _LOSS * largest:
             self.shaky = True
         return total
+
+    def _measure(self, terms: list[Any]) -> None:
+        if isinstance(self.arithmetic, LongArithmetic):
+            sizes = [self.arithmetic.module.mag(term) for term in terms if term]
+            if sizes:
+                self.spread = max(self.spread, int((max(sizes) - min(sizes)) * _DIGITS_PER_BIT))
 
     def _power(self, arguments: tuple[Expression, ...]) -> Any:
         base, exponent = self._value(arguments[0]), self._value(arguments[1])
@@ -192,13 +211,17 @@ class Evaluator:
             raise LimitHitError("limit_sum", f"a sum of more than {limits.SUMMANDS} terms")
         outer = self.point
         total = self.arithmetic.number(Fraction(0 if node.operation == "sum" else 1))
+        terms = list[Any]()
         try:
             for index in range(start, stop + 1):
                 self.point = {**outer, bound.name: Fraction(index)}
                 value = self._value(body)
                 total = total + value if node.operation == "sum" else total * value
+                terms.append(value)
         finally:
             self.point = outer
+        if node.operation == "sum":
+            self._measure(terms)
         return total
 
 
