@@ -16,7 +16,7 @@ from torl_env.episode import Continue, Episode, RunTool
 from torl_env.errors import SandboxError
 from torl_env.parsing.types import ToolCall
 from torl_env.problems.types import Problem
-from torl_env.sandbox.types import Sandbox
+from torl_env.sandbox.types import Sandbox, Session
 from torl_env.tools.session import CodeSession, LoggedTurn
 from torl_env.tools.toolbox import Toolbox, WorkItem
 from torl_env.tools.types import Outcome, ToolContext
@@ -116,7 +116,11 @@ class EpisodeRunner:
 
     def open_session(self, log: tuple[LoggedTurn, ...] = ()) -> CodeSession:
         """An interpreter of this episode, opened when it is first used."""
-        return CodeSession(lambda: self._open_sandbox().session(self.config.limits), log)
+        return CodeSession(self.interpreter, log)
+
+    def interpreter(self) -> Session:
+        """A fresh interpreter in the sandbox of this env."""
+        return self._open_sandbox().session(self.config.limits)
 
     def check_action(self, action: object) -> None:
         """Whether this action can be taken now.

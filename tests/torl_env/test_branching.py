@@ -92,6 +92,18 @@ def test_a_copy_without_an_episode_draws_as_its_original(box: Sandbox) -> None:
         assert [one.reset()[0] for _ in range(3)] == expected
 
 
+def test_a_branch_outlives_its_original() -> None:
+    env = ToRLMathEnv(problems=PROBLEMS, sandbox="subprocess", stateful=True, tool_budget=9)
+    env.reset(seed=0)
+    branches = [*env.branch(1), copy.deepcopy(env)]
+    env.step(code("x = 1"))
+    branches += env.branch(1)
+    env.close()
+    for branch in branches:
+        assert branch.step(code("print(5)"))[0] == shown("5")
+        branch.close()
+
+
 def test_copies_use_one_sandbox() -> None:
     before = set(children(os.getpid()))
     options = {"sandbox": "local:concurrency=2", "tool_budget": 9}

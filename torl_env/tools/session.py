@@ -85,14 +85,19 @@ class CodeSession:
             self._live = live
         return self._live
 
-    def branch(self) -> "CodeSession":
-        """An independent copy: a copy of the live interpreter, or a replay when next used."""
+    def branch(self, open_session: Callable[[], Session] | None = None) -> "CodeSession":
+        """An independent copy: a copy of the live interpreter, or a replay when next used.
+
+        Args:
+            open_session: Opens an interpreter for the copy, should it have to be built again; by
+                default that of the original, which may be closed by then.
+        """
         live = None
         if self._live is not None:
             # A backend that cannot copy a live interpreter leaves it to the replay.
             with suppress(SandboxError):
                 live = self._live.branch()
-        return CodeSession(self._open_session, self._log, live)
+        return CodeSession(open_session or self._open_session, self._log, live)
 
     def renewed(self, log: tuple[LoggedTurn, ...]) -> "CodeSession":
         """End the interpreter and get a session that begins with a replay.
