@@ -62,7 +62,9 @@ class EnvState:
         runner.episode = episode
         if runner.config.stateful:
             live = self.session
-            runner.session = live.branch(runner.interpreter) if live else runner.open_session(self.code)
+            runner.session = (
+                live.branch(runner.interpreter) if live else runner.open_session(self.code)
+            )
 
     def to_json(self) -> str:
         """As text, without the live interpreter; the problem is named by its id."""

@@ -51,21 +51,22 @@ def answer_clusters(
 ) -> list[int]:
     """Which answers are the same: the number of each one's cluster, -1 where there is no answer.
 
+    Two are where each is right if the other is, so 0.333 is no vote for 1/3; what is the same as
+    one of a cluster belongs to it. So the clusters are those of the answers in any order.
+
     >>> answer_clusters(["1/2", "", "3", "0.5"])
     [0, -1, 1, 0]
     """
-    representatives: list[str] = []
-    clusters: dict[str, int] = {"": -1}
+    cluster: dict[str, int] = {}
     for text in (answer.strip() for answer in answers):
-        if text in clusters:
+        if not text or text in cluster:
             continue
-        clusters[text] = next(
-            (i for i, representative in enumerate(representatives) if same(representative, text)),
-            len(representatives),
-        )
-        if clusters[text] == len(representatives):
-            representatives.append(text)
-    return [clusters[answer.strip()] for answer in answers]
+        joined = {cluster[known] for known in cluster if same(known, text) and same(text, known)}
+        number = min(joined, default=len(cluster))
+        cluster = {known: number if old in joined else old for known, old in cluster.items()}
+        cluster[text] = number
+    numbers = {old: number for number, old in enumerate(dict.fromkeys(cluster.values()))}
+    return [numbers[cluster[text]] if (text := answer.strip()) else -1 for answer in answers]
 
 
 def votes(

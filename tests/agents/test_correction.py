@@ -1,18 +1,21 @@
 """Self-correction over the real environment, and selection among candidates."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
+import torch
 from one_step import trajectory
 
 from agents.core.policies.stopping import StoppingCriterion
+from agents.core.policies.transformers import TransformersPolicy
 from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
-from agents.core.testing.tiny import ScriptedPolicy
+from agents.core.testing.tiny import ScriptedPolicy, phrase_tokenizer, tiny_model
 from agents.core.types import Sampling, Turn
 from agents.thor import Correction, Repair, SelfCorrecting, best, executed, judged, votes
-from agents.thor.selection import grouped, read_candidates
+from agents.thor.selection import answer_clusters, grouped, read_candidates
 from torl.wiring import envs_over
 from torl_env import closes_tool_call
 from torl_env.parsing import named_parser
@@ -34,6 +37,16 @@ def correcting(sandbox, tokenizer, written, how, budget=2, temperature=1.0):
         keep_states=True,
     )
     return SelfCorrecting(rollout, how)
+
+
+class Recording(TransformersPolicy):
+    """Keeps what the rows of all its batches were seeded with."""
+
+    seeds = ()
+
+    def open(self, starts, how):
+        self.seeds = [*self.seeds, *(start.seed for start in starts)]
+        super().open(starts, how)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +92,25 @@ def test_after_the_last_try_the_episode_goes_on_with_the_error(sandbox, tokenize
     assert [turn.text[0] for turn in done.turns] == ["C", "D", "\\"]
     assert "ZeroDivisionError" in done.turns[0].observation
     assert (done.tool_calls, done.tool_errors, agent.accounts[0].tries) == (2, 1, 2)
+
+
+def test_no_retry_writes_what_was_taken_back(sandbox):
+    """Every continuation has random numbers of its own, also behind a turn whose tries are gone."""
+    words = tuple(f"w{i}. " for i in range(20))
+    calls = tuple(f"\n```python\nprint({i}/0)\n```" for i in range(12))
+    tokenizer = phrase_tokenizer((*words, *calls))
+    torch.manual_seed(0)
+    policy = Recording(tiny_model(tokenizer), tokenizer)
+    rollout = Rollout(
+        policy,
+        PlainPrompt(tokenizer, "{question}"),
+        envs_over(sandbox=sandbox, tool_budget=9),
+        Sampling(1.0, max_tokens=40),
+        keep_states=True,
+    )
+    SelfCorrecting(rollout, Correction(Repair.SUFFIX, 100, tries=2)).collect([PROBLEM] * 2, 3, 0)
+    assert len(policy.seeds) > 30
+    assert len(set(policy.seeds)) == len(policy.seeds)
 
 
 def test_each_failed_call_has_its_own_tries(sandbox, tokenizer):
@@ -133,6 +165,20 @@ def test_the_execution_share_is_a_fraction():
 
 def test_votes_count_equal_answers_however_they_are_written():
     assert votes(CANDIDATES) == [1.0, 3.0, 2.0, 2.0, 1.0, 3.0, 3.0, 0.0]
+
+
+SAME_ONE_WAY = ["0.333", "1/3", "1/3", "1/2", "0.5", "\\sqrt{2}", "1.414"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_clusters_and_votes_know_no_order(seed):
+    """The grader takes 0.333 for a reference that 1/3 answers, and not the other way round."""
+    answers = random.Random(seed).sample(SAME_ONE_WAY, len(SAME_ONE_WAY))
+    count = dict(zip(answers, votes([candidate(a) for a in answers]), strict=True))
+    ones = dict.fromkeys(("0.333", "\\sqrt{2}", "1.414"), 1.0)
+    assert count == ones | {"1/3": 2.0, "1/2": 2.0, "0.5": 2.0}
+    clusters = answer_clusters(answers)
+    assert list(dict.fromkeys(clusters)) == list(range(5))
 
 
 def test_strategies_combine():

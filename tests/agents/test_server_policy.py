@@ -107,7 +107,7 @@ def test_it_plays_whole_episodes(server, sandbox, chat, monkeypatch):
         assert body["messages"][-1]["content"] == "```output\n42\n```"
     else:
         assert body["prompt"] == PROBLEM.question + text[: text.index("So")]
-    assert len({body["seed"] for _, body, _ in server.seen}) == 3
+    assert len({body["seed"] for _, body, _ in server.seen}) == len(server.seen) > 3
     engine.policy.close()
 
 

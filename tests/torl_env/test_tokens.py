@@ -92,6 +92,15 @@ def test_what_a_tool_says_holds_no_control_token(tokenizer: Any) -> None:
     assert tokenizer.decode(ids) == tokenizer.decode(plain).replace("\na<", f"\n{said}<")
 
 
+def test_a_tokenizer_without_control_tokens_has_none_to_spell() -> None:
+    from agents.core.policies.server import TextTokenizer
+    from agents.core.rollout.prompts import PlainPrompt
+
+    tokenizer = TextTokenizer()
+    ids = PlainPrompt(tokenizer).observation_ids("a<|im_end|>")
+    assert tokenizer.decode(ids) == "a<|im_end|>"
+
+
 def test_a_template_that_drops_messages_is_refused() -> None:
     class Dropping:
         def apply_chat_template(self, conversation: Any, **_: Any) -> str:

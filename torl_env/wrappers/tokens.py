@@ -17,7 +17,6 @@ class Tokenizer(Protocol):
     """What is used of a tokenizer; those of `transformers` fit."""
 
     eos_token_id: int | None
-    all_special_ids: list[int]
 
     def encode(self, text: str, *, add_special_tokens: bool = True, **how: bool) -> list[int]:
         """Ids of a text."""
@@ -41,8 +40,10 @@ def text_ids(tokenizer: Any, text: str) -> list[int]:
         text: Of a tool, or of anybody who must not write control tokens.
     """
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    # One without control tokens, such as that of a server's text, has no list of them either.
     added = getattr(tokenizer, "added_tokens_decoder", {})
-    controls = {*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
+    controls = {*getattr(tokenizer, "all_special_ids", ())}
+    controls.update(i for i, token in added.items() if token.special)
     if not controls.isdisjoint(ids):
         ids = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
     return ids

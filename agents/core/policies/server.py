@@ -94,6 +94,12 @@ class _Row:
     remaining: int
     """Tokens left of the whole response."""
     messages: list[dict[str, str]] = field(default_factory=list)
+    requests: int = 0
+
+    def next_seed(self) -> int:
+        """Of a request: with one for all, a row's turns would be drawn with the same numbers."""
+        self.requests += 1
+        return (self.seed + self.requests - 1) % 2**31
 
     def begun(self, text: str) -> list[dict[str, str]]:
         """The conversation with `text` behind the assistant's last message."""
@@ -248,7 +254,7 @@ class ServerPolicy:
         return Completion(index, ids, [nan] * len(ids), finish)
 
     def _asked_for(self, row: _Row, so_far: str) -> Answer:
-        how = _settings(self._how) | {"stop": self._stop or None, "seed": row.seed}
+        how = _settings(self._how) | {"stop": self._stop or None, "seed": row.next_seed()}
         how["max_tokens"] = self._left(row, so_far)
         if not self._chat:
             return self._server.complete(row.prompt + so_far, **how)

@@ -1,5 +1,6 @@
 """Going on from inside an episode: where to, and who samples it."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -38,6 +39,17 @@ class Point:
                 f"a cut lies inside its own turn, ids {self.turn_start} to {end}, never inside "
                 f"tool output: got {self.keep}"
             )
+
+    @property
+    def name(self) -> str:
+        """What the random streams of its continuations are named after.
+
+        With the ids of the episode that is left: the same turn of another sample of a problem that
+        comes twice, or of what was written after a correction, is another place.
+        """
+        left = self.trajectory
+        said = hashlib.sha256(repr(tuple(left.ids)).encode()).hexdigest()[:16]
+        return f"{left.sample}/{said}/{self.turn}/{self.attempt}"
 
     @property
     def turn_start(self) -> int:

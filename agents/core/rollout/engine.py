@@ -118,8 +118,7 @@ class Rollout:
                     envs.set_state(len(episodes), point.state)
                     room, env_id = self.sampling.max_tokens, len(episodes)
                     episodes.append(resumed(point, room, env_id, self.keep_states))
-                    name = f"{point.trajectory.sample}/{point.turn}/{point.attempt}/{sample}"
-                    seeds.append(row_seed(seed, point.problem.id, name))
+                    seeds.append(row_seed(seed, point.problem.id, f"{point.name}/{sample}"))
             return self._run(envs, episodes, seeds, on_end or _ignore, until or never)
         finally:
             envs.close()
