@@ -412,6 +412,7 @@ def test_turns_that_leave_or_write_past_their_streams_are_followed_by_others(
             '  File "<turn 3>", line 1, in <module>',
             '  File "<turn 2>", line 2, in f',
         ]
+        assert session.run("\ufeffprint(x)").stdout == "1\n"
         refused = session.run("x = (")
         assert (name, refused.status) == (name, Status.SYNTAX_ERROR)
         assert session.run("exec('x = (')").status is Status.ERROR

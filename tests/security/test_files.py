@@ -148,3 +148,13 @@ def test_what_earlier_turns_wrote_is_held_by_no_session(layers_off: tuple[str, .
         sizes = session.run("print([os.fstat(one).st_size for one in held])")
         assert sizes.stdout == "[0, 0, 0]\n"
         assert session.run(write).error_type == "PermissionError"
+
+
+def test_no_program_can_tell_that_another_has_looked_around(sandbox: LocalSandbox) -> None:
+    """The directories, which nobody has changed, are the next program's."""
+    code = (
+        "import os\nfor name in ('/sandbox', '/tmp'):\n"
+        "    seen = os.stat(name)\n    os.listdir(name)\n"
+        "    if name == '/sandbox': print(seen.st_atime_ns == seen.st_mtime_ns)"
+    )
+    assert {sandbox.run(code).stdout for _ in range(8)} == {"True\n"}

@@ -100,6 +100,13 @@ def test_a_program_passes_its_exit_code_on(tmp_path):
         assert main(["sandbox", "run", str(program), "--cpu-seconds", "0.2"]) == ends
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="fork servers need Linux")
+@pytest.mark.parametrize("layer", ["cgroup", "user"])
+def test_the_check_fails_where_it_prints_that_a_layer_is_missing(layer, capsys):
+    assert main(["sandbox", "check", "--off", layer]) == 1
+    assert f"MISSING {layer}" in capsys.readouterr().out
+
+
 def test_nothing_is_coloured_in_a_pipe(monkeypatch):
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     done = subprocess.run(

@@ -13,7 +13,6 @@ from torl.serving import prepare_to_serve, serve
 from torl_env.http_options import ServeOptions
 from torl_env.sandbox import Execution, Limits, LocalSandbox, Status
 from torl_env.sandbox.local.check import checks, examine, verdict
-from torl_env.sandbox.local.sandbox import missing_layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +88,15 @@ def check(options: CheckOptions) -> int:
         warnings.simplefilter("ignore", RuntimeWarning)
         with LocalSandbox(off=options.off) as sandbox:
             report = examine(sandbox)
+    found = checks(report)
     if options.json:
         print(report.to_json())
     else:
-        found = checks(report)
         for one in found:
             mark = "holds  " if one.holds else "MISSING"
             print(f"{mark} {one.layer:13} {one.meaning} ({one.detail})")
         print(verdict(found))
-    return 1 if missing_layers(report) else 0
+    return 0 if all(one.holds for one in found) else 1
 
 
 def run(options: RunOptions) -> int:

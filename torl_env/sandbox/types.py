@@ -159,6 +159,7 @@ def __torl_main__(turns, code):
     import io, linecache, os, sys, traceback
     del globals()["__torl_main__"]
     def execute(source, number):
+        source = source.removeprefix("\\ufeff")
         name = "<program>" if number < 2 else f"<turn {number}>"
         lines = io.StringIO(source + "\\n", newline=None).readlines()
         linecache.cache[name] = (len(source), None, lines, name)

@@ -230,6 +230,11 @@ def test_a_notebook(url: str) -> None:
     assert answer["cells"][5]["error"][0]["ename"] == "SyntaxError"
 
 
+def test_a_cell_may_begin_with_the_mark_of_its_encoding(url: str) -> None:
+    answer = cells(url, "\ufeffprint(1)", "\ufeffprint(2)")
+    assert [cell["stdout"] for cell in answer["cells"]] == ["1\n", "2\n"]
+
+
 def test_a_cell_quotes_the_cell_that_an_error_is_in(url: str) -> None:
     answer = cells(url, "def f(v):\n    return 1 / len(v)", "v = []\nf(v)")
     (error,) = answer["cells"][1]["error"]

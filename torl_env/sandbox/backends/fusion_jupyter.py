@@ -13,6 +13,7 @@ from torl_env.sandbox.types import Execution, Limits, Status
 _PREPARE: Final = """
 def __torl_cell__(source, mark, name):
     import ast, io, linecache
+    source = source.removeprefix("\\ufeff")
     lines = io.StringIO(source + "\\n", newline=None).readlines()
     linecache.cache[name] = (len(source), None, lines, name)
     body = ast.parse(source, name).body

@@ -86,6 +86,8 @@ class Areas:
         places: Sequence[int] = ()
         try:
             flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+            # Else a program could tell when an earlier one has looked into its directories.
+            flags |= kernel.MS_NOATIME
             kernel.mount("tmpfs", rootfs.HOME, "tmpfs", flags, _OPTIONS)
             root = os.open(rootfs.HOME, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             # Both in one file system, so that they share its size.
