@@ -16,7 +16,7 @@ from rewards.equality.answers.declarations import (
 )
 from rewards.equality.answers.matrices import read_combination, transposed
 from rewards.equality.answers.permutations import read_permutation
-from rewards.equality.answers.phrases import all_but, announced, hyphened, maps_to, named
+from rewards.equality.answers.phrases import EXTREMES, all_but, announced, hyphened, maps_to, named
 from rewards.equality.answers.piecewise import read_pieces
 from rewards.equality.answers.python_forms import PYTHON_FORMS, python_form
 from rewards.equality.answers.quantities import quantity, ratio, spoken_amount, words
@@ -344,7 +344,7 @@ def _is_plain(tokens: Tokens) -> bool:
     return True
 
 
-_NOT_PLAIN = frozenset({"{", "emptyset", "mathbbR", "mathbbZ", "mathbbN"})
+_NOT_PLAIN = frozenset({"{", "emptyset", "mathbbR", "mathbbZ", "mathbbN"}) | EXTREMES
 
 
 def _closing(text: str) -> str:
