@@ -9,6 +9,7 @@ from rewards.equality.answers.collections import (
     expand,
     flatten,
     in_order,
+    reordered,
 )
 from rewards.equality.answers.conditions import compare_orderings, compare_sets
 from rewards.equality.answers.families import compare_families
@@ -216,6 +217,7 @@ class Comparer:
         if ordered:
             return compare_orderings(self, reference, answer)
         if isinstance(reference, Chain) and isinstance(answer, Chain):
+            answer = reordered(reference, answer) or answer
             found = equal_equations(reference, answer, self.options)
             if found.rule != "structured":
                 return found

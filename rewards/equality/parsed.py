@@ -9,6 +9,7 @@ from rewards.equality.answers.permutations import read_permutation
 from rewards.equality.answers.quantities import quantity, unit_reading
 from rewards.equality.answers.sets import Reading
 from rewards.equality.answers.times import Date, Time, time_or_date
+from rewards.equality.numbers.exact import exact
 from rewards.equality.reader import read_value
 from rewards.equality.syntax.normalise import normalise
 from rewards.equality.syntax.parser import parse
@@ -19,6 +20,8 @@ from rewards.equality.values.expressions import (
     Constant,
     Expression,
     Symbol,
+    has_decimal,
+    is_decimal,
     replaced,
     symbols,
     walk,
@@ -123,7 +126,7 @@ def other_readings(reference: Parsed, answer: Parsed) -> Iterator[tuple[Value, V
     """Pairs of values that the two may mean as well."""
     yield from _other_commas(reference, answer)
     yield from _as_cycles(reference, answer)
-    for one in (_as_measured, _as_money, _as_binomial):
+    for one in (_as_measured, _as_money, _as_binomial, _as_rewritten):
         ours, theirs = one(reference, answer.value), one(answer, reference.value)
         if ours is not None or theirs is not None:
             yield ours or reference.value, theirs or answer.value
@@ -163,6 +166,19 @@ def _as_money(parsed: Parsed, _: Value) -> Value | None:
 
 def _as_binomial(parsed: Parsed, _: Value) -> Value | None:
     return _chosen(parsed.tokens)
+
+
+def _as_rewritten(parsed: Parsed, _: Value) -> Value | None:
+    r"""`\frac12 (0.5)` is no product: the brackets say the same as a decimal."""
+    tokens = parsed.tokens
+    if len(tokens) < 4 or tokens[-3].text != "(" or tokens[-1].text != ")":
+        return None
+    value, again = quantity(tokens[:-3]), quantity(tokens[-2:-1])
+    if not isinstance(value, Quantity) or not isinstance(again, Quantity):
+        return None
+    if has_decimal(value.expression) or not is_decimal(again.expression):
+        return None
+    return value if exact(value.expression) == exact(again.expression) else None
 
 
 def _as_printed_constants(reference: Parsed, answer: Parsed) -> Iterator[tuple[Value, Value]]:

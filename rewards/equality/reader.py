@@ -4,6 +4,7 @@ Separators bind in this order, weakest first: `;`, "and" and "or", commas, relat
 A structure is only split where no bracket is open.
 """
 
+from contextlib import suppress
 from functools import partial
 
 from rewards.equality import limits
@@ -16,13 +17,14 @@ from rewards.equality.answers.declarations import (
 )
 from rewards.equality.answers.matrices import read_combination, transposed
 from rewards.equality.answers.permutations import read_permutation
-from rewards.equality.answers.phrases import all_but, announced, hyphened, maps_to, named
+from rewards.equality.answers.phrases import EXTREMES, all_but, announced, hyphened, maps_to, named
 from rewards.equality.answers.piecewise import read_pieces
 from rewards.equality.answers.python_forms import PYTHON_FORMS, python_form
 from rewards.equality.answers.quantities import quantity, ratio, spoken_amount, words
 from rewards.equality.answers.residues import read_residue
 from rewards.equality.answers.sets import Reading, braces, grouped, special
 from rewards.equality.answers.words import announces, denies
+from rewards.equality.numbers.exact import exact
 from rewards.equality.syntax.tokens import (
     NAME,
     RELATIONS,
@@ -53,7 +55,7 @@ from rewards.equality.values.kinds import (
     is_ordering,
     is_region,
 )
-from rewards.errors import LimitHitError
+from rewards.errors import LimitHitError, UnreadableError
 
 _PAIRS = {"(": ")]", "[": ")]", "{": "}", "\\{": ("\\}",), "langle": ("rangle",)}
 _OTHER_MARKS = frozenset(
@@ -145,7 +147,9 @@ class _Reader:
             return SetOperation("∪" if either else "∩", tuple(parts))
         if all(is_region(part) for part in parts) and not all(is_open_pair(p) for p in parts):
             return SetOperation("∪", tuple(parts))
-        return grouped(parts)
+        if either:
+            parts = _distinct(parts)
+        return grouped(parts) if len(parts) > 1 else parts[0]
 
     def commas(self, groups: list[Tokens]) -> Value:
         parts = list[Value]()
@@ -312,6 +316,21 @@ class _Reader:
         return grouped(self.statement(piece) for piece in pieces)
 
 
+def _distinct(parts: list[Value]) -> list[Value]:
+    r"""Alternatives of which none is another again: `\frac12` or 0.5 is one number."""
+    found = dict[object, Value]()
+    for index, part in enumerate(parts):
+        known: object = index
+        named = not index and isinstance(part, Chain) and set(part.operators) == {"="}
+        said = part.parts[-1] if named and isinstance(part, Chain) else part  # x = 1/2 or 0.5
+        if isinstance(said, Quantity):
+            with suppress(UnreadableError, LimitHitError):
+                value = exact(said.expression)
+                known = index if value is None else (value, said.unit)
+        found.setdefault(known, part)
+    return list(found.values())
+
+
 def _called(tokens: Tokens) -> Quantity | None:
     """`a(n)` on the left of an equation names a function, whatever its letter."""
     texts = [token.text for token in tokens]
@@ -344,7 +363,7 @@ def _is_plain(tokens: Tokens) -> bool:
     return True
 
 
-_NOT_PLAIN = frozenset({"{", "emptyset", "mathbbR", "mathbbZ", "mathbbN"})
+_NOT_PLAIN = frozenset({"{", "emptyset", "mathbbR", "mathbbZ", "mathbbN"}) | EXTREMES
 
 
 def _closing(text: str) -> str:

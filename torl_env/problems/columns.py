@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from rewards.extraction import extract
 from torl_env.errors import ProblemError
 from torl_env.problems.types import Problem, content_id
 
@@ -30,6 +31,8 @@ ANSWERS = (
 _LONGEST_ANSWER = 100
 """Characters of a solution without a box that may still be the answer itself."""
 _HASHES = re.compile(r"^#### ", re.MULTILINE)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_THOUSANDS = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?![\d,])")
 _WHOLE = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?")
 
 
@@ -194,7 +197,8 @@ def answer_text(value: Any, reading: Reading = Reading.PLAIN) -> str:
         with suppress(ValueError):
             return answer_text(json.loads(text), reading)
     if reading is Reading.HASHES or (reading is Reading.PLAIN and _HASHES.search(text)):
-        return text.rpartition("####")[2].replace(",", "").strip()
+        said = text.rpartition("####")[2].strip()
+        return _THOUSANDS.sub(lambda found: found[0].replace(",", ""), said)
     if reading is Reading.BOXED:
         inside = last_boxed(text)
         if inside is None and len(text) > _LONGEST_ANSWER:
@@ -211,23 +215,25 @@ def answer_text(value: Any, reading: Reading = Reading.PLAIN) -> str:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""The content of the last `\boxed` or `\fbox` with balanced braces, `None` without one.
+    r"""The content of the last whole `\boxed` or `\fbox`, as the grader finds it.
+
+    `None` where there is none.
 
     Example:
         >>> last_boxed(r"\boxed{1} or \boxed{\frac{1}{2}}"), last_boxed(r"\boxed 5")
         ('\\frac{1}{2}', '5')
     """
-    found = list(re.finditer(r"\\(?:boxed|fbox)\s*(\{|[^\s{}$])", text))
-    for match in reversed(found):
-        if match[1] != "{":
-            return match[1]
-        depth = 0
-        for end in range(match.end() - 1, len(text)):
-            escaped = text[end - 1] == "\\"
-            depth += 0 if escaped else (text[end] == "{") - (text[end] == "}")
-            if depth == 0:
-                return text[match.end() : end].strip()
-    return None
+    found = extract(text)
+    while found.problem == "unclosed_box":  # cut off, as no response of a model may be
+        text = text[: max(text.rfind(box, 0, found.start) for box in ("\\boxed", "\\fbox"))]
+        found = extract(text)
+    inside = found.answer
+    head = None if inside is None else _BOX.match(inside)
+    if inside is None or head is None:
+        return inside
+    nested = extract(inside)
+    alone = (nested.start, nested.end) == (head.end(), len(inside) - 1)
+    return last_boxed(inside) if alone else inside
 
 
 def _reading(reading: Reading, column: str) -> Reading:

@@ -31,6 +31,8 @@ def choice(tokens: Sequence[Token]) -> tuple[str, int]:
     if not letter:
         return "", 0
     rest = tokens[start + size :]
+    if tokens[start + size - 1].text == ":" and _is_ratio(tokens[start], rest):
+        return "", 0
     if rest and rest[0].text.lower() in _GOING_ON:
         return "?", len(tokens)
     if any(token.text.lower() in _AGAINST for token in rest[:2]) or _another(rest):
@@ -46,6 +48,14 @@ def _first(tokens: Sequence[Token]) -> tuple[str, int]:
     if tokens[1].kind == OPERATOR and tokens[1].text in (".", ")", ":") and _letter(tokens[0]):
         return _letter(tokens[0]), 2
     return "", 0
+
+
+def _is_ratio(first: Token, rest: Sequence[Token]) -> bool:
+    """Whether `a:b = 3:2` goes on behind `a:`; but `A: x = 3` is a choice with its text."""
+    texts = [token.text for token in rest]
+    if texts[1:2] not in ([":"], ["="]) or rest[0].kind not in (NAME, CONSTANT):
+        return False
+    return "=" in texts and (":" in texts or first.text.islower())
 
 
 def _another(tokens: Sequence[Token]) -> bool:

@@ -7,8 +7,16 @@ from typing import Protocol
 
 from rewards.equality import limits
 from rewards.equality.comparison import Comparison, Outcome, all_of, different, equal
-from rewards.equality.values.expressions import Apply, Expression, Symbol, choices, traits
-from rewards.equality.values.kinds import Chain, Group, Quantity, Row, Value
+from rewards.equality.values.expressions import (
+    ONE,
+    Apply,
+    Expression,
+    Symbol,
+    choices,
+    quotient,
+    traits,
+)
+from rewards.equality.values.kinds import Chain, Group, Quantity, Ratio, Row, Value
 from rewards.errors import LimitHitError
 from rewards.grading_options import GradingOptions
 
@@ -158,3 +166,35 @@ def _has_sign_pair(value: Value) -> bool:
 
 def _has_pair(node: Expression) -> bool:
     return bool(traits(node) & {"pm", "mp"})
+
+
+def reordered(reference: Chain, answer: Chain) -> Chain | None:
+    """The answer with its members in the order of the reference's names.
+
+    `(n, m) = (4, 2)` is `(m, n) = (2, 4)`, and `y : x = 2 : 3` is `x : y = 3 : 2`. `None` where
+    the names are not the same ones, or a part has not as many members.
+    """
+    ours, theirs = _heads(reference), _heads(answer)
+    if not ours or ours == theirs or sorted(ours) != sorted(theirs) or len(set(ours)) < len(ours):
+        return None
+    order = [theirs.index(name) for name in ours]
+    parts = list[Value]()
+    for part in answer.parts:
+        if isinstance(part, Row) and len(part.items) == len(order):
+            parts.append(Row(tuple(part.items[i] for i in order), part.opening, part.closing))
+        elif isinstance(part, Ratio) and len(part.parts) == len(order):
+            parts.append(Ratio(tuple(part.parts[i] for i in order)))
+        elif isinstance(part, Quantity) and isinstance(answer.parts[0], Ratio) and len(order) == 2:
+            parts.append(Quantity(quotient(ONE, part.expression)))
+        else:
+            return None
+    return Chain(tuple(parts), answer.operators)
+
+
+def _heads(chain: Chain) -> list[str]:
+    """The letters of the tuple or ratio that a chain begins with."""
+    head = chain.parts[0]
+    members: list[Expression] = list(head.parts) if isinstance(head, Ratio) else []
+    if isinstance(head, Row):
+        members = [item.expression for item in head.items if isinstance(item, Quantity)]
+    return [member.name for member in members if isinstance(member, Symbol)]

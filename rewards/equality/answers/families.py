@@ -140,6 +140,9 @@ def arbitrary_constants(ours: Expression, theirs: Expression) -> tuple[list[str]
     announced = all(any(map(_STRICT.fullmatch, side)) for side in (own, other))
     if not announced and (own == other or not variables <= _UNKNOWNS):
         return None  # in mg/k, n - k and a^3 b - c, the c and k are given numbers
+    given = {*own} <= {"c", "k"} or {*own, *other} <= {"c", "k", "K"}
+    if given and variables <= {"n", "m"} and not _has_functions(ours):
+        return None  # n - k counts, and c is another number
     if own == other and {*own} <= {"A", "B"} and not _has_functions(ours):
         return None  # and so are A and B in Ax + B
     if not own or len(own) != len(other) or len(own) > _MAX_CONSTANTS or not any(strict):

@@ -29,6 +29,7 @@ from rewards.equality.values.kinds import (
 )
 
 _COPULAS = frozenset({"is", "are", "equals", "was", "为", "是", "等于"})
+EXTREMES = frozenset({"max", "min"})
 _OF_REALS = frozenset({"the", "all", "set", "of", "any", "every", "each"})
 _REALS = {
     "real numbers": "mathbbR",
@@ -62,6 +63,9 @@ def announced(reader: Statements, tokens: Tokens) -> Value | None:
 
     `never n = 6` and `it is false that x = 6` announce nothing: they deny.
     """
+    bare = len(tokens) > 1 and (tokens[1].kind == NUMBER or tokens[1].text in ("-", "frac"))
+    if bare and tokens[0].text in EXTREMES:
+        return Labelled(tokens[0].text, reader.statement(tokens[1:]))  # max 5, and of nothing
     for index, token in enumerate(tokens[:12]):
         rest = tokens[index + 1 :]
         copula = token.kind == WORD and token.text.lower() in _COPULAS

@@ -52,6 +52,8 @@ from rewards.grading_options import GradingOptions
 _OF_NAMES = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "ln", "abs"])
 _CHANGES = (Symbol("Delta"), Symbol("delta"))
 _INDICES = frozenset("nkmijl")
+_VARIABLES = frozenset("xyztsuvwnkmr")
+"""Arguments of a function; of P(A), f(a), others are given."""
 _APPROXIMATION = 50
 """An approximation may be off by one part in this many."""
 
@@ -279,6 +281,8 @@ def equal_answers(ours: Answer, theirs: Answer, options: GradingOptions) -> Comp
     if left is not None and right is not None and left != right:
         names = _renaming(left, right)
         free = symbols(b)
+        if names and not free and not _VARIABLES.issuperset({*names, *names.values()}):
+            return different("name_differs", "two values of one function")  # P(A), P(B)
         if names is None or any(new in free and new not in names for new in names.values()):
             return different("name_differs", "the two sides name different quantities")
         b = rename(b, names)
