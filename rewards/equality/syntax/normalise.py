@@ -50,6 +50,7 @@ _OVERLINED_BASE = re.compile(
 _CHOSEN = re.compile(
     r"(?<![A-Za-z\\}])(?:\{\})?[_^]\{?(\d+|n)\}?\s*C\s*_\s*\{?(\d+|[kr])\}?"
     r"|(?<![A-Za-z\\])C_(?:\{(\d+|n)\}|(\d|n))\^(?:\{(\d+|[km])\}|(\d|[km]))"
+    r"|(?<![A-Za-z\\])C_\{(\d+n)\}\^(?:\{(\d*[nkm])\}|([nkm]))"
 )
 _SUBSCRIPT_DIGITS = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _FOLD_SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
