@@ -37,7 +37,7 @@ class Bases(StrEnum):
     """What becomes of the base in `52_8`."""
 
     REQUIRED = "required"
-    """It must stand on both sides and be the same."""
+    """It must stand on both sides and be the same; base ten may be left out."""
     OPTIONAL = "optional"
     """A missing base is forgiven; two bases must be the same."""
 

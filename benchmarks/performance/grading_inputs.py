@@ -52,8 +52,8 @@ def mix(answers: Sequence[str], seed: int = 0) -> list[Pair]:
 def truncations(references: Sequence[str]) -> list[Pair]:
     """The leading integer of every reference that is not that integer: all wrong.
 
-    References whose unit, percent or degree sign alone follows the integer are left out, and so are
-    ratios, which are numbers, and sums of thousands.
+    References whose unit, percent or degree sign or base ten alone follows the integer are left
+    out, and so are ratios, which are numbers, and sums of thousands.
     """
     out: list[Pair] = []
     for reference in references:
@@ -66,6 +66,7 @@ def truncations(references: Sequence[str]) -> list[Pair]:
             "\\%",
             "^\\circ",
             "^{\\circ}",
+            "_{10}",
             "\\text",
             "\\mbox",
             "\\mathrm",

@@ -309,7 +309,8 @@ def _is_worked_out(node: Expression) -> bool:
         return _is_worked_out(node.arguments[0])
     if node.operation == "pow":
         base, power = node.arguments
-        return _is_worked_out(base) and isinstance(power, Number) and power.value.denominator == 1
+        whole = isinstance(power, Number) and power.value.denominator == 1
+        return whole and "pow" not in traits(base) and _is_worked_out(base)
     if node.operation == "add":
         return all(map(_is_remainder, node.arguments[1:])) and _is_worked_out(node.arguments[0])
     if node.operation != "mul":
@@ -323,8 +324,11 @@ def _is_worked_out(node: Expression) -> bool:
 
 def _is_letter(node: Expression) -> bool:
     r"""What may be a unit of a written number: `5 m`, `3 m/s`, `\frac{\pi}{6}` for an angle."""
-    parts = [part for part in walk(node) if not isinstance(part, Apply)]
-    return node == Constant("pi") or any(isinstance(part, Symbol) for part in parts)
+    if isinstance(node, Apply) and node.operation in ("inv", "pow"):
+        return _is_letter(node.arguments[0])
+    if isinstance(node, Apply) and node.operation == "mul":
+        return all(map(_is_letter, node.arguments))
+    return isinstance(node, Symbol) or node == Constant("pi")
 
 
 def _is_remainder(node: Expression) -> bool:

@@ -90,7 +90,7 @@ def read(text: str, options: GradingOptions, join_commas: bool = True) -> Parsed
         LimitHitError: It is too long.
     """
     spelled = normalise(text, options, join_commas)
-    tokens = tokenize(_without_announcement(spelled) if "nswer" in text else spelled)
+    tokens = tokenize(_without_announcement(spelled) if _SAID.search(text) else spelled)
     if not tokens:
         raise UnreadableError("empty", "nothing but white space and markup")
     kinds = {token.kind for token in tokens}
@@ -104,9 +104,10 @@ def read(text: str, options: GradingOptions, join_commas: bool = True) -> Parsed
 _DATED = re.compile(r":|\d{4}-|[/.]\d{4}|[ap]\.?\s?m", re.IGNORECASE)
 
 
+_SAID = re.compile("nswer|答案")
 _ANNOUNCED = re.compile(
     r"(?P<opened>\\text\s*\{)?\s*(?:(?:the|our|so|thus|hence|therefore|final|correct),?\s+)*"
-    r"answer\s*(?:is|:)\s*:?\s*(?P<closed>\})?(?=\s*\S)",
+    r"(?:answer\s*(?:is|:)|答案\s*[是为:])\s*:?\s*(?P<closed>\})?(?=\s*\S)",
     re.IGNORECASE,
 )
 

@@ -180,7 +180,8 @@ def unit_reading(tokens: Tokens) -> Quantity | None:
         if tokens[index].kind in (NAME, WORD):
             unit = read_unit(tokens[index:])
             glued = not tokens[index].spaced and tokens[index].kind == NAME
-            if unit is None or unit.dimension is None or (glued and tokens[index].text != "Omega"):
+            glued = glued and tokens[index].text.isascii() and tokens[index].text != "Omega"
+            if unit is None or unit.dimension is None or glued:
                 return None
             try:
                 value = parse(tokens[:index])

@@ -72,10 +72,12 @@ def equal_scalars(reference: Expression, answer: Expression, options: GradingOpt
 
 
 def _printed(node: Expression) -> Expression | None:
-    """The plain number that Python writes as `0x400`."""
-    if type(node) is Apply and node.operation == "base" and len(node.arguments) == 3:
+    """The plain number that Python writes as `0x400`, or that is written in base ten."""
+    if type(node) is not Apply or node.operation != "base":
+        return None
+    if len(node.arguments) == 3:
         return node.arguments[2]
-    return None
+    return node.arguments[0] if node.arguments[1] == Number(Fraction(10)) else None
 
 
 def _based(node: Expression) -> bool:

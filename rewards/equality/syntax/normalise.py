@@ -50,6 +50,7 @@ _OVERLINED_BASE = re.compile(
 _CHOSEN = re.compile(
     r"(?<![A-Za-z\\}])(?:\{\})?[_^]\{?(\d+|n)\}?\s*C\s*_\s*\{?(\d+|[kr])\}?"
     r"|(?<![A-Za-z\\])C_(?:\{(\d+|n)\}|(\d|n))\^(?:\{(\d+|[km])\}|(\d|[km]))"
+    r"|(?<![A-Za-z\\])C_\{(\d+n)\}\^(?:\{(\d*[nkm])\}|([nkm]))"
 )
 _SUBSCRIPT_DIGITS = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _FOLD_SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
@@ -223,6 +224,13 @@ def _underscores(text: str) -> str:
     return _UNDERSCORES.sub(lambda m: m[0].replace("_", ""), text)
 
 
+def _called(match: re.Match[str]) -> str:
+    r"""`f{\left(x \right)}`, as sympy prints it; `\sin{\left(a\right)\left(b\right)}` stays."""
+    inner = match[1]
+    product = 0 <= inner.find("\\right)") < inner.find("\\left(")
+    return match[0] if product else f"({inner})"
+
+
 def _chosen(match: re.Match[str]) -> str:
     r"""`C_{10}^{3}` and `_{10}C_3` are binomials; `C_1^2` is the square of a constant."""
     top, bottom = (part for part in match.groups() if part)
@@ -255,7 +263,7 @@ _RESPELLINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("US", lambda text: _US_DOLLAR.sub(r"\\$", text)),
     ("S(", lambda text: _SYMPIFIED.sub(r"\1", text)),
     ("10", lambda text: _TIMES_TEN.sub(r"\\times ", text)),
-    ("{\\left(", lambda text: _CALLED.sub(r"(\1)", text)),
+    ("{\\left(", lambda text: _CALLED.sub(_called, text)),
     ("circ", lambda text: _DEGREE.sub(r"\\degree ", text)),
     ("o", lambda text: _LETTER_DEGREE.sub(r"\\degree ", text)),
     ("{:}", lambda text: _BRACED_SIGN.sub(r"\1", text)),

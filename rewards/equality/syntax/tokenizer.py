@@ -341,7 +341,7 @@ class _Cutter:
             prose = kind == NAME and (upright or unit)
             self.tokens.append(Token(kind, canonical, spaced=spaced, prose=prose))
         else:
-            self.cut(inner, prose=name not in ("mathbf", "mathit") or len(stripped) > _SHORT)
+            self.cut(inner, prose=name not in _SLANTED or len(stripped) > _SHORT)
         return end + 1
 
     def bold(self, letter: str, alone: bool) -> bool:
@@ -358,6 +358,7 @@ class _Cutter:
         return True
 
 
+_SLANTED = names("mathbf mathit boldsymbol bm")
 _BOLD = names("mathbf textbf boldsymbol bm mathds")
 
 
