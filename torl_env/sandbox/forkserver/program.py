@@ -54,6 +54,8 @@ CONTROL: Final = 3
 NULL: Final = 4
 """/dev/null, for a session."""
 _REPORT_CHARS: Final = 2_000
+_WRITERS: Final = frozenset(map(id, (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)))
+"""By their addresses, for to look at a type is to copy its page."""
 _MARK_BYTES: Final = 32
 _SPARE_BYTES: Final = 32 << 20
 """Address space kept back from the program, to word a memory error."""
@@ -269,8 +271,7 @@ def flush_writers(objects: Callable[[], list[Any]]) -> None:
     except MemoryError:
         return
     for item in found:
-        kind = type(item)
-        if kind is io.TextIOWrapper or kind is io.BufferedWriter or kind is io.BufferedRandom:
+        if id(type(item)) in _WRITERS:
             with suppress(OSError, ValueError):
                 item.flush()
 
