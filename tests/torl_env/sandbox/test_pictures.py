@@ -87,12 +87,13 @@ def test_what_a_program_writes_there_itself_must_be_a_png(artist: LocalSandbox) 
     assert (result.status, result.images) == ("ok", ())
 
 
-def test_a_picture_fits_however_little_a_program_may_print(artist: LocalSandbox) -> None:
+def test_a_picture_that_a_program_has_no_room_for_is_told(artist: LocalSandbox) -> None:
     small = Limits(output_bytes=1000)
-    result = artist.run(DRAW, small)
-    assert (len(result.images), result.output_truncated) == (1, False)
     with artist.session(small) as session:
-        assert [len(session.run(DRAW).images) for _ in range(2)] == [1, 1]
+        for result in (artist.run(DRAW, small), session.run(DRAW), session.run(DRAW)):
+            assert (result.status, len(result.images), result.output_truncated) == ("ok", 0, True)
+        assert not session.run("print(1)").output_truncated
+    assert artist.run(DRAW, Limits(output_bytes=2)).ok
 
 
 NOISE = "import numpy as np\nplt.figure(figsize=(20, 20)); plt.imshow(np.random.rand(2000, 2000))\n"

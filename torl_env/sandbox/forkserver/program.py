@@ -31,7 +31,7 @@ from resource import (
 )
 from typing import Any, Final, NoReturn
 
-from torl_env.sandbox.forkserver import kernel, pictures, wire
+from torl_env.sandbox.forkserver import kernel, pictures
 from torl_env.sandbox.forkserver.areas import Area
 from torl_env.sandbox.forkserver.config import ServerConfig
 from torl_env.sandbox.forkserver.isolation import Isolation
@@ -54,6 +54,8 @@ CONTROL: Final = 3
 NULL: Final = 4
 """/dev/null, for a session."""
 _REPORT_CHARS: Final = 2_000
+_WRITERS: Final = frozenset(map(id, (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)))
+"""By their addresses, for to look at a type is to copy its page."""
 _MARK_BYTES: Final = 32
 _SPARE_BYTES: Final = 32 << 20
 """Address space kept back from the program, to word a memory error."""
@@ -113,7 +115,7 @@ def set_limits(job: Job, child: "Child", *, session: bool = False) -> None:
     else:
         setrlimit(RLIMIT_CPU, (seconds, seconds + 1))
     limit = _lower if session else setrlimit
-    limit(RLIMIT_FSIZE, (job.output_bytes, max(job.output_bytes, wire.PICTURES_BYTES)))
+    limit(RLIMIT_FSIZE, (job.output_bytes, job.output_bytes))
     limit(RLIMIT_AS, (memory, memory + _SPARE_BYTES))
     files = open_files(job)
     limit(RLIMIT_NOFILE, (files, files + (_SPARE_FILES if session else 0)))
@@ -163,15 +165,14 @@ def leave_pictures() -> None:
             return
         if _left[0] == 0:
             os.ftruncate(0, 0)
-        room = getrlimit(RLIMIT_FSIZE)[1]
-        setrlimit(RLIMIT_FSIZE, (room, room))
+        room = getrlimit(RLIMIT_FSIZE)[0]
         for picture in pictures.taken:
             data = record(b"P", picture)
             if room < 0 or _left[0] + len(data) < room - _MARK_BYTES:
                 _left[0] += os.pwrite(0, data, _left[0])
             else:
                 pictures.left_out[0] = True
-        if pictures.left_out[0]:
+        if pictures.left_out[0] and (room < 0 or _left[0] + _MARK_BYTES <= room):
             _left[0] += os.pwrite(0, record(b"L", b""), _left[0])
     except BaseException:  # noqa: BLE001 - the program may have broken its matplotlib
         return
@@ -270,8 +271,7 @@ def flush_writers(objects: Callable[[], list[Any]]) -> None:
     except MemoryError:
         return
     for item in found:
-        kind = type(item)
-        if kind is io.TextIOWrapper or kind is io.BufferedWriter or kind is io.BufferedRandom:
+        if id(type(item)) in _WRITERS:
             with suppress(OSError, ValueError):
                 item.flush()
 

@@ -65,8 +65,6 @@ READY: Final = b"ready "
 """Starts the one JSON packet that a server sends when it has warmed up."""
 
 PACKET_BYTES: Final = 65_536
-PICTURES_BYTES: Final = 1 << 20
-"""Of a program's report and pictures together there may be as much, however little it may print."""
 
 _RECORD: Final = b"\0torl "
 _RECORD_LENGTH: Final = struct.Struct("<Q")

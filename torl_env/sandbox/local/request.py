@@ -11,7 +11,6 @@ from typing import Final, Protocol
 from torl_env.errors import SandboxError
 from torl_env.sandbox import results
 from torl_env.sandbox.forkserver.wire import (
-    PICTURES_BYTES,
     Ending,
     Job,
     Mark,
@@ -100,8 +99,7 @@ class Files:
             The last line of its traceback, whether that is a memory error, what it drew, and
             whether some of that was left out.
         """
-        most = limits.output_bytes * results.HARD_LIMIT_FACTOR
-        hard = max(most, PICTURES_BYTES) + 16_384
+        hard = limits.output_bytes * results.HARD_LIMIT_FACTOR + 16_384
         # A buffer is made of the size that is asked for, and a limit may be a terabyte.
         size = min(os.fstat(self.descriptors[0]).st_size, hard)
         error, memory, images, left_out = "", False, list[bytes](), False
