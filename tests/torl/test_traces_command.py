@@ -27,7 +27,9 @@ def problems(tmp_path):
 def tiny(tmp_path_factory):
     """A random model that knows a few phrases, so that some of its answers are right."""
     folder = tmp_path_factory.mktemp("models") / "phrases"
-    tokenizer = phrase_tokenizer(("Hm. ", "So.\n\n", CALL, " \\boxed{42}", " \\boxed{41}"))
+    tokenizer = phrase_tokenizer(
+        ("Hm. ", "So it has to be added up.\n\n", CALL, " \\boxed{42}", " \\boxed{41}")
+    )
     torch.manual_seed(0)
     tiny_model(tokenizer).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

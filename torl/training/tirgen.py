@@ -12,9 +12,11 @@ from agents.core.run.storage import drop_torn_line, dump_line, read_lines, repla
 from agents.core.types import Sampling
 from agents.sft import write_texts
 from agents.thor.filters import (
+    REAL,
     STAGES,
     Filter,
     Yield,
+    all_real,
     at_most,
     decontaminated,
     sift,
@@ -167,7 +169,8 @@ def _beside(out: Path, ending: str) -> Path:
 
 def _stages(options: TIRGenOptions, problems: Sequence[Problem]) -> list[tuple[str, Filter]]:
     """The filters, those that know something from outside included."""
-    stages = list(STAGES)
+    named = dict(STAGES) | {REAL: all_real(options.env.components.parser)}
+    stages = list(named.items())
     balance = stages.pop()
     if options.solved:
         stages.append(("not solved by text", unsolved_by_text(_solved(options.solved))))
