@@ -3,14 +3,17 @@
 1. `prompt_ids`, `ids`, `loss_mask`: ids as they are, such as `Trace` and TIRGen write them.
 2. A trajectory (`Trajectory.to_json`): transcripts of a run and records of an evaluation. Only
    accepted ones are taken, which is rejection sampling.
-3. `question` and `response`: text with real ```` ```output ```` blocks after its programs. What
-   stands in them is context and is not learned.
+3. Text, which any tokenizer can read: `question` and `steps`, what was written and what came back,
+   such as `write_texts` writes it; or, from elsewhere, `question` and `response` with real
+   ```` ```output ```` blocks after its programs, each taken to end at its first fence. What came
+   back is context and is not learned.
 """
 
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,17 @@ from agents.sft.traces import Trace
 
 Accept = Callable[[Trajectory], bool]
 
-_OUTPUT = re.compile(r"(?<=```)\n```output\n.*?\n```(?:\n|\Z)", re.DOTALL)
+_OUTPUT = re.compile(r"(?<=```)[ \t]*\n+```output\n(?:.*?\n)??```(?:\n|\Z)", re.DOTALL)
 """An output block, from the end of the program's closing fence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An answer as text, turn by turn."""
+
+    question: str
+    steps: Sequence[tuple[str, str]]
+    """What was written and what the environment put behind it, `""` where that was nothing."""
 
 
 class TraceError(Exception):
@@ -70,25 +82,33 @@ def ran_clean(trajectory: Trajectory) -> bool:
 
 
 def trace_of_text(question: str, response: str, prompt: Prompt, tokenizer: Any) -> Trace:
-    """A trace of written text; its output blocks are context, masked as in a rollout.
+    """A trace of a text whose turns nobody has noted; its output blocks are context.
 
-    Text and outputs are tokenised apart, as they are when the policy acts.
+    An output that prints a fence cannot be told from one that ends there: `trace_of_steps` can.
+    """
+    steps: list[tuple[str, str]] = []
+    at = 0
+    for block in _OUTPUT.finditer(response):
+        steps.append((response[at : block.start()], block.group()))
+        at = block.end()
+    return trace_of_steps(Written(question, [*steps, (response[at:], "")]), prompt, tokenizer)
+
+
+def trace_of_steps(answer: Written, prompt: Prompt, tokenizer: Any) -> Trace:
+    """The trace of an answer as text; what came back is context, masked as in a rollout.
+
+    What was written and what came back are tokenised apart, as they are when the policy acts.
     """
     ids: list[int] = []
     mask: list[int] = []
-    at = 0
-    for block in [*_OUTPUT.finditer(response), None]:
-        written = response[at : block.start() if block else len(response)]
+    for written, came_back in answer.steps:
         learned = tokenizer.encode(written, add_special_tokens=False) if written else []
-        ids += learned
-        mask += [1] * len(learned)
-        if block:
-            shown = prompt.observation_ids(block.group())
-            ids += shown
-            mask += [0] * len(shown)
-            at = block.end()
+        shown = prompt.observation_ids(came_back) if came_back else []
+        ids += [*learned, *shown]
+        mask += [1] * len(learned) + [0] * len(shown)
     end = tokenizer.eos_token_id
-    return Trace(prompt.question_ids(question), (*ids, end), (*mask, 1), response)
+    text = "".join(written + came_back for written, came_back in answer.steps)
+    return Trace(prompt.question_ids(answer.question), (*ids, end), (*mask, 1), text)
 
 
 def read_traces(
@@ -112,12 +132,14 @@ def read_traces(
             rollouts.append(Trajectory.from_json(row))
         elif {"prompt_ids", "ids", "loss_mask"} <= row.keys():
             traces.append(_from_ids(row, tokenizer, file, number))
+        elif {"question", "steps"} <= row.keys():
+            traces.append(trace_of_steps(_written(row, file, number), prompt, tokenizer))
         elif {"question", "response"} <= row.keys():
             traces.append(trace_of_text(row["question"], row["response"], prompt, tokenizer))
         elif "header" not in row:
             raise TraceError(
                 f"{file}, line {number}: expected prompt_ids, ids and loss_mask, or a trajectory, "
-                f"or question and response; got {', '.join(row) or 'nothing'}"
+                f"or question and steps or response; got {', '.join(row) or 'nothing'}"
             )
     traces += accepted(rollouts, accept)
     if not traces:
@@ -139,9 +161,9 @@ def write_traces(file: Path, traces: Sequence[Trace]) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def write_texts(file: Path, answers: Iterable[tuple[str, str]]) -> None:
-    """Write questions and responses, the third form, which any tokenizer can read."""
-    rows = ({"question": question, "response": response} for question, response in answers)
+def write_texts(file: Path, answers: Iterable[Written]) -> None:
+    """Write answers as text, the third form, which any tokenizer can read."""
+    rows = ({"question": a.question, "steps": [list(step) for step in a.steps]} for a in answers)
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -162,3 +184,15 @@ def _from_ids(row: Mapping[str, Any], tokenizer: Any, file: Path, number: int) -
             "made with another tokenizer?"
         )
     return Trace(row["prompt_ids"], ids, mask, row.get("text", ""))
+
+
+def _written(row: Mapping[str, Any], file: Path, number: int) -> Written:
+    steps = row["steps"]
+    if not isinstance(steps, list) or not all(
+        isinstance(step, list) and [type(text) for text in step] == [str, str] for step in steps
+    ):
+        raise TraceError(
+            f"{file}, line {number}: expected steps to be a list of pairs [what was written, what "
+            f"came back], got {steps!r:.80}"
+        )
+    return Written(row["question"], [(written, came_back) for written, came_back in steps])

@@ -14,10 +14,12 @@ from agents.sft import (
     Trace,
     TraceError,
     TraceWriter,
+    Written,
     accepted,
     ran_clean,
     read_traces,
     warm_start_traces,
+    write_texts,
     write_traces,
 )
 from agents.sft.files import trace_of_text
@@ -52,6 +54,47 @@ def test_text_becomes_the_trace_that_a_rollout_would_be(sandbox, tokenizer, prom
     for name in ("prompt_ids", "ids", "loss_mask"):
         assert list(getattr(trace, name)) == list(getattr(from_rollout, name))
     assert learned(trace, tokenizer) == "".join(turns)
+
+
+FENCE = "print('`' * 3); print('SECRET 99')"
+ENDS = {
+    "an output with a fence": f"```python\n{FENCE}\n```",
+    "a blank behind the fence": "```python\nprint(99)\n``` ",
+    "an end of line": "```python\nprint(99)\n```\n",
+    "a blank and an end of line": "```python\nprint(99)\n``` \n",
+    "an empty line": "```python\nprint(99)\n```\n\n",
+    "an output that it opened": "```python\nprint(99)\n```\n```output\n",
+    "no output": "```python\n\n```",
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_text_on_file_learns_what_the_played_turns_learn(
+    case, sandbox, tokenizer, prompt, tmp_path
+):
+    turns = [f"I see.\n{ENDS[case]}", "So \\boxed{42}."]
+    env = ToRLMathEnv(problems=Listed("one", [PROBLEM]), sandbox=sandbox, max_turns=9)
+    played = TraceWriter(env, prompt, tokenizer).play(PROBLEM, turns)
+    assert learned(played, tokenizer) == "".join(turns)
+    env.reset(options={"problem_id": "p"})
+    came_back = [env.step(turn)[0] for turn in turns]
+    file = tmp_path / "texts.jsonl"
+    write_texts(file, [Written(PROBLEM.question, list(zip(turns, came_back, strict=True)))])
+    (read,) = read_traces(file, prompt, tokenizer)
+    for name in ("prompt_ids", "ids", "loss_mask", "text"):
+        assert list(getattr(read, name)) == list(getattr(played, name))
+
+
+@pytest.mark.parametrize(
+    ("between", "output"),
+    [("", "99\n"), (" ", "99\n"), ("\n", "99\n"), (" \n\n", "99\n"), ("", "")],
+)
+def test_text_from_elsewhere_learns_no_output(between, output, tokenizer, prompt):
+    call, answer = "```python\nprint(99)\n```", "So \\boxed{42}."
+    text = f"{call}{between}\n```output\n{output}```\n{answer}\n```\nquoted\n```\n"
+    trace = trace_of_text("Q", text, prompt, tokenizer)
+    assert learned(trace, tokenizer) == f"{call}{answer}\n```\nquoted\n```\n"
+    assert trace.text == text
 
 
 def test_several_outputs_and_code_that_prints_fences(tokenizer, prompt):
@@ -96,6 +139,7 @@ BAD = {
     "no form": ('{"q": 1, "a": 2}', "line 1: expected prompt_ids, ids and loss_mask.*got q, a"),
     "lengths": ('{"prompt_ids": [1], "ids": [2, 3], "loss_mask": [1]}', "got 2, 1 and an id 3"),
     "tokenizer": ('{"prompt_ids": [1], "ids": [9999], "loss_mask": [1]}', "another tokenizer"),
+    "steps": ('{"question": "Q", "steps": ["a"]}', r"line 1: expected steps.*got \['a'\]"),
     "nothing": (json.dumps(rollouts()[1].to_json()), "none of its 1 rollouts is accepted"),
 }
 

@@ -10,7 +10,7 @@ import tyro
 from agents.core.models.loading import DEFAULT_MODEL
 from agents.core.run.storage import replacing
 from agents.core.types import Trajectory
-from agents.sft import accepted, chosen, is_good, ran_clean, write_texts, write_traces
+from agents.sft import Written, accepted, chosen, is_good, ran_clean, write_texts, write_traces
 from benchmarks.heldout import records
 from benchmarks.report.tables import Table
 from torl.console import CommandError, print_table
@@ -168,11 +168,15 @@ def _keep(
     with replacing(out) as temporary:
         if text:
             kept = chosen(found, test, per_problem)
-            write_texts(temporary, [(t.question, t.response) for t in kept])
+            write_texts(temporary, map(_written, kept))
         else:
             write_traces(temporary, traces)
     print(f"traces      {out}\nnext        torl train --traces {out} --steps 0 --out RUN")
     return 0
+
+
+def _written(t: Trajectory) -> Written:
+    return Written(t.question, [(turn.text, turn.observation) for turn in t.turns])
 
 
 _COMMANDS: Mapping[type, Callable[[Any], int]] = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from agents.core.models.loading import DEFAULT_MODEL
 from agents.core.run.storage import drop_torn_line, dump_line, read_lines, replacing, write_json
 from agents.core.types import Sampling
-from agents.sft import write_texts
+from agents.sft import Written, write_texts
 from agents.thor.filters import (
     REAL,
     STAGES,
@@ -58,7 +58,7 @@ class TIRGenOptions:
     """
 
     out: Path
-    """The traces (.jsonl): question and response, with the outputs of the programs."""
+    """The traces (.jsonl): questions and steps, with the outputs of the programs."""
     model: str = DEFAULT_MODEL
     """The generator: folder, hub id, or `smollm2`."""
     refiner: str = ""
@@ -120,12 +120,16 @@ def run(options: TIRGenOptions) -> int:
             "--refiner, or more --tries, give more"
         )
     with replacing(options.out) as temporary:
-        write_texts(temporary, [(s.problem.question, s.text) for s in kept])
+        write_texts(temporary, map(_written, kept))
     print(
         f"traces      {options.out}\nsamples     {_beside(options.out, 'samples.jsonl')}\n"
         f"next        torl train --traces {options.out} --steps 0 --out RUN"
     )
     return 0
+
+
+def _written(s: Sample) -> Written:
+    return Written(s.problem.question, [(step.text, step.observation) for step in s.steps])
 
 
 def check_out(out: Path) -> None:
