@@ -36,6 +36,8 @@ class Written:
     question: str
     steps: Sequence[tuple[str, str]]
     """What was written and what the environment put behind it, `""` where that was nothing."""
+    shown: str = ""
+    """The question as the environment showed it (its option `prompt`), where that is known."""
 
 
 class TraceError(Exception):
@@ -81,17 +83,17 @@ def ran_clean(trajectory: Trajectory) -> bool:
     return is_good(trajectory) and trajectory.tool_calls > 0 and trajectory.tool_errors == 0
 
 
-def trace_of_text(question: str, response: str, prompt: Prompt, tokenizer: Any) -> Trace:
-    """A trace of a text whose turns nobody has noted; its output blocks are context.
+def steps_of_text(response: str) -> list[tuple[str, str]]:
+    """What was written and what came back in a text whose turns nobody has noted.
 
-    An output that prints a fence cannot be told from one that ends there: `trace_of_steps` can.
+    An output that prints a fence cannot be told from one that ends there.
     """
     steps: list[tuple[str, str]] = []
     at = 0
     for block in _OUTPUT.finditer(response):
         steps.append((response[at : block.start()], block.group()))
         at = block.end()
-    return trace_of_steps(Written(question, [*steps, (response[at:], "")]), prompt, tokenizer)
+    return [*steps, (response[at:], "")]
 
 
 def trace_of_steps(answer: Written, prompt: Prompt, tokenizer: Any) -> Trace:
@@ -108,11 +110,16 @@ def trace_of_steps(answer: Written, prompt: Prompt, tokenizer: Any) -> Trace:
         mask += [1] * len(learned) + [0] * len(shown)
     end = tokenizer.eos_token_id
     text = "".join(written + came_back for written, came_back in answer.steps)
-    return Trace(prompt.question_ids(answer.question), (*ids, end), (*mask, 1), text)
+    prompt_ids = prompt.question_ids(answer.shown or answer.question)
+    return Trace(prompt_ids, (*ids, end), (*mask, 1), text)
 
 
 def read_traces(
-    file: Path, prompt: Prompt, tokenizer: Any, accept: Accept | None = None
+    file: Path,
+    prompt: Prompt,
+    tokenizer: Any,
+    accept: Accept | None = None,
+    show: Callable[[str], str] = str,
 ) -> list[Trace]:
     """Traces from a file; the forms may be mixed.
 
@@ -121,6 +128,8 @@ def read_traces(
         prompt: The style that questions of the third form are asked in.
         tokenizer: The policy's tokenizer.
         accept: As in `accepted`.
+        show: What the environment shows of a question of the third form, where its line does not
+            say it (`EnvConfig.components.prompt`).
 
     Raises:
         TraceError: A line is none of the three forms, or nothing in the file is accepted.
@@ -132,10 +141,9 @@ def read_traces(
             rollouts.append(Trajectory.from_json(row))
         elif {"prompt_ids", "ids", "loss_mask"} <= row.keys():
             traces.append(_from_ids(row, tokenizer, file, number))
-        elif {"question", "steps"} <= row.keys():
-            traces.append(trace_of_steps(_written(row, file, number), prompt, tokenizer))
-        elif {"question", "response"} <= row.keys():
-            traces.append(trace_of_text(row["question"], row["response"], prompt, tokenizer))
+        elif "question" in row and ("steps" in row or "response" in row):
+            written = _written(row, show, file, number)
+            traces.append(trace_of_steps(written, prompt, tokenizer))
         elif "header" not in row:
             raise TraceError(
                 f"{file}, line {number}: expected prompt_ids, ids and loss_mask, or a trajectory, "
@@ -163,7 +171,14 @@ def write_traces(file: Path, traces: Sequence[Trace]) -> None:
 
 def write_texts(file: Path, answers: Iterable[Written]) -> None:
     """Write answers as text, the third form, which any tokenizer can read."""
-    rows = ({"question": a.question, "steps": [list(step) for step in a.steps]} for a in answers)
+    rows = (
+        {
+            "question": answer.question,
+            "shown": answer.shown,
+            "steps": [list(step) for step in answer.steps],
+        }
+        for answer in answers
+    )
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -186,7 +201,13 @@ def _from_ids(row: Mapping[str, Any], tokenizer: Any, file: Path, number: int) -
     return Trace(row["prompt_ids"], ids, mask, row.get("text", ""))
 
 
-def _written(row: Mapping[str, Any], file: Path, number: int) -> Written:
+def _written(
+    row: Mapping[str, Any], show: Callable[[str], str], file: Path, number: int
+) -> Written:
+    question = row["question"]
+    shown = row.get("shown") or show(question)
+    if "steps" not in row:
+        return Written(question, steps_of_text(row["response"]), shown)
     steps = row["steps"]
     if not isinstance(steps, list) or not all(
         isinstance(step, list) and [type(text) for text in step] == [str, str] for step in steps
@@ -195,4 +216,4 @@ def _written(row: Mapping[str, Any], file: Path, number: int) -> Written:
             f"{file}, line {number}: expected steps to be a list of pairs [what was written, what "
             f"came back], got {steps!r:.80}"
         )
-    return Written(row["question"], [(written, came_back) for written, came_back in steps])
+    return Written(question, [(written, came_back) for written, came_back in steps], shown)

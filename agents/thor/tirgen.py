@@ -53,6 +53,8 @@ class Sample:
     correct: bool
     finished: bool
     """False when the budget of fragments ran out before an answer."""
+    shown: str = ""
+    """The question as the environment shows it, where that is known."""
 
     @property
     def text(self) -> str:
@@ -73,7 +75,8 @@ class Sample:
         """The inverse of `to_json`."""
         steps = tuple(Step(**step) for step in record["steps"])
         problem = Problem(**record["problem"])
-        return cls(problem, steps, bool(record["correct"]), bool(record["finished"]))
+        ended = bool(record["correct"]), bool(record["finished"])
+        return cls(problem, steps, *ended, record.get("shown", ""))
 
     def tokens(self, prompt: Prompt, tokenizer: Any) -> dict[str, list[int]]:
         """Ids for TIR-SFT: `prompt_ids`, `ids`, and `loss_mask` with 0 on tool output."""
@@ -84,7 +87,7 @@ class Sample:
             forced = prompt.observation_ids(step.observation)
             ids += written + forced
             mask += [1] * len(written) + [0] * len(forced)
-        prompt_ids = prompt.question_ids(self.problem.question)
+        prompt_ids = prompt.question_ids(self.shown or self.problem.question)
         return {
             "prompt_ids": prompt_ids,
             "ids": [*ids, tokenizer.eos_token_id],
@@ -119,6 +122,7 @@ class _Draft:
 
     problem: Problem
     env: ToRLMathEnv
+    shown: str
     steps: list[Step] = field(default_factory=list)
     turn: str = ""
     sample: Sample | None = None
@@ -153,7 +157,8 @@ class _Draft:
         self.turn = ""
         if terminated or truncated:
             correct = info["verdict"] == "correct"
-            self.sample = Sample(self.problem, tuple(self.steps), correct, terminated)
+            steps = tuple(self.steps)
+            self.sample = Sample(self.problem, steps, correct, terminated, self.shown)
 
     def end(self) -> Sample:
         """The sample; unfinished where no answer came."""
@@ -161,7 +166,8 @@ class _Draft:
             return self.sample
         if self.turn:
             self.steps.append(Step(self.turn, "", "", ""))
-        return Sample(self.problem, tuple(self.steps), correct=False, finished=False)
+        steps = tuple(self.steps)
+        return Sample(self.problem, steps, correct=False, finished=False, shown=self.shown)
 
 
 def generate(
@@ -205,9 +211,10 @@ def generate_together(
         how: As in `generate`.
     """
     how = how or TIRGen()
-    drafts = [_Draft(problem, env) for problem, env in zip(problems, envs, strict=True)]
-    for draft in drafts:
-        draft.env.reset(options={"problem_id": draft.problem.id})
+    drafts = [
+        _Draft(problem, env, env.reset(options={"problem_id": problem.id})[0])
+        for problem, env in zip(problems, envs, strict=True)
+    ]
     for _ in range(how.fragments):
         left = [draft for draft in drafts if draft.sample is None]
         if not left:

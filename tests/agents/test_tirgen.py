@@ -109,6 +109,18 @@ def test_ids_learn_what_was_written_and_not_what_came_back(env, tokenizer):
     assert len(row["ids"]) == len(row["loss_mask"])
 
 
+def test_a_sample_asks_as_the_environment_does(sandbox, tokenizer):
+    problems, asks = Listed("one", [PROBLEM]), "As an integer: {question}"
+    env = ToRLMathEnv(problems=problems, sandbox=sandbox, prompt=asks, tool_budget=4, max_turns=9)
+    for steps in (STEPS, STEPS[:2]):
+        sample, _, _ = run(env, steps, how=TIRGen(fragments=len(steps)))
+        assert sample.problem == PROBLEM
+        assert sample.shown == f"As an integer: {PROBLEM.question}"
+        assert Sample.from_json(sample.to_json()) == sample
+        row = sample.tokens(PlainPrompt(tokenizer, "{question}"), tokenizer)
+        assert tokenizer.decode(row["prompt_ids"]) == sample.shown
+
+
 def test_an_answer_that_does_not_come_is_unfinished(env):
     sample, _, _ = run(env, ["Hmm. "] * 3, how=TIRGen(fragments=3))
     assert (sample.finished, sample.correct, sample.text) == (False, False, "Hmm. " * 3)

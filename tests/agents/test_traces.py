@@ -22,9 +22,9 @@ from agents.sft import (
     write_texts,
     write_traces,
 )
-from agents.sft.files import trace_of_text
+from agents.sft.files import steps_of_text, trace_of_steps
 from torl.wiring import envs_over
-from torl_env import ToRLMathEnv, closes_tool_call
+from torl_env import EnvConfig, ToRLMathEnv, closes_tool_call
 from torl_env.problems import Listed, Problem, load
 
 PROBLEM = Problem("p", "What is 6*7?", "42")
@@ -34,6 +34,10 @@ TEXT = "I see.\n```python\nprint(6*7)\n```\n```output\n42\n```\nSo \\boxed{42}."
 @pytest.fixture
 def prompt(tokenizer):
     return PlainPrompt(tokenizer, "{question}\n")
+
+
+def trace_of_text(question, response, prompt, tokenizer):
+    return trace_of_steps(Written(question, steps_of_text(response)), prompt, tokenizer)
 
 
 def learned(trace, tokenizer):
@@ -104,6 +108,25 @@ def test_several_outputs_and_code_that_prints_fences(tokenizer, prompt):
     assert "Again." in learned(trace, tokenizer)
     plain = trace_of_text("Q", "No code: \\boxed{1}", prompt, tokenizer)
     assert set(plain.loss_mask) == {1}
+
+
+def test_text_asks_as_the_environment_does(sandbox, tokenizer, prompt, tmp_path):
+    config = EnvConfig(prompt="Answer with an integer. {question}", sandbox=sandbox)
+    policy = ScriptedPolicy(tokenizer, lambda row, turn: "\\boxed{42}", closes_tool_call)
+    rollout = Rollout(policy, prompt, envs_over(config=config), Sampling(max_tokens=100))
+    done = accepted(rollout.collect([PROBLEM], 1, seed=0))[0]
+    show, file = config.components.prompt, tmp_path / "texts.jsonl"
+    steps = [("\\boxed{42}", "")]
+    write_texts(file, [Written("Q", steps, show("Q")), Written(PROBLEM.question, steps)])
+    with file.open("a") as lines:
+        lines.write(json.dumps({"question": PROBLEM.question, "response": "\\boxed{42}"}) + "\n")
+    stored, bare, other = read_traces(file, prompt, tokenizer, show=show)
+    assert tokenizer.decode(stored.prompt_ids) == "Answer with an integer. Q\n"
+    for trace in (bare, other):
+        assert list(trace.prompt_ids) == list(done.prompt_ids)
+        assert list(trace.ids) == list(done.ids)
+    rows = map(json.loads, file.read_text().splitlines())
+    assert [row["question"] for row in rows] == ["Q", *[PROBLEM.question] * 2]
 
 
 def rollouts():

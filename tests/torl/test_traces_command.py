@@ -96,12 +96,15 @@ def test_answers_of_a_server_become_text(torl, server, problems, tmp_path):
     ran = torl(
         *("traces", "sample", "--model", "big", "--server", server.url, "--out", out),
         *("--problems", problems, "--count", 2, "--k", 1, "--clean", "--rows", 2),
+        *("--env.prompt", "An integer: {question}"),
     )
     assert ran.code == 0, ran.err
     tokenizer = byte_tokenizer()
     traces = read_traces(out, make_prompt("chat", tokenizer), tokenizer)
     assert len(traces) == 2
     learned = [i for i, m in zip(traces[0].ids, traces[0].loss_mask, strict=True) if m]
+    assert f"user\nAn integer: {QUESTION} (" in tokenizer.decode(traces[0].prompt_ids)
+    assert json.loads(lines_of(out)[0])["question"].startswith(QUESTION)
     assert "```output" in traces[0].text
     assert "output" not in tokenizer.decode(learned)
     assert all("NaN" not in line for line in lines_of(out.with_suffix(".answers.jsonl")))
@@ -112,13 +115,14 @@ def test_tirgen_with_a_server_that_refines(torl, tiny, server, problems, tmp_pat
     words = ["traces", "tirgen", "--model", tiny, "--problems", problems, "--count", 4]
     words += ["--refiner", "big", "--refiner-url", server.url, "--prompt", "torl", "--tries", 4]
     words += ["--step-tokens", 6, "--rows", 8, "--tool-budget", 3, "--out", out, "--temperature", 1]
-    words += ["--per-problem", 2]
+    words += ["--per-problem", 2, "--env.prompt", "An integer: {question}"]
     ran = torl(*words)
     assert ran.code == 0, ran.err
     tokenizer = byte_tokenizer()
     traces = read_traces(out, make_prompt("chat", tokenizer), tokenizer)
     assert 1 <= len(traces) <= 8
     for trace in traces:
+        assert f"user\nAn integer: {QUESTION} (" in tokenizer.decode(trace.prompt_ids)
         learned = [i for i, m in zip(trace.ids, trace.loss_mask, strict=True) if m]
         assert "```output\n42\n```" in trace.text
         assert "output" not in tokenizer.decode(learned)

@@ -129,7 +129,8 @@ def run(options: TIRGenOptions) -> int:
 
 
 def _written(s: Sample) -> Written:
-    return Written(s.problem.question, [(step.text, step.observation) for step in s.steps])
+    steps = [(step.text, step.observation) for step in s.steps]
+    return Written(s.problem.question, steps, s.shown)
 
 
 def check_out(out: Path) -> None:
@@ -303,11 +304,12 @@ class _Writers:
         options, tokenizer = self._options, self._steps.tokenizer
         how = Sampling(options.temperature, options.top_p, options.step_tokens)
 
+        show = options.env.components.prompt
         window = getattr(self._steps.model.config, "max_position_embeddings", None) or 10**9
 
         def reason(asked: Sequence[tuple[Problem, str]]) -> list[str]:
             prompts = [
-                [*self._prompt.question_ids(p.question), *_encode(tokenizer, so_far)]
+                [*self._prompt.question_ids(show(p.question)), *_encode(tokenizer, so_far)]
                 for p, so_far in asked
             ]
             fits = [i for i, ids in enumerate(prompts) if len(ids) + how.max_tokens <= window]
