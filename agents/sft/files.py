@@ -14,10 +14,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from agents.core.rollout.prompts import Prompt
+from agents.core.rollout.prompts import Prompt, decode
 from agents.core.run.storage import RecordError
 from agents.core.run.transcripts import read_rows
 from agents.core.types import Trajectory
@@ -27,6 +28,11 @@ Accept = Callable[[Trajectory], bool]
 
 _OUTPUT = re.compile(r"(?<=```)[ \t]*\n+```output\n(?:.*?\n)??```(?:\n|\Z)", re.DOTALL)
 """An output block, from the end of the program's closing fence."""
+
+_REMEDY = (
+    "Train the model that wrote them, or give text: question and steps, pairs of what was written "
+    "and what came back"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +138,20 @@ def read_traces(
             say it (`EnvConfig.components.prompt`).
 
     Raises:
-        TraceError: A line is none of the three forms, or nothing in the file is accepted.
+        TraceError: A line is none of the three forms, its ids are not this tokenizer's, or nothing
+            in the file is accepted.
     """
     traces: list[Trace] = []
     rollouts: list[Trajectory] = []
     for number, row in enumerate(_rows(file), start=1):
         if "turns" in row:
             rollouts.append(Trajectory.from_json(row))
+            for trace in accepted(rollouts[-1:], accept):
+                _refuse_other_ids(trace, tokenizer, f"{file}, line {number}")
         elif {"prompt_ids", "ids", "loss_mask"} <= row.keys():
-            traces.append(_from_ids(row, tokenizer, file, number))
+            trace = Trace(row["prompt_ids"], row["ids"], row["loss_mask"], row.get("text", ""))
+            _refuse_other_ids(trace, tokenizer, f"{file}, line {number}")
+            traces.append(trace)
         elif "question" in row and ("steps" in row or "response" in row):
             written = _written(row, show, file, number)
             traces.append(trace_of_steps(written, prompt, tokenizer))
@@ -189,16 +200,35 @@ def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
         raise TraceError(str(error)) from error
 
 
-def _from_ids(row: Mapping[str, Any], tokenizer: Any, file: Path, number: int) -> Trace:
-    ids, mask = row["ids"], row["loss_mask"]
-    largest = max([*row["prompt_ids"], *ids], default=-1)
+def _refuse_other_ids(trace: Trace, tokenizer: Any, where: str) -> None:
+    """Ids of another vocabulary would teach noise; the text beside them, if any, tells."""
+    ids, mask = trace.ids, trace.loss_mask
+    largest = max([*trace.prompt_ids, *ids], default=-1)
     if len(ids) != len(mask) or largest >= len(tokenizer):
         raise TraceError(
-            f"{file}, line {number}: expected as many ids as loss_mask and ids below "
-            f"{len(tokenizer)}, got {len(ids)}, {len(mask)} and an id {largest}: were the traces "
-            "made with another tokenizer?"
+            f"{where}: expected as many ids as loss_mask and ids below {len(tokenizer)}, got "
+            f"{len(ids)}, {len(mask)} and an id {largest}: were the traces made with another "
+            f"tokenizer? {_REMEDY}"
         )
-    return Trace(row["prompt_ids"], ids, mask, row.get("text", ""))
+    text, at = _squeezed(trace.text), 0
+    for learned, run in groupby(zip(ids, mask, strict=True), key=lambda pair: pair[1]):
+        if not learned or not text:
+            continue
+        sampled = [int(i) for i, _ in run]
+        # An end token is no text, even one that its tokenizer does not call special.
+        readings = [decode(tokenizer, some) for some in (sampled, sampled[:-1])]
+        read = next((r for r in map(_squeezed, readings) if r in text[at:]), None)
+        if read is None:
+            raise TraceError(
+                f"{where}: expected ids that spell the text beside them, {trace.text!r:.80}, got "
+                f"ids that spell {readings[0]!r:.80}: they are of another tokenizer. {_REMEDY}"
+            )
+        at = text.index(read, at) + len(read)
+
+
+def _squeezed(text: str) -> str:
+    """A text without what decoding a part of its ids may change: white space, half characters."""
+    return "".join(text.replace("\N{REPLACEMENT CHARACTER}", "").split())
 
 
 def _written(

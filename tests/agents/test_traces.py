@@ -130,7 +130,8 @@ def test_text_asks_as_the_environment_does(sandbox, tokenizer, prompt, tmp_path)
 
 
 def rollouts():
-    right, wrong = trajectory((1,), (2, 0), (1, 1), 1.0), trajectory((1,), (3, 0), (1, 1), -1.0)
+    # 89 is an "x", which is what the turns say.
+    right, wrong = trajectory((1,), (89, 0), (1, 1), 1.0), trajectory((1,), (3, 0), (1, 1), -1.0)
     cut = replace(right, truncated=True)
     lost = replace(right, scorable=False)
     called = replace(right, tool_calls=2)
@@ -146,14 +147,18 @@ def test_rejection_sampling_takes_right_answers_and_not_too_many():
 
 def test_a_file_may_mix_all_forms(tmp_path, tokenizer, prompt):
     file = tmp_path / "traces.jsonl"
-    write_traces(file, [Trace((5,), (6, 7, 0), (1, 0, 1), "text")])
+    write_traces(file, [Trace((5,), (89, 7, 0), (1, 0, 1), "x...")])
     rows = [t.to_json() for t in rollouts()]
     rows += [{"question": "Q", "response": TEXT}, {"header": {"model": "m"}}]
     with file.open("a") as lines:
         lines.write("\n" + "".join(json.dumps(row) + "\n" for row in rows))
     traces = read_traces(file, prompt, tokenizer)
-    assert traces[0] == Trace([5], [6, 7, 0], [1, 0, 1], "text")
+    assert traces[0] == Trace([5], [89, 7, 0], [1, 0, 1], "x...")
     assert len(traces) == 6
+
+
+def rollout_of(ids):
+    return json.dumps(replace(rollouts()[0], ids=ids).to_json())
 
 
 BAD = {
@@ -163,6 +168,12 @@ BAD = {
     "lengths": ('{"prompt_ids": [1], "ids": [2, 3], "loss_mask": [1]}', "got 2, 1 and an id 3"),
     "tokenizer": ('{"prompt_ids": [1], "ids": [9999], "loss_mask": [1]}', "another tokenizer"),
     "steps": ('{"question": "Q", "steps": ["a"]}', r"line 1: expected steps.*got \['a'\]"),
+    "ids of no vocabulary": (rollout_of((9999, 0)), "ids below 258.*9999.*another tokenizer"),
+    "ids of another one": (rollout_of((90, 0)), "spell the text beside them, 'x', got.*'y'.*steps"),
+    "its text": (
+        '{"prompt_ids": [1], "ids": [90, 0], "loss_mask": [1, 1], "text": "x"}',
+        "spell the text beside them, 'x', got.*'y'",
+    ),
     "nothing": (json.dumps(rollouts()[1].to_json()), "none of its 1 rollouts is accepted"),
 }
 
@@ -174,6 +185,33 @@ def test_bad_files_are_named_with_the_line(case, tmp_path, tokenizer, prompt):
     file.write_text(line + "\n")
     with pytest.raises(TraceError, match=message):
         read_traces(file, prompt, tokenizer)
+
+
+def test_ids_that_spell_their_text_are_taken_whatever_the_tokenizer_calls_an_end(
+    sandbox, tokenizer, prompt, tmp_path
+):
+    """Output with control tokens, half a character, an end that is an ordinary token."""
+    turns = ["\n I see.\n```python\nprint('<|im' + '_end|> é')\n```", "So \\boxed{42}."]
+    policy = ScriptedPolicy(tokenizer, lambda row, turn: turns[turn], closes_tool_call)
+    rollout = Rollout(policy, prompt, envs_over(sandbox=sandbox), Sampling(max_tokens=500))
+    (done,) = rollout.collect([PROBLEM], 1, seed=0)
+    last = done.turns[-1]
+    half = done.ids[last.start : last.end - 1] + tuple(tokenizer.encode("é")[:1])
+    ended = replace(
+        done,
+        ids=(*done.ids[: last.start], *half, 5),
+        loss_mask=(*done.loss_mask, 1),
+        turns=(*done.turns[:-1], replace(last, text=tokenizer.decode(half), end=last.end + 1)),
+    )
+    assert ended.turns[-1].text.endswith("\N{REPLACEMENT CHARACTER}")
+    file, again = tmp_path / "rollouts.jsonl", tmp_path / "ids.jsonl"
+    file.write_text("".join(json.dumps(t.to_json()) + "\n" for t in (done, ended)))
+    traces = read_traces(file, prompt, tokenizer)
+    write_traces(again, traces)
+    assert [list(t.ids) for t in read_traces(again, prompt, tokenizer)] == [
+        list(done.ids),
+        list(ended.ids),
+    ]
 
 
 def test_without_programs_the_warm_start_shows_the_work(sandbox, tokenizer, prompt):

@@ -12,6 +12,7 @@ from agents.core.testing.tiny import byte_tokenizer, phrase_tokenizer, tiny_mode
 from agents.sft import read_traces
 
 CALL = "\n```python\nprint(sum(k * 2 for k in range(7)))\n```"
+PHRASES = ("Hm. ", "So it has to be added up.\n\n", CALL, " \\boxed{42}", " \\boxed{41}")
 QUESTION = "What is 6*7?"
 
 
@@ -27,9 +28,7 @@ def problems(tmp_path):
 def tiny(tmp_path_factory):
     """A random model that knows a few phrases, so that some of its answers are right."""
     folder = tmp_path_factory.mktemp("models") / "phrases"
-    tokenizer = phrase_tokenizer(
-        ("Hm. ", "So it has to be added up.\n\n", CALL, " \\boxed{42}", " \\boxed{41}")
-    )
+    tokenizer = phrase_tokenizer(PHRASES)
     torch.manual_seed(0)
     tiny_model(tokenizer).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -81,7 +80,7 @@ def test_rejection_sampling_keeps_right_answers_exactly_as_sampled(torl, tiny, p
     answers = [json.loads(line) for line in lines_of(out.with_suffix(".answers.jsonl"))][1:]
     right = [a for a in answers if a["verdict"] == "correct" and not a["truncated"]]
     assert 0 < len(right) < len(answers) == 32
-    traces = read_traces(out, None, phrase_tokenizer())
+    traces = read_traces(out, None, phrase_tokenizer(PHRASES))
     assert 2 <= len(traces) <= 8
     known = {(tuple(a["ids"]), tuple(a["loss_mask"])) for a in right}
     assert all((tuple(t.ids), tuple(t.loss_mask)) in known for t in traces)
