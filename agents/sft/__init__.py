@@ -2,6 +2,7 @@
 
 from agents.sft.files import (
     TraceError,
+    Written,
     accepted,
     chosen,
     is_good,
@@ -18,6 +19,7 @@ __all__ = [
     "Trace",
     "TraceError",
     "TraceWriter",
+    "Written",
     "accepted",
     "chosen",
     "is_good",

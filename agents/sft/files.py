@@ -3,18 +3,22 @@
 1. `prompt_ids`, `ids`, `loss_mask`: ids as they are, such as `Trace` and TIRGen write them.
 2. A trajectory (`Trajectory.to_json`): transcripts of a run and records of an evaluation. Only
    accepted ones are taken, which is rejection sampling.
-3. `question` and `response`: text with real ```` ```output ```` blocks after its programs. What
-   stands in them is context and is not learned.
+3. Text, which any tokenizer can read: `question` and `steps`, what was written and what came back,
+   such as `write_texts` writes it; or, from elsewhere, `question` and `response` with real
+   ```` ```output ```` blocks after its programs, each taken to end at its first fence. What came
+   back is context and is not learned.
 """
 
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from agents.core.rollout.prompts import Prompt
+from agents.core.rollout.prompts import Prompt, decode
 from agents.core.run.storage import RecordError
 from agents.core.run.transcripts import read_rows
 from agents.core.types import Trajectory
@@ -22,8 +26,24 @@ from agents.sft.traces import Trace
 
 Accept = Callable[[Trajectory], bool]
 
-_OUTPUT = re.compile(r"(?<=```)\n```output\n.*?\n```(?:\n|\Z)", re.DOTALL)
+_OUTPUT = re.compile(r"(?<=```)[ \t]*\n+```output\n(?:.*?\n)??```(?:\n|\Z)", re.DOTALL)
 """An output block, from the end of the program's closing fence."""
+
+_REMEDY = (
+    "Train the model that wrote them, or give text: question and steps, pairs of what was written "
+    "and what came back"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An answer as text, turn by turn."""
+
+    question: str
+    steps: Sequence[tuple[str, str]]
+    """What was written and what the environment put behind it, `""` where that was nothing."""
+    shown: str = ""
+    """The question as the environment showed it (its option `prompt`), where that is known."""
 
 
 class TraceError(Exception):
@@ -69,30 +89,43 @@ def ran_clean(trajectory: Trajectory) -> bool:
     return is_good(trajectory) and trajectory.tool_calls > 0 and trajectory.tool_errors == 0
 
 
-def trace_of_text(question: str, response: str, prompt: Prompt, tokenizer: Any) -> Trace:
-    """A trace of written text; its output blocks are context, masked as in a rollout.
+def steps_of_text(response: str) -> list[tuple[str, str]]:
+    """What was written and what came back in a text whose turns nobody has noted.
 
-    Text and outputs are tokenised apart, as they are when the policy acts.
+    An output that prints a fence cannot be told from one that ends there.
+    """
+    steps: list[tuple[str, str]] = []
+    at = 0
+    for block in _OUTPUT.finditer(response):
+        steps.append((response[at : block.start()], block.group()))
+        at = block.end()
+    return [*steps, (response[at:], "")]
+
+
+def trace_of_steps(answer: Written, prompt: Prompt, tokenizer: Any) -> Trace:
+    """The trace of an answer as text; what came back is context, masked as in a rollout.
+
+    What was written and what came back are tokenised apart, as they are when the policy acts.
     """
     ids: list[int] = []
     mask: list[int] = []
-    at = 0
-    for block in [*_OUTPUT.finditer(response), None]:
-        written = response[at : block.start() if block else len(response)]
+    for written, came_back in answer.steps:
         learned = tokenizer.encode(written, add_special_tokens=False) if written else []
-        ids += learned
-        mask += [1] * len(learned)
-        if block:
-            shown = prompt.observation_ids(block.group())
-            ids += shown
-            mask += [0] * len(shown)
-            at = block.end()
+        shown = prompt.observation_ids(came_back) if came_back else []
+        ids += [*learned, *shown]
+        mask += [1] * len(learned) + [0] * len(shown)
     end = tokenizer.eos_token_id
-    return Trace(prompt.question_ids(question), (*ids, end), (*mask, 1), response)
+    text = "".join(written + came_back for written, came_back in answer.steps)
+    prompt_ids = prompt.question_ids(answer.shown or answer.question)
+    return Trace(prompt_ids, (*ids, end), (*mask, 1), text)
 
 
 def read_traces(
-    file: Path, prompt: Prompt, tokenizer: Any, accept: Accept | None = None
+    file: Path,
+    prompt: Prompt,
+    tokenizer: Any,
+    accept: Accept | None = None,
+    show: Callable[[str], str] = str,
 ) -> list[Trace]:
     """Traces from a file; the forms may be mixed.
 
@@ -101,23 +134,31 @@ def read_traces(
         prompt: The style that questions of the third form are asked in.
         tokenizer: The policy's tokenizer.
         accept: As in `accepted`.
+        show: What the environment shows of a question of the third form, where its line does not
+            say it (`EnvConfig.components.prompt`).
 
     Raises:
-        TraceError: A line is none of the three forms, or nothing in the file is accepted.
+        TraceError: A line is none of the three forms, its ids are not this tokenizer's, or nothing
+            in the file is accepted.
     """
     traces: list[Trace] = []
     rollouts: list[Trajectory] = []
     for number, row in enumerate(_rows(file), start=1):
         if "turns" in row:
             rollouts.append(Trajectory.from_json(row))
+            for trace in accepted(rollouts[-1:], accept):
+                _refuse_other_ids(trace, tokenizer, f"{file}, line {number}")
         elif {"prompt_ids", "ids", "loss_mask"} <= row.keys():
-            traces.append(_from_ids(row, tokenizer, file, number))
-        elif {"question", "response"} <= row.keys():
-            traces.append(trace_of_text(row["question"], row["response"], prompt, tokenizer))
+            trace = Trace(row["prompt_ids"], row["ids"], row["loss_mask"], row.get("text", ""))
+            _refuse_other_ids(trace, tokenizer, f"{file}, line {number}")
+            traces.append(trace)
+        elif "question" in row and ("steps" in row or "response" in row):
+            written = _written(row, show, file, number)
+            traces.append(trace_of_steps(written, prompt, tokenizer))
         elif "header" not in row:
             raise TraceError(
                 f"{file}, line {number}: expected prompt_ids, ids and loss_mask, or a trajectory, "
-                f"or question and response; got {', '.join(row) or 'nothing'}"
+                f"or question and steps or response; got {', '.join(row) or 'nothing'}"
             )
     traces += accepted(rollouts, accept)
     if not traces:
@@ -139,9 +180,16 @@ def write_traces(file: Path, traces: Sequence[Trace]) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def write_texts(file: Path, answers: Iterable[tuple[str, str]]) -> None:
-    """Write questions and responses, the third form, which any tokenizer can read."""
-    rows = ({"question": question, "response": response} for question, response in answers)
+def write_texts(file: Path, answers: Iterable[Written]) -> None:
+    """Write answers as text, the third form, which any tokenizer can read."""
+    rows = (
+        {
+            "question": answer.question,
+            "shown": answer.shown,
+            "steps": [list(step) for step in answer.steps],
+        }
+        for answer in answers
+    )
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -152,13 +200,50 @@ def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
         raise TraceError(str(error)) from error
 
 
-def _from_ids(row: Mapping[str, Any], tokenizer: Any, file: Path, number: int) -> Trace:
-    ids, mask = row["ids"], row["loss_mask"]
-    largest = max([*row["prompt_ids"], *ids], default=-1)
+def _refuse_other_ids(trace: Trace, tokenizer: Any, where: str) -> None:
+    """Ids of another vocabulary would teach noise; the text beside them, if any, tells."""
+    ids, mask = trace.ids, trace.loss_mask
+    largest = max([*trace.prompt_ids, *ids], default=-1)
     if len(ids) != len(mask) or largest >= len(tokenizer):
         raise TraceError(
-            f"{file}, line {number}: expected as many ids as loss_mask and ids below "
-            f"{len(tokenizer)}, got {len(ids)}, {len(mask)} and an id {largest}: were the traces "
-            "made with another tokenizer?"
+            f"{where}: expected as many ids as loss_mask and ids below {len(tokenizer)}, got "
+            f"{len(ids)}, {len(mask)} and an id {largest}: were the traces made with another "
+            f"tokenizer? {_REMEDY}"
         )
-    return Trace(row["prompt_ids"], ids, mask, row.get("text", ""))
+    text, at = _squeezed(trace.text), 0
+    for learned, run in groupby(zip(ids, mask, strict=True), key=lambda pair: pair[1]):
+        if not learned or not text:
+            continue
+        sampled = [int(i) for i, _ in run]
+        # An end token is no text, even one that its tokenizer does not call special.
+        readings = [decode(tokenizer, some) for some in (sampled, sampled[:-1])]
+        read = next((r for r in map(_squeezed, readings) if r in text[at:]), None)
+        if read is None:
+            raise TraceError(
+                f"{where}: expected ids that spell the text beside them, {trace.text!r:.80}, got "
+                f"ids that spell {readings[0]!r:.80}: they are of another tokenizer. {_REMEDY}"
+            )
+        at = text.index(read, at) + len(read)
+
+
+def _squeezed(text: str) -> str:
+    """A text without what decoding a part of its ids may change: white space, half characters."""
+    return "".join(text.replace("\N{REPLACEMENT CHARACTER}", "").split())
+
+
+def _written(
+    row: Mapping[str, Any], show: Callable[[str], str], file: Path, number: int
+) -> Written:
+    question = row["question"]
+    shown = row.get("shown") or show(question)
+    if "steps" not in row:
+        return Written(question, steps_of_text(row["response"]), shown)
+    steps = row["steps"]
+    if not isinstance(steps, list) or not all(
+        isinstance(step, list) and [type(text) for text in step] == [str, str] for step in steps
+    ):
+        raise TraceError(
+            f"{file}, line {number}: expected steps to be a list of pairs [what was written, what "
+            f"came back], got {steps!r:.80}"
+        )
+    return Written(question, [(written, came_back) for written, came_back in steps], shown)

@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from agents.thor.tirgen import Sample
+from agents.thor.tirgen import Sample, Step, to_first_call
+from torl_env.parsing.fenced import FencedParser
+from torl_env.parsing.types import Parser
 
 Filter = Callable[[Sequence[Sample]], Sequence[Sample]]
 
@@ -30,6 +32,24 @@ def well_formed(sample: Sample) -> bool:
     last = sample.steps[-1].text if sample.steps else ""
     fences = sum(line.startswith("```") for line in sample.text.splitlines())
     return sample.finished and "\\boxed{" in last and fences % 2 == 0
+
+
+def all_real(parser: Parser | None = None) -> Filter:
+    """Drops samples with a call that never ran, or with an output that no run gave.
+
+    Args:
+        parser: How the environment reads calls.
+    """
+    reads = parser or FencedParser()
+    # The words that an output begins with; a frame needs no turn for that.
+    opening = reads.frame("", "").split()[0].lower()
+
+    def real(step: Step) -> bool:
+        if opening in step.text.replace(" ", "").lower():
+            return False
+        return to_first_call(step.text, reads) == (step.text if step.status else None)
+
+    return keep(lambda sample: all(map(real, sample.steps)))
 
 
 def calls_passed(sample: Sample) -> bool:
@@ -132,8 +152,12 @@ def at_most(count: int) -> Filter:
     return first
 
 
+REAL = "calls and outputs real"
+"""The stage of `all_real`; replace it where calls are not Python in fences."""
+
 STAGES: tuple[tuple[str, Filter], ...] = (
     ("format", keep(well_formed)),
+    (REAL, all_real()),
     ("calls valid and passed", keep(calls_passed)),
     ("correct", keep(is_correct)),
     ("library or control flow", keep(substantial)),

@@ -12,6 +12,8 @@ from typing import Any
 
 from agents.core.rollout.prompts import Prompt
 from torl_env import ToRLMathEnv
+from torl_env.parsing.fenced import ends_of_calls
+from torl_env.parsing.types import Malformed, Parser, ToolCall
 from torl_env.problems.types import Problem
 
 Write = Callable[[Sequence[str]], Sequence[str]]
@@ -51,6 +53,8 @@ class Sample:
     correct: bool
     finished: bool
     """False when the budget of fragments ran out before an answer."""
+    shown: str = ""
+    """The question as the environment shows it, where that is known."""
 
     @property
     def text(self) -> str:
@@ -71,7 +75,8 @@ class Sample:
         """The inverse of `to_json`."""
         steps = tuple(Step(**step) for step in record["steps"])
         problem = Problem(**record["problem"])
-        return cls(problem, steps, bool(record["correct"]), bool(record["finished"]))
+        ended = bool(record["correct"]), bool(record["finished"])
+        return cls(problem, steps, *ended, record.get("shown", ""))
 
     def tokens(self, prompt: Prompt, tokenizer: Any) -> dict[str, list[int]]:
         """Ids for TIR-SFT: `prompt_ids`, `ids`, and `loss_mask` with 0 on tool output."""
@@ -82,7 +87,7 @@ class Sample:
             forced = prompt.observation_ids(step.observation)
             ids += written + forced
             mask += [1] * len(written) + [0] * len(forced)
-        prompt_ids = prompt.question_ids(self.problem.question)
+        prompt_ids = prompt.question_ids(self.shown or self.problem.question)
         return {
             "prompt_ids": prompt_ids,
             "ids": [*ids, tokenizer.eos_token_id],
@@ -117,6 +122,7 @@ class _Draft:
 
     problem: Problem
     env: ToRLMathEnv
+    shown: str
     steps: list[Step] = field(default_factory=list)
     turn: str = ""
     sample: Sample | None = None
@@ -126,10 +132,24 @@ class _Draft:
     def so_far(self) -> str:
         return "".join(step.text + step.observation for step in self.steps) + self.turn
 
+    def is_prose(self, fragment: str) -> bool:
+        """Whether a step leaves something to refine: no program of its own, and calls are left."""
+        parser = self.env.config.components.parser
+        # A program may go on over several steps; with a fence behind it an open one is a call.
+        own = to_first_call(f"{self.turn}{fragment}\n```", parser)
+        ran = sum(bool(step.status) for step in self.steps)
+        return own is None and ran < self.env.config.tool_budget
+
     def add(self, fragment: str, refined: str | None) -> None:
-        """Take a step, or what the refiner made of it; a call or an answer is acted on."""
-        self.turn += fragment if refined is None else refined
-        if refined is None and "\\boxed" not in fragment:
+        """Take a step, or what the refiner made of it; a call or an answer is acted on.
+
+        What stands behind the first call was written without its output, and is left out.
+        """
+        parser = self.env.config.components.parser
+        call = to_first_call(self.turn + refined, parser) if refined is not None else None
+        call = call or to_first_call(self.turn + fragment, parser)
+        self.turn = call or self.turn + fragment
+        if call is None and "\\boxed" not in fragment:
             return
         observation, _, terminated, truncated, info = self.env.step(self.turn)
         code = code_of(self.turn) if info["tool_status"] else ""
@@ -137,7 +157,8 @@ class _Draft:
         self.turn = ""
         if terminated or truncated:
             correct = info["verdict"] == "correct"
-            self.sample = Sample(self.problem, tuple(self.steps), correct, terminated)
+            steps = tuple(self.steps)
+            self.sample = Sample(self.problem, steps, correct, terminated, self.shown)
 
     def end(self) -> Sample:
         """The sample; unfinished where no answer came."""
@@ -145,7 +166,8 @@ class _Draft:
             return self.sample
         if self.turn:
             self.steps.append(Step(self.turn, "", "", ""))
-        return Sample(self.problem, tuple(self.steps), correct=False, finished=False)
+        steps = tuple(self.steps)
+        return Sample(self.problem, steps, correct=False, finished=False, shown=self.shown)
 
 
 def generate(
@@ -189,26 +211,30 @@ def generate_together(
         how: As in `generate`.
     """
     how = how or TIRGen()
-    drafts = [_Draft(problem, env) for problem, env in zip(problems, envs, strict=True)]
-    for draft in drafts:
-        draft.env.reset(options={"problem_id": draft.problem.id})
+    drafts = [
+        _Draft(problem, env, env.reset(options={"problem_id": problem.id})[0])
+        for problem, env in zip(problems, envs, strict=True)
+    ]
     for _ in range(how.fragments):
         left = [draft for draft in drafts if draft.sample is None]
         if not left:
             break
         fragments = generator([(draft.problem, draft.so_far) for draft in left])
-        refined = _refined_all(fragments, refiner, how)
+        prose = [draft.is_prose(said) for draft, said in zip(left, fragments, strict=True)]
+        refined = _refined_all(fragments, prose, refiner, how)
         for draft, fragment, better in zip(left, fragments, refined, strict=True):
             draft.add(fragment, better)
     return [draft.end() for draft in drafts]
 
 
-def _refined_all(fragments: Sequence[str], refiner: Write, how: TIRGen) -> list[str | None]:
+def _refined_all(
+    fragments: Sequence[str], prose: Sequence[bool], refiner: Write, how: TIRGen
+) -> list[str | None]:
     """Each fragment with code in place of its computation, `None` where there is none."""
     shown = [
         i
         for i, fragment in enumerate(fragments)
-        if len(fragment.strip()) >= how.least_chars and "\\boxed" not in fragment
+        if prose[i] and len(fragment.strip()) >= how.least_chars and "\\boxed" not in fragment
     ]
     found: list[str | None] = [None] * len(fragments)
     if shown:
@@ -219,12 +245,25 @@ def _refined_all(fragments: Sequence[str], refiner: Write, how: TIRGen) -> list[
 
 
 def _with_code(answer: str) -> str | None:
-    """The refiner's rewriting up to the end of its program, `None` where it has none."""
-    if NOTHING in answer or "```python" not in answer:
-        return None
-    # What the refiner says after its program would keep the turn from being a call.
-    end = answer.find("\n```", answer.rindex("```python") + len("```python"))
-    return None if end < 0 else answer[: end + len("\n```")]
+    """The refiner's rewriting, `None` where it has no program."""
+    return None if NOTHING in answer or "```python" not in answer else answer
+
+
+def to_first_call(text: str, parser: Parser) -> str | None:
+    r"""A text up to the end of its first call, `None` where it has none.
+
+    Example:
+        >>> from torl_env.parsing.fenced import FencedParser
+        >>> to_first_call("So\n```python\n1\n```\n```output\n2\n```\n", FencedParser())
+        'So\n```python\n1\n```'
+    """
+    ends = ends_of_calls(parser)
+    for end in range(1, len(text) + 1):
+        if text.endswith(ends, 0, end) and isinstance(
+            parser.parse(text[:end]), ToolCall | Malformed
+        ):
+            return text[:end]
+    return None
 
 
 _PROGRAM = re.compile(r"^```python[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -12,6 +12,7 @@ from agents.thor import filters
 from agents.thor.tirgen import NOTHING, Sample, Step, TIRGen, generate
 from torl.training.tirgen import whole_lines
 from torl_env import ToRLMathEnv, closes_tool_call
+from torl_env.parsing.tags import XmlParser
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
 
@@ -56,6 +57,48 @@ def test_computation_becomes_code_that_really_ran(env):
     assert "14" not in asked[0]
 
 
+CALL, OTHER = (f"```python\nprint(sum(k * {x} for k in range(4)))\n```" for x in ("k", 2))
+INVENTED = f"I compute.\n{OTHER}\n```output\n15\n```\nIt is 15.\n\n"
+
+
+def test_a_program_of_the_generator_runs_and_the_output_it_invents_is_left_out(env):
+    sample, _, asked = run(env, [INVENTED, *STEPS])
+    assert sample.steps[0].text == f"I compute.\n{OTHER}"
+    assert sample.steps[0].observation == "\n```output\n12\n```\n"
+    assert "15" not in sample.text
+    assert (sample.calls, sample.correct) == (2, True)
+    assert len(asked) == 1
+    assert filters.sift([sample])[0] == [sample]
+
+
+def test_a_program_over_several_steps_is_one_call(env):
+    steps = ["I compute.\n```python\nx = 15\n\n", f"print(x - 1)  # {REFINED[:20]}\n```\n\n"]
+    sample, _, asked = run(env, [*steps, STEPS[2]])
+    assert sample.steps[0].text == "".join(steps).rstrip()
+    assert sample.steps[0].observation == "\n```output\n14\n```\n"
+    assert not asked
+
+
+def test_only_the_first_program_of_the_refiner_is_taken(env):
+    refined = f"First.\n{CALL}\n```output\n15\n```\nThen double.\n{OTHER}"
+    sample, _, _ = run(env, refined=refined)
+    assert sample.steps[0].text == f"First.\n{CALL}"
+    assert sample.steps[0].observation == "\n```output\n14\n```\n"
+    assert sample.calls == 1
+
+
+def test_nothing_is_refined_once_the_budget_is_spent(sandbox):
+    problems = Listed("one", [PROBLEM])
+    env = ToRLMathEnv(problems=problems, sandbox=sandbox, tool_budget=1, max_turns=9)
+    sample, _, asked = run(env, [STEPS[0], STEPS[0], STEPS[2]])
+    assert len(asked) == 1
+    assert [step.status for step in sample.steps] == ["ok", ""]
+    assert filters.sift([sample])[0] == [sample]
+    # One that the generator writes itself cannot run either, and is not to be imitated.
+    sample, _, _ = run(env, [STEPS[0], f"{OTHER}\n\n", STEPS[2]])
+    assert filters.all_real()([sample]) == []
+
+
 def test_ids_learn_what_was_written_and_not_what_came_back(env, tokenizer):
     sample, _, _ = run(env)
     row = sample.tokens(PlainPrompt(tokenizer, "{question}"), tokenizer)
@@ -64,6 +107,18 @@ def test_ids_learn_what_was_written_and_not_what_came_back(env, tokenizer):
     assert text == "".join(step.text for step in sample.steps)
     assert row["ids"][-1] == tokenizer.eos_token_id
     assert len(row["ids"]) == len(row["loss_mask"])
+
+
+def test_a_sample_asks_as_the_environment_does(sandbox, tokenizer):
+    problems, asks = Listed("one", [PROBLEM]), "As an integer: {question}"
+    env = ToRLMathEnv(problems=problems, sandbox=sandbox, prompt=asks, tool_budget=4, max_turns=9)
+    for steps in (STEPS, STEPS[:2]):
+        sample, _, _ = run(env, steps, how=TIRGen(fragments=len(steps)))
+        assert sample.problem == PROBLEM
+        assert sample.shown == f"As an integer: {PROBLEM.question}"
+        assert Sample.from_json(sample.to_json()) == sample
+        row = sample.tokens(PlainPrompt(tokenizer, "{question}"), tokenizer)
+        assert tokenizer.decode(row["prompt_ids"]) == sample.shown
 
 
 def test_an_answer_that_does_not_come_is_unfinished(env):
@@ -140,6 +195,28 @@ def test_what_needs_code(code, expected):
     assert filters.needs_code(code) is expected
 
 
+@pytest.mark.parametrize(
+    ("text", "status", "real"),
+    [
+        (f"Think.\n{CALL}", "ok", True),
+        (f"Think.\n{CALL}", "", False),
+        (f"{OTHER}\n{CALL}", "ok", False),
+        (f"{CALL}\n```output\n14\n```\nSo", "", False),
+        (f"It gives\n``` Output\n14\n```\n{CALL}", "ok", False),
+        ("Such as\n```text\n14\n```\nand so on", "", True),
+    ],
+)
+def test_calls_and_outputs_are_real(text, status, real):
+    made = replace(sample(), steps=(Step(text, "", "", status),))
+    assert filters.all_real()([made]) == ([made] if real else [])
+
+
+def test_calls_are_read_as_the_environment_reads_them():
+    made = replace(sample(), steps=(Step("<python>1</python>", "1", "", ""),))
+    assert filters.all_real()([made]) == [made]
+    assert filters.all_real(XmlParser())([made]) == []
+
+
 def test_filters_that_know_something_from_outside():
     other = replace(PROBLEM, id="q", question="Held out?")
     both = [sample(LOOP), sample(LOOP, problem=other)]
@@ -158,8 +235,8 @@ def test_yields_are_told_stage_by_stage():
     wrong, short = sample(LOOP, correct=False), sample("print(1)")
     kept, yields = filters.sift([sample(LOOP), wrong, short])
     assert kept == [sample(LOOP)]
-    assert [(y.before, y.after) for y in yields] == [(3, 3), (3, 3), (3, 2), (2, 1), (1, 1)]
-    assert [y.name for y in yields][2:4] == ["correct", "library or control flow"]
+    assert [(y.before, y.after) for y in yields] == [(3, 3)] * 3 + [(3, 2), (2, 1), (1, 1)]
+    assert [y.name for y in yields][3:5] == ["correct", "library or control flow"]
 
 
 def test_bad_settings_say_what_is_expected():

@@ -12,6 +12,7 @@ from agents.core.testing.tiny import byte_tokenizer, phrase_tokenizer, tiny_mode
 from agents.sft import read_traces
 
 CALL = "\n```python\nprint(sum(k * 2 for k in range(7)))\n```"
+PHRASES = ("Hm. ", "So it has to be added up.\n\n", CALL, " \\boxed{42}", " \\boxed{41}")
 QUESTION = "What is 6*7?"
 
 
@@ -27,7 +28,7 @@ def problems(tmp_path):
 def tiny(tmp_path_factory):
     """A random model that knows a few phrases, so that some of its answers are right."""
     folder = tmp_path_factory.mktemp("models") / "phrases"
-    tokenizer = phrase_tokenizer(("Hm. ", "So.\n\n", CALL, " \\boxed{42}", " \\boxed{41}"))
+    tokenizer = phrase_tokenizer(PHRASES)
     torch.manual_seed(0)
     tiny_model(tokenizer).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -79,7 +80,7 @@ def test_rejection_sampling_keeps_right_answers_exactly_as_sampled(torl, tiny, p
     answers = [json.loads(line) for line in lines_of(out.with_suffix(".answers.jsonl"))][1:]
     right = [a for a in answers if a["verdict"] == "correct" and not a["truncated"]]
     assert 0 < len(right) < len(answers) == 32
-    traces = read_traces(out, None, phrase_tokenizer())
+    traces = read_traces(out, None, phrase_tokenizer(PHRASES))
     assert 2 <= len(traces) <= 8
     known = {(tuple(a["ids"]), tuple(a["loss_mask"])) for a in right}
     assert all((tuple(t.ids), tuple(t.loss_mask)) in known for t in traces)
@@ -94,12 +95,15 @@ def test_answers_of_a_server_become_text(torl, server, problems, tmp_path):
     ran = torl(
         *("traces", "sample", "--model", "big", "--server", server.url, "--out", out),
         *("--problems", problems, "--count", 2, "--k", 1, "--clean", "--rows", 2),
+        *("--env.prompt", "An integer: {question}"),
     )
     assert ran.code == 0, ran.err
     tokenizer = byte_tokenizer()
     traces = read_traces(out, make_prompt("chat", tokenizer), tokenizer)
     assert len(traces) == 2
     learned = [i for i, m in zip(traces[0].ids, traces[0].loss_mask, strict=True) if m]
+    assert f"user\nAn integer: {QUESTION} (" in tokenizer.decode(traces[0].prompt_ids)
+    assert json.loads(lines_of(out)[0])["question"].startswith(QUESTION)
     assert "```output" in traces[0].text
     assert "output" not in tokenizer.decode(learned)
     assert all("NaN" not in line for line in lines_of(out.with_suffix(".answers.jsonl")))
@@ -110,13 +114,14 @@ def test_tirgen_with_a_server_that_refines(torl, tiny, server, problems, tmp_pat
     words = ["traces", "tirgen", "--model", tiny, "--problems", problems, "--count", 4]
     words += ["--refiner", "big", "--refiner-url", server.url, "--prompt", "torl", "--tries", 4]
     words += ["--step-tokens", 6, "--rows", 8, "--tool-budget", 3, "--out", out, "--temperature", 1]
-    words += ["--per-problem", 2]
+    words += ["--per-problem", 2, "--env.prompt", "An integer: {question}"]
     ran = torl(*words)
     assert ran.code == 0, ran.err
     tokenizer = byte_tokenizer()
     traces = read_traces(out, make_prompt("chat", tokenizer), tokenizer)
     assert 1 <= len(traces) <= 8
     for trace in traces:
+        assert f"user\nAn integer: {QUESTION} (" in tokenizer.decode(trace.prompt_ids)
         learned = [i for i, m in zip(trace.ids, trace.loss_mask, strict=True) if m]
         assert "```output\n42\n```" in trace.text
         assert "output" not in tokenizer.decode(learned)

@@ -10,7 +10,7 @@ import tyro
 from agents.core.models.loading import DEFAULT_MODEL
 from agents.core.run.storage import replacing
 from agents.core.types import Trajectory
-from agents.sft import accepted, chosen, is_good, ran_clean, write_texts, write_traces
+from agents.sft import Written, accepted, chosen, is_good, ran_clean, write_texts, write_traces
 from benchmarks.heldout import records
 from benchmarks.report.tables import Table
 from torl.console import CommandError, print_table
@@ -127,7 +127,8 @@ def sample(options: SampleOptions) -> int:
     measure(evaluation, problems, answers, source_name(options.env.problems))
     found = records.read(answers).trajectories
     print(f"answers     {answers}")
-    return _keep(found, options.out, options.clean, options.per_problem, text=bool(options.server))
+    show = options.env.components.prompt if options.server else None
+    return _keep(found, options.out, options.clean, options.per_problem, show)
 
 
 def accept(options: AcceptOptions) -> int:
@@ -139,13 +140,20 @@ def accept(options: AcceptOptions) -> int:
         if not file.is_file():
             raise CommandError(f"{file}: expected a file of rollouts, found none")
         found += [t for group in read_candidates(file) for t in group]
-    return _keep(found, options.out, options.clean, options.per_problem, text=False)
+    return _keep(found, options.out, options.clean, options.per_problem)
 
 
 def _keep(
-    found: Sequence[Trajectory], out: Path, clean: bool, per_problem: int, *, text: bool
+    found: Sequence[Trajectory],
+    out: Path,
+    clean: bool,
+    per_problem: int,
+    show: Callable[[str], str] | None = None,
 ) -> int:
-    """Write the traces and print what each condition lets through."""
+    """Write the traces, as text where `show` is given, and print what each condition lets through.
+
+    `show` says what the environment shows of a question.
+    """
     if per_problem < 1:
         raise CommandError(f"--per-problem: expected at least 1, got {per_problem}")
     test = ran_clean if clean else is_good
@@ -166,13 +174,17 @@ def _keep(
             "(--k), or a stronger model"
         )
     with replacing(out) as temporary:
-        if text:
+        if show:
             kept = chosen(found, test, per_problem)
-            write_texts(temporary, [(t.question, t.response) for t in kept])
+            write_texts(temporary, [_written(t, show(t.question)) for t in kept])
         else:
             write_traces(temporary, traces)
     print(f"traces      {out}\nnext        torl train --traces {out} --steps 0 --out RUN")
     return 0
+
+
+def _written(t: Trajectory, shown: str) -> Written:
+    return Written(t.question, [(turn.text, turn.observation) for turn in t.turns], shown)
 
 
 _COMMANDS: Mapping[type, Callable[[Any], int]] = {

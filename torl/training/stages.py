@@ -111,7 +111,8 @@ class Job:
         options = self.options
         if options.traces is not None:
             try:
-                return read_traces(options.traces, prompt, tokenizer)
+                show = options.env.components.prompt
+                return read_traces(options.traces, prompt, tokenizer, show=show)
             except TraceError as error:
                 raise CommandError(f"--traces: {error}") from error
         return distributed.run_on_main(lambda: self._played(problems, prompt, tokenizer))

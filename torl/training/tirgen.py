@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from agents.core.models.loading import DEFAULT_MODEL
 from agents.core.run.storage import drop_torn_line, dump_line, read_lines, replacing, write_json
 from agents.core.types import Sampling
-from agents.sft import write_texts
+from agents.sft import Written, write_texts
 from agents.thor.filters import (
+    REAL,
     STAGES,
     Filter,
     Yield,
+    all_real,
     at_most,
     decontaminated,
     sift,
@@ -56,7 +58,7 @@ class TIRGenOptions:
     """
 
     out: Path
-    """The traces (.jsonl): question and response, with the outputs of the programs."""
+    """The traces (.jsonl): questions and steps, with the outputs of the programs."""
     model: str = DEFAULT_MODEL
     """The generator: folder, hub id, or `smollm2`."""
     refiner: str = ""
@@ -118,12 +120,17 @@ def run(options: TIRGenOptions) -> int:
             "--refiner, or more --tries, give more"
         )
     with replacing(options.out) as temporary:
-        write_texts(temporary, [(s.problem.question, s.text) for s in kept])
+        write_texts(temporary, map(_written, kept))
     print(
         f"traces      {options.out}\nsamples     {_beside(options.out, 'samples.jsonl')}\n"
         f"next        torl train --traces {options.out} --steps 0 --out RUN"
     )
     return 0
+
+
+def _written(s: Sample) -> Written:
+    steps = [(step.text, step.observation) for step in s.steps]
+    return Written(s.problem.question, steps, s.shown)
 
 
 def check_out(out: Path) -> None:
@@ -167,7 +174,8 @@ def _beside(out: Path, ending: str) -> Path:
 
 def _stages(options: TIRGenOptions, problems: Sequence[Problem]) -> list[tuple[str, Filter]]:
     """The filters, those that know something from outside included."""
-    stages = list(STAGES)
+    named = dict(STAGES) | {REAL: all_real(options.env.components.parser)}
+    stages = list(named.items())
     balance = stages.pop()
     if options.solved:
         stages.append(("not solved by text", unsolved_by_text(_solved(options.solved))))
@@ -296,11 +304,12 @@ class _Writers:
         options, tokenizer = self._options, self._steps.tokenizer
         how = Sampling(options.temperature, options.top_p, options.step_tokens)
 
+        show = options.env.components.prompt
         window = getattr(self._steps.model.config, "max_position_embeddings", None) or 10**9
 
         def reason(asked: Sequence[tuple[Problem, str]]) -> list[str]:
             prompts = [
-                [*self._prompt.question_ids(p.question), *_encode(tokenizer, so_far)]
+                [*self._prompt.question_ids(show(p.question)), *_encode(tokenizer, so_far)]
                 for p, so_far in asked
             ]
             fits = [i for i, ids in enumerate(prompts) if len(ids) + how.max_tokens <= window]
