@@ -53,8 +53,8 @@ def _import_calculus() -> None:
     sympy.limit(sympy.sin(x) / x, x, 0)
 
 
-_ANSWERS = {0: True, 1: False, 2: None}
-"""Exit codes of a fork. An answer by code cannot be half written when the work runs out."""
+_ANSWERS = (True, False, None)
+"""A fork answers by the index as its exit code, which cannot be half written when work runs out."""
 _HUNG_SECONDS = 20
 """CPU time after which a question hangs in C code, where no calls are counted."""
 
@@ -76,19 +76,19 @@ def in_a_fork(decide: Callable[[Any], bool | None], question: Any, work: int) ->
             nonlocal left
             left -= 1
             if not left:
-                os._exit(2)
+                os._exit(_ANSWERS.index(None))
 
         resource.setrlimit(resource.RLIMIT_CPU, (_HUNG_SECONDS, _HUNG_SECONDS + 1))
-        code = 3
+        code = len(_ANSWERS)
         try:
             sys.setprofile(count)
-            code = {answer: code for code, answer in _ANSWERS.items()}[decide(question)]
+            code = _ANSWERS.index(decide(question))
         finally:
             os._exit(code)
     _, status = os.waitpid(fork, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
         return None
-    if (code := os.waitstatus_to_exitcode(status)) not in _ANSWERS:
+    if (code := os.waitstatus_to_exitcode(status)) not in range(len(_ANSWERS)):
         raise OSError(f"the question's process ended with {code}")
     return _ANSWERS[code]
 

@@ -17,14 +17,7 @@ from rewards.equality.answers.relations import equal_chains, is_shifted_name
 from rewards.equality.comparison import Comparison, Outcome, different
 from rewards.equality.numbers.sampling import Statement, named_numbers, same_statement
 from rewards.equality.values.expressions import Apply, Expression, Symbol, symbols
-from rewards.equality.values.kinds import (
-    Chain,
-    Group,
-    Row,
-    SetOperation,
-    Value,
-    children,
-)
+from rewards.equality.values.kinds import Chain, Group, Row, SetOperation, Value, children
 
 _NOT_SOLVED = different("not_solved", "the inequality itself, where its solutions are asked for")
 
