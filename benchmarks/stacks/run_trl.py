@@ -135,7 +135,8 @@ def main() -> None:
         lost = left_out(folder)
     with tempfile.TemporaryDirectory() as folder:
         why = asynchronous(folder)
-    assert not why or "CUDA" in why, why
+    # Only for want of a GPU, which each build of torch says in words of its own.
+    assert not why or "torch.cuda" in why, why
     report(
         Result(
             version=version("trl"),
