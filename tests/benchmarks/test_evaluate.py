@@ -92,6 +92,21 @@ def test_a_finished_run_asks_for_nothing(tmp_path, problems, collect):
     assert evaluate(refuse, problems, header, out).accuracy == first.accuracy
 
 
+def test_two_processes_do_not_write_the_same_records(tmp_path, problems, collect):
+    out, header, met = tmp_path / "a.jsonl", header_for(problems), []
+
+    def while_another_comes(*asked):
+        for trajectory in collect(*asked):
+            with pytest.raises(RecordError, match="being written by another process"):
+                evaluate(collect, problems, header, out)
+            met.append(trajectory)
+            yield trajectory
+
+    evaluate(while_another_comes, problems, header, out)
+    assert len(met) == 40
+    assert records.read(out).complete
+
+
 def test_other_settings_are_refused_and_named(tmp_path, problems, collect):
     out = tmp_path / "a.jsonl"
     evaluate(collect, problems, header_for(problems), out)
