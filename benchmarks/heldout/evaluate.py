@@ -55,7 +55,8 @@ def evaluate(
         raise RecordError(f"{header.problems} holds no problems; nothing to evaluate")
     batch = max(1, in_flight // header.k)
     with _writing(out) as file:
-        done = _opened(out, header, file)
+        earlier, done = _opened(out, header, file)
+        known = len(done)
         for first in range(0, len(problems), batch):
             part = problems[first : first + batch]
             wanted = {(p.id, sample) for p in part for sample in range(header.k)}
@@ -71,7 +72,8 @@ def evaluate(
                     if progress:
                         progress(1)
         order = [(problem.id, sample) for problem in problems for sample in range(header.k)]
-        return finish(out, header, [done[key] for key in order])
+        made = header.after(earlier, asked=len(done) > known)
+        return finish(out, made, [done[key] for key in order])
 
 
 def start(out: Path, header: Header) -> dict[tuple[str, int], Trajectory]:
@@ -81,7 +83,7 @@ def start(out: Path, header: Header) -> dict[tuple[str, int], Trajectory]:
         RecordError: If they belong to another evaluation, or another process writes them.
     """
     with _writing(out) as file:
-        return _opened(out, header, file)
+        return _opened(out, header, file)[1]
 
 
 @contextmanager
@@ -102,20 +104,22 @@ def _writing(out: Path) -> Iterator[TextIO]:
         yield file
 
 
-def _opened(out: Path, header: Header, file: TextIO) -> dict[tuple[str, int], Trajectory]:
-    """The answers of what is there; writes the header where there is nothing."""
+def _opened(
+    out: Path, header: Header, file: TextIO
+) -> tuple[Header, dict[tuple[str, int], Trajectory]]:
+    """Header and answers of what is there; writes the header where there is nothing."""
     drop_torn_line(out)
     if out.stat().st_size == 0:
         file.write(dump_line({"header": header.to_json()}))
         file.flush()
-        return {}
+        return header, {}
     found = records.read(out)
     if differences := found.header.differences(header):
         raise RecordError(
             f"{out} holds another evaluation ({'; '.join(differences)}); "
             f"choose another output name, or delete that file"
         )
-    return {(t.problem_id, t.sample): t for t in found.trajectories}
+    return found.header, {(t.problem_id, t.sample): t for t in found.trajectories}
 
 
 def finish(out: Path, header: Header, trajectories: Sequence[Trajectory]) -> Summary:

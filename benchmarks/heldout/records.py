@@ -6,7 +6,7 @@ cut off anywhere and taken up again, and two complete runs of one seed are equal
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -80,6 +80,23 @@ class Header:
                 found.append(f"{item.name}: {mine!r} against {theirs!r}")
         return found
 
+    def after(self, earlier: "Header", *, asked: bool) -> "Header":
+        """This header for records that were begun under another: what made them stays on record.
+
+        Args:
+            earlier: What they were begun with.
+            asked: Some of the answers were made under this one; versions and commits of both count.
+        """
+        if not asked:
+            return replace(self, versions=earlier.versions, commit=earlier.commit)
+        names = dict.fromkeys([*earlier.versions, *self.versions])
+        before, now = earlier.versions, self.versions
+        return replace(
+            self,
+            versions={name: _both(before.get(name, ""), now.get(name, "")) for name in names},
+            commit=_both(earlier.commit, self.commit),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         return asdict(self)
@@ -96,6 +113,11 @@ class Header:
             return cls(**known)
         except TypeError as error:
             raise RecordError(f"not a header of an evaluation: {error}") from None
+
+
+def _both(before: str, now: str) -> str:
+    parts = [*before.split(", "), now] if before else [now]
+    return ", ".join(dict.fromkeys(filter(None, parts)))
 
 
 _NO_IDENTITY = ("rows", "sandbox")
