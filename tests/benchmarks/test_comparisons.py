@@ -18,6 +18,7 @@ from benchmarks.heldout.regrade import regrade
 from benchmarks.heldout.selectors import Selector, best_of
 from benchmarks.report.leaderboard import find_summaries, leaderboard, macro_average
 from benchmarks.report.published import EXCERPTS, PAPERS, TORL, published
+from benchmarks.report.tables import samples
 from torl_env import EnvConfig
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
@@ -234,6 +235,22 @@ def test_one_answer_in_two_spellings_is_one_camp(make):
     said = [(True, "1/2"), (False, "3"), (True, "\\frac{1}{2}")]
     rows = [make("p", i, right, answer=answer) for i, (right, answer) in enumerate(said)]
     assert best_of(rows, 3, Selector.MAJORITY).value == 1.0
+
+
+def test_nothing_votes_where_right_answers_are_no_texts(make):
+    """Programs under tests: right ones leave no text, wrong ones the reason of their failure."""
+    rows = [
+        make(f"p{i}", s, s < 3, answer="" if s < 3 else "test 0: no", subject="", level="")
+        for i in range(2)
+        for s in range(4)
+    ]
+    found = summarise(Records(header(count=2), tuple(rows)))
+    assert found.accuracy.value == 0.75
+    assert {size: one.count for size, one in found.majority_at.items()} == {1: 0, 2: 0, 4: 0}
+    assert "no votes" in samples(found).markdown()
+    for selector in (Selector.MAJORITY, Selector.EXECUTION_MAJORITY):
+        assert best_of(rows, 4, selector).count == 0
+    assert best_of(rows, 4, Selector.RANDOM).value == 0.75
 
 
 def test_majority_selector_is_maj_at_k(evaluation):
