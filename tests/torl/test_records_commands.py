@@ -220,8 +220,9 @@ def test_half_an_evaluation_is_spoken_of(evaluate, torl):
     _, out = evaluate(2)
     file = out / "amc23.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:3]))
-    for words in (("analyse", file), ("leaderboard", out)):
+    for words in (("analyse", file), ("leaderboard", out), ("regrade", file)):
         assert "half an evaluation, 2 of 80 answers" in torl(*words).err
+    assert not list(out.glob("*.regraded.*"))
 
 
 def test_a_part_of_a_suite_is_marked_and_in_no_average(evaluate, torl):
