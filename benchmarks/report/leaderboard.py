@@ -6,6 +6,7 @@ from math import isfinite, sqrt
 from pathlib import Path
 
 from agents.core.run.storage import RecordError, read_json
+from benchmarks.heldout.records import Header, different
 from benchmarks.heldout.statistics import UNKNOWN, Estimate
 from benchmarks.heldout.summary import Summary
 from benchmarks.report.tables import Table, percent
@@ -44,6 +45,8 @@ def find_summaries(paths: Iterable[Path]) -> list[Summary]:
 def leaderboard(summaries: Sequence[Summary]) -> Leaderboard:
     """Accuracy of each model and protocol on each suite, best average first.
 
+    Evaluations of one model that differ in any setting, or in its weights, are rows of their own.
+
     The average is over suites, each weighing the same, and is given only where a row has all of
     them, wholly: averages over different suites are not comparable. A suite of which only the first
     problems were evaluated is marked, 5/500.
@@ -51,8 +54,8 @@ def leaderboard(summaries: Sequence[Summary]) -> Leaderboard:
     rows: dict[tuple[str, str], dict[str, Estimate]] = {}
     parts: dict[tuple[str, str, str], str] = {}
     doubled = []
-    for summary in summaries:
-        key = (summary.header.model, protocol(summary))
+    for summary, name in zip(summaries, _protocols(summaries), strict=True):
+        key = (summary.header.model, name)
         row = rows.setdefault(key, {})
         if summary.header.problems in row:
             doubled.append(f"{key[0]} on {summary.header.problems}")
@@ -103,6 +106,26 @@ def protocol(summary: Summary) -> str:
     if "tool_budget" in settings:
         name += f" C={settings['tool_budget']}"
     return name + (f" seed {made.seed}" if made.seed else "")
+
+
+def _protocols(summaries: Sequence[Summary]) -> list[str]:
+    """The protocol of each, with the settings in which others of its model and protocol differ."""
+    alike: dict[tuple[str, str], list[Summary]] = {}
+    for summary in summaries:
+        alike.setdefault((summary.header.model, protocol(summary)), []).append(summary)
+    found = []
+    for summary in summaries:
+        name = protocol(summary)
+        others = alike[summary.header.model, name]
+        apart = sorted({s for other in others for s in _differing(summary.header, other.header)})
+        mine = {**summary.header.environment, **summary.header.settings}
+        found.append(name + "".join(f" {setting}={mine.get(setting)}" for setting in apart))
+    return found
+
+
+def _differing(one: Header, other: Header) -> list[str]:
+    pairs = ((one.settings, other.settings), (one.environment, other.environment))
+    return [gap.partition(":")[0] for pair in pairs for gap in different(*pair)]
 
 
 def macro_average(values: Mapping[str, Estimate], suites: Sequence[str]) -> Estimate:

@@ -296,6 +296,23 @@ def test_leaderboard_keeps_protocols_apart_and_warns(evaluation):
     assert "measured more than once" in text
 
 
+def test_leaderboard_keeps_other_settings_and_weights_in_rows_of_their_own(evaluation):
+    def summary(suite, **settings):
+        made = {"tool_budget": 1, "max_tokens": 512, "weights": "a1", "rows": 8, **settings}
+        return summarise(evaluation(0.5, 1, problems=suite, settings=made))
+
+    alike = leaderboard([summary("x"), summary("y", rows=64)])
+    assert [row[1] for row in alike.table.rows] == ["avg@4 C=1"]
+    mixed = leaderboard([summary("x"), summary("y", max_tokens=3072), summary("x", weights="b2")])
+    assert {row[1] for row in mixed.table.rows} == {
+        "avg@4 C=1 max_tokens=512 weights=a1",
+        "avg@4 C=1 max_tokens=3072 weights=a1",
+        "avg@4 C=1 max_tokens=512 weights=b2",
+    }
+    assert {row[-1] for row in mixed.table.rows} == {"-"}
+    assert mixed.warnings == ()
+
+
 def test_macro_average_is_the_mean_with_independent_errors(evaluation):
     one = summarise(evaluation(0.5, 1)).accuracy
     average = macro_average({"x": one, "y": one}, ["x", "y"])
