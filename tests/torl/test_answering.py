@@ -75,6 +75,16 @@ def test_the_only_model_of_a_server_is_evaluated(torl, server, problems, tmp_pat
     assert body["model"] == "squares"
 
 
+def test_another_model_at_the_same_address_is_another_evaluation(
+    torl, refused, server, problems, tmp_path
+):
+    words = ("--model", server.url, "--problems", problems, "--out", tmp_path / "a.jsonl")
+    assert torl("eval", *words).code == 0
+    assert records.read(tmp_path / "a.jsonl").header.settings["served"] == "squares"
+    server.models = ["cubes"]
+    assert "'squares' against 'cubes'" in refused("eval", *words)
+
+
 def test_a_model_of_several_must_be_named(torl, refused, server, problems, tmp_path):
     server.models = ["squares", "cubes"]
     words = ("--problems", problems, "--out", tmp_path / "a.jsonl")

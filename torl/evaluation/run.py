@@ -21,7 +21,7 @@ from benchmarks.report.leaderboard import leaderboard
 from benchmarks.report.tables import Table, details, results
 from torl.console import CommandError, in_notebook, print_table, progress, say
 from torl.environment import made, stored
-from torl.evaluation.models import answering, is_address
+from torl.evaluation.models import answering, is_address, the_only_model
 from torl.evaluation.options import EvalOptions, defaults_for, sampling_of
 from torl.wiring import Collecting, heldout_seeds, text_env_of
 from torl_env.problem_sampling import open_problems
@@ -306,6 +306,11 @@ def _grader(options: EvalOptions, env: Mapping[str, Any]) -> str:
     return grader_name() if options.env.grader is None else str(env["grader"])
 
 
+def _served(options: EvalOptions) -> bool:
+    """Whether the model is whatever an address serves."""
+    return is_address(options.model) and not (options.server or options.agent)
+
+
 def _header(options: EvalOptions, problems: Sequence[Problem], name: str, of: int) -> Header:
     sampling, env = sampling_of(options), stored(options.env)
     # The problems stand in fields of their own, by their content.
@@ -330,6 +335,8 @@ def _header(options: EvalOptions, problems: Sequence[Problem], name: str, of: in
             "weights": weights_hash(Path(options.model).expanduser()),
             **({"weights_of": options.model} if options.agent else {}),
             **({"server": options.server} if options.server else {}),
+            # An address is no model: another one may be served there tomorrow.
+            **({"served": the_only_model(options.model)} if _served(options) else {}),
             **({"policy": options.policy} if options.policy != "transformers" else {}),
             **({"tokenizer": options.tokenizer} if options.tokenizer else {}),
             **({"extra_body": options.extra_body} if options.extra_body else {}),
