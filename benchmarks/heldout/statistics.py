@@ -4,9 +4,10 @@ The unit of sampling is the problem: k answers to one problem are not k independ
 bootstrap here resamples problems (clusters) and never single answers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import erfc, isnan, nan, sqrt
+from itertools import combinations
+from math import comb, erfc, isnan, nan, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -142,8 +143,8 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
 def majority_at_k(clusters: Sequence[int], correct: Sequence[bool], k: int, seed: int = 0) -> float:
     """Probability that the most frequent answer of k samples is correct.
 
-    A tie counts as the share of tied clusters that are correct. For k below the number of samples,
-    mean over 200 random subsets.
+    A tie counts as the share of tied clusters that are correct. Mean over all subsets of k samples,
+    or over 200 random ones where there are more than a thousand.
 
     Args:
         clusters: Which answers are the same, as `agents.thor.selection.answer_clusters` tells; -1
@@ -157,10 +158,10 @@ def majority_at_k(clusters: Sequence[int], correct: Sequence[bool], k: int, seed
     """
     if not 1 <= k <= len(clusters):
         raise ValueError(f"maj@{k} needs at least {k} samples of each problem, got {len(clusters)}")
-    if k == len(clusters):
-        return _majority(clusters, correct)
-    random = np.random.default_rng(seed)
-    subsets = (random.choice(len(clusters), k, replace=False) for _ in range(200))
+    subsets: Iterable[Sequence[int]] = combinations(range(len(clusters)), k)
+    if comb(len(clusters), k) > 1_000:
+        random = np.random.default_rng(seed)
+        subsets = (random.choice(len(clusters), k, replace=False).tolist() for _ in range(200))
     return float(
         np.mean([_majority([clusters[i] for i in s], [correct[i] for i in s]) for s in subsets])
     )

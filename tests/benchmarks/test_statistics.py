@@ -46,10 +46,22 @@ def test_majority(votes, correct, expected):
 
 def test_majority_of_one_is_the_accuracy():
     votes, correct = [0] * 30 + [1] * 70, [True] * 30 + [False] * 70
-    assert stats.majority_at_k(votes, correct, 1) == pytest.approx(0.3, abs=0.1)
+    assert stats.majority_at_k(votes, correct, 1) == pytest.approx(0.3)
+    assert stats.majority_at_k(votes, correct, 3) == pytest.approx(0.216, abs=0.1)
     assert stats.majority_at_k(votes, correct, 1, seed=3) == stats.majority_at_k(
         votes, correct, 1, seed=3
     )
+
+
+@given(st.lists(st.integers(-1, 3), min_size=1, max_size=8), st.data())
+def test_majority_is_the_mean_over_all_subsets(clusters, data):
+    k = data.draw(st.integers(1, len(clusters)))
+    correct = [cluster == 0 for cluster in clusters]
+    subsets = list(combinations(range(len(clusters)), k))
+    each = [
+        stats.majority_at_k([clusters[i] for i in s], [correct[i] for i in s], k) for s in subsets
+    ]
+    assert stats.majority_at_k(clusters, correct, k) == pytest.approx(sum(each) / len(each))
 
 
 def test_wilson_matches_the_published_example():
