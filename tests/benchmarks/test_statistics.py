@@ -77,6 +77,14 @@ def test_mean_of_equal_answers_does_not_claim_certainty():
     assert found.high > 0.2
 
 
+def test_problems_that_are_all_alike_do_not_claim_certainty():
+    half = stats.mean([1, 0] * 3, groups="aabbcc")
+    assert (half.low, half.high, half.count) == (stats.wilson(1.5, 3).low, half.high, 3)
+    assert half.high - half.low > 0.5
+    alike = stats.ratio([1, 2, 1], [2, 4, 2])
+    assert (alike.value, alike.low, alike.high) == (half.value, half.low, half.high)
+
+
 def test_one_answer_to_a_problem_is_a_plain_share():
     assert stats.mean([1] * 3 + [0] * 13) == stats.wilson(3, 16)
     assert stats.mean([1, 1, 0, 0], groups=["a", "a", "b", "b"]) == stats.wilson(1, 2)
