@@ -160,5 +160,11 @@ def _warnings(summaries: Sequence[Summary], doubled: Sequence[str]) -> Iterable[
     cut = [f"{s.header.model} on {s.header.problems}{part_of(s)}" for s in summaries if part_of(s)]
     if cut:
         yield f"only a part of the problems, and so in no average: {', '.join(cut)}"
+    for s in summaries:
+        name = f"{s.header.model} on {s.header.problems}"
+        if s.unscorable:
+            yield f"{name}: {s.unscorable} of {s.answers} answers lost, to the machine or undecided"
+        if s.answers and s.empty == s.answers:
+            yield f"{name}: all {s.answers} answers are empty, so that nothing was measured"
     for name in doubled:
         yield f"{name}: measured more than once, the last file counts"

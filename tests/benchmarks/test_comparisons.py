@@ -313,6 +313,19 @@ def test_leaderboard_keeps_other_settings_and_weights_in_rows_of_their_own(evalu
     assert mixed.warnings == ()
 
 
+def test_leaderboard_says_what_was_lost_and_what_was_never_said(make, turn):
+    def board(*rows):
+        return leaderboard([summarise(Records(header(count=2, k=1), rows))]).warnings
+
+    lost = make("p1", 0, False, infra_error="gone", scorable=False)
+    assert board(make("p0"), lost) == (
+        "m on test: 1 of 2 answers lost, to the machine or undecided",
+    )
+    silent = [make(name, 0, False, [turn("")]) for name in ("p0", "p1")]
+    assert board(*silent) == ("m on test: all 2 answers are empty, so that nothing was measured",)
+    assert board(make("p0"), make("p1")) == ()
+
+
 def test_macro_average_is_the_mean_with_independent_errors(evaluation):
     one = summarise(evaluation(0.5, 1)).accuracy
     average = macro_average({"x": one, "y": one}, ["x", "y"])
