@@ -164,20 +164,34 @@ def fingerprint(problems: Iterable[Problem]) -> str:
     return digest.hexdigest()[:16]
 
 
-def weights_hash(model: Path) -> str:
-    """Eight hex digits that change when a folder's weights do, `""` where it holds none.
+_ASKED_BY = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "adapter_config.json",
+)
+"""Files beside the weights that decide what a model is asked and where an answer ends."""
 
-    A path is no identity: a run that is trained again leaves other weights under the same name.
+
+def weights_hash(model: Path) -> str:
+    """Eight hex digits that change when a folder's model does, `""` where it holds no weights.
+
+    A path is no identity: a run that is trained again leaves other weights under the same name, and
+    an edited chat template asks otherwise.
     Every byte is read, since adapters, frozen layers and low precision leave most of a file as it
     was. Of a run they are those of its newest checkpoint, which is what is loaded.
     """
     folder = latest_checkpoint(model) or model
-    names = [path for path in sorted(folder.glob("*")) if path.suffix in {".safetensors", ".bin"}]
+    weights = [file for file in folder.glob("*") if file.suffix in {".safetensors", ".bin"}]
+    if not weights:
+        return ""
     digest = hashlib.sha256()
-    for path in names:
+    for path in sorted([*weights, *filter(Path.is_file, (folder / name for name in _ASKED_BY))]):
         found = path.stat()
         digest.update(path.name.encode() + _content(path, found.st_size, found.st_mtime_ns))
-    return digest.hexdigest()[:8] if names else ""
+    return digest.hexdigest()[:8]
 
 
 @lru_cache

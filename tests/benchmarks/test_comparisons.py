@@ -385,4 +385,7 @@ def test_weights_are_told_apart(tmp_path, place):
     # Merged adapters and frozen layers leave the head and the tail of a file as they were.
     file.write_bytes(b"a" * place + b"b" + b"a" * (299_999 - place))
     assert len(first) == 8
-    assert weights_hash(tmp_path) != first
+    second = weights_hash(tmp_path)
+    assert second != first
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    assert weights_hash(tmp_path) not in (first, second)
