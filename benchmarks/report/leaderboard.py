@@ -1,7 +1,7 @@
 """One table over many evaluations: a row for each model and protocol, a column for each suite."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, sqrt
 from pathlib import Path
 
@@ -23,23 +23,32 @@ class Leaderboard:
 def find_summaries(paths: Iterable[Path]) -> list[Summary]:
     """Summaries that are, or lie anywhere under, these paths, in order of their path.
 
+    What was graded again stands in place of what it was made of, where both are found.
+
     Raises:
         RecordError: If a path holds none, or a file is no summary.
     """
-    found = []
+    found: dict[Path, Summary] = {}
     for path in paths:
         files = [path] if path.is_file() else sorted(path.rglob("*.summary.json"))
         if not files:
             raise RecordError(f"expected NAME.summary.json of torl eval at or under {path}")
         for file in files:
             try:
-                found.append(Summary.from_json(read_json(file)))
+                found[file] = Summary.from_json(read_json(file))
             except (KeyError, TypeError) as error:
                 raise RecordError(
                     f"{file} is no summary of an evaluation, or one of another version ({error}): "
                     "torl regrade on its records writes a new one"
                 ) from None
-    return found
+    return [summary for file, summary in found.items() if not _is_replaced(file, found)]
+
+
+def _is_replaced(file: Path, found: Mapping[Path, Summary]) -> bool:
+    """Whether the same answers are there with newer verdicts."""
+    newer = found.get(file.with_name(file.name.replace(".summary.json", ".regraded.summary.json")))
+    old = found[file].header
+    return newer is not None and replace(newer.header, grader=old.grader) == old
 
 
 def leaderboard(summaries: Sequence[Summary]) -> Leaderboard:
