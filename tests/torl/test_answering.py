@@ -227,7 +227,10 @@ def test_a_silent_server_is_no_accuracy_of_zero(refused, server, problems, tmp_p
     server.RequestHandlerClass = Silent
     words = ("--model", server.url, "--problems", problems, "--out", tmp_path / "a.jsonl")
     words += ("--max-tokens", 77, "--extra-body", '{"temperature": null, "top_k": 5}')
-    assert "4 of 4 answers were empty" in refused("eval", *words)
+    said = refused("eval", *words)
+    assert "4 of 4 answers were empty" in said
+    # The same command would take them for answers.
+    assert "delete the records in" in said
     _, body = server.seen[0]
     assert body["max_tokens"] == 77
     assert body["top_k"] == 5

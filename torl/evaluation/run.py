@@ -202,7 +202,7 @@ def _speak_of_silence(found: Summary, out: Path, served: bool) -> None:
         raise CommandError(
             f"{found.empty} of {found.answers} answers were empty, so that nothing was measured: "
             f"look at what the server gives (a reasoning model needs a larger --max-tokens; see "
-            f"--extra-body and --prompt); the records are in {out}"
+            f"--extra-body and --prompt); delete the records in {out} to ask again"
         )
     if found.empty:
         say(f"warning: {found.empty} of {found.answers} answers were empty; they count as wrong")
