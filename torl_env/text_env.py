@@ -12,7 +12,8 @@ going back) and tools that run while others are sampled needs `ToRLMath-v0`.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -147,7 +148,12 @@ def _maker(env: Any, options: Mapping[str, Any]) -> Callable[[], gym.Env[Any, An
 
 def _copy(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     spec = env.spec
-    if spec is None or spec.id not in gym.registry:
+    # A wrapper that does not record its arguments, as few of users' own do, cannot be made anew.
+    if (
+        spec is None
+        or spec.id not in gym.registry
+        or any(wrapper.kwargs is None for wrapper in spec.additional_wrappers)
+    ):
         return copy.deepcopy(env)
     if spec.additional_wrappers:
         return gym.make(spec)
@@ -247,8 +253,8 @@ class TextVectorEnv:
         env = self._envs[i]
         if isinstance(env.unwrapped, ToRLMathEnv):
             # It knows all that a rollout asks for, and its observations have their frame.
-            take = env.get_wrapper_attr("cut") if cut else env.step
-            observation, reward, terminated, truncated, given = take(action)
+            with _cutting(env.unwrapped) if cut else nullcontext():
+                observation, reward, terminated, truncated, given = env.step(action)
             info = {**given, "problem_id": self._problem_ids[i]}
             return StepResult(i, observation, float(reward), terminated, truncated, info)
         return self._strange_step(i, action, cut)
@@ -325,6 +331,16 @@ class TextVectorEnv:
         """Close all copies."""
         for env in self._envs:
             env.close()
+
+
+@contextmanager
+def _cutting(base: ToRLMathEnv) -> Iterator[None]:
+    """Within it a step is that of a turn which was cut, so that all wrappers see it as a step."""
+    vars(base)["step"] = base.cut
+    try:
+        yield
+    finally:
+        del vars(base)["step"]
 
 
 def _kind(done: bool, cut: bool) -> ActionKind:

@@ -78,6 +78,14 @@ def votes(
     return [float(sizes[cluster]) if cluster >= 0 else 0.0 for cluster in clusters]
 
 
+def can_vote(candidates: Iterable[Trajectory]) -> bool:
+    """Whether right answers are texts, so that one can see which are the same.
+
+    Programs under tests, and answers to environments that tell a verdict alone, are none.
+    """
+    return all(c.answer.strip() for c in candidates if c.scorable and c.correct)
+
+
 def judged(model: Callable[[Trajectory], float]) -> Scores:
     """The scores of a reward model: an outcome model, or a process model's minimum over steps."""
     return lambda candidates: [model(candidate) for candidate in candidates]

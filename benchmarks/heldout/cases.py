@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from agents.core.rollout.behaviour import CALLS, recorded_call_start
 from agents.core.types import Trajectory, Turn
+from agents.thor.selection import answer_clusters
 from benchmarks.heldout.statistics import Estimate, chi_square, mean
 from benchmarks.heldout.summary import batch_estimates
 
@@ -178,14 +179,20 @@ def _early_answer(trajectory: Trajectory) -> tuple[str, Sequence[Turn]] | None:
 
 def _changed_mind(trajectory: Trajectory) -> bool:
     early = _early_answer(trajectory)
-    return early is not None and bool(trajectory.answer) and early[0] != trajectory.answer.strip()
+    return early is not None and bool(trajectory.answer) and not _same(early[0], trajectory.answer)
 
 
 def _confirmed(trajectory: Trajectory) -> bool:
     early = _early_answer(trajectory)
-    if early is None or early[0] != trajectory.answer.strip():
+    if early is None or not _same(early[0], trajectory.answer):
         return False
     return early[0] in _printed(early[1])
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether the grader takes each for the other: 0.5 is no change of mind about 1/2."""
+    first, second = answer_clusters([one, other])
+    return first == second
 
 
 def _printed(turns: Sequence[Turn]) -> list[str]:

@@ -1,7 +1,11 @@
 """Evaluate whatever writes trajectories on a set of problems, resumable and in a fixed order."""
 
-from collections.abc import Callable, Iterable, Sequence
+import errno
+import fcntl
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from agents.core.run.storage import RecordError, drop_torn_line, dump_line, write_json
 from agents.core.types import Trajectory
@@ -42,16 +46,17 @@ def evaluate(
         in_flight: Answers asked of `collect` at once; what a kill loses at most.
 
     Raises:
-        RecordError: If the existing records belong to another evaluation, the ids are not unique,
-            or the collector breaks its promise.
+        RecordError: If the existing records belong to another evaluation, another process writes
+            them, the ids are not unique, or the collector breaks its promise.
     """
     if len({problem.id for problem in problems}) != len(problems):
         raise RecordError(f"{header.problems}: problem ids are not unique; cannot record answers")
     if not problems:
         raise RecordError(f"{header.problems} holds no problems; nothing to evaluate")
-    done = start(out, header)
     batch = max(1, in_flight // header.k)
-    with out.open("a", encoding="utf-8") as file:
+    with _writing(out) as file:
+        earlier, done = _opened(out, header, file)
+        known = len(done)
         for first in range(0, len(problems), batch):
             part = problems[first : first + batch]
             wanted = {(p.id, sample) for p in part for sample in range(header.k)}
@@ -66,27 +71,55 @@ def evaluate(
                     done[key] = trajectory
                     if progress:
                         progress(1)
-    order = [(problem.id, sample) for problem in problems for sample in range(header.k)]
-    return finish(out, header, [done[key] for key in order])
+        order = [(problem.id, sample) for problem in problems for sample in range(header.k)]
+        made = header.after(earlier, asked=len(done) > known)
+        return finish(out, made, [done[key] for key in order])
 
 
 def start(out: Path, header: Header) -> dict[tuple[str, int], Trajectory]:
     """Open records for appending and return what they hold; makes the file when there is none.
 
     Raises:
-        RecordError: If they belong to another evaluation.
+        RecordError: If they belong to another evaluation, or another process writes them.
     """
+    with _writing(out) as file:
+        return _opened(out, header, file)[1]
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[TextIO]:
+    """The records for appending, by one process at a time."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RecordError(
+                f"{out} is being written by another process; wait for it, or choose another output"
+            ) from None
+        except OSError as error:
+            # Some network file systems know no locks.
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                raise
+        yield file
+
+
+def _opened(
+    out: Path, header: Header, file: TextIO
+) -> tuple[Header, dict[tuple[str, int], Trajectory]]:
+    """Header and answers of what is there; writes the header where there is nothing."""
     drop_torn_line(out)
-    if not out.exists() or out.stat().st_size == 0:
-        records.write(out, header, [])
-        return {}
+    if out.stat().st_size == 0:
+        file.write(dump_line({"header": header.to_json()}))
+        file.flush()
+        return header, {}
     found = records.read(out)
     if differences := found.header.differences(header):
         raise RecordError(
             f"{out} holds another evaluation ({'; '.join(differences)}); "
             f"choose another output name, or delete that file"
         )
-    return {(t.problem_id, t.sample): t for t in found.trajectories}
+    return found.header, {(t.problem_id, t.sample): t for t in found.trajectories}
 
 
 def finish(out: Path, header: Header, trajectories: Sequence[Trajectory]) -> Summary:

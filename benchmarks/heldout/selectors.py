@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from agents.core.types import Trajectory
-from agents.thor.selection import executed, grouped, votes
-from benchmarks.heldout.statistics import Estimate, mean
+from agents.thor.selection import can_vote, executed, grouped, votes
+from benchmarks.heldout.statistics import UNKNOWN, Estimate, mean
 
 Ranks = Callable[[Sequence[Trajectory]], Sequence[tuple[float, ...]]]
 """A rank of each candidate of one problem; the highest is given."""
@@ -34,11 +34,15 @@ class Selector(StrEnum):
 def best_of(trajectories: Sequence[Trajectory], n: int, selector: Selector) -> Estimate:
     """Accuracy of the chosen answer out of the first `n` scorable ones of each problem.
 
+    It is unknown for a selector that counts votes where right answers are no texts.
+
     Args:
         trajectories: Records of one evaluation.
         n: Candidates; problems with fewer are left out.
         selector: How to choose.
     """
+    if selector in _VOTING and not can_vote(trajectories):
+        return UNKNOWN
     return mean(list(chosen(trajectories, n, selector).values()))
 
 
@@ -59,6 +63,8 @@ def _by(*scores: Callable[[Sequence[Trajectory]], Sequence[float]]) -> Ranks:
     """The first score; among equals the next one decides."""
     return lambda candidates: list(zip(*(score(candidates) for score in scores), strict=True))
 
+
+_VOTING = (Selector.MAJORITY, Selector.EXECUTION_MAJORITY)
 
 _RANKS: dict[Selector, Ranks] = {
     Selector.RANDOM: lambda candidates: [()] * len(candidates),

@@ -4,9 +4,10 @@ The unit of sampling is the problem: k answers to one problem are not k independ
 bootstrap here resamples problems (clusters) and never single answers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import erfc, isnan, nan, sqrt
+from itertools import combinations
+from math import comb, erfc, isnan, nan, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -65,7 +66,9 @@ def ratio(
     level: float = LEVEL,
     seed: int = 0,
 ) -> Estimate:
-    """Sum of `parts` over sum of `wholes`, interval by resampling whole groups.
+    """Sum of `parts` over sum of `wholes`, a share; interval by resampling whole groups.
+
+    Where all groups have the same share, the Wilson interval of so many groups, as in `mean`.
 
     Args:
         parts: Numerator of each observation, e.g. programs that passed.
@@ -73,6 +76,9 @@ def ratio(
         groups: The problem of each observation; every observation is its own where absent.
         level: Coverage.
         seed: Of the bootstrap.
+
+    >>> print(ratio([1, 2, 1], [2, 4, 2]))
+    0.500 [0.125, 0.875]
     """
     top, bottom = _by_group(parts, groups), _by_group(wholes, groups)
     kept = bottom > 0
@@ -80,6 +86,8 @@ def ratio(
     if not len(bottom):
         return UNKNOWN
     value = float(top.sum() / bottom.sum())
+    if np.ptp(top / bottom) == 0:
+        return wilson(value * len(bottom), len(bottom), level)
     draws = _resample(np.stack([top, bottom]), seed)
     return _interval(value, draws[0] / draws[1], len(bottom), level)
 
@@ -96,7 +104,8 @@ def mean(
 
     Where every group is wholly 0 or 1, as with one answer to a problem, it is a plain share and
     gets the Wilson interval: a bootstrap would claim certainty at 0 and 1, and of few problems it
-    reaches values that the data exclude.
+    reaches values that the data exclude. So do groups that are all alike, as two problems with one
+    of two answers right, of which a bootstrap would make 50 % without a doubt.
 
     Args:
         values: One for each observation.
@@ -108,6 +117,8 @@ def mean(
 
     >>> print(mean([1, 0, 1, 1], groups=["a", "a", "b", "b"]))
     0.750 [0.396, 1.000]
+    >>> print(mean([1, 0, 0, 1], groups=["a", "a", "b", "b"]))
+    0.500 [0.095, 0.905]
     >>> print(mean([1, 1, 2, 1], share=False))
     1.250 [0.961, 1.827]
     """
@@ -115,9 +126,9 @@ def mean(
         return UNKNOWN
     counts = _by_group(np.ones(len(values)).tolist(), groups)
     means = _by_group(values, groups) / counts
-    if share and bool(np.all((means == 0) | (means == 1))):
+    if share and (np.ptp(means) == 0 or bool(np.all((means == 0) | (means == 1)))):
         return wilson(float(means.sum()), len(means), level)
-    if not share and np.ptp(means) == 0:
+    if np.ptp(means) == 0:
         return Estimate(float(means[0]), nan, nan, len(means))
     draws = _resample(means[None], seed)[0] / len(means)
     return _interval(float(means.mean()), draws, len(means), level, bounded=share)
@@ -142,8 +153,8 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
 def majority_at_k(clusters: Sequence[int], correct: Sequence[bool], k: int, seed: int = 0) -> float:
     """Probability that the most frequent answer of k samples is correct.
 
-    A tie counts as the share of tied clusters that are correct. For k below the number of samples,
-    mean over 200 random subsets.
+    A tie counts as the share of tied clusters that are correct. Mean over all subsets of k samples,
+    or over 200 random ones where there are more than a thousand.
 
     Args:
         clusters: Which answers are the same, as `agents.thor.selection.answer_clusters` tells; -1
@@ -157,10 +168,10 @@ def majority_at_k(clusters: Sequence[int], correct: Sequence[bool], k: int, seed
     """
     if not 1 <= k <= len(clusters):
         raise ValueError(f"maj@{k} needs at least {k} samples of each problem, got {len(clusters)}")
-    if k == len(clusters):
-        return _majority(clusters, correct)
-    random = np.random.default_rng(seed)
-    subsets = (random.choice(len(clusters), k, replace=False) for _ in range(200))
+    subsets: Iterable[Sequence[int]] = combinations(range(len(clusters)), k)
+    if comb(len(clusters), k) > 1_000:
+        random = np.random.default_rng(seed)
+        subsets = (random.choice(len(clusters), k, replace=False).tolist() for _ in range(200))
     return float(
         np.mean([_majority([clusters[i] for i in s], [correct[i] for i in s]) for s in subsets])
     )

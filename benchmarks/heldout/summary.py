@@ -8,7 +8,7 @@ from typing import Any
 
 from agents.core.rollout.behaviour import Tally, tally
 from agents.core.types import Trajectory
-from agents.thor.selection import answer_clusters
+from agents.thor.selection import answer_clusters, can_vote
 from benchmarks.heldout.records import Header, Records
 from benchmarks.heldout.statistics import UNKNOWN, Estimate, majority_at_k, mean, pass_at_k, ratio
 
@@ -29,6 +29,7 @@ class Summary:
     pass_at: Mapping[int, Estimate]
     """Unbiased pass@j over the problems with at least j scorable answers."""
     majority_at: Mapping[int, Estimate]
+    """maj@j; unknown where right answers are no texts, as programs under tests are not."""
     code_ratio: Estimate
     pass_ratio: Estimate
     pass_ratio_correct: Estimate
@@ -71,14 +72,17 @@ def summarise(found: Records) -> Summary:
     kept = [t for t in found.trajectories if t.scorable]
     problems = _by_problem(kept)
     sizes = [size for size in _sizes(found.header.k) if any(len(p) >= size for p in problems)]
-    clusters = [answer_clusters([t.answer for t in p]) for p in problems]
+    votes = can_vote(kept)
+    clusters = [answer_clusters([t.answer for t in p]) for p in problems] if votes else []
     return Summary(
         header=found.header,
         answers=len(found.trajectories),
         unscorable=len(found.trajectories) - len(kept),
         empty=sum(_is_empty(t) for t in found.trajectories),
         pass_at={size: _pass_at(problems, size) for size in sizes},
-        majority_at={size: _majority_at(problems, clusters, size) for size in sizes},
+        majority_at={
+            size: _majority_at(problems, clusters, size) if votes else UNKNOWN for size in sizes
+        },
         verdicts=_count(t.verdict for t in found.trajectories),
         by_level=_split(kept, [t.level for t in kept]),
         by_subject=_split(kept, [t.subject for t in kept]),

@@ -1,11 +1,12 @@
 """One table over many evaluations: a row for each model and protocol, a column for each suite."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, sqrt
 from pathlib import Path
 
 from agents.core.run.storage import RecordError, read_json
+from benchmarks.heldout.records import Header, different
 from benchmarks.heldout.statistics import UNKNOWN, Estimate
 from benchmarks.heldout.summary import Summary
 from benchmarks.report.tables import Table, percent
@@ -22,27 +23,38 @@ class Leaderboard:
 def find_summaries(paths: Iterable[Path]) -> list[Summary]:
     """Summaries that are, or lie anywhere under, these paths, in order of their path.
 
+    What was graded again stands in place of what it was made of, where both are found.
+
     Raises:
         RecordError: If a path holds none, or a file is no summary.
     """
-    found = []
+    found: dict[Path, Summary] = {}
     for path in paths:
         files = [path] if path.is_file() else sorted(path.rglob("*.summary.json"))
         if not files:
             raise RecordError(f"expected NAME.summary.json of torl eval at or under {path}")
         for file in files:
             try:
-                found.append(Summary.from_json(read_json(file)))
+                found[file] = Summary.from_json(read_json(file))
             except (KeyError, TypeError) as error:
                 raise RecordError(
                     f"{file} is no summary of an evaluation, or one of another version ({error}): "
                     "torl regrade on its records writes a new one"
                 ) from None
-    return found
+    return [summary for file, summary in found.items() if not _is_replaced(file, found)]
+
+
+def _is_replaced(file: Path, found: Mapping[Path, Summary]) -> bool:
+    """Whether the same answers are there with newer verdicts."""
+    newer = found.get(file.with_name(file.name.replace(".summary.json", ".regraded.summary.json")))
+    old = found[file].header
+    return newer is not None and replace(newer.header, grader=old.grader) == old
 
 
 def leaderboard(summaries: Sequence[Summary]) -> Leaderboard:
     """Accuracy of each model and protocol on each suite, best average first.
+
+    Evaluations of one model that differ in any setting, or in its weights, are rows of their own.
 
     The average is over suites, each weighing the same, and is given only where a row has all of
     them, wholly: averages over different suites are not comparable. A suite of which only the first
@@ -51,8 +63,8 @@ def leaderboard(summaries: Sequence[Summary]) -> Leaderboard:
     rows: dict[tuple[str, str], dict[str, Estimate]] = {}
     parts: dict[tuple[str, str, str], str] = {}
     doubled = []
-    for summary in summaries:
-        key = (summary.header.model, protocol(summary))
+    for summary, name in zip(summaries, _protocols(summaries), strict=True):
+        key = (summary.header.model, name)
         row = rows.setdefault(key, {})
         if summary.header.problems in row:
             doubled.append(f"{key[0]} on {summary.header.problems}")
@@ -105,6 +117,26 @@ def protocol(summary: Summary) -> str:
     return name + (f" seed {made.seed}" if made.seed else "")
 
 
+def _protocols(summaries: Sequence[Summary]) -> list[str]:
+    """The protocol of each, with the settings in which others of its model and protocol differ."""
+    alike: dict[tuple[str, str], list[Summary]] = {}
+    for summary in summaries:
+        alike.setdefault((summary.header.model, protocol(summary)), []).append(summary)
+    found = []
+    for summary in summaries:
+        name = protocol(summary)
+        others = alike[summary.header.model, name]
+        apart = sorted({s for other in others for s in _differing(summary.header, other.header)})
+        mine = {**summary.header.environment, **summary.header.settings}
+        found.append(name + "".join(f" {setting}={mine.get(setting)}" for setting in apart))
+    return found
+
+
+def _differing(one: Header, other: Header) -> list[str]:
+    pairs = ((one.settings, other.settings), (one.environment, other.environment))
+    return [gap.partition(":")[0] for pair in pairs for gap in different(*pair)]
+
+
 def macro_average(values: Mapping[str, Estimate], suites: Sequence[str]) -> Estimate:
     """Mean over suites; the suites are independent, so their half-widths add in squares.
 
@@ -137,5 +169,11 @@ def _warnings(summaries: Sequence[Summary], doubled: Sequence[str]) -> Iterable[
     cut = [f"{s.header.model} on {s.header.problems}{part_of(s)}" for s in summaries if part_of(s)]
     if cut:
         yield f"only a part of the problems, and so in no average: {', '.join(cut)}"
+    for s in summaries:
+        name = f"{s.header.model} on {s.header.problems}"
+        if s.unscorable:
+            yield f"{name}: {s.unscorable} of {s.answers} answers lost, to the machine or undecided"
+        if s.answers and s.empty == s.answers:
+            yield f"{name}: all {s.answers} answers are empty, so that nothing was measured"
     for name in doubled:
         yield f"{name}: measured more than once, the last file counts"

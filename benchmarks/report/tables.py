@@ -30,6 +30,10 @@ NONE_SCORED = "none scored"
 """Why a mean over episodes is missing: all of them were lost to the machine."""
 
 
+NO_VOTES = "no votes"
+"""Why a majority is missing: right answers are no texts, so nobody knows which are the same."""
+
+
 def percent(estimate: Estimate, missing: str = NONE_SCORED) -> str:
     """A share with its interval, in per cent; where there is none, why not.
 
@@ -82,7 +86,7 @@ def _size(summary: Summary) -> str:
 def samples(summary: Summary) -> Table:
     """pass@j and maj@j of one evaluation."""
     rows = [
-        (str(size), percent(summary.pass_at[size]), percent(summary.majority_at[size]))
+        (str(size), percent(summary.pass_at[size]), percent(summary.majority_at[size], NO_VOTES))
         for size in summary.pass_at
     ]
     return Table("Several answers", ("j", "pass@j %", "maj@j %"), tuple(rows))

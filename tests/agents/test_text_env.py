@@ -11,6 +11,7 @@ from agents.core.types import Sampling
 from torl_env import INFO_KEYS, ConfigError, ProblemError, TextEnv, Unicode, is_scorable
 from torl_env.errors import SandboxError
 from torl_env.testing import FaultySandbox
+from torl_env.wrappers import MarkVoidTurns, ShapeReward
 
 
 class Guess(gym.Env):
@@ -159,6 +160,27 @@ def test_an_environment_of_ours_says_all_itself(sandbox, parser):
     assert (ended.reward, ended.info["problem_id"]) == (-1.0, "seed-0")
     (cut,) = play(own, "It is \\boxed{no}", cut=True)
     assert (cut.reward, cut.info["stop_reason"], cut.info["tool_calls"]) == (-1.0, "length", 0)
+
+
+def test_wrappers_that_cannot_be_made_anew_are_copied(sandbox):
+    """Those of users seldom record their arguments, and neither do some of ours."""
+    made = gym.make("ToRLMath-v0", sandbox=sandbox, problems="procedural:easy", tool_budget=1)
+    called, ended = play(TextEnv(MarkVoidTurns(made)), CALL, "so be it")
+    assert (called.info["tool_status"], ended.info["void_turns"]) == ("ok", 1)
+
+
+def test_wrappers_see_a_turn_that_is_cut(sandbox):
+    def make():
+        env = gym.make("ToRLMath-v0", sandbox=sandbox, problems="procedural:easy", tool_budget=1)
+        return ShapeReward(env, lambda info: 0.5)
+
+    envs = TextEnv(make).make_envs([TextEnv(make).problems[0]], 1)
+    envs.reset(options={"problem_ids": ["seed-0"]})
+    envs.send([CALL], [0])
+    envs.send(["It is \\boxed{no}"], [0], cut=[True])
+    called, ended = envs.recv()
+    assert (called.reward, ended.reward, ended.info["stop_reason"]) == (0.5, -1.5, "length")
+    envs.close()
 
 
 def test_an_id_of_gymnasium_and_the_style_of_calls(sandbox, tokenizer):

@@ -51,6 +51,14 @@ def test_changed_mind_and_confirmed(answer):
     assert Case.CONFIRMED not in cases(answer((CODE, "42", "")))
 
 
+def test_another_spelling_is_no_change_of_mind(answer):
+    for early in ("41.0", "\\frac{82}{2}"):
+        found = cases(
+            answer((f"It is \\boxed{{{early}}}. I check.\n" + CODE, "41", ""), final="41")
+        )
+        assert Case.CHANGED_MIND not in found
+
+
 def test_a_box_inside_of_code_is_no_early_answer(answer):
     code = "```python\nprint(r'\\boxed{41}')\n```\n"
     assert Case.CHANGED_MIND not in cases(answer((code, "42", "")))

@@ -18,6 +18,7 @@ from benchmarks.heldout.regrade import regrade
 from benchmarks.heldout.selectors import Selector, best_of
 from benchmarks.report.leaderboard import find_summaries, leaderboard, macro_average
 from benchmarks.report.published import EXCERPTS, PAPERS, TORL, published
+from benchmarks.report.tables import samples
 from torl_env import EnvConfig
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem
@@ -172,6 +173,12 @@ def test_turns_are_read_as_the_environment_on_record_read_them(make):
     assert (by_record.changes, len(by_fences.changes)) == ((), 1)
 
 
+def test_verdicts_of_ones_own_environment_are_not_given_again(evaluation):
+    old = evaluation(0.5, 1, count=2, grader="the environment Mine-v0")
+    with pytest.raises(RecordError, match="Mine-v0 gave the verdicts"):
+        regrade(old, rewards.grade, "new")
+
+
 def test_another_grader_changes_what_it_must(make):
     old = Records(
         header(),
@@ -236,6 +243,22 @@ def test_one_answer_in_two_spellings_is_one_camp(make):
     assert best_of(rows, 3, Selector.MAJORITY).value == 1.0
 
 
+def test_nothing_votes_where_right_answers_are_no_texts(make):
+    """Programs under tests: right ones leave no text, wrong ones the reason of their failure."""
+    rows = [
+        make(f"p{i}", s, s < 3, answer="" if s < 3 else "test 0: no", subject="", level="")
+        for i in range(2)
+        for s in range(4)
+    ]
+    found = summarise(Records(header(count=2), tuple(rows)))
+    assert found.accuracy.value == 0.75
+    assert {size: one.count for size, one in found.majority_at.items()} == {1: 0, 2: 0, 4: 0}
+    assert "no votes" in samples(found).markdown()
+    for selector in (Selector.MAJORITY, Selector.EXECUTION_MAJORITY):
+        assert best_of(rows, 4, selector).count == 0
+    assert best_of(rows, 4, Selector.RANDOM).value == 0.75
+
+
 def test_majority_selector_is_maj_at_k(evaluation):
     records = evaluation(0.6, 5)
     assert best_of(records.trajectories, 4, Selector.MAJORITY).value == pytest.approx(
@@ -271,6 +294,36 @@ def test_leaderboard_keeps_protocols_apart_and_warns(evaluation):
     assert "2 graders (g, h)" in text
     assert "not measured on the same problems" in text
     assert "measured more than once" in text
+
+
+def test_leaderboard_keeps_other_settings_and_weights_in_rows_of_their_own(evaluation):
+    def summary(suite, **settings):
+        made = {"tool_budget": 1, "max_tokens": 512, "weights": "a1", "rows": 8, **settings}
+        return summarise(evaluation(0.5, 1, problems=suite, settings=made))
+
+    alike = leaderboard([summary("x"), summary("y", rows=64)])
+    assert [row[1] for row in alike.table.rows] == ["avg@4 C=1"]
+    mixed = leaderboard([summary("x"), summary("y", max_tokens=3072), summary("x", weights="b2")])
+    assert {row[1] for row in mixed.table.rows} == {
+        "avg@4 C=1 max_tokens=512 weights=a1",
+        "avg@4 C=1 max_tokens=3072 weights=a1",
+        "avg@4 C=1 max_tokens=512 weights=b2",
+    }
+    assert {row[-1] for row in mixed.table.rows} == {"-"}
+    assert mixed.warnings == ()
+
+
+def test_leaderboard_says_what_was_lost_and_what_was_never_said(make, turn):
+    def board(*rows):
+        return leaderboard([summarise(Records(header(count=2, k=1), rows))]).warnings
+
+    lost = make("p1", 0, False, infra_error="gone", scorable=False)
+    assert board(make("p0"), lost) == (
+        "m on test: 1 of 2 answers lost, to the machine or undecided",
+    )
+    silent = [make(name, 0, False, [turn("")]) for name in ("p0", "p1")]
+    assert board(*silent) == ("m on test: all 2 answers are empty, so that nothing was measured",)
+    assert board(make("p0"), make("p1")) == ()
 
 
 def test_macro_average_is_the_mean_with_independent_errors(evaluation):
@@ -323,11 +376,16 @@ def test_excerpts_agree_with_the_tables_they_overlap():
         assert float(ratio) == pytest.approx(share, abs=0.25)
 
 
-def test_weights_are_told_apart(tmp_path):
+@pytest.mark.parametrize("place", [0, 150_000, 299_999])
+def test_weights_are_told_apart(tmp_path, place):
     assert weights_hash(tmp_path) == ""
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"a" * 300_000)
     first = weights_hash(tmp_path)
-    file.write_bytes(b"a" * 299_999 + b"b")
+    # Merged adapters and frozen layers leave the head and the tail of a file as they were.
+    file.write_bytes(b"a" * place + b"b" + b"a" * (299_999 - place))
     assert len(first) == 8
-    assert weights_hash(tmp_path) != first
+    second = weights_hash(tmp_path)
+    assert second != first
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    assert weights_hash(tmp_path) not in (first, second)

@@ -92,6 +92,37 @@ def test_a_finished_run_asks_for_nothing(tmp_path, problems, collect):
     assert evaluate(refuse, problems, header, out).accuracy == first.accuracy
 
 
+def test_what_made_the_answers_stays_on_record(tmp_path, problems, collect):
+    out, old = tmp_path / "a.jsonl", header_for(problems, versions={"torch": "1", "trl": "3"})
+    evaluate(collect, problems, old, out)
+    before = out.read_bytes()
+    new = header_for(problems, versions={"torch": "2", "trl": "3", "vllm": "9"}, commit="def")
+    evaluate(collect, problems, new, out)
+    assert out.read_bytes() == before
+    lines = out.read_text().splitlines(keepends=True)
+    out.write_text("".join(lines[:-1]))
+    assert evaluate(collect, problems, new, out).header.commit == "abc, def"
+    assert records.read(out).header.versions == {"torch": "1, 2", "trl": "3", "vllm": "9"}
+    # A third time says it once.
+    out.write_text("".join(out.read_text().splitlines(keepends=True)[:-1]))
+    assert evaluate(collect, problems, new, out).header.commit == "abc, def"
+
+
+def test_two_processes_do_not_write_the_same_records(tmp_path, problems, collect):
+    out, header, met = tmp_path / "a.jsonl", header_for(problems), []
+
+    def while_another_comes(*asked):
+        for trajectory in collect(*asked):
+            with pytest.raises(RecordError, match="being written by another process"):
+                evaluate(collect, problems, header, out)
+            met.append(trajectory)
+            yield trajectory
+
+    evaluate(while_another_comes, problems, header, out)
+    assert len(met) == 40
+    assert records.read(out).complete
+
+
 def test_other_settings_are_refused_and_named(tmp_path, problems, collect):
     out = tmp_path / "a.jsonl"
     evaluate(collect, problems, header_for(problems), out)

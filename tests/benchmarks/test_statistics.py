@@ -46,10 +46,22 @@ def test_majority(votes, correct, expected):
 
 def test_majority_of_one_is_the_accuracy():
     votes, correct = [0] * 30 + [1] * 70, [True] * 30 + [False] * 70
-    assert stats.majority_at_k(votes, correct, 1) == pytest.approx(0.3, abs=0.1)
+    assert stats.majority_at_k(votes, correct, 1) == pytest.approx(0.3)
+    assert stats.majority_at_k(votes, correct, 3) == pytest.approx(0.216, abs=0.1)
     assert stats.majority_at_k(votes, correct, 1, seed=3) == stats.majority_at_k(
         votes, correct, 1, seed=3
     )
+
+
+@given(st.lists(st.integers(-1, 3), min_size=1, max_size=8), st.data())
+def test_majority_is_the_mean_over_all_subsets(clusters, data):
+    k = data.draw(st.integers(1, len(clusters)))
+    correct = [cluster == 0 for cluster in clusters]
+    subsets = list(combinations(range(len(clusters)), k))
+    each = [
+        stats.majority_at_k([clusters[i] for i in s], [correct[i] for i in s], k) for s in subsets
+    ]
+    assert stats.majority_at_k(clusters, correct, k) == pytest.approx(sum(each) / len(each))
 
 
 def test_wilson_matches_the_published_example():
@@ -63,6 +75,14 @@ def test_mean_of_equal_answers_does_not_claim_certainty():
     found = stats.mean([0.0] * 40, groups=[i // 4 for i in range(40)])
     assert found.value == 0
     assert found.high > 0.2
+
+
+def test_problems_that_are_all_alike_do_not_claim_certainty():
+    half = stats.mean([1, 0] * 3, groups="aabbcc")
+    assert (half.low, half.high, half.count) == (stats.wilson(1.5, 3).low, half.high, 3)
+    assert half.high - half.low > 0.5
+    alike = stats.ratio([1, 2, 1], [2, 4, 2])
+    assert (alike.value, alike.low, alike.high) == (half.value, half.low, half.high)
 
 
 def test_one_answer_to_a_problem_is_a_plain_share():

@@ -75,6 +75,16 @@ def test_the_only_model_of_a_server_is_evaluated(torl, server, problems, tmp_pat
     assert body["model"] == "squares"
 
 
+def test_another_model_at_the_same_address_is_another_evaluation(
+    torl, refused, server, problems, tmp_path
+):
+    words = ("--model", server.url, "--problems", problems, "--out", tmp_path / "a.jsonl")
+    assert torl("eval", *words).code == 0
+    assert records.read(tmp_path / "a.jsonl").header.settings["served"] == "squares"
+    server.models = ["cubes"]
+    assert "'squares' against 'cubes'" in refused("eval", *words)
+
+
 def test_a_model_of_several_must_be_named(torl, refused, server, problems, tmp_path):
     server.models = ["squares", "cubes"]
     words = ("--problems", problems, "--out", tmp_path / "a.jsonl")
@@ -217,7 +227,10 @@ def test_a_silent_server_is_no_accuracy_of_zero(refused, server, problems, tmp_p
     server.RequestHandlerClass = Silent
     words = ("--model", server.url, "--problems", problems, "--out", tmp_path / "a.jsonl")
     words += ("--max-tokens", 77, "--extra-body", '{"temperature": null, "top_k": 5}')
-    assert "4 of 4 answers were empty" in refused("eval", *words)
+    said = refused("eval", *words)
+    assert "4 of 4 answers were empty" in said
+    # The same command would take them for answers.
+    assert "delete the records in" in said
     _, body = server.seen[0]
     assert body["max_tokens"] == 77
     assert body["top_k"] == 5

@@ -110,6 +110,22 @@ def test_regrade_says_what_changed_and_keeps_the_old_file(evaluate, capsys):
     assert (out / "aime24.regraded.summary.json").exists()
 
 
+def test_the_leaderboard_has_what_was_graded_again(evaluate, torl):
+    _, out = evaluate(2)
+    path = out / "aime24.jsonl"
+    text = path.read_text()
+    path.write_text(text.replace('"verdict": "correct"', '"verdict": "wrong"'))
+    old = json.loads(text.splitlines()[0])["header"]["grader"]
+    path.write_text(path.read_text().replace(json.dumps(old), '"an older one"', 1))
+    summary = out / "aime24.summary.json"
+    summary.write_text(summary.read_text().replace(json.dumps(old), '"an older one"', 1))
+    assert "2 graders" in torl("leaderboard", out).err
+    assert torl("regrade", path).code == 0
+    ran = torl("leaderboard", out)
+    assert ran.err == ""
+    assert ran.out.count("my_agent_2") == 1
+
+
 def test_leaderboard_and_published_numbers(evaluate, capsys):
     (_, weak), (_, strong) = evaluate(1), evaluate(2)
     options = leaderboard.LeaderboardOptions((weak, strong), published=True)
@@ -220,8 +236,9 @@ def test_half_an_evaluation_is_spoken_of(evaluate, torl):
     _, out = evaluate(2)
     file = out / "amc23.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:3]))
-    for words in (("analyse", file), ("leaderboard", out)):
+    for words in (("analyse", file), ("leaderboard", out), ("regrade", file)):
         assert "half an evaluation, 2 of 80 answers" in torl(*words).err
+    assert not list(out.glob("*.regraded.*"))
 
 
 def test_a_part_of_a_suite_is_marked_and_in_no_average(evaluate, torl):

@@ -83,7 +83,16 @@ def test_functions_that_make_no_tool() -> None:
     def many(*x: int) -> str:
         return ""
 
-    for function, said in ((bare, "annotate"), (odd, "no JSON form"), (many, "cannot take")):
+    def nameless(x: str, /) -> str:
+        return x
+
+    wrong = (
+        (bare, "annotate"),
+        (odd, "no JSON form"),
+        (many, "cannot take"),
+        (nameless, "'x' has none"),
+    )
+    for function, said in wrong:
         with pytest.raises(ConfigError, match=said):
             tool(function)
 

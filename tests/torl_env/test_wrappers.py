@@ -93,6 +93,16 @@ def test_record(box: Sandbox, tmp_path: Path) -> None:
         RecordTranscript(make(box), tmp_path / "x.txt")
 
 
+def test_the_page_takes_no_failure_of_the_machine_for_a_reward(tmp_path: Path) -> None:
+    with FaultySandbox(lambda code, tries: True) as broken:
+        env = RecordTranscript(make(broken), tmp_path / "runs.jsonl")
+        for text in (ANSWER, CALL):
+            env.reset(seed=0)
+            env.step(text)
+        env.close()
+    assert "2 episodes, 1 of them not scored, mean reward 1.000" in env.page.read_text()
+
+
 @pytest.mark.parametrize("most", [0, 1, 2])
 def test_the_page_has_the_last_episodes(box: Sandbox, tmp_path: Path, most: int) -> None:
     env = RecordTranscript(make(box), tmp_path / "runs.jsonl", page_episodes=most)

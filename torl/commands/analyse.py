@@ -129,7 +129,7 @@ def selection_table(trajectories: Sequence[Trajectory], k: int) -> Table:
     rows = tuple(
         (
             selector.replace("_", " "),
-            *(percent(best_of(trajectories, size, selector)) for size in sizes),
+            *(percent(best_of(trajectories, size, selector), "-") for size in sizes),
         )
         for selector in Selector
     )

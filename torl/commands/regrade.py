@@ -11,7 +11,7 @@ from benchmarks.heldout.evaluate import finish
 from benchmarks.heldout.records import grader_name
 from benchmarks.heldout.regrade import Regraded, regrade
 from benchmarks.report.tables import Table, results
-from torl.console import CommandError, print_table, progress
+from torl.console import CommandError, print_table, progress, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,10 @@ def main(options: RegradeOptions) -> int:
 
     files = [file for file in records.find(options.paths) if ".regraded." not in file.name]
     for path in files:
+        if warning := records.half(path):
+            # Its summary would be taken for that of a whole one.
+            say(f"warning: {warning}; it is not graded again")
+            continue
         old = records.read(path)
         with progress("grading", len(old.trajectories), unit="answer") as advance:
 

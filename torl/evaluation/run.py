@@ -15,13 +15,13 @@ from benchmarks.heldout import Header, Summary, fingerprint, summary_path
 from benchmarks.heldout.code_suites import GRADER, Task, grading, load_tasks
 from benchmarks.heldout.evaluate import IN_FLIGHT, Collect, start
 from benchmarks.heldout.evaluate import evaluate as collect_answers
-from benchmarks.heldout.records import grader_name, weights_hash
+from benchmarks.heldout.records import OWN_ENVIRONMENT, grader_name, weights_hash
 from benchmarks.heldout.suites import CODE, SUITES, code_file, names, open_suite
 from benchmarks.report.leaderboard import leaderboard
 from benchmarks.report.tables import Table, details, results
 from torl.console import CommandError, in_notebook, print_table, progress, say
 from torl.environment import made, stored
-from torl.evaluation.models import answering, is_address
+from torl.evaluation.models import answering, is_address, the_only_model
 from torl.evaluation.options import EvalOptions, defaults_for, sampling_of
 from torl.wiring import Collecting, heldout_seeds, text_env_of
 from torl_env.problem_sampling import open_problems
@@ -202,7 +202,7 @@ def _speak_of_silence(found: Summary, out: Path, served: bool) -> None:
         raise CommandError(
             f"{found.empty} of {found.answers} answers were empty, so that nothing was measured: "
             f"look at what the server gives (a reasoning model needs a larger --max-tokens; see "
-            f"--extra-body and --prompt); the records are in {out}"
+            f"--extra-body and --prompt); delete the records in {out} to ask again"
         )
     if found.empty:
         say(f"warning: {found.empty} of {found.answers} answers were empty; they count as wrong")
@@ -302,8 +302,13 @@ def _limit(count: int | None, size: int, name: str) -> int:
 def _grader(options: EvalOptions, env: Mapping[str, Any]) -> str:
     own = text_env_of(options.text_env)
     if own is not None:
-        return f"the environment {own.problems.name}"
+        return OWN_ENVIRONMENT + own.problems.name
     return grader_name() if options.env.grader is None else str(env["grader"])
+
+
+def _served(options: EvalOptions) -> bool:
+    """Whether the model is whatever an address serves."""
+    return is_address(options.model) and not (options.server or options.agent)
 
 
 def _header(options: EvalOptions, problems: Sequence[Problem], name: str, of: int) -> Header:
@@ -330,6 +335,8 @@ def _header(options: EvalOptions, problems: Sequence[Problem], name: str, of: in
             "weights": weights_hash(Path(options.model).expanduser()),
             **({"weights_of": options.model} if options.agent else {}),
             **({"server": options.server} if options.server else {}),
+            # An address is no model: another one may be served there tomorrow.
+            **({"served": the_only_model(options.model)} if _served(options) else {}),
             **({"policy": options.policy} if options.policy != "transformers" else {}),
             **({"tokenizer": options.tokenizer} if options.tokenizer else {}),
             **({"extra_body": options.extra_body} if options.extra_body else {}),

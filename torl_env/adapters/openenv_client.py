@@ -103,7 +103,12 @@ class OpenEnvClient:
         return self.ask({"type": "state"})
 
     def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Send one message of the protocol; the data of its answer."""
+        """Send one message of the protocol; the data of its answer.
+
+        Raises:
+            RemoteError: The server refused it or hung up, or took longer than `timeout`, which ends
+                the session.
+        """
         from websockets.exceptions import ConnectionClosed
 
         try:
@@ -112,6 +117,14 @@ class OpenEnvClient:
         except ConnectionClosed as error:
             raise RemoteError(
                 "", f"the server closed the session: connect again ({error})"
+            ) from error
+        except BaseException as error:
+            # The late answer would be taken for that of the next message.
+            self.close()
+            if not isinstance(error, TimeoutError):
+                raise
+            raise RemoteError(
+                "", f"no answer in {self._timeout:g} s: the session is closed, connect again"
             ) from error
         answer = json.loads(text)
         data: dict[str, Any] = answer.get("data", {})

@@ -59,8 +59,8 @@ def tool(function: Function) -> FunctionTool:
     model used it wrongly. It is called from any thread, for several episodes at once.
 
     Raises:
-        ConfigError: A parameter has no annotation, or one that has no JSON form; the function is
-            async, or can be seen to return something else.
+        ConfigError: A parameter has no annotation, or one that has no JSON form, or is positional
+            only; the function is async, or can be seen to return something else.
 
     Example:
         >>> @tool
@@ -87,6 +87,11 @@ def tool(function: Function) -> FunctionTool:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise ConfigError(
                 f"{function.__name__}: a tool cannot take *{name}: name its arguments"
+            )
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise ConfigError(
+                f"{function.__name__}: a tool is called by the names of its arguments, {name!r} "
+                "has none: take the `/` out"
             )
         if name not in hints:
             raise ConfigError(f"{function.__name__}: annotate the parameter {name!r} with its type")

@@ -4,11 +4,13 @@ import html
 import json
 from collections import deque
 from collections.abc import Collection
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
+from torl_env.info import is_scorable
 from torl_env.wrappers.transcript import base_of
 
 _PAGE = """<!doctype html>
@@ -30,7 +32,7 @@ pre.tool {{ background: #fff8c5 }}
 }}
 </style>
 <h1>{title}</h1>
-<p>{count} episodes, mean reward {mean:.3f}. <small>Grey: the prompt; blue: the model;
+<p>{count}, mean reward {mean:.3f}. <small>Grey: the prompt; blue: the model;
 yellow: the tool.</small></p>
 {episodes}
 </html>
@@ -110,9 +112,13 @@ class RecordTranscript(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def _page(title: str, records: Collection[dict[str, Any]]) -> str:
-    mean = sum(record["reward"] for record in records) / len(records)
+    # A failure of the machine and an undecided grade are no reward.
+    scored = [record["reward"] for record in records if is_scorable(record["info"])]
+    mean = sum(scored) / len(scored) if scored else nan
+    lost = len(records) - len(scored)
+    count = f"{len(records)} episodes" + (f", {lost} of them not scored" if lost else "")
     episodes = "\n".join(_episode(record) for record in records)
-    return _PAGE.format(title=_safe(title), count=len(records), mean=mean, episodes=episodes)
+    return _PAGE.format(title=_safe(title), count=count, mean=mean, episodes=episodes)
 
 
 def _episode(record: dict[str, Any]) -> str:

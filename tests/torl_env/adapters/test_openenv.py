@@ -203,6 +203,15 @@ def test_a_session_over_websocket(server):
         assert client.reset(problem_id="list-1").text == "What is 2+2?"
 
 
+def test_an_answer_that_comes_too_late_is_no_answer_to_the_next_message(server):
+    with OpenEnvClient(server.url, timeout=3) as client:
+        client.reset(problem_id="list-0")
+        with pytest.raises(RemoteError, match="no answer in 3 s"):
+            client.step("```python\nimport time\ntime.sleep(8)\n```")
+        with pytest.raises(RemoteError, match="connect again"):
+            client.reset(problem_id="list-1")
+
+
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536, 1_000_000])
 def test_messages_of_every_length_arrive(server, size):
     with OpenEnvClient(server.url) as client:
