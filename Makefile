@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q -c constraints.txt
 OUT ?= out/demo
 
-.PHONY: demo test check lint types imports doctest examples bench wheels stacks docs notebooks release clean
+.PHONY: demo test long check lint types imports doctest examples bench wheels stacks docs notebooks release clean
 
 demo: $(VENV)/.train
 	$(BIN)/torl train --out $(OUT)
@@ -13,7 +13,11 @@ demo: $(VENV)/.train
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
-check: lint types imports test doctest examples
+# What takes longer, which CI runs too.
+long: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'long and not slow and not gpu'
+
+check: lint types imports test long doctest examples
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -45,6 +45,7 @@ def metrics(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_learn_what_one_does(both, case):
     one, two = (metrics(both / kind / case) for kind in ("one", "two"))
@@ -66,6 +67,7 @@ def test_two_processes_learn_what_one_does(both, case):
     assert (both / "two" / case / step / "complete").is_file()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_each_process_makes_as_many_passes(both, case):
     """Where weights are sharded each pass gathers them: one more in one process waits for ever."""
@@ -74,6 +76,7 @@ def test_each_process_makes_as_many_passes(both, case):
     assert len(set(counts)) == 1
 
 
+@pytest.mark.long
 def test_each_process_keeps_its_rows_and_readers_see_all(both):
     folders = [both / kind / "token" / "transcripts" for kind in ("one", "two")]
     one, two = (list(transcripts.read(folder)) for folder in folders)
@@ -85,6 +88,7 @@ def test_each_process_keeps_its_rows_and_readers_see_all(both):
     assert names[1] == sorted([*names[0], *other])
 
 
+@pytest.mark.long
 def test_an_evaluation_is_shared_and_its_answers_are_those_of_one(both):
     one, two = (json.loads((both / kind / "answers.json").read_text()) for kind in ("one", "two"))
     assert one == two

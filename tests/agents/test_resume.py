@@ -114,6 +114,7 @@ def kill(process):
     process.communicate()
 
 
+@pytest.mark.long
 def test_kill_in_the_middle_of_a_step_and_resume(whole, tmp_path):
     """Weights, optimiser, scheduler, generators, metrics, transcripts, solve rates."""
     again = killed_and_resumed(tmp_path / "killed")

@@ -60,6 +60,7 @@ def test_asyncio_may_grade() -> None:
     assert asyncio.run(many()) == [grade(*pair).verdict for pair in PAIRS[:50]]
 
 
+@pytest.mark.long
 def test_hard_answers_keep_no_easy_one_and_no_event_loop_waiting(little_work) -> None:
     """Six answers that need all of their work, and then an easy one, which is done first."""
 
@@ -180,6 +181,7 @@ def test_a_question_that_hangs_in_c_code_ends() -> None:
     assert in_a_fork(lambda n: pow(3, n) == pow(3, n + 1), 10**9, 1_000) is None
 
 
+@pytest.mark.long
 def test_the_same_work_gives_the_same_verdict(monkeypatch) -> None:
     """A fifth of a second of CPU time, or three tenths: a limit in seconds would flip a coin."""
     pairs = [(r"\sum_{n=2}^\infty\frac{1}{n!}", "e-2"), (r"\sum_{n=1}^\infty\frac{n^2}{2^n}", "6")]
@@ -199,6 +201,7 @@ def test_what_the_bounded_work_leaves_open_is_wrong(little_work) -> None:
     assert grade_answer("1/2", INTEGRAL).verdict is Verdict.CORRECT, "a verdict has no memory"
 
 
+@pytest.mark.long
 def test_a_forked_process_has_workers_of_its_own() -> None:
     forget()
     grade_answer("1/2", INTEGRAL)

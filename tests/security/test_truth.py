@@ -53,6 +53,7 @@ def in_a_session(sandbox: LocalSandbox, code: str, in_place: bool) -> Execution:
     return result
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("in_place", [False, pytest.param(True, marks=SLOW)])
 def test_hostile_programs_as_turns(
     sandbox: LocalSandbox, in_place: bool, categories: dict[str, list[Any]]

@@ -167,6 +167,7 @@ RECIPES = {
 """Billions of parameters, and words that the plan has."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["torl_1_5b", *(pytest.param(n, marks=pytest.mark.slow) for n in RECIPES)]
 )

@@ -88,6 +88,7 @@ def test_one_call(tiny, shop, files, capsys):
     assert len(agent.rollout(str(files / "test.csv"))) == 8
 
 
+@pytest.mark.long
 def test_one_command(tiny, shop, files, torl):
     out = files / "run"
     words = ["--model", tiny, "--problems", files / "train.csv", "--heldout", files / "test.csv"]
@@ -117,6 +118,7 @@ def test_one_command(tiny, shop, files, torl):
     assert "tool_budget 3 against 0" in ran.err
 
 
+@pytest.mark.long
 def test_a_text_environment_that_is_none_of_ours(tiny, shop, tmp_path, torl):
     run = public.train(
         str(tiny), env=shop.Echo(), eval_problems=3, out=tmp_path / "run", prompt="chat", **SIZES
@@ -139,6 +141,7 @@ def test_a_text_environment_that_is_none_of_ours(tiny, shop, tmp_path, torl):
     assert records.read(tmp_path / "c.jsonl").trajectories[0].question.startswith("say ")
 
 
+@pytest.mark.long
 def test_what_only_python_can_give_is_asked_for_again(tiny, shop, files):
     class Mine(shop.Centred):
         """Has no name that a file could keep."""

@@ -2,6 +2,8 @@
 
 import shutil
 
+import pytest
+
 
 def test_it_writes_page_figure_and_numbers(torl, run_dir):
     ran = torl("report", run_dir)
@@ -11,6 +13,7 @@ def test_it_writes_page_figure_and_numbers(torl, run_dir):
         assert name in ran.out
 
 
+@pytest.mark.long
 def test_several_runs_share_one_page(torl, run_dir, tmp_path):
     page, other = tmp_path / "page.html", tmp_path / "other"
     shutil.copytree(run_dir, other)

@@ -109,6 +109,7 @@ def test_answers_of_a_server_become_text(torl, server, problems, tmp_path):
     assert all("NaN" not in line for line in lines_of(out.with_suffix(".answers.jsonl")))
 
 
+@pytest.mark.long
 def test_tirgen_with_a_server_that_refines(torl, tiny, server, problems, tmp_path):
     out = tmp_path / "traces.jsonl"
     words = ["traces", "tirgen", "--model", tiny, "--problems", problems, "--count", 4]

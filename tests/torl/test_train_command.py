@@ -92,6 +92,7 @@ def samplers(pid):
     return [c for c in children if "sampler_process" in Path(f"/proc/{c}/cmdline").read_text()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("more", "processes"), [((), 0), pytest.param(("--staleness", "1"), 1, marks=pytest.mark.slow)]
 )
@@ -166,6 +167,7 @@ def test_no_free_disk_is_said_before_anything_is_done(tiny, small_disk, refused)
     assert list(small_disk.iterdir()) == []
 
 
+@pytest.mark.long
 def test_no_network_is_one_message(tmp_path):
     offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = started("train", "--model", "org/name", "--out", tmp_path / "run", env=offline)

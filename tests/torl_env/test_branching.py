@@ -36,6 +36,7 @@ def env(box: Sandbox) -> ToRLMathEnv:
     return made
 
 
+@pytest.mark.long
 def test_variables_stay_within_an_episode_only(env: ToRLMathEnv) -> None:
     env.step(code("x = 3"))
     assert env.step(code("print(x)"))[0] == shown("3")

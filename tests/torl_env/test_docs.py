@@ -126,6 +126,7 @@ def test_the_sandbox_document_names_every_layer_limit_and_backend() -> None:
     assert set(NAMES) <= {name.partition(":")[0] for name in names(backends)}
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="sessions are forked on Linux only")
 def test_the_example_of_the_sandbox_document_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", SANDBOX, re.DOTALL)

@@ -113,6 +113,7 @@ def test_a_closed_sandbox_voids_what_still_runs(box: Sandbox) -> None:
     envs.close()
 
 
+@pytest.mark.long
 def test_too_many_sessions_is_the_machines_fault() -> None:
     with LocalSandbox(sessions=1) as box:
         envs = ToRLMathVectorEnv(

@@ -45,6 +45,7 @@ def same(left: Any, right: Any) -> bool:
 ACTION = st.sampled_from([CALL, FAIL, ANSWER, "no answer", "", "\\boxed{0}", "```\n"])
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(
     mode=st.sampled_from([AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP]),

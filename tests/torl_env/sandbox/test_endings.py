@@ -11,6 +11,7 @@ HELD = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("code", HELD.values(), ids=HELD)
 def test_what_open_files_hold_is_written(sandbox: LocalSandbox, code: str) -> None:
     assert sandbox.run(code).stdout == "42"

@@ -259,6 +259,7 @@ def test_against_our_own_server(serve: Callable[..., str]) -> None:
     assert result.error == "CPU time limit of 0.2 s exceeded"
 
 
+@pytest.mark.long
 def test_an_episode_goes_on_by_replay_when_its_server_is_replaced(local: LocalSandbox) -> None:
     with SandboxServer(local, ServeOptions(port=0)) as first:
         client = FusionSandbox(first.url, backoff=0.01)

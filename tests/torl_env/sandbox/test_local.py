@@ -119,6 +119,7 @@ def test_every_layer_can_be_left_out_alone(layer: Layer) -> None:
     assert report.layers[layer].holds is (layer is Layer.RLIMITS)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:the sandbox runs without:RuntimeWarning")
 @pytest.mark.parametrize("off", [(), pytest.param(("namespaces",), marks=pytest.mark.slow)])
 def test_a_hung_server_is_an_error_and_is_replaced(
@@ -313,7 +314,13 @@ DETERMINED = {
 
 
 @pytest.mark.parametrize(
-    "preload", ["bare", "numpy", pytest.param("sympy", marks=pytest.mark.slow), "all"]
+    "preload",
+    [
+        "bare",
+        "numpy",
+        pytest.param("sympy", marks=pytest.mark.slow),
+        pytest.param("all", marks=pytest.mark.long),
+    ],
 )
 def test_the_same_program_prints_the_same(sandbox: LocalSandbox, preload: str) -> None:
     code, spoil = DETERMINED.get(preload) or map("\n".join, zip(*DETERMINED.values(), strict=True))

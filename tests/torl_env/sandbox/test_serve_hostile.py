@@ -249,6 +249,7 @@ def test_unread_answers_are_bounded_together(serve: Serve) -> None:
     assert not all(whole)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
@@ -277,7 +278,9 @@ def test_a_stop_is_told_to_who_waits(number: int) -> None:
             server.kill()
 
 
-@pytest.mark.parametrize("path", ["/faas/sandbox/", "/faas/sandbox/run_code"])
+@pytest.mark.parametrize(
+    "path", [pytest.param("/faas/sandbox/", marks=pytest.mark.long), "/faas/sandbox/run_code"]
+)
 def test_a_path_prefix(serve: Serve, path: str) -> None:
     url = serve(path_prefix="/faas/sandbox")
     with connected(url) as connection:

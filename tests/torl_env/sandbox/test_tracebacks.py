@@ -8,6 +8,7 @@ MEAN = "def mean(v):\n    total = sum(v)\n    return total / len(v)"
 USE = "data = []\nlabel = 'mean of the data'\nprint(mean(data))"
 
 
+@pytest.mark.long
 def test_a_later_turn_quotes_the_turn_that_an_error_is_in(sandbox: LocalSandbox) -> None:
     with sandbox.session() as session:
         assert session.run(MEAN).ok
