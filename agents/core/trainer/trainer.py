@@ -38,18 +38,14 @@ from agents.core.schedule import at, of_loss
 from agents.core.trainer import distributed, scoring
 from agents.core.trainer.auxiliary_module import AuxiliaryModule
 from agents.core.trainer.batch import PREPARED, Batch, joined, learned, nll_weights, split, view
-from agents.core.trainer.branches import append_branches, branch_loss, sample_branches
+from agents.core.trainer.branches import append_branches, sample_branches
 from agents.core.trainer.callbacks import AuxiliarySteps, Checkpoints, Steps
 from agents.core.trainer.collector import Collector
 from agents.core.trainer.logprobs import with_positions
 from agents.core.trainer.memory import memory_errors_say
-from agents.core.trainer.options import (
-    Training,
-    TrainingError,
-    check,
-    check_finite,
-)
+from agents.core.trainer.options import Training, TrainingError, check, check_finite
 from agents.core.trainer.own_state import OwnState
+from agents.core.trainer.pass_metrics import pass_metrics
 from agents.core.trainer.passes import by_tokens, loss_in_passes
 from agents.core.trainer.recorder import Recorder
 from agents.core.trainer.reference import ReferenceReset
@@ -281,9 +277,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         for name, value in self._terms(inputs).items():
             loss = loss + value
             self._add_mean(f"loss_{name}", value)
-        if "branch" in inputs:
-            part = branch_loss(self.pass_logprobs, inputs, self._loss)
-            self._add_mean("loss_branches", part / self._share())
+        for name, part in pass_metrics(self.pass_logprobs, inputs, self._loss).items():
+            self._add_mean(name, part / self._share())
         self._hidden = None
         check_finite(loss.item(), self._batch_number())
         return loss
@@ -405,7 +400,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         if batch:
             self._extra |= distributed.mean_of_each(self._means)
         if batch and self._training.report_to:
-            logs = {**self._recorder.for_trackers(self._collector, self._extra), **logs}
+            told = self._recorder.for_trackers(self.state, self._collector, self._extra)
+            logs = {**told, **logs}
         super().log(logs, start_time)
         if batch:
             alarm = self._recorder.record(self.state, self._collector, self._extra, self._seconds)
