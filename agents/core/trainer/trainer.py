@@ -407,8 +407,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             alarm = self._recorder.record(self.state, self._collector, self._extra, self._seconds)
             if distributed.maximum(int(bool(alarm))):
                 raise TrainingError(
-                    f"step {ended}, {alarm or 'an alarm, see the first process'}. --resume goes on "
-                    "from the last checkpoint"
+                    f"step {ended}, {alarm or 'an alarm, see the first process'}. Begin a new run "
+                    "from the last checkpoint with other settings (--model OUT --warm-start 0)"
                 )
 
 
