@@ -53,6 +53,37 @@ REFUSED = {
     "too much memory": (["--policy", "vllm", "--vllm-memory", "2"], "must be in (0, 1), got 2.0"),
 }
 
+IDLE = {
+    "a cap": (["--importance-cap", "3"], "--importance-cap says something with --policy vllm"),
+    "memory of vLLM": (["--vllm-memory", "0.5"], "--vllm-memory says something with"),
+    "address of vLLM": (["--vllm-url", "http://h:1/v1"], "--vllm-url says something with"),
+    "threads": (["--sampler-threads", "1"], "--sampler-threads says something with --staleness"),
+    "adapters of SFT": (["--algorithm", "sft", "--lora-rank", "8"], "SFT stage trains all weights"),
+    "what to replay": (["--replay.rare", "0.5"], "--replay says something with --replay.keep"),
+    "pools": (["--curriculum.easy", "0.9"], "--curriculum says something with --curriculum.mix"),
+    "two kinds of traces": (["--warm-start", "32", "--warm-start-from", "b"], "take their place"),
+}
+IDLE |= {
+    f"{words[0]} of an environment of one's own": (
+        ["--text-env", "shop:Echo", *words],
+        message,
+    )
+    for words, message in (
+        (["--reward", "thor"], "--reward is of our environment"),
+        (["--tool-budget", "3"], "--tool-budget is of our environment"),
+        (["--schedule", "tool_budget=1:1,5:2"], "--tool-budget is of our environment"),
+        (["--heldout", "procedural"], "--heldout says something with problems"),
+        (["--warm-start", "8"], "--warm-start says something with problems"),
+    )
+}
+
+
+@pytest.mark.parametrize("case", IDLE)
+def test_options_that_would_do_nothing(case, refusal):
+    words, message = IDLE[case]
+    assert message in refusal(*words)
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_impossible_options(case, refusal):
     words, message = REFUSED[case]
