@@ -105,3 +105,16 @@ def test_lost_rows_are_no_difference_of_rewards(model, tokenizer, tmp_path):
     row, _, _ = trained(model, tokenizer, tmp_path, rows)
     assert row["grad_norm"] == 0
     assert row["frac_reward_zero_std"] == 1
+
+
+@pytest.mark.parametrize("micro_batch", [8, 1])
+def test_likelihood_counts_right_answers_without_an_id_of_high_entropy(
+    model, tokenizer, tmp_path, micro_batch
+):
+    told = []
+    for top in (1.0, 0.05):
+        algorithm = GRPO(loss=Loss(nll=0.5, entropy_top=top))
+        options = {"algorithm": algorithm, "micro_batch": micro_batch}
+        told.append(trained(model, tokenizer, tmp_path / str(top), **options)[0]["loss_nll"])
+    assert told[0] > 0
+    assert told[1] == pytest.approx(told[0], rel=1e-4)

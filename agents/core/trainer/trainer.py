@@ -159,9 +159,6 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._add({**self._collector.shaping_metrics(), **filtered_share(rows, drop)})
         self._row_scale, old = row_scale(rows, drop, oldest), self._collector.replayed
         self._add(correct_off_policy(output, self._training, old, self._score))
-        masked, score = self._loss.entropy_top < 1, partial(self._score, entropies=True)
-        if masked and self._algorithm.branches:
-            self._add(keep_high_entropy(output, score, self._loss.entropy_top))
         if self._algorithm.branches:
             output = self._branch(output)
         self._sampler.rest()
@@ -170,11 +167,12 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             prepared = self._algorithm.prepare(paid)
         for name, value in prepared.items():
             output["advantages" if name == "advantages" else PREPARED + name] = value
-        if masked and not self._algorithm.branches:
-            self._add(keep_high_entropy(output, score, self._loss.entropy_top))
         if self._loss.nll:
             gather, weight = self.accelerator.gather, self._algorithm.branch_weight
             output["nll_weights"] = nll_weights(output, gather, weight)
+        if self._loss.entropy_top < 1:
+            score = partial(self._score, entropies=True)
+            self._add(keep_high_entropy(output, score, self._loss.entropy_top))
         self._hidden = None
         return output
 
