@@ -121,7 +121,8 @@ def parse(name: str, words: Sequence[str]) -> Any:
     own = {item.name for one in kinds_of(options) for item in fields(one)}
     if "env" in own:
         words = lengthened(words, own)
-    start = {"default": module.defaults(words)} if hasattr(module, "defaults") else {}
+    known = module.defaults(words) if hasattr(module, "defaults") else None
+    start = {} if known is None else {"default": known}
     with object_fields:
         # `--over-budget notice` as in Python, and not by the name of the member, NOTICE.
         # And `--overlap` or `--no-overlap` where the default, `None`, leaves it to the plan.

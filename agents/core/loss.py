@@ -1,7 +1,7 @@
 """The policy-gradient loss as a description; `agents.core.losses` computes it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from agents.core.filters import check_names
@@ -95,11 +95,22 @@ class Loss:
     def _check_together(self) -> None:
         """What contradicts each other, with the reason."""
         soft = self.surrogate != "clip"
+        usual = {f.name: f.default for f in fields(self)}
+        idle = {
+            "clip": ("sapo_positive", "sapo_negative"),
+            "cispo": ("clip_low", "sapo_positive", "sapo_negative"),
+            "sapo": ("clip_low", "clip_high"),
+        }[self.surrogate]
+        given = [name for name in idle if getattr(self, name) != usual[name]]
         needed = {"cispo": "token", "sapo": "sequence"}.get(self.surrogate, self.mean)
         for wrong, why in (
             (
                 soft and self.dual_clip is not None,
                 f"surrogate={self.surrogate} never clips, so dual_clip has nothing to bound",
+            ),
+            (
+                bool(given),
+                f"surrogate={self.surrogate} has no use for {', '.join(given)}: leave that out",
             ),
             (
                 soft and self.ratio == "sequence",

@@ -60,9 +60,7 @@ def surrogate(
         >>> slope(Loss()), slope(CISPO), slope(SAPO)
         (0.0, 3.0, 1.26)
     """
-    gap = logprobs_BT - old_BT
-    if loss.ratio == "sequence":
-        gap = ((gap * mask_BT).sum(1) / mask_BT.sum(1).clamp(min=1))[:, None]
+    gap = _log_ratio(logprobs_BT, old_BT, mask_BT, loss)
     if loss.surrogate == "clip":
         return clipped(gap, advantages_BT, loss)
     ratio = gap.exp()
@@ -70,6 +68,42 @@ def surrogate(
         return -ratio.clamp(max=1 + loss.clip_high).detach() * advantages_BT * logprobs_BT
     tau = torch.where(advantages_BT > 0, loss.sapo_positive, loss.sapo_negative)
     return -torch.sigmoid(tau * (ratio - 1)) * 4 / tau * advantages_BT
+
+
+def held_back(
+    logprobs_BT: Tensor, old_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, loss: Loss
+) -> Tensor:
+    """True on ids whose ratio is beyond the bound of `clip` or `cispo`, (B, T).
+
+    For `clip` it is so where the advantage would move it further away: these earn no gradient. (The
+    dual clip is not counted.) CISPO caps a ratio whatever the sign.
+
+    Args:
+        logprobs_BT: As in `surrogate`, like all others.
+        old_BT: Under the policy that sampled.
+        advantages_BT: Advantages; where they are 0 nothing is held back.
+        mask_BT: 1 on ids to learn from.
+        loss: Its bounds.
+
+    Example:
+        >>> ratio, up = torch.tensor([[1.5, 0.5, 1.1]]), torch.ones(1, 3)
+        >>> one = (ratio.log(), torch.zeros(1, 3))
+        >>> [held_back(*one, a, up, Loss()).tolist() for a in (up, -up)]
+        [[[True, False, False]], [[False, True, False]]]
+    """
+    ratio = _log_ratio(logprobs_BT, old_BT, mask_BT, loss).exp()
+    high = ratio > 1 + loss.clip_high
+    if loss.surrogate == "cispo":
+        return high & (advantages_BT != 0)
+    return (high & (advantages_BT > 0)) | ((ratio < 1 - loss.clip_low) & (advantages_BT < 0))
+
+
+def _log_ratio(logprobs_BT: Tensor, old_BT: Tensor, mask_BT: Tensor, loss: Loss) -> Tensor:
+    """Of each id, (B, T), or the mean of a response, (B, 1)."""
+    gap = logprobs_BT - old_BT
+    if loss.ratio == "sequence":
+        gap = ((gap * mask_BT).sum(1) / mask_BT.sum(1).clamp(min=1))[:, None]
+    return gap
 
 
 def entropy_threshold(entropies_N: Tensor, top: float) -> float:

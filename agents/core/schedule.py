@@ -103,7 +103,10 @@ def check(schedules: Sequence[Schedule], loss: Loss, max_tokens: int) -> None:
     names = [one.name for one in schedules]
     if len(set(names)) < len(names):
         raise ValueError(f"two schedules are of one setting: {', '.join(names)}")
-    steps = sorted({step for one in schedules for step, _ in one.points})
+    starts = {step for one in schedules for step, _ in one.points}
+    # On a line towards a point the last step before it is the furthest that what it begins, in
+    # another schedule, does not hold yet.
+    steps = sorted(starts | {step - 1 for step in starts if step > 1})
     for step in steps:
         values = at(schedules, step)
         try:

@@ -101,12 +101,14 @@ class THOR(Algorithm):
         return self.step_weight
 
     def assign_credit(self, groups: Sequence[Group]) -> list[list[float]]:
-        """Group-relative rewards of the episodes that stay; the loss is a mean over their ids."""
+        """Group-relative rewards of the episodes that stay; the loss is a mean over these alone."""
         rows = [t for group in groups for t in group if t.scorable]
-        # Of these ids the trainer's mean is one; what a filter drops is not among them.
+        # What the trainer's mean counts, ids or responses; what a filter drops is not among it.
         learned = [(t, sum(learned_mask(t, self.loss.drop))) for t in rows]
-        whole = sum(ids for _, ids in learned)
-        kept = sum(ids for t, ids in learned if self._keeps(t))
+        if self.loss.mean != "token":
+            learned = [(t, min(ids, 1)) for t, ids in learned]
+        whole = sum(count for _, count in learned)
+        kept = sum(count for t, count in learned if self._keeps(t))
         weight = whole / kept if kept else 0.0
         return [
             [weight * advantage] * len(t.ids)

@@ -1,6 +1,7 @@
 """LoRA through PEFT: adapters learn, the rest stays, the sampler gets both together."""
 
 import copy
+import json
 import weakref
 
 import pytest
@@ -141,6 +142,21 @@ def test_new_adapters_on_an_earlier_runs_keep_what_that_has_learned(
         assert torch.allclose(reference, adapted.eval()(ids).logits, atol=1e-4)
     # The first step is at the start itself: its distance from the reference is none.
     assert trainer.state.log_history[0]["kl"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_all_weights_of_an_earlier_run_with_adapters_are_compared_with_these(
+    model, adapted, tokenizer, tmp_path
+):
+    """Not with the bare base, which the merged weights still have for a name."""
+    from torl.training.run import train
+
+    saved(model, adapted, tokenizer, tmp_path, "first")
+    options = {"problems": "procedural:easy:L1", "warm_start": 0, "eval_problems": 0, "steps": 1}
+    sizes = {"prompts": 2, "group": 2, "max_tokens": 8, "dtype": "float32", "threads": 1}
+    first = str(tmp_path / "first")
+    run = train(first, out=tmp_path / "run", set=("kl=0.1",), **options, **sizes)
+    (row,) = map(json.loads, (run.path / "metrics.jsonl").read_text().splitlines())
+    assert row["kl"] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_adapters_of_a_lost_model_say_what_is_missing(tmp_path):

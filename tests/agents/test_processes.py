@@ -112,7 +112,6 @@ AGREED = {
     "error is None",  # else `watched` ends all
     "hasattr(weight, 'full_tensor')",
     "kind in (0, 1)",
-    "options.lora_rank",
     "over",  # the checkpoint that all found
     "part in gather([dict(numbers)])",
     "self._algorithm.oversample > 1",

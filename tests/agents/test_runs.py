@@ -28,6 +28,16 @@ def test_half_a_checkpoint_is_no_checkpoint(tmp_path):
     assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-8"
 
 
+def test_half_a_checkpoint_does_not_stay_in_a_run_that_goes_on(tmp_path):
+    """Of the two that the trainer keeps it would be one, and the last whole one go too early."""
+    for step in (4, 6):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    (tmp_path / "checkpoint-4" / COMPLETE).touch()
+    (tmp_path / "checkpoint-6" / "model.safetensors").touch()
+    Run(tmp_path).rewind("rl", 4)
+    assert [folder.name for folder in tmp_path.glob("checkpoint-*")] == ["checkpoint-4"]
+
+
 def test_a_folder_without_config_is_no_run(tmp_path):
     with pytest.raises(RunError, match="expected a config"):
         Run(tmp_path).read_config()

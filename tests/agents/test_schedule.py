@@ -56,14 +56,19 @@ TOGETHER = {
     "room": (("max_tokens=1:50,9:500",), "step 9: max_tokens=500, expected 1 to --max-tokens 110"),
     "cold": (("temperature=1:0.0",), "step 1: temperature must be positive"),
     "reference": (("kl=1:0.1",), "needs a reference model from the start"),
-    "dual": (("clip_high=linear,1:0.2,9:3.0",), "step 9: dual_clip bounds the ratio beyond"),
+    "dual": (("clip_high=linear,1:0.2,9:3.0",), "step 8: dual_clip bounds the ratio beyond"),
+    "in between": (
+        ("dual_clip=1:1.5,100:3", "clip_high=linear,1:0.2,100:0.8"),
+        "step 99: dual_clip bounds the ratio beyond",
+    ),
+    "without use": (("clip_low=1:0.1",), "step 1: surrogate=cispo has no use for clip_low"),
 }
 
 
 @pytest.mark.parametrize("case", TOGETHER)
 def test_schedules_that_fit_nothing_are_refused(case):
     texts, message = TOGETHER[case]
-    loss = Loss(dual_clip=3.0) if case == "dual" else Loss()
+    loss = {"dual": Loss(dual_clip=3.0), "without use": CISPO}.get(case, Loss())
     with pytest.raises(ValueError, match=message):
         schedule.check([Schedule.parse(text) for text in texts], loss, 110)
 

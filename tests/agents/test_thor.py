@@ -231,6 +231,19 @@ def test_a_mean_over_what_is_learned_knows_what_filters_drop():
     assert credit[0][0] == pytest.approx(weight * 4 / 3 / std, rel=1e-5)
 
 
+@pytest.mark.parametrize("mean", ["token", "sequence", "constant"])
+def test_a_dropped_episode_is_in_no_mean(model, tokenizer, tmp_path, mean):
+    """As if the machine had lost it."""
+    algorithm = THOR(step_level=False, loss=Loss(mean=mean))
+    rows = [BATCH[0], BATCH[1], failing(BATCH[2]), BATCH[3], *BATCH[4:]]
+    lost = [replace(t, scorable=not failed_turns(t)) for t in rows]
+    norms = [
+        one_step(model, tokenizer, tmp_path / name, given, algorithm=algorithm)[1]
+        for name, given in {"a": rows, "b": lost}.items()
+    ]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+
+
 class Stepping(FixedSampler):
     """Gives two steps for whatever is asked."""
 

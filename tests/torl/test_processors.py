@@ -10,6 +10,7 @@ import pytest
 
 from agents.core.run.folder import Run
 from torl import processors
+from torl.__main__ import parse
 from torl.commands import train
 from torl.training.options import TrainOptions, to_json
 from torl_env.machine import cpu_quota
@@ -107,5 +108,5 @@ def test_a_run_that_goes_on_waits_as_it_began(tmp_path, monkeypatch, staleness):
     asked = []
     monkeypatch.setattr(train, "choose_waiting", lambda *, shared: asked.append(shared))
     monkeypatch.setattr(train, "run", lambda options: SimpleNamespace(finished=True))
-    assert train.main(TrainOptions(out=out, resume=True)) == 0
+    assert train.main(parse("train", ["--out", str(out), "--resume"])) == 0
     assert asked == [staleness > 0]

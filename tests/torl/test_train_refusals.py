@@ -4,6 +4,14 @@ import json
 
 import pytest
 
+from agents.core.run.folder import Run
+from torl.__main__ import parse
+from torl.console import CommandError
+from torl.environment import environment
+from torl.training.options import TrainOptions, resolved, to_json
+from torl.training.resuming import check_same
+from torl.training.run import train
+
 
 @pytest.fixture
 def refusal(refused, tiny, tmp_path):
@@ -45,6 +53,36 @@ REFUSED = {
     "too much memory": (["--policy", "vllm", "--vllm-memory", "2"], "must be in (0, 1), got 2.0"),
 }
 
+IDLE = {
+    "a cap": (["--importance-cap", "3"], "--importance-cap says something with --policy vllm"),
+    "memory of vLLM": (["--vllm-memory", "0.5"], "--vllm-memory says something with"),
+    "address of vLLM": (["--vllm-url", "http://h:1/v1"], "--vllm-url says something with"),
+    "threads": (["--sampler-threads", "1"], "--sampler-threads says something with --staleness"),
+    "adapters of SFT": (["--algorithm", "sft", "--lora-rank", "8"], "SFT stage trains all weights"),
+    "what to replay": (["--replay.rare", "0.5"], "--replay says something with --replay.keep"),
+    "pools": (["--curriculum.easy", "0.9"], "--curriculum says something with --curriculum.mix"),
+    "two kinds of traces": (["--warm-start", "32", "--warm-start-from", "b"], "take their place"),
+}
+IDLE |= {
+    f"{words[0]} of an environment of one's own": (
+        ["--text-env", "shop:Echo", *words],
+        message,
+    )
+    for words, message in (
+        (["--reward", "thor"], "--reward is of our environment"),
+        (["--tool-budget", "3"], "--tool-budget is of our environment"),
+        (["--schedule", "tool_budget=1:1,5:2"], "--tool-budget is of our environment"),
+        (["--heldout", "procedural"], "--heldout says something with problems"),
+        (["--warm-start", "8"], "--warm-start says something with problems"),
+    )
+}
+
+
+@pytest.mark.parametrize("case", IDLE)
+def test_options_that_would_do_nothing(case, refusal):
+    words, message = IDLE[case]
+    assert message in refusal(*words)
+
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_impossible_options(case, refusal):
@@ -84,3 +122,54 @@ def test_a_model_that_cannot_end_an_answer(tiny, refusal):
 
 def test_resuming_what_is_no_run(refused, tmp_path):
     assert "expected a config.json" in refused("train", "--resume", "--out", tmp_path / "none")
+
+
+def begin(out, algorithm):
+    """A run that was begun, with options of its own."""
+    options = TrainOptions(
+        out=out,
+        algorithm=algorithm,
+        set=("clip_high=0.28",),
+        learning_rate=1e-3,
+        schedule=("temperature=1:1.0,2:0.9",),
+        env=environment(tool_budget=1, problems="procedural:easy:L1"),
+    )
+    Run(out).write_config({"options": to_json(resolved(options))})
+    return out
+
+
+@pytest.fixture
+def begun(tmp_path):
+    return begin(tmp_path / "begun", "grpo")
+
+
+OTHERS = {
+    "a rate": (["--learning-rate", "0.1"], "--learning-rate was 0.001, now 0.1"),
+    "a default": (["--learning-rate", "1e-5"], "--learning-rate was 0.001, now 1e-05"),
+    "of imitation": (["--sft.epochs", "3"], "--sft.epochs was 2, now 3"),
+    "of the environment": (["--reward", "thor"], "--reward was"),
+    "of the algorithm": (["--set", "clip_high=0.2"], "--set was ['clip_high=0.28'], now"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_a_run_goes_on_with_its_own_options(case, begun, refused):
+    words, message = OTHERS[case]
+    said = refused("train", "--out", begun, "--resume", *words)
+    assert message in said
+    assert f"--model {begun} --warm-start 0" in said
+
+
+@pytest.mark.parametrize("given", [{"steps": 5}, {"tool_budget": 3}, {"env": {"tool_budget": 3}}])
+def test_so_it_does_in_python(given, begun):
+    with pytest.raises(CommandError, match="--resume goes on with the options"):
+        train(out=begun, resume=True, **given)
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "cot"])
+def test_the_command_that_began_a_run_goes_on_with_it(algorithm, tmp_path):
+    begun = begin(tmp_path / "begun", algorithm)
+    same = ["--algorithm", algorithm, "--set", "clip_high=0.28", "--learning-rate", "1e-3"]
+    same += ["--schedule", "temperature=1:1.0,2:0.9", "--tool-budget", "1"]
+    for words in ([], same):
+        check_same(parse("train", ["--out", str(begun), "--resume", *words]), begun)

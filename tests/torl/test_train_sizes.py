@@ -1,5 +1,6 @@
 """What a run takes from its own sizes: chunks of its evaluations, vLLM's window and memory."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -96,6 +97,20 @@ def test_the_longest_of_many_prompts_is_found_wherever_it_stands():
     problems = [Problem(str(size), "7" * size, "7") for size in range(1, 400)]
     for order in (problems, problems[::-1]):
         assert longest_prompt(prompt, EnvConfig(), order)[0] == "399"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "96 traces"),
+        ({"traces": Path("traces.jsonl")}, "traces from a file"),
+        ({"warm_start_from": Path("weights")}, "none"),
+    ],
+)
+def test_the_plan_tells_what_is_imitated(tiny, given, told):
+    lines = plan_of(TrainOptions(model=str(tiny), **given)).lines()
+    (line,) = [line for line in lines if line.startswith("warm start")]
+    assert told in line
 
 
 def test_checkpointing_is_chosen_by_size_and_by_nobody_who_has_said(tiny, tmp_path):

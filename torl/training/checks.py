@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,14 @@ from agents.core.trainer import distributed
 from agents.core.trainer.options import TrainingError, check_window
 from agents.core.trainer.options import check as check_algorithm
 from torl.console import CommandError
-from torl.training.options import TrainOptions, algorithm_of, sampling_of, training_of, vllm_of
+from torl.training.options import (
+    TrainOptions,
+    algorithm_of,
+    default_env,
+    sampling_of,
+    training_of,
+    vllm_of,
+)
 from torl.training.plan import PROMPT_TOKENS
 from torl_env import EnvConfig
 from torl_env.problems.types import Problem
@@ -37,6 +45,7 @@ def check_settings(options: TrainOptions) -> None:
     if not options.env.tool_budget and any(one.name == "tool_budget" for one in training.schedule):
         raise CommandError("--schedule tool_budget: --tool-budget 0 has a prompt without tools")
     check_algorithm(algorithm, training)
+    _check_idle(options)
     _check_staleness(options)
     check_tree(algorithm, training)
     if algorithm.needs_states and options.text_env is not None:
@@ -61,9 +70,6 @@ def check_settings(options: TrainOptions) -> None:
 def _check_staleness(options: TrainOptions) -> None:
     """Whether another process can sample."""
     if not options.staleness:
-        given = [n for n in ("late", "sampler_threads") if getattr(options, n) != _default(n)]
-        if given:
-            raise CommandError(f"--{given[0].replace('_', '-')} says something with --staleness")
         return
     if options.policy == "vllm-server":
         raise CommandError(
@@ -76,8 +82,54 @@ def _check_staleness(options: TrainOptions) -> None:
     sendable(options)
 
 
-def _default(name: str) -> object:
-    return TrainOptions.__dataclass_fields__[name].default
+def _check_idle(options: TrainOptions) -> None:
+    """Whether all that is given does something: else the run is not the one that was meant."""
+    usual = TrainOptions(env=options.env, text_env=options.text_env)
+    traced = options.traces is not None or options.warm_start_from is not None
+    for names, works, partner in (
+        (("late", "sampler_threads"), options.staleness > 0, "--staleness"),
+        (
+            ("importance", "importance_cap"),
+            options.staleness > 0 or options.policy != "transformers",
+            "--policy vllm or --staleness",
+        ),
+        (("vllm_memory",), options.policy == "vllm", "--policy vllm"),
+        (("vllm_url",), options.policy == "vllm-server", "--policy vllm-server"),
+        (("lora_rank",), options.steps > 0, "RL; the SFT stage trains all weights"),
+        (("replay",), options.replay.keep > 0, "--replay.keep"),
+        (("curriculum",), options.curriculum.on, "--curriculum.mix"),
+        (
+            ("warm_start",),
+            not (traced and options.warm_start),
+            "traces of its own, and --traces or --warm-start-from take their place",
+        ),
+        (
+            ("heldout", "allow_overlap", "warm_start"),
+            options.text_env is None,
+            "problems, and an environment of your own (--text-env) has seeds",
+        ),
+    ):
+        given = [name for name in names if getattr(options, name) != getattr(usual, name)]
+        if given and not works:
+            raise CommandError(f"--{given[0].replace('_', '-')} says something with {partner}")
+    if options.text_env is not None:
+        _check_own_env(options)
+
+
+def _check_own_env(options: TrainOptions) -> None:
+    """Whether nothing is said of our environment where it is not used."""
+    usual, used = default_env(), {"system"}
+    if not options.env.tool_budget:
+        # So `cot` says it, and so it is in each environment of one's own.
+        used |= {"tool_budget", "max_turns"}
+    staged = [one.name for one in training_of(options).schedule if one.name in schedule.OF_ENV]
+    names = [item.name for item in fields(options.env) if item.name not in used]
+    given = [*staged, *(n for n in names if getattr(options.env, n) != getattr(usual, n))]
+    if given:
+        raise CommandError(
+            f"--{given[0].replace('_', '-')} is of our environment, and --text-env puts another in "
+            "its place: leave one of them out"
+        )
 
 
 def _check_trackers(names: Sequence[str]) -> None:

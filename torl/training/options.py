@@ -100,7 +100,8 @@ class TrainOptions:
     """Compute activations again in the backward pass: a third more work, far less memory. By
     default where the plan of memory says that the run does not fit without."""
     lora_rank: int = 0
-    """Rank of LoRA adapters to train in place of all weights (needs PEFT); 0 trains all."""
+    """Rank of LoRA adapters that RL trains in place of all weights (needs PEFT); 0 trains all. The
+    SFT stage trains all weights."""
     max_tokens: int = 110
     """Tokens of one response, tool output included."""
     temperature: float = 1.0

@@ -157,14 +157,15 @@ def plan_of(options: TrainOptions, *, memory: bool = False) -> Plan:
     """
     processes, sharded = distributed.world_size(), distributed.sharded()
     training, config = training_of(options), loading.config_of(options.model)
+    imitates = not options.warm_start_from and (options.warm_start or options.traces)
     plan = Plan(
         parameters=_count(config) if config is not None else named_size(options.model),
-        warm_start=options.warm_start or 0,
+        warm_start=0 if options.traces else options.warm_start or 0,
         training=training,
         processes=processes,
         sharded=sharded,
         policy=options.policy,
-        sft=options.sft if options.warm_start or options.traces else None,
+        sft=options.sft if imitates else None,
         lora=options.lora_rank > 0,
     )
     if not memory or config is None:

@@ -14,7 +14,7 @@ from benchmarks.report.plots import figure5, write_csv
 from benchmarks.report.runs import open_run
 from benchmarks.report.tables import results
 from torl.console import CommandError, clock, explain, is_out_of_reach, print_table, say
-from torl.environment import made, stored
+from torl.environment import FIELDS, made, stored
 from torl.evaluation.options import EvalOptions
 from torl.evaluation.run import Evaluation
 from torl.evaluation.run import evaluate as evaluate_model
@@ -36,6 +36,7 @@ from torl.training.options import (
     training_of,
 )
 from torl.training.plan import check_memory, device_gb, plan_of, with_checkpointing
+from torl.training.resuming import check_same
 from torl.training.stages import Job
 from torl_env import EnvConfig
 
@@ -104,9 +105,12 @@ def train(model: str | None = None, **options: Any) -> TrainedRun:
     """
     given = dict(options) | ({} if model is None else {"model": model})
     if given.get("resume"):
-        env = given.get("env")
-        objects = env if isinstance(env, Mapping) else {}
-        return run(TrainOptions(out=Path(given["out"]), resume=True), {**given, "env": objects})
+        env, out = given.get("env"), Path(given["out"])
+        objects = dict(env) if isinstance(env, Mapping) else {}
+        objects |= {name: value for name, value in given.items() if name in FIELDS}
+        known = {**given, "env": objects}
+        check_same(made(TrainOptions, given, stored_options(out, known)), out)
+        return run(TrainOptions(out=out, resume=True), known)
     return run(made(TrainOptions, given))
 
 

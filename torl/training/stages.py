@@ -254,9 +254,9 @@ class Job:
         from agents.core.trainer.weight_sync import CopySampler
 
         options = self.options
-        if options.lora_rank:
-            folder, name = self.run.path / "start", start
-            start = distributed.run_on_main(lambda: loading.merged_start(name, folder))
+        folder, name = self.run.path / "start", start
+        # New adapters, the reference of a KL term and vLLM go by the name of what is loaded.
+        start = distributed.run_on_main(lambda: loading.merged_start(name, folder))
         model, tokenizer = loading.load(start)
         how: dict[str, Any] = {"keep_states": algorithm.needs_states, "overlap": options.overlap}
         where = (self.envs, sampling_of(options), options.prompt)

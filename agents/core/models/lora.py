@@ -47,7 +47,7 @@ def with_lora(model: Any, lora: Lora) -> Any:
 
 
 def merged(model: Any, folder: str) -> Any:
-    """The plain model with the adapters of a folder added into its weights, for evaluation.
+    """The plain model with the adapters of a folder added into its weights, which can be trained.
 
     Args:
         model: What they adapt, in float32, so that adding them rounds once.
@@ -56,7 +56,9 @@ def merged(model: Any, folder: str) -> Any:
     Raises:
         ValueError: PEFT is not installed.
     """
-    return _peft().PeftModel.from_pretrained(model, folder).merge_and_unload()
+    plain = _peft().PeftModel.from_pretrained(model, folder).merge_and_unload()
+    # PEFT has frozen what it adapts, and leaves it so.
+    return plain.requires_grad_()
 
 
 def _peft() -> Any:

@@ -6,6 +6,7 @@ times have a file of their own.
 """
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -110,7 +111,10 @@ class Run:
         return latest_checkpoint(self.path)
 
     def rewind(self, stage: str, step: int) -> None:
-        """Forget lines of `stage` after `step`: a killed run may be past its checkpoint."""
+        """Forget lines of `stage` after `step`: a killed run may be past its checkpoint.
+
+        Halves of checkpoints go with it: the trainer keeps two, and would count them.
+        """
         for name in ("metrics.jsonl", "timing.jsonl", "solve-rates.jsonl"):
             file = self.path / name
             if not file.is_file():
@@ -127,6 +131,9 @@ class Run:
         if stage == "rl":
             for name in ("transcripts", "branches"):
                 transcripts.forget_after(self.path / name, step)
+            for folder in self.path.glob("checkpoint-*"):
+                if not (folder / COMPLETE).is_file():
+                    shutil.rmtree(folder)
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         self.path.mkdir(parents=True, exist_ok=True)

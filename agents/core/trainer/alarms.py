@@ -20,7 +20,8 @@ class Alarms:
     """When to ring, and whether a ring stops the run. 0 turns one off."""
 
     action: Literal["off", "warn", "stop"] = "warn"
-    """Stopped, a run can be resumed from its last checkpoint with other settings."""
+    """After a stop a new run may begin at the last checkpoint with other settings; the same run,
+    resumed, would come to the same step."""
     window: int = 5
     """Steps that are taken together."""
     gradient: float = 10.0

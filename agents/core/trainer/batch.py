@@ -180,7 +180,8 @@ def micro_batches(
         batch: Tensors of shape (B, P) and (B, T) under TRL's names, and `num_items_in_batch`.
         count: Parts; each gets at least one row.
         keep_all: Keep rows whose advantages are all zero. They add nothing to the policy gradient,
-            but they do to a KL term, to the loss of a critic, and to a mean over responses.
+            but they do to a KL term, to the loss of a critic, and to a mean over responses. Those
+            with a likelihood term, whose ids of high entropy are others', stay in any case.
         agree: Makes the number of rows kept the same in all processes, which gather theirs.
         groups: Keep rows in their order instead, so that those of a group stay together.
 
@@ -189,6 +190,8 @@ def micro_batches(
         gradient.
     """
     moves = (batch["advantages"] * batch.get("tool_mask", 1)).abs().sum(1) > 0
+    if "nll_weights" in batch:
+        moves = moves | (batch["nll_weights"].sum(1) > 0)
     wanted = agree(len(moves) if keep_all else max(int(moves.sum()), count))
     lengths = batch["completion_mask"].sum(1)
     order = torch.argsort(lengths + (lengths.max() + 1) * moves, stable=True)

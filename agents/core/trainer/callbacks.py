@@ -41,11 +41,16 @@ class Steps(TrainerCallback):  # type: ignore[misc]
     def __init__(self, progress: Progress, per_batch: int) -> None:
         self._progress = progress
         self._per_batch = per_batch
+        self._reward = float("nan")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: object) -> None:
         """Move the display."""
-        if logs and "loss" in logs and state.global_step % self._per_batch == 0:
-            self._progress.advance(1, reward=logs.get("reward", float("nan")))
+        if not logs or "loss" not in logs:
+            return
+        # TRL tells it with the first update of a batch.
+        self._reward = logs.get("reward", self._reward)
+        if state.global_step % self._per_batch == 0:
+            self._progress.advance(1, reward=self._reward)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: object) -> None:
         """Save and stop when asked to, in all processes after the same step."""

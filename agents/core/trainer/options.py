@@ -212,7 +212,8 @@ def check_finite(number: float, step: int, what: str = "loss") -> None:
     if not isfinite(number):
         raise TrainingError(
             f"the {what} of step {step} is {number}: expected a finite number. Lower the learning "
-            "rate; --resume goes on from the last checkpoint"
+            "rate in a new run from the last checkpoint (--model OUT --warm-start 0); --resume "
+            "would come to the same step again"
         )
 
 

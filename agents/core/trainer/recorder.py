@@ -20,7 +20,7 @@ _SAMPLER = {
     "sampling/sampling_logp_difference/mean": "logprob_mismatch",
 }
 """How far a sampler other than the model itself is from it, where TRL measures that."""
-_KEPT = ("loss", "grad_norm", "kl", "learning_rate", "num_tokens")
+_KEPT = ("loss", "grad_norm", "learning_rate", "num_tokens")
 
 
 class Recorder:
@@ -38,13 +38,19 @@ class Recorder:
         metrics = run.path / "metrics.jsonl"
         self._bell = Bell(training.alarms, run.read_metrics("rl") if metrics.is_file() else ())
 
-    def for_trackers(self, collected: Collector, extra: Mapping[str, float]) -> dict[str, float]:
+    def for_trackers(
+        self, state: Any, collected: Collector, extra: Mapping[str, float]
+    ) -> dict[str, float]:
         """What trackers get beside TRL's numbers; numbers that are not finite are left out.
 
         Args:
+            state: The trainer's. Before the last update of a batch its numbers are not whole, and
+                there are none.
             collected: The batch.
             extra: Numbers of the algorithm and its losses.
         """
+        if state.global_step % self._training.optimizer_steps:
+            return {}
         numbers = {**dataclasses.asdict(behaviour(collected.sampled)), **extra}
         return {f"torl/{name}": value for name, value in numbers.items() if isfinite(value)}
 
@@ -58,7 +64,7 @@ class Recorder:
         """Write one line for a batch: TRL's numbers, ToRL's behaviour metrics and `extra`.
 
         Args:
-            state: The trainer's, with TRL's numbers at the end of its history.
+            state: The trainer's, with TRL's numbers of each update at the end of its history.
             collected: The batch.
             extra: Numbers of the algorithm and its losses.
             seconds: Of the parts of the step.
@@ -73,25 +79,29 @@ class Recorder:
         self._keep(step, collected)
         if not distributed.is_main():
             return ""
-        from_trl, rows = state.log_history[-1], collected.sampled
+        rows, updates = collected.sampled, state.log_history[-per_batch:]
+        # TRL tells what it knows of sampling with the first update alone.
+        names = {name for update in updates for name in update}
+        from_trl = {name: [u[name] for u in updates if u.get(name) is not None] for name in names}
         numbers = {
             **dataclasses.asdict(behaviour(rows)),
             "reward": _mean([t.reward for t in rows if t.scorable]),
             "entropy": _entropy(rows),
-            **{name: from_trl[name] for name in _KEPT if name in from_trl},
-            "frac_reward_zero_std": from_trl.get("frac_reward_zero_std", float("nan")),
-            "clip_ratio": from_trl.get("clip_ratio/region_mean", float("nan")),
-            **{ours: from_trl[name] for name, ours in _SAMPLER.items() if name in from_trl},
+            **{name: _mean(from_trl[name]) for name in _KEPT if name in from_trl},
+            "frac_reward_zero_std": _mean([_are_equal(g) for g in collected.groups(collected.all)]),
+            **{ours: _mean(from_trl[name]) for name, ours in _SAMPLER.items() if name in from_trl},
             **extra,
         }
-        if numbers["frac_reward_zero_std"] == 1.0:
+        # Others learn where rewards are equal: critics, turns that are paid, branches.
+        if numbers["frac_reward_zero_std"] == 1.0 and not numbers["grad_norm"]:
             _LOG.warning(
                 "step %d teaches nothing: in each of its groups all rewards are equal, %g on "
                 "average",
                 *(step, numbers["reward"]),
             )
         self._run.add_metrics(step, "rl", numbers)
-        self._run.add_timing(step, "rl", {**seconds, "seconds": from_trl.get("step_time", 0.0)})
+        took = sum(from_trl.get("step_time", ()))
+        self._run.add_timing(step, "rl", {**seconds, "seconds": took})
         self._run.add_solve_rates(step, collected.epochs, rows)
         rung = self._bell.look(numbers)
         for name, cause in rung.items():
@@ -129,6 +139,11 @@ def _entropy(rows: Sequence[Trajectory]) -> float:
             if sampled
         ]
     )
+
+
+def _are_equal(group: Sequence[Trajectory]) -> bool:
+    """Whether all rewards of a group that count are one."""
+    return len({t.reward for t in group if t.scorable}) < 2
 
 
 def _mean(values: Sequence[float]) -> float:

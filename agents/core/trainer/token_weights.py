@@ -21,6 +21,8 @@ def keep_high_entropy(
 ) -> dict[str, float]:
     """Let only the ids with the highest entropy among all processes' learn (2506.01939, eq. 5).
 
+    Branches, which have a mean of their own, learn from all of theirs.
+
     Args:
         batch: Under TRL's names.
         score: Entropies of the distributions that ids were sampled from; else as `Score`.
@@ -30,10 +32,11 @@ def keep_high_entropy(
         Numbers for the metrics.
     """
     mask = learned(batch)
+    branch = batch.get("branch", torch.zeros_like(batch["advantages"])) > 0
     entropies_BT = score(*joined(batch), mask.shape[1])
-    everyone = distributed.gather(entropies_BT[mask > 0].tolist())
+    everyone = distributed.gather(entropies_BT[(mask > 0) & ~branch].tolist())
     threshold = entropy_threshold(torch.tensor(everyone), top) if everyone else 0.0
-    batch["advantages"] = batch["advantages"] * mask * (entropies_BT >= threshold)
+    batch["advantages"] = batch["advantages"] * mask * ((entropies_BT >= threshold) | branch)
     return {"entropy_threshold": threshold}
 
 

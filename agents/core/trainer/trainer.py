@@ -38,18 +38,14 @@ from agents.core.schedule import at, of_loss
 from agents.core.trainer import distributed, scoring
 from agents.core.trainer.auxiliary_module import AuxiliaryModule
 from agents.core.trainer.batch import PREPARED, Batch, joined, learned, nll_weights, split, view
-from agents.core.trainer.branches import append_branches, branch_loss, sample_branches
+from agents.core.trainer.branches import append_branches, sample_branches
 from agents.core.trainer.callbacks import AuxiliarySteps, Checkpoints, Steps
 from agents.core.trainer.collector import Collector
 from agents.core.trainer.logprobs import with_positions
 from agents.core.trainer.memory import memory_errors_say
-from agents.core.trainer.options import (
-    Training,
-    TrainingError,
-    check,
-    check_finite,
-)
+from agents.core.trainer.options import Training, TrainingError, check, check_finite
 from agents.core.trainer.own_state import OwnState
+from agents.core.trainer.pass_metrics import pass_metrics
 from agents.core.trainer.passes import by_tokens, loss_in_passes
 from agents.core.trainer.recorder import Recorder
 from agents.core.trainer.reference import ReferenceReset
@@ -163,9 +159,6 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         self._add({**self._collector.shaping_metrics(), **filtered_share(rows, drop)})
         self._row_scale, old = row_scale(rows, drop, oldest), self._collector.replayed
         self._add(correct_off_policy(output, self._training, old, self._score))
-        masked, score = self._loss.entropy_top < 1, partial(self._score, entropies=True)
-        if masked and self._algorithm.branches:
-            self._add(keep_high_entropy(output, score, self._loss.entropy_top))
         if self._algorithm.branches:
             output = self._branch(output)
         self._sampler.rest()
@@ -174,11 +167,12 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
             prepared = self._algorithm.prepare(paid)
         for name, value in prepared.items():
             output["advantages" if name == "advantages" else PREPARED + name] = value
-        if masked and not self._algorithm.branches:
-            self._add(keep_high_entropy(output, score, self._loss.entropy_top))
         if self._loss.nll:
             gather, weight = self.accelerator.gather, self._algorithm.branch_weight
             output["nll_weights"] = nll_weights(output, gather, weight)
+        if self._loss.entropy_top < 1:
+            score = partial(self._score, entropies=True)
+            self._add(keep_high_entropy(output, score, self._loss.entropy_top))
         self._hidden = None
         return output
 
@@ -281,9 +275,8 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         for name, value in self._terms(inputs).items():
             loss = loss + value
             self._add_mean(f"loss_{name}", value)
-        if "branch" in inputs:
-            part = branch_loss(self.pass_logprobs, inputs, self._loss)
-            self._add_mean("loss_branches", part / self._share())
+        for name, part in pass_metrics(self.pass_logprobs, inputs, self._loss).items():
+            self._add_mean(name, part / self._share())
         self._hidden = None
         check_finite(loss.item(), self._batch_number())
         return loss
@@ -405,14 +398,15 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         if batch:
             self._extra |= distributed.mean_of_each(self._means)
         if batch and self._training.report_to:
-            logs = {**self._recorder.for_trackers(self._collector, self._extra), **logs}
+            told = self._recorder.for_trackers(self.state, self._collector, self._extra)
+            logs = {**told, **logs}
         super().log(logs, start_time)
         if batch:
             alarm = self._recorder.record(self.state, self._collector, self._extra, self._seconds)
             if distributed.maximum(int(bool(alarm))):
                 raise TrainingError(
-                    f"step {ended}, {alarm or 'an alarm, see the first process'}. --resume goes on "
-                    "from the last checkpoint"
+                    f"step {ended}, {alarm or 'an alarm, see the first process'}. Begin a new run "
+                    "from the last checkpoint with other settings (--model OUT --warm-start 0)"
                 )
 
 
