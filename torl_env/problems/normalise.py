@@ -16,6 +16,8 @@ _BETWEEN_DIGITS = re.compile(rf"(?<=\d)[^{_SAYS}]+(?=\d)")
 _DROPPED = re.compile(rf"[^{_SAYS}#]+")
 
 
+# Blocks of capitals are words of their own: to avoid AA, BAB is not to avoid AAB, AB.
+_BLOCKS = re.compile(r"(?<=[A-Z]{2}),\s*(?=[A-Z]{2})")
 _MARKS = {ord("#"): None, ord("_"): " "}
 
 
@@ -32,7 +34,9 @@ def question_key(text: str) -> str:
         >>> question_key("(1, 23)") == question_key("(12, 3)")
         False
     """
-    powers = _POWER.sub(lambda m: "^" + unicodedata.normalize("NFKC", m.group()), text)
+    powers = _POWER.sub(
+        lambda m: "^" + unicodedata.normalize("NFKC", m.group()), _BLOCKS.sub("|", text)
+    )
     folded = unicodedata.normalize("NFKC", powers).lower().replace("−", "-").translate(_MARKS)
     plain = _FRACTION.sub(_fraction, _MARKUP.sub("", folded))
     apart = _BETWEEN_DIGITS.sub("#", _THOUSANDS.sub("", plain))

@@ -113,6 +113,7 @@ def test_spelling_does_not_make_a_question(one, other):
         ("Compute √2 + 3", "Compute 2 + 3"),
         ("α = 30, find β", "β = 30, find α"),
         ("a_1_2", "a_12"),
+        ("avoid AA, BAB", "avoid AAB, AB"),
     ],
 )
 def test_different_questions_stay_apart(one, other):
