@@ -1,16 +1,18 @@
 """HumanEval+ and MBPP+: programs against tests, run in the sandbox, from their public JSONL.
 
 The expected outputs are those of the reference solution on the same inputs, as EvalPlus (arXiv
-2305.01210) defines them. Reference and candidate run in separate executions and only outputs are
-compared, outside of the sandbox, so a candidate cannot see or change what it is compared with.
+2305.01210) defines them, and what its version 0.3.1 takes besides in some tasks is taken. Reference
+and candidate run in separate executions and only outputs are compared, outside of the sandbox, so a
+candidate cannot see or change what it is compared with.
 
 A model is evaluated on them like on any problems, with `torl_env` grading nothing: `grading` wraps
 a collector and sets the verdict of each trajectory by running the last program of its response.
 """
 
 import ast
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +24,6 @@ from benchmarks.heldout.code_outputs import (
     harness,
     is_error,
     is_root,
-    members,
     read_outputs,
     same,
 )
@@ -35,6 +36,8 @@ from torl_env.sandbox.types import Limits, Sandbox, Status
 LIMITS = Limits(cpu_seconds=30, wall_seconds=120, output_bytes=8_000_000)
 GRADER = "EvalPlus tests"
 """Name of this way to give verdicts, for the header of records."""
+_PATIENCE = 4
+"""A program may take this many times what the reference took, as with EvalPlus."""
 COUNTS = {"humanevalplus": 164, "mbppplus": 378}
 INSTRUCTION = "Write the Python function. Answer with the whole program in one ```python block.\n\n"
 
@@ -55,10 +58,12 @@ class Task:
     inputs: tuple[tuple[Any, ...], ...]
     """Positional arguments of each test."""
     tolerance: float
-    as_set: bool = False
-    """The benchmark's own assertions compare sets."""
+    view: str = ""
+    """What of an output is compared, a key of `code_outputs.VIEWS`."""
     root: bool = False
     """Any root of the polynomial is right (HumanEval/32)."""
+    other: Callable[..., int] | None = None
+    """Another reading of the task, whose output is right too."""
 
     @property
     def problem(self) -> Problem:
@@ -98,6 +103,7 @@ class Checker:
         self._tasks = {task.id: task for task in tasks}
         self._sandbox = sandbox
         self._expected: dict[str, list[Any]] = {}
+        self._limits: dict[str, Limits] = {}
 
     def check(self, task_id: str, program: str) -> Outcome:
         """Whether a program gives the reference's output on every input.
@@ -108,11 +114,13 @@ class Checker:
         """
         task = self._tasks[task_id]
         if task_id not in self._expected:
-            found = self._outputs(task, task.solution)
+            found, seconds = self._outputs(task, task.solution, _with_time(10 * LIMITS.cpu_seconds))
             if isinstance(found, str):
                 raise SuiteError(f"{task_id}: the reference solution does not run: {found}")
             self._expected[task_id] = found
-        outputs = self._outputs(task, task.preamble + "\n" + program)
+            self._limits[task_id] = _with_time(max(LIMITS.cpu_seconds, _PATIENCE * seconds))
+        whole = task.preamble + "\n" + program
+        outputs, _ = self._outputs(task, whole, self._limits[task_id])
         if isinstance(outputs, str):
             return Outcome(False, outputs)
         for number, (output, expected) in enumerate(
@@ -126,13 +134,21 @@ class Checker:
                 return Outcome(False, f"test {number}: another output than the reference")
         return Outcome(True, "")
 
-    def _outputs(self, task: Task, program: str) -> list[Any] | str:
-        """Encoded output of each test, or why there are none."""
-        found = self._sandbox.run(harness(program, task.entry_point, task.inputs), LIMITS)
+    def _outputs(self, task: Task, program: str, limits: Limits) -> tuple[list[Any] | str, float]:
+        """Encoded output of each test, or why there are none, and CPU seconds."""
+        tests = harness(program, task.entry_point, task.inputs, task.view)
+        found = self._sandbox.run(tests, limits)
         if found.status is not Status.OK:
-            return f"{found.status}: {found.error}"
+            return f"{found.status}: {found.error}", found.cpu_seconds
         outputs = read_outputs(found.stdout, len(task.inputs))
-        return "the program ended before its tests" if outputs is None else outputs
+        ended = "the program ended before its tests"
+        return ended if outputs is None else outputs, found.cpu_seconds
+
+
+def _with_time(cpu_seconds: float) -> Limits:
+    """The limits with more or less time, in which wall seconds only guard the machine."""
+    wall = cpu_seconds * LIMITS.wall_seconds / LIMITS.cpu_seconds
+    return replace(LIMITS, cpu_seconds=cpu_seconds, wall_seconds=wall)
 
 
 def grading(collect: Collect, tasks: Sequence[Task], sandbox: Sandbox) -> Collect:
@@ -162,8 +178,38 @@ def program_of(response: str) -> str:
     return blocks[-1].strip("\n") if blocks else ""
 
 
+# What EvalPlus compares otherwise than by equality, by entry point; the names are MBPP's alone.
+_SETS = {
+    "similar_elements",
+    "find_char_long",
+    "common_in_nested_lists",
+    "extract_singly",
+    "larg_nnum",
+    "intersection_array",
+    "find_dissimilar",
+    "Diff",
+}
+_FOUND = {"check_str", "text_match_three", "text_starta_endb"}
+
+
+def _padded_digits(a: int, b: int) -> int:
+    """Mbpp/558 with zeros before the shorter number."""
+    width = max(len(str(a)), len(str(b)))
+    pairs = zip(str(a).zfill(width), str(b).zfill(width), strict=True)
+    return sum(abs(int(x) - int(y)) for x, y in pairs)
+
+
+def _pyramid_surface(base: float, height: float) -> int:
+    """Mbpp/581 with the height of the pyramid in place of its sides' height."""
+    return round(base**2 + 2 * base * math.hypot(base / 2, height))
+
+
+_OTHER = {"digit_distance_nums": _padded_digits, "surface_Area": _pyramid_surface}
+
+
 def _task(row: Mapping[str, Any]) -> Task:
-    calls, as_set = _calls(str(row.get("assertion", "")), row["entry_point"])
+    name = row["entry_point"]
+    calls, as_set = _calls(str(row.get("assertion", "")), name)
     inputs = [*row["base_input"], *row["plus_input"]]
     prompt = row["problem"]
     # MBPP describes the function in a docstring, HumanEval begins it and leaves out its body.
@@ -174,13 +220,14 @@ def _task(row: Mapping[str, Any]) -> Task:
     return Task(
         id=row["id"],
         prompt=prompt,
-        entry_point=row["entry_point"],
+        entry_point=name,
         solution=body,
         preamble=preamble,
         inputs=tuple(tuple(_typed(list(args), calls)) for args in inputs),
         tolerance=max(float(row.get("atol", 0)), 1e-6),
-        as_set=as_set,
-        root=row["entry_point"] == "find_zero",
+        view="set" if as_set or name in _SETS else "found" if name in _FOUND else "",
+        root=name == "find_zero",
+        other=_OTHER.get(name),
     )
 
 
@@ -208,7 +255,19 @@ def _typed(arguments: list[Any], calls: Sequence[Sequence[Any]]) -> list[Any]:
     template = next((call for call in calls if len(call) == len(arguments)), None)
     if template is None:
         return arguments
-    return [_like(value, form) for value, form in zip(arguments, template, strict=True)]
+    pairs = zip(arguments, template, strict=True)
+    return [_number(v) if isinstance(f, _NUMBERS) else _like(v, f) for v, f in pairs]
+
+
+_NUMBERS = (int, float, complex)
+
+
+def _number(value: Any) -> Any:
+    """An argument that is a number; JSON holds complex ones as text."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return complex(value.replace(" ", ""))
+    return value
 
 
 def _like(value: Any, form: Any, around: type = list) -> Any:
@@ -222,9 +281,6 @@ def _like(value: Any, form: Any, around: type = list) -> Any:
     if isinstance(value, dict) and isinstance(form, dict) and form:
         key, inner = next(iter(form.items()))
         return {(int(k) if isinstance(key, int) else k): _like(v, inner) for k, v in value.items()}
-    if isinstance(value, str) and isinstance(form, int | float | complex):
-        with suppress(ValueError):
-            return complex(value.replace(" ", ""))
     return value
 
 
@@ -239,6 +295,6 @@ def _form_of(item: Any, index: int, forms: Sequence[Any], count: int) -> Any:
 def _agrees(task: Task, number: int, output: Any, expected: Any) -> bool:
     if task.root:
         return is_root(task.inputs[number][0], output)
-    if task.as_set:
-        return members(output) == members(expected)
+    if task.other and same(output, ["int", hex(task.other(*task.inputs[number]))], 0):
+        return True
     return same(output, expected, task.tolerance)

@@ -7,6 +7,7 @@ from torl.environment import made
 from torl.training.datasets import open_datasets
 from torl.training.options import TrainOptions
 from torl_env import EnvConfig
+from torl_env.problems import Listed, Problem, load, mix
 
 
 def problem_file(path, questions):
@@ -57,6 +58,41 @@ def test_only_our_own_problems_with_our_own_tool_have_worked_texts_to_start_from
 def test_training_on_held_out_problems_is_refused(options):
     with pytest.raises(CommandError, match="5 of 25 held-out problems"):
         opened(options)
+
+
+@pytest.mark.parametrize(
+    ("problems", "split"), [("procedural:easy", "heldout"), ("procedural:transfer", None)]
+)
+def test_the_held_out_side_of_procedural_problems_is_no_training_set(problems, split):
+    given = {"problems": problems, "split": split, "warm_start": 0, "steps": 1, "prompts": 8}
+    with pytest.raises(CommandError, match=f"8 of 1000 held-out problems of {problems}"):
+        opened(given)
+    assert opened(given | {"allow_overlap": problems}).schedule
+
+
+def test_traces_of_held_out_procedural_problems_are_refused(tmp_path):
+    given = {"problems": "procedural:easy", "warm_start": 0, "steps": 1, "prompts": 8}
+    traces = tmp_path / "traces.jsonl"
+    for split in ("train", "heldout"):
+        asked = [problem.question for problem in load("procedural:easy", split).head(40)]
+        rows = [{"question": text, "response": "\\boxed{1}"} for text in asked]
+        traces.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        if split == "train":
+            assert opened(given | {"traces": traces}).schedule
+        else:
+            with pytest.raises(CommandError, match=r"4\d of 1000 held-out problems"):
+                opened(given | {"traces": traces})
+
+
+def test_sources_that_share_ids_are_compared_as_a_whole(options):
+    """Files number their rows from 0: of a mix of two each id may name two problems."""
+    mine = [Problem(str(i), question(i), "1") for i in range(15, 20)]
+    fine = [Problem(str(i), f"What is {i} + {i}?", "1") for i in range(15, 20)]
+    for pair in ((mine, fine), (fine, mine)):
+        both = mix(*(Listed("a", problems) for problems in pair))
+        given = options | {"problems": both, "steps": 1, "prompts": 10}
+        with pytest.raises(CommandError, match="5 of 25 held-out problems"):
+            opened(given)
 
 
 def test_imitating_held_out_problems_is_refused_too(options):

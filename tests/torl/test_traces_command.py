@@ -159,6 +159,10 @@ def test_rollouts_on_file_are_taken_as_they_are(torl, tiny, problems, tmp_path):
 BAD = {
     "held out": (["sample", "--out", "x.jsonl", "--problems", "aime24"], "training on it"),
     "held out split": (["tirgen", "--out", "x.jsonl", "--split", "heldout"], "training on it"),
+    "held out group": (
+        ["tirgen", "--out", "x.jsonl", "--problems", "procedural:transfer"],
+        "training on it",
+    ),
     "no JSON lines": (["sample", "--out", "x.txt"], "ends in .jsonl, got x.txt"),
     "greedy": (["sample", "--out", "x.jsonl", "--temperature", "0"], "greedy answers"),
     "no rollouts": (["accept", "nowhere.jsonl", "--out", "x.jsonl"], "nowhere.jsonl"),

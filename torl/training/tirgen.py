@@ -28,7 +28,7 @@ from benchmarks.heldout.contamination import contamination
 from benchmarks.report.tables import Table
 from torl.console import CommandError, print_table, progress, say
 from torl.environment import environment, stored
-from torl.training.datasets import source_name
+from torl.training.datasets import generated, source_name
 from torl.training.options import default_env
 from torl.training_set import BENCHMARKS, open_suites
 from torl_env import EnvConfig
@@ -146,12 +146,18 @@ def problems_of(env: EnvConfig, seed: int, count: int) -> list[Problem]:
         CommandError: They are held-out ones.
     """
     name, split = source_name(env.problems), env.split
-    if name in BENCHMARKS or split == "heldout":
+    if name in BENCHMARKS or split == "heldout" or _is_held_out(env):
         raise CommandError(
             f"--problems {name}{f' --split {split}' if split else ''} is what models are evaluated "
             "on: traces of it would be training on it. Take another source (`torl data list`)"
         )
     return list(open_problems(env.problems, split).shuffle(seed).head(count))
+
+
+def _is_held_out(env: EnvConfig) -> bool:
+    """Whether the source has no other side, as `procedural:transfer`."""
+    source = open_problems(env.problems, env.split)
+    return generated(source) and source[0].split == "heldout"
 
 
 def _check(options: TIRGenOptions) -> None:

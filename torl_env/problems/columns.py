@@ -128,17 +128,14 @@ def read_row(
     context = row.get("context")
     if isinstance(context, str) and context.strip():
         question = f"{context.strip()}\n\n{question}"
-    identifier = row.get("id", row.get("unique_id"))
-    level = row.get("level", row.get("difficulty"))
-    subject = row.get("subject", row.get("type", row.get("topic")))
     return Problem(
-        id=_label(identifier) or content_id(question, answer),
+        id=_first_label(row, "id", "unique_id") or content_id(question, answer),
         question=question,
         answer=answer,
         source=_label(row.get("source")) or defaults.get("source", ""),
         split=_label(row.get("split")) or defaults.get("split", ""),
-        level=_label(level),
-        subject=_label(subject),
+        level=_first_label(row, "level", "difficulty"),
+        subject=_first_label(row, "subject", "type", "topic"),
     )
 
 
@@ -286,6 +283,10 @@ def _label(value: Any) -> str:
         return question_text(value)
     except TypeError:
         return ""
+
+
+def _first_label(row: Mapping[str, Any], *names: str) -> str:
+    return next(filter(None, (_label(row.get(name)) for name in names)), "")
 
 
 def _readable(read: Callable[[Any], str], value: Any, where: str, column: str) -> str:

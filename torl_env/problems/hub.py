@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
@@ -30,11 +31,12 @@ def open_hub(name: str, split: str | None = None, *, skipped: list[str] | None =
         name: A short name of the table, or `hub:org/name[@revision][:config][:split]`, where a
             single part after the name is a split if it is `train`, `test`, `validation` or `dev`.
         split: A split of the set; by default the one of the name or the table.
-        skipped: When given, a message for each row that is left out is appended here.
+        skipped: When given, a message for each row that is left out is appended here; by default
+            a warning says how many rows have no question or no answer.
 
     Returns:
-        The problems in the order of the set. Rows of a set of the table that have no answer, and
-        those that its rule drops, are left out.
+        The problems in the order of the set. Rows that have no question or no answer, and those
+        that the rule of a set of the table drops, are left out.
 
     Raises:
         ProblemError: an unknown name, no `datasets`, no network and no copy, or rows that hold no
@@ -45,23 +47,31 @@ def open_hub(name: str, split: str | None = None, *, skipped: list[str] | None =
     rows = _rows(wanted, chosen)
     columns = wanted.columns
     problems: list[Problem] = []
-    skipped = [] if skipped is None else skipped
+    invalid: list[str] = []
+    unread: list[str] = []
     for number, row in enumerate(rows, start=1):
         where = f"{wanted.path} ({chosen}), row {number}"
         if not wanted.rule.keeps(row):
-            skipped.append(f"{where}: its authors mark it as a proof, or as invalid.")
+            invalid.append(f"{where}: its authors mark it as a proof, or as invalid.")
             continue
         columns = columns or detect(row, where)
         try:
             defaults = {"source": wanted.name, "split": chosen}
             problems.append(read_row(row, columns, where, defaults))
         except ProblemError as error:
-            skipped.append(str(error))
+            unread.append(str(error))
+    left_out = [*unread, *invalid]
+    count = len(problems) + len(left_out)
     if not problems:
-        reason = f" The first: {skipped[0]}" if skipped else ""
+        reason = f" The first: {left_out[0]}" if left_out else ""
         raise ProblemError(
-            f"{name}: expected problems, but none of its {len(skipped)} rows is one.{reason}"
+            f"{name}: expected problems, but none of its {count} rows is one.{reason}"
         )
+    if skipped is not None:
+        skipped += left_out
+    elif unread:
+        text = f"{len(unread)} of {count} rows of {name} are left out; the first: {unread[0]}"
+        warnings.warn(text, stacklevel=2)
     return Listed(wanted.name, with_distinct_ids(problems))
 
 

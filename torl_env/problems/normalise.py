@@ -9,15 +9,23 @@ _MARKUP = re.compile(
 _FRACTION = re.compile(r"\\[dt]?frac\s*(?:(\d)\s*(\d))?")
 _POWER = re.compile(r"[⁰¹²³⁴-⁹]+")
 _THOUSANDS = re.compile(r"(?<=\d)\{?,\}?(?=\d{3}(?!\d))")
-_BETWEEN_DIGITS = re.compile(r"(?<=\d)[^a-z0-9+\-=<>/!|^*()]+(?=\d)")
-_DROPPED = re.compile(r"[^a-z0-9+\-=<>/!|^*()#]+")
+# Letters of any script, and signs: arrows and operators (U+2190 to U+22FF) but no dots or stars,
+# which stand for a product that others leave unwritten.
+_SAYS = r"\w+\-=<>/!|^*()×÷±\u2190-\u2216\u221a-\u22c4\u22c6-\u22ff"
+_BETWEEN_DIGITS = re.compile(rf"(?<=\d)[^{_SAYS}]+(?=\d)")
+_DROPPED = re.compile(rf"[^{_SAYS}#]+")
+
+
+# Blocks of capitals are words of their own: to avoid AA, BAB is not to avoid AAB, AB.
+_BLOCKS = re.compile(r"(?<=[A-Z]{2}),\s*(?=[A-Z]{2})")
+_MARKS = {ord("#"): None, ord("_"): " "}
 
 
 def question_key(text: str) -> str:
     r"""A form in which copies of one question coincide whatever their white space and mark-up.
 
-    Lower case, LaTeX mark-up and braces dropped, then only letters, digits and the signs
-    `+-=<>/!|^*()`; different numbers stay apart. Signs stay: without them `z^4+z^2+1` and
+    Lower case, LaTeX mark-up and braces dropped, then only letters of any script, digits and signs
+    of mathematics; different numbers stay apart. Signs stay: without them `z^4+z^2+1` and
     `z^4-z^2+1` would be one question. A text without any of these characters is its own key.
 
     Example:
@@ -26,8 +34,10 @@ def question_key(text: str) -> str:
         >>> question_key("(1, 23)") == question_key("(12, 3)")
         False
     """
-    powers = _POWER.sub(lambda m: "^" + unicodedata.normalize("NFKC", m.group()), text)
-    folded = unicodedata.normalize("NFKC", powers).lower().replace("−", "-").replace("#", "")
+    powers = _POWER.sub(
+        lambda m: "^" + unicodedata.normalize("NFKC", m.group()), _BLOCKS.sub("|", text)
+    )
+    folded = unicodedata.normalize("NFKC", powers).lower().replace("−", "-").translate(_MARKS)
     plain = _FRACTION.sub(_fraction, _MARKUP.sub("", folded))
     apart = _BETWEEN_DIGITS.sub("#", _THOUSANDS.sub("", plain))
     return _DROPPED.sub("", apart) or folded.strip()

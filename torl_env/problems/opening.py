@@ -22,6 +22,8 @@ SIZES = {"train": 1_000_000, "heldout": 1000}
 
 Small numbers come again: of the first 20,000 problems of `procedural:easy` 1,837 ask what one
 before has asked, and of its 1,000 held-out ones 28. No held-out question is a training question.
+Level 1 is narrow: of the 1,000 of `procedural:transfer` 49 repeat a question and 111 its numbers
+(`necklaces` has 4 different problems at level 1 and 8 at level 2).
 """
 
 

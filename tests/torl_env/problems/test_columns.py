@@ -123,3 +123,13 @@ def test_a_set_of_the_hub_is_told_its_prefix() -> None:
         load("openai/gsm8k")
     with pytest.raises(ProblemError, match=r"it does not exist"):
         load("data/none.jsonl")
+
+
+def test_an_empty_column_does_not_hide_the_other_of_its_kind(tmp_path):
+    """Tables that were put together from several have all columns in every row."""
+    row = {"id": None, "unique_id": "u7", "level": None, "difficulty": 4.0}
+    row |= {"subject": "", "type": None, "topic": "Sums", "question": "q", "answer": "1"}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row), encoding="utf-8")
+    (problem,) = load(str(file))
+    assert (problem.id, problem.level, problem.subject) == ("u7", "4", "Sums")

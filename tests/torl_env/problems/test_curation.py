@@ -90,6 +90,8 @@ def test_copies_that_agree_leave_one_and_copies_that_disagree_none():
         ("What is $1{,}000$?", "What is 1,000?"),
         ("a \\left( b \\right)", "a (b)"),
         ("x − 1", "x - 1"),
+        ("“2⋅x” …", "'2 x'"),
+        ("x_{12}", "x_12"),
     ],
 )
 def test_spelling_does_not_make_a_question(one, other):
@@ -105,6 +107,13 @@ def test_spelling_does_not_make_a_question(one, other):
         ("2^3 + 4", "23 + 4"),
         ("a < b", "a > b"),
         ("日本", "中国"),
+        ("小明有3个苹果,又买了5个。", "小红跑了3圈,每圈5米。"),
+        ("Найдите x, если y = 3", "Найдите z, если y = 3"),
+        ("Solve x ≤ 3", "Solve x ≥ 3"),
+        ("Compute √2 + 3", "Compute 2 + 3"),
+        ("α = 30, find β", "β = 30, find α"),
+        ("a_1_2", "a_12"),
+        ("avoid AA, BAB", "avoid AAB, AB"),
     ],
 )
 def test_different_questions_stay_apart(one, other):

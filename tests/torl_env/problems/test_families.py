@@ -42,6 +42,15 @@ def test_all_wordings_of_a_problem_differ_and_stand_on_one_side(name):
             assert all(text.count("$") % 2 == 0 and text[-1] in ".?" for text in wordings)
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_walk_by_twos_says_where_the_step_before_the_end_leads(level):
+    """ "Never beyond" could mean that it stays; then the probability is another."""
+    drawn = FAMILIES["absorbing_walk"].draw(Random(1), level)
+    for text in drawn.wordings:
+        assert ("two (by one where two would lead beyond" in text) == (level >= 4)
+        assert ("one (but never beyond" in text) == (level < 4)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_problems_are_pure_functions_of_their_id_and_stand_on_their_side(name):
     for level in LEVELS:

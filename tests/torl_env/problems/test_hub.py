@@ -132,7 +132,9 @@ def test_rows_without_an_answer_and_unproved_rows_are_left_out(mirror):
     assert len(load("numina15")) == 1
     rows = [{"problem": "What is 1 + 1?", "answer": "2"}, {"problem": "Q?", "answer": ""}]
     layout(mirror, HUB["deepscaler"].path, "train", rows)
-    assert len(load("deepscaler")) == 1
+    left_out = r"1 of 2 rows of .*deepscaler.* row 2: expected an answer in column 'answer'"
+    with pytest.warns(UserWarning, match=left_out):
+        assert len(load("deepscaler")) == 1
 
 
 def test_a_set_without_problems_says_what_it_has(mirror):

@@ -100,11 +100,11 @@ def absorbing_walk(rng: Random, level: int) -> Drawn:
     stay = rng.randrange(3) if level > 1 else 0
     jump = 2 if level >= 4 else 1
     whole = up + down + stay
-    far = "two" if jump == 2 else "one"
-    rule = (
-        f"up by {far} (but never beyond ${end}$) with probability ${up}/{whole}$, down by one "
-        f"with probability ${down}/{whole}$"
-    )
+    far = f"one (but never beyond ${end}$)"
+    if jump == 2:
+        far = f"two (by one where two would lead beyond the upper end, ${end}$)"
+    rule = f"up by {far} with probability ${up}/{whole}$, down by one "
+    rule += f"with probability ${down}/{whole}$"
     if stay:
         rule += f", and not at all with probability ${stay}/{whole}$"
 
