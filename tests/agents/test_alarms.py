@@ -90,7 +90,7 @@ def test_a_run_is_warned_or_stopped(model, tokenizer, tmp_path, caplog, action):
     options = {"problems": PROBLEMS * 8, "steps": 8, "save_every": 1, "learning_rate": 1e-4}
     trainer = trainer_of(model, tokenizer, tmp_path, sampler=Worse(()), alarms=alarms, **options)
     if action == "stop":
-        with pytest.raises(TrainingError, match=r"step 6, alarm reward: .* --resume goes on"):
+        with pytest.raises(TrainingError, match=r"step 6, alarm reward: .* Begin a new run"):
             trainer.train()
         assert (tmp_path / "checkpoint-5" / "complete").is_file()
         assert not (tmp_path / "checkpoint-6").exists()
