@@ -2,7 +2,8 @@
 
 JSON knows neither tuples nor sets nor large integers, so every value carries its type. Outputs of
 more than 60,000 characters of it are compared by a hash in which equal numbers are alike and floats
-have six digits; those with a `repr` of more than a million by a hash of that, with floats likewise.
+have six digits; those with a `repr` of more than a million by a hash of that, with floats likewise
+up to ten million.
 """
 
 import json
@@ -20,7 +21,7 @@ HARNESS = """
 import copy as _copy, json as _json, re as _re
 from hashlib import sha256 as _hash
 inf, nan = float("inf"), float("nan")
-_FLOAT = _re.compile(r"-?\\d+(?:[.]\\d+(?:e[+-]?\\d+)?|e[+-]?\\d+)")
+_FLOAT = _re.compile(r"(?<!\\d)-?\\d+(?:[.]\\d+(?:e[+-]?\\d+)?|e[+-]?\\d+)")
 def _encode(value):
     if getattr(value, "shape", None) == ():
         value = value.item()  # a number of numpy
@@ -60,7 +61,8 @@ def _outcome(value):
         return _encode(value)  # Python prints no number of more than 4300 digits
     text = repr(value)
     if len(text) > 1000000:
-        text = _FLOAT.sub(lambda found: str(_rounded(float(found[0]))), text)
+        if len(text) < 10000000:  # beyond, it takes minutes and memory
+            text = _FLOAT.sub(lambda found: str(_rounded(float(found[0]))), text)
         return ["long", _hash(text.encode()).hexdigest()]
     code = _encode(value)
     plain = _json.dumps(_plain(code))  # as long for every value that equals this one

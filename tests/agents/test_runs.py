@@ -38,6 +38,17 @@ def test_half_a_checkpoint_does_not_stay_in_a_run_that_goes_on(tmp_path):
     assert [folder.name for folder in tmp_path.glob("checkpoint-*")] == ["checkpoint-4"]
 
 
+def test_what_a_user_has_put_beside_checkpoints_stays(tmp_path):
+    (tmp_path / "checkpoint-8.tar").touch()
+    for name in ("checkpoint-best", "checkpoint-6"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / COMPLETE).touch()
+    (tmp_path / "checkpoint-mine").mkdir()
+    Run(tmp_path).rewind("rl", 6)
+    assert len(list(tmp_path.iterdir())) == 4
+    assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-6"
+
+
 def test_a_folder_without_config_is_no_run(tmp_path):
     with pytest.raises(RunError, match="expected a config"):
         Run(tmp_path).read_config()

@@ -166,3 +166,15 @@ def test_nested_outputs_are_wrong_and_no_crash(passes, depth):
     assert not passes(ROOT, printed)
     nested = f"def find_zero(xs):\n    x = []\n    for _ in range({depth}): x = [x]\n    return x"
     assert not passes(ROOT, nested)
+
+
+def test_long_texts_of_digits_are_compared_before_their_time_is_up(passes):
+    row = {
+        **HUGE,
+        "id": "HumanEval/0",
+        "answer": "return '1' * n\n",
+        "base_input": [[1_200_000]],
+        "plus_input": [[20_000_000]],
+    }
+    assert passes(row, "def huge(n):\n    return '1' * n")
+    assert not passes(row, "def huge(n):\n    return '1' * (n - 1) + '2'")

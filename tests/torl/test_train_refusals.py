@@ -173,3 +173,52 @@ def test_the_command_that_began_a_run_goes_on_with_it(algorithm, tmp_path):
     same += ["--schedule", "temperature=1:1.0,2:0.9", "--tool-budget", "1"]
     for words in ([], same):
         check_same(parse("train", ["--out", str(begun), "--resume", *words]), begun)
+
+
+LATER = [("sft", "warmup_steps"), ("alarms", "code"), ("env", "parser")]
+
+
+@pytest.mark.parametrize(("group", "name"), LATER)
+def test_a_run_goes_on_that_was_begun_before_there_was_an_option(group, name, begun):
+    options = Run(begun).read_config()["options"]
+    del options[group][name]
+    del options["report_to"]
+    Run(begun).write_config({"options": options})
+    check_same(parse("train", ["--out", str(begun), "--resume"]), begun)
+
+
+def test_a_run_goes_on_with_its_sandbox_elsewhere(begun):
+    """As where a cluster has lost the node that it was begun on."""
+    words = ["--out", str(begun), "--resume", "--sandbox", "fusion:http://elsewhere:8080"]
+    check_same(parse("train", words), begun)
+
+
+def test_the_plan_of_a_run_that_goes_on(begun, torl):
+    ran = torl("train", "--out", begun, "--resume", "--dry-run")
+    assert ran.code == 0, ran.err
+    assert "algorithm    GRPO" in ran.out
+
+
+class Counting:
+    """A grader whose repr is not the same twice."""
+
+    shown = 0
+
+    def __call__(self, response, reference):
+        return True
+
+    def __repr__(self):
+        Counting.shown += 1
+        return f"Counting({Counting.shown})"
+
+
+def test_objects_without_a_name_are_not_compared(tmp_path):
+    out, grader = tmp_path / "begun", Counting()
+    options = TrainOptions(out=out, env=environment(grader=grader))
+    Run(out).write_config({"options": to_json(resolved(options))})
+    check_same(options, out)
+
+
+def test_an_option_of_the_environment_is_told_apart_from_one_of_the_same_name(begun, refused):
+    said = refused("train", "--out", begun, "--resume", "--env.prompt", "{question}!")
+    assert "--env.prompt was {question}, now {question}!" in said

@@ -25,5 +25,5 @@ def main(options: TrainOptions) -> int:
     if options.resume:
         check_same(options, options.out)
     choose_waiting(shared=options.staleness > 0)
-    done = run(options)
+    done = run(options, {"env": {"sandbox": options.env.sandbox}})
     return 0 if done.finished or options.dry_run else ExitCode.INTERRUPTED

@@ -119,7 +119,7 @@ def run(options: TrainOptions, given: Mapping[str, Any] | None = None) -> Traine
 
     Args:
         options: Of the run; of one to resume only its folder matters.
-        given: Objects for a run to resume, see `from_json`.
+        given: Objects for a run to resume, and another place for its sandbox, see `from_json`.
     """
     if options.dry_run:
         show_plan(options)
@@ -176,7 +176,7 @@ def _checked(options: TrainOptions, *, planning: bool = False) -> Datasets:
         nonlocal found
         found = open_datasets(options)
 
-    if options.out.exists() and any(options.out.iterdir()):
+    if not options.resume and options.out.exists() and any(options.out.iterdir()):
         raise CommandError(
             f"{options.out} is not empty: choose a new --out, or add --resume to go on with the "
             "run in it"

@@ -75,9 +75,11 @@ class Job:
         distributed.run_on_main(lambda: self.run.rewind("sft", -1))
         if distributed.world_size() == 1:
             self.imitate(problems)
-        elif not distributed.run_apart(
-            [sys.executable, "-m", "torl.training.warm_start", str(self.run.path)]
-        ):
+            return str(self.run.warm_start)
+        # A run that goes on may have its sandbox elsewhere.
+        place = [options.env.sandbox] if isinstance(options.env.sandbox, str) else []
+        stage = [sys.executable, "-m", "torl.training.warm_start", str(self.run.path), *place]
+        if not distributed.run_apart(stage):
             raise CommandError("the warm start failed; its own message stands above")
         return str(self.run.warm_start)
 

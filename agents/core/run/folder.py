@@ -131,7 +131,7 @@ class Run:
         if stage == "rl":
             for name in ("transcripts", "branches"):
                 transcripts.forget_after(self.path / name, step)
-            for folder in self.path.glob("checkpoint-*"):
+            for folder in _checkpoints(self.path):
                 if not (folder / COMPLETE).is_file():
                     shutil.rmtree(folder)
 
@@ -143,5 +143,11 @@ class Run:
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest subfolder `checkpoint-N` that was wholly written."""
-    complete = [c for c in folder.glob("checkpoint-*") if (c / COMPLETE).is_file()]
+    complete = [c for c in _checkpoints(folder) if (c / COMPLETE).is_file()]
     return max(complete, key=lambda c: int(c.name.rsplit("-", 1)[1]), default=None)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Subfolders `checkpoint-N`; an archive of one, or one of another name, is the user's own."""
+    found = folder.glob("checkpoint-*")
+    return [c for c in found if c.name.rsplit("-", 1)[1].isdecimal() and c.is_dir()]
