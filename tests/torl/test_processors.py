@@ -107,6 +107,6 @@ def test_a_run_that_goes_on_waits_as_it_began(tmp_path, monkeypatch, staleness):
     Run(out).write_config({"options": to_json(TrainOptions(out=out, staleness=staleness))})
     asked = []
     monkeypatch.setattr(train, "choose_waiting", lambda *, shared: asked.append(shared))
-    monkeypatch.setattr(train, "run", lambda options: SimpleNamespace(finished=True))
+    monkeypatch.setattr(train, "run", lambda options, given: SimpleNamespace(finished=True))
     assert train.main(parse("train", ["--out", str(out), "--resume"])) == 0
     assert asked == [staleness > 0]
