@@ -10,7 +10,7 @@ import pytest
 
 RUNS = Path(__file__).parents[2] / "runs"
 RECORDS = RUNS / "records"
-STORED = ("easy", "gsm8k", "gsm8k_320")
+STORED = ("easy", "gsm8k", "gsm8k_320", "math")
 
 
 @pytest.fixture
