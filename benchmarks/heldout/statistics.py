@@ -126,9 +126,10 @@ def mean(
         return UNKNOWN
     counts = _by_group(np.ones(len(values)).tolist(), groups)
     means = _by_group(values, groups) / counts
-    if share and (np.ptp(means) == 0 or bool(np.all((means == 0) | (means == 1)))):
+    alike = bool(np.ptp(means) == 0)
+    if share and (alike or np.all((means == 0) | (means == 1))):
         return wilson(float(means.sum()), len(means), level)
-    if np.ptp(means) == 0:
+    if alike:
         return Estimate(float(means[0]), nan, nan, len(means))
     draws = _resample(means[None], seed)[0] / len(means)
     return _interval(float(means.mean()), draws, len(means), level, bounded=share)

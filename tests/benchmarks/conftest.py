@@ -1,4 +1,4 @@
-"""Trajectories written by hand and at random, and a collector that answers from a seed."""
+"""Trajectories by hand and at random, a collector that answers from a seed, a sandbox."""
 
 import json
 import random
@@ -20,6 +20,7 @@ from benchmarks.heldout.evaluate import finish
 from benchmarks.report import open_run
 from benchmarks.report.page import write_page
 from torl_env.problems.types import Problem
+from torl_env.sandbox import open_sandbox
 
 CODE = "I compute.\n```python\nprint(6*7)\n```\n"
 OUTPUT = "```output\n42\n```\n"
@@ -164,6 +165,12 @@ def run_dir(tmp_path):
 def shared_run(tmp_path_factory):
     """One for all tests of a module; what they add to it, each must bear."""
     return build_run(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with open_sandbox() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from benchmarks.heldout.code_suites import Checker, load_tasks
-from torl_env.sandbox import open_sandbox
 
 COUNT = {
     "id": "Mbpp/88",
@@ -71,12 +70,6 @@ ROOT = {
     "plus_input": [],
     "atol": 1e-4,
 }
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with open_sandbox() as found:
-        yield found
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from benchmarks.heldout.regrade import regrade
 from benchmarks.heldout.suites import CODE, SuiteError, code_file, names, open_suite
 from torl.evaluation.options import EvalOptions
 from torl.evaluation.run import run
-from torl_env.sandbox import open_sandbox
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "heldout"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no benchmark files at {DATA}")
@@ -37,12 +36,6 @@ HUMANEVAL = {
     "plus_input": [[2.5], ["no number"]],
     "atol": 1e-4,
 }
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with open_sandbox() as found:
-        yield found
 
 
 @pytest.fixture
