@@ -2,9 +2,13 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from torl_env.sandbox import LocalSandbox
 
 
 def pytest_configure() -> None:
@@ -20,6 +24,19 @@ def least_seconds(work: Callable[[], object], tries: int = 5) -> float:
         work()
         spent.append(time.process_time() - started)
     return min(spent)
+
+
+@pytest.fixture(scope="session")
+def box() -> "Iterator[LocalSandbox]":
+    """One sandbox for all tests that only need programs to run.
+
+    Each starts servers of its own that load every library: seconds, at the first program and the
+    first session.
+    """
+    from torl_env.sandbox import LocalSandbox
+
+    with LocalSandbox() as sandbox:
+        yield sandbox
 
 
 @pytest.fixture(scope="session")

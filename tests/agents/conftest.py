@@ -34,8 +34,5 @@ def model(tokenizer):
 
 
 @pytest.fixture(scope="session")
-def sandbox():
-    from torl_env.sandbox import open_sandbox
-
-    with open_sandbox("local") as opened:
-        yield opened
+def sandbox(box):
+    return box

@@ -36,6 +36,7 @@ def given_back(free: str) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what is kept is glibc's")
 def test_holes_are_given_back_only_where_memory_is_scarce() -> None:
     assert given_back("1e12") < 0.1

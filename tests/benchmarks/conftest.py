@@ -20,7 +20,6 @@ from benchmarks.heldout.evaluate import finish
 from benchmarks.report import open_run
 from benchmarks.report.page import write_page
 from torl_env.problems.types import Problem
-from torl_env.sandbox import open_sandbox
 
 CODE = "I compute.\n```python\nprint(6*7)\n```\n"
 OUTPUT = "```output\n42\n```\n"
@@ -167,10 +166,9 @@ def shared_run(tmp_path_factory):
     return build_run(tmp_path_factory.mktemp("shared"))
 
 
-@pytest.fixture(scope="module")
-def sandbox():
-    with open_sandbox() as found:
-        yield found
+@pytest.fixture(scope="session")
+def sandbox(box):
+    return box
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,7 @@ def test_leaks_are_what_a_training_set_must_lose():
         ("limr_1389", "math500", 0, 4),
         ("limr_1389", "olympiadbench", 1, 1),
         ("math_12k_train", "math500", 0, 28),
-        ("deepscaler_20k", "math500", 4, 11),
+        pytest.param("deepscaler_20k", "math500", 4, 11, marks=pytest.mark.long),
         ("gsm8k_train", "gsm8k_test", 0, 1),
     ],
 )

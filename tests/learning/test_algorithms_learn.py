@@ -30,17 +30,15 @@ from agents.thor import THOR
 from torl.wiring import envs_over
 from torl_env import closes_tool_call
 from torl_env.problems.types import Problem
-from torl_env.sandbox import open_sandbox
 
 STEPS, PROMPTS, GROUP = 10, 4, 8
 PROBLEMS = [Problem(f"p{i}", "What is 6*7?", "42") for i in range(STEPS * PROMPTS)]
 
 
 @pytest.fixture(scope="module")
-def sandbox():
+def sandbox(box):
     torch.set_num_threads(1)
-    with open_sandbox("local") as opened:
-        yield opened
+    return box
 
 
 class Shuffling(CopySampler):

@@ -115,6 +115,7 @@ def test_files_left_open_do_not_keep_the_next_turn_from_running(sandbox: LocalSa
         assert session.run("[os.close(one) for one in held]; open('/dev/null')").ok
 
 
+@pytest.mark.long
 def test_two_thread_bombs_leave_their_neighbours_alone(sandbox: LocalSandbox) -> None:
     layers = sandbox.warm()[0].layers
     if not (layers[Layer.SECCOMP].holds or layers[Layer.USER].holds):

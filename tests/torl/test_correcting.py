@@ -42,6 +42,7 @@ def failures(answers):
     return sum(status != "ok" for status in calls) / len(calls)
 
 
+@pytest.mark.long
 def test_failed_calls_are_written_again_and_accounted_for(evaluate):
     _, _, plain = evaluate("", "--temperature", 1, "--tool-budget", 2)
     ran, out, corrected = evaluate(

@@ -193,6 +193,7 @@ def test_a_run_goes_on_with_its_sandbox_elsewhere(begun):
     check_same(parse("train", words), begun)
 
 
+@pytest.mark.long
 def test_the_plan_of_a_run_that_goes_on(begun, torl):
     ran = torl("train", "--out", begun, "--resume", "--dry-run")
     assert ran.code == 0, ran.err

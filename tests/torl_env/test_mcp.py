@@ -73,6 +73,7 @@ def test_tools_of_a_server(box: Sandbox, server: McpServer) -> None:
     assert info["tool_status"] == "timeout"
 
 
+@pytest.mark.long
 def test_a_server_that_died_is_started_again(box: Sandbox, server: McpServer) -> None:
     env = make(box, server)
     pid = int(env.step("```pid\n{}\n```")[0].split("\n")[2])

@@ -11,10 +11,9 @@ from torl_env.sandbox import LocalSandbox
 from torl_env.sandbox.backends.fusion_server import SandboxServer, ServeOptions
 
 
-@pytest.fixture(scope="module")
-def local() -> Iterator[LocalSandbox]:
-    with LocalSandbox() as sandbox:
-        yield sandbox
+@pytest.fixture(scope="session")
+def local(box: LocalSandbox) -> LocalSandbox:
+    return box
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def serve(local: LocalSandbox) -> Iterator[Callable[..., str]]:
         list(pool.map(lambda server: server.stop(), servers))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def sandbox(local: LocalSandbox) -> LocalSandbox:
     return local
 
