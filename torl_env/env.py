@@ -92,7 +92,7 @@ class ToRLMathEnv(Configured, gym.Env[str, str]):
 
         Raises:
             ProblemError: No problem has this id.
-            ValueError: An unknown option.
+            ValueError: An unknown option, or an id that is no text.
         """
         super().reset(seed=seed)
         chosen = ResetOptions.scalar(options)

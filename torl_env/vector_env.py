@@ -81,7 +81,7 @@ class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], np
 
         Raises:
             ProblemError: No problem has this id.
-            ValueError: An unknown option, or sizes that do not fit.
+            ValueError: An unknown option, an id that is no text, or sizes that do not fit.
         """
         wanted = ResetOptions.vector(options, self.num_envs)
         mask = np.ones(self.num_envs, np.bool_) if wanted.mask is None else wanted.mask
