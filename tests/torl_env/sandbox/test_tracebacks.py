@@ -115,3 +115,15 @@ def test_what_the_compiler_refuses_is_quoted(
 ) -> None:
     lines = sandbox.run(program).stderr.splitlines()
     assert lines[1:3] == [f"    {line}", f"    {marks}"]
+
+
+def test_no_frame_names_a_place_of_the_host(sandbox: LocalSandbox) -> None:
+    look = (
+        "import sys\nframe = sys._getframe()\nwhile frame:\n"
+        "  print(frame.f_code.co_filename)\n  frame = frame.f_back"
+    )
+    with sandbox.session() as session:
+        for result in (sandbox.run(look), session.run(look), session.run(look)):
+            names = result.stdout.splitlines()
+            assert len(names) > 2
+            assert not [name for name in names if name.startswith("/")]

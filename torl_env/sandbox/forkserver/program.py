@@ -268,6 +268,7 @@ def flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not getattr(stream, "closed", False):
             stream.flush()
+    kernel.flush_c_streams()
 
 
 def flush_writers(objects: Callable[[], list[Any]]) -> None:

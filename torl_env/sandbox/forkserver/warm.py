@@ -228,8 +228,9 @@ def neutral_name(filename: str) -> str:
     return filename
 
 
-def _places() -> list[str]:
-    return [str(Path(path)) for path in {os.path.dirname(os.__file__)}]  # noqa: PTH120
+def _places() -> tuple[str, str]:
+    """Where the standard library and this package are, as the interpreter names them."""
+    return str(Path(os.__file__).parent), str(Path(__file__).parents[3])
 
 
 def forbid_audit_hooks() -> None:
