@@ -102,7 +102,8 @@ def limit_imports(packages: Sequence[str], search: Sequence[str]) -> None:
         and not any(part in entry for part in third_party)
         and (entry.endswith(".zip") or any(_inside(entry, place) for place in rootfs.stdlib()))
     ]
-    sys.meta_path.append(AllowedPackages(packages, search))
+    # In front, so that no file of a program hides one.
+    sys.meta_path.insert(0, AllowedPackages(packages, search))
 
 
 def _inside(entry: str, place: str) -> bool:
