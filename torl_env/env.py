@@ -92,7 +92,7 @@ class ToRLMathEnv(Configured, gym.Env[str, str]):
 
         Raises:
             ProblemError: No problem has this id.
-            ValueError: An unknown option.
+            ValueError: An unknown option, or an id that is no text.
         """
         super().reset(seed=seed)
         chosen = ResetOptions.scalar(options)
@@ -176,6 +176,20 @@ class ToRLMathEnv(Configured, gym.Env[str, str]):
             with self.get_state(live=True) as state:
                 twin.set_state(state)
         return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For `pickle`, without processes: variables of an interpreter come back by a replay."""
+        kept = {**self.__dict__, "_runner": None}
+        if self._runner.episode is not None:
+            kept["_runner"] = self.get_state()
+        return kept
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        self.__dict__.update(kept)
+        state: EnvState | None = kept["_runner"]
+        self._runner = EpisodeRunner(self.config, self._sandbox.get)
+        if state is not None:
+            self.set_state(state)
 
     def _sibling(self) -> "ToRLMathEnv":
         # Not through `__init__`: problems are shared as they are, and a subclass may take others.

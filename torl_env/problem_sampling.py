@@ -1,6 +1,6 @@
 """Which problems the next episodes are about."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,21 +52,20 @@ class ResetOptions:
         """Options of the scalar env: `problem_id`.
 
         Raises:
-            ValueError: An unknown option.
+            ValueError: An unknown option, or an id that is no text.
         """
-        _known(options, ("problem_id",))
-        pinned = (options or {}).get("problem_id")
-        return cls(None if pinned is None else (pinned,))
+        pinned = _known(options, ("problem_id",)).get("problem_id")
+        return cls(None if pinned is None else (_as_id(pinned),))
 
     @classmethod
     def vector(cls, options: Mapping[str, Any] | None, num_envs: int) -> "ResetOptions":
         """Options of the vector env: `problem_ids`, `group_size`, `reset_mask`.
 
         Raises:
-            ValueError: An unknown option, or sizes that do not fit the number of envs.
+            ValueError: An unknown option, an id that is no text, or sizes that do not fit the
+                number of envs.
         """
-        _known(options, ("problem_ids", "group_size", "reset_mask"))
-        given = dict(options or {})
+        given = _known(options, ("problem_ids", "group_size", "reset_mask"))
         size, mask, ids = given.get("group_size", 1), given.get("reset_mask"), None
         places = num_envs
         if mask is not None:
@@ -79,13 +78,14 @@ class ResetOptions:
             places = int(mask.sum())
         if not isinstance(size, int | np.integer):
             raise ValueError(f"group_size must be an integer, got {size!r}")
+        wanted = given.get("problem_ids")
         # A string would be read as ids of one letter.
-        if isinstance(given.get("problem_ids"), str):
-            raise ValueError(f"problem_ids must be a list of ids, got {given['problem_ids']!r}")
-        if size < 1 or (places % size and given.get("problem_ids") is None):
+        if wanted is not None and (isinstance(wanted, str) or not isinstance(wanted, Iterable)):
+            raise ValueError(f"problem_ids must be a list of ids, got {wanted!r}")
+        if size < 1 or (places % size and wanted is None):
             raise ValueError(f"group_size must divide the {places} envs to reset, got {size}")
-        if given.get("problem_ids") is not None:
-            ids = tuple(given["problem_ids"])
+        if wanted is not None:
+            ids = tuple(map(_as_id, wanted))
             if not 0 < len(ids) * size <= places:
                 raise ValueError(
                     f"problem_ids x group_size must be 1 to {places} envs, "
@@ -127,7 +127,19 @@ def sample_problem(problems: ProblemSource, random: np.random.Generator) -> Prob
     return problems[int(random.integers(len(problems)))]
 
 
-def _known(options: Mapping[str, Any] | None, names: tuple[str, ...]) -> None:
-    unknown = sorted(set(options or ()) - set(names))
+def _known(options: Mapping[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any]:
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(f"options of reset are a mapping with {', '.join(names)}; got {options!r}")
+    given = dict(options or {})
+    unknown = sorted(str(name) for name in given if name not in names)
     if unknown:
         raise ValueError(f"options of reset are {', '.join(names)}; got {', '.join(unknown)}")
+    return given
+
+
+def _as_id(given: object) -> str:
+    if not isinstance(given, str):
+        raise ValueError(
+            f'the id of a problem is text, as info["problem_id"] has it; got {given!r}'
+        )
+    return given

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +81,7 @@ class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], np
 
         Raises:
             ProblemError: No problem has this id.
-            ValueError: An unknown option, or sizes that do not fit.
+            ValueError: An unknown option, an id that is no text, or sizes that do not fit.
         """
         wanted = ResetOptions.vector(options, self.num_envs)
         mask = np.ones(self.num_envs, np.bool_) if wanted.mask is None else wanted.mask
@@ -257,6 +257,12 @@ class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], np
         with self.get_state(env_id, live=True) as state:
             for target in into:
                 self.set_state(target, state)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a vector environment cannot be pickled, for its steps run: pickle envs.config, with "
+            "which to make it again, and envs.get_state(i) of each episode"
+        )
 
     def _check_not_pending(self, env_id: int) -> None:
         # A negative number would be an env counted from the end, of which nothing is in flight.

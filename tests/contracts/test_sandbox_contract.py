@@ -43,6 +43,14 @@ TABLE = {
         "E: x",
         1,
     ),
+    "raises in lines": ("raise ValueError('a\\nb')", Status.ERROR, "", "ValueError: a b", 1),
+    "raises with a note": (
+        "try: 1/0\nexcept ZeroDivisionError as e: e.add_note('n'); raise",
+        Status.ERROR,
+        "",
+        "ZeroDivisionError: division by zero",
+        1,
+    ),
     "asserts": ("assert 1 == 2", Status.ERROR, "", "AssertionError", 1),
     "recurses": (
         "def f(): f()\nf()",
@@ -283,6 +291,26 @@ def test_odd_text_is_the_programs_error(sandbox: Sandbox, code: str) -> None:
 def test_programs_share_nothing(sandbox: Sandbox) -> None:
     assert sandbox.run("x = 1").ok
     assert sandbox.run("x").error_type == "NameError"
+
+
+def test_a_program_is_the_main_module(isolated: Sandbox) -> None:
+    program = (
+        "import inspect, pickle\nclass A: n = 1\ndef f(): pass\n"
+        "print(pickle.loads(pickle.dumps(A())).n, inspect.getsource(f).strip())"
+    )
+    assert isolated.run(program).stdout == "1 def f(): pass\n"
+    quoting = isolated.run("a = 0\n1/a").stderr.splitlines()
+    assert quoting[1:3] == ['  File "<program>", line 2, in <module>', "    1/a"]
+
+
+def test_files_by_name_are_the_programs_own(
+    isolated: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    look = "import os; print(os.path.exists('own'))"
+    assert isolated.run(f"open('own', 'w').close(); {look}").stdout == "True\n"
+    assert isolated.run(look).stdout == "False\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_limits_of_one_call(sandbox: Sandbox) -> None:

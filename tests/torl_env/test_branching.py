@@ -3,13 +3,14 @@
 import copy
 import json
 import os
+import pickle
 import threading
 import time
 
 import gymnasium as gym
 import pytest
 
-from torl_env import EnvState, ToRLMathEnv
+from torl_env import EnvState, ToRLMathEnv, ToRLMathVectorEnv
 from torl_env.config import EnvConfig
 from torl_env.episode_runner import EpisodeRunner
 from torl_env.errors import SandboxError
@@ -103,6 +104,27 @@ def test_a_branch_outlives_its_original() -> None:
     for branch in branches:
         assert branch.step(code("print(5)"))[0] == shown("5")
         branch.close()
+
+
+def test_a_pickled_env_stands_where_it_stood() -> None:
+    options = {"problems": PROBLEMS, "sandbox": "subprocess", "stateful": True, "tool_budget": 9}
+    env = gym.wrappers.RecordEpisodeStatistics(gym.make("ToRLMath-v0", **options))
+    early = pickle.loads(pickle.dumps(env))
+    env.reset(seed=0)
+    env.step(code("x = 41"))
+    late = pickle.loads(pickle.dumps(env))
+    assert late.step(code("x += 1; print(x)"))[0] == shown("42")
+    assert env.step(code("print(x)"))[0] == shown("41")
+    assert late.reset() == env.reset() == (early.reset(seed=0), early.reset())[1]
+    for one in (env, early, late):
+        one.close()
+
+
+def test_a_vector_env_says_what_to_pickle() -> None:
+    envs = ToRLMathVectorEnv(2, PROBLEMS)
+    with pytest.raises(TypeError, match=r"pickle envs\.config"):
+        pickle.dumps(envs)
+    envs.close()
 
 
 def test_copies_use_one_sandbox() -> None:

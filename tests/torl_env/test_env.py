@@ -254,6 +254,12 @@ def test_bad_arguments(box: Sandbox) -> None:
         env.reset(options={"problem_id": "list-99"})
     with pytest.raises(ValueError, match="options of reset are problem_id; got problem"):
         env.reset(options={"problem": 1})
+    for options in ({"problem_id": 3}, {"problem_id": ["list-1"]}):
+        with pytest.raises(ValueError, match="the id of a problem is text"):
+            env.reset(options=options)
+    for wrong in (["problem_id"], {3: 4}, 5):
+        with pytest.raises(ValueError, match="options of reset are"):
+            env.reset(options=wrong)  # type: ignore[arg-type]
     with pytest.raises(ProblemError, match="holds no problems"):
         ToRLMathEnv(problems=problem_list([]))
     with pytest.raises(ValueError, match="when you make it"):

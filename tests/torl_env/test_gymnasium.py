@@ -167,7 +167,10 @@ def test_a_variant_of_ones_own_is_registered(box: Sandbox) -> None:
     [
         ({"group_size": 1.5}, "group_size must be an integer, got 1.5"),
         ({"problem_ids": "list-0"}, "problem_ids must be a list of ids, got 'list-0'"),
+        ({"problem_ids": 3}, "problem_ids must be a list of ids, got 3"),
+        ({"problem_ids": [3]}, "the id of a problem is text"),
         ({"problem_id": "list-0"}, "options of reset are problem_ids, group_size, reset_mask"),
+        (["problem_ids"], "options of reset are a mapping with problem_ids"),
     ],
 )
 def test_options_of_a_reset_are_checked(options: dict[str, object], said: str) -> None:

@@ -56,7 +56,7 @@ def sentence_of(status: Status, ended: Ended, limits: Limits) -> str:
     if status is Status.OK:
         return ""
     if ended.interpreter_ended and status is Status.ERROR:
-        return "the turn ended its interpreter, so its variables are lost"
+        return "the turn ended its interpreter, so what it set is lost"
     if status is Status.TIMEOUT:
         amount = limits.wall_seconds if ended.timed_out == "wall" else limits.cpu_seconds
         kind = "wall" if ended.timed_out == "wall" else "CPU"

@@ -75,6 +75,10 @@ class SharedSandbox:
         memo[id(self)] = other = self.another()
         return other
 
+    def __reduce__(self) -> tuple[type["SharedSandbox"], tuple[Sandbox | str]]:
+        # Another process opens what the description says; an object has to be one for `pickle`.
+        return SharedSandbox, (self._spec,)
+
     def close(self) -> None:
         """Let go; idempotent."""
         self._closed = True

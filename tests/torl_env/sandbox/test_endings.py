@@ -7,6 +7,7 @@ from torl_env.sandbox import LocalSandbox, Status
 HELD = {
     "descriptor": "import os\nout = os.fdopen(1, 'w')\nout.write('42')",
     "binary": "out = open(1, 'wb')\nout.write(b'42')",
+    "of C": "import ctypes\nctypes.CDLL(None).printf(b'42')",
     "in a cycle": "class A: pass\na = A(); a.a = a; a.out = open(1, 'w'); a.out.write('42'); del a",
 }
 

@@ -306,6 +306,13 @@ FILES = {
         "early\nlate\nbye\n",
         {"a": b"late"},
     ),
+    "a module": (
+        "import helper, json\nprint(helper.x, hasattr(json, 'dumps'))",
+        {"helper.py": b"x = 1", "json.py": b""},
+        [],
+        "1 True\n",
+        {},
+    ),
     "no room": (
         "try: open('big', 'wb').write(b'x' * 15_000_000)\nexcept OSError as e: print(e.strerror)",
         {},

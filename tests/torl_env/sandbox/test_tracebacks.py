@@ -55,3 +55,75 @@ def test_a_program_may_call_as_deep_as_in_an_interpreter_of_its_own(sandbox: Loc
     assert sandbox.run(deep).stdout == "996\n"
     with sandbox.session() as session:
         assert [session.run(deep).stdout for _ in range(3)] == ["996\n"] * 3
+
+
+HINTED = [
+    ("prnt(1)", "NameError: name 'prnt' is not defined. Did you mean: 'print'?"),
+    (
+        "import math\ntry:\n  math.sqr(2)\nexcept AttributeError as error:\n"
+        "  error.add_note('a note')\n  raise",
+        "AttributeError: module 'math' has no attribute 'sqr'. Did you mean: 'sqrt'?",
+    ),
+    ("undefined_name", "NameError: name 'undefined_name' is not defined"),
+]
+
+
+@pytest.mark.parametrize(("program", "words"), HINTED)
+def test_an_error_has_the_hint_of_the_interpreter(
+    sandbox: LocalSandbox, program: str, words: str
+) -> None:
+    result = sandbox.run(program)
+    assert result.error == words
+    assert words in result.stderr.splitlines()
+    with sandbox.session() as session:
+        assert session.run(program).error == words
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import sys; sys.stderr = None; 1/0",
+        "import sys; sys.stderr.close(); 1/0",
+        "import os; os.close(2); 1/0",
+        "import sys; sys.excepthook = None; 1/0",
+        "import sys; del sys.excepthook; 1/0",
+    ],
+)
+def test_an_error_that_cannot_be_shown_keeps_its_words(sandbox: LocalSandbox, program: str) -> None:
+    result = sandbox.run(program)
+    assert result.error == "ZeroDivisionError: division by zero"
+    assert "stderr" in program or "close" in program or result.stderr.endswith(f"{result.error}\n")
+
+
+@pytest.mark.parametrize("body", ["raise ValueError", "return 5", "raise SystemExit"])
+def test_an_error_without_words_of_its_own_is_shown(sandbox: LocalSandbox, body: str) -> None:
+    result = sandbox.run(f"class E(Exception):\n  def __str__(self): {body}\nraise E('x')")
+    assert result.error == "E: <exception str() failed>"
+    assert result.stderr.splitlines()[-2:] == ["    raise E('x')", result.error]
+
+
+@pytest.mark.parametrize(
+    ("program", "line", "marks"),
+    [
+        ("x = 1\nreturn 5", "return 5", "^^^^^^^^"),
+        ("def f(a, a): pass", "def f(a, a): pass", "         ^"),
+        ("a = 1\r\n\r\nbreak\r\n", "break", "^^^^^"),
+    ],
+)
+def test_what_the_compiler_refuses_is_quoted(
+    sandbox: LocalSandbox, program: str, line: str, marks: str
+) -> None:
+    lines = sandbox.run(program).stderr.splitlines()
+    assert lines[1:3] == [f"    {line}", f"    {marks}"]
+
+
+def test_no_frame_names_a_place_of_the_host(sandbox: LocalSandbox) -> None:
+    look = (
+        "import sys\nframe = sys._getframe()\nwhile frame:\n"
+        "  print(frame.f_code.co_filename)\n  frame = frame.f_back"
+    )
+    with sandbox.session() as session:
+        for result in (sandbox.run(look), session.run(look), session.run(look)):
+            names = result.stdout.splitlines()
+            assert len(names) > 2
+            assert not [name for name in names if name.startswith("/")]

@@ -21,7 +21,7 @@ from torl_env.sandbox.types import CallableSandbox, Execution, Limits, conclude
 
 # Runs in the child: sets the limits, takes the program from standard input, leaves a report.
 _RUNNER: Final = r"""
-import json, os, resource, signal, sys, traceback
+import io, json, linecache, os, resource, signal, sys, traceback, types
 limits, report = json.loads(sys.argv[1]), int(sys.argv[2])
 sys.argv[:] = ["<program>"]
 source = sys.stdin.buffer.read().decode("utf-8", "surrogatepass").removeprefix("\ufeff")
@@ -31,10 +31,10 @@ def limit(what, soft):
     try: resource.setrlimit(what, (soft, soft))
     except (ValueError, OSError): pass
 def leave(phase, error):
-    words = "" if error is None else "".join(traceback.format_exception_only(error)).strip()
-    memory = isinstance(error, MemoryError)
-    last = words.splitlines()[-1] if words else ""
-    os.pwrite(report, json.dumps([phase, memory, last]).encode(), 0)
+    words = traceback.format_exception_only(error)
+    # Notes follow the words, and before those of a syntax error stands what it quotes.
+    last = " ".join(words[-1 if isinstance(error, SyntaxError) else 0].split())
+    os.pwrite(report, json.dumps([phase, isinstance(error, MemoryError), last]).encode(), 0)
 limit(resource.RLIMIT_CORE, 0)
 limit(resource.RLIMIT_FSIZE, limits["output_bytes"] * 16)
 limit(resource.RLIMIT_NOFILE, limits["open_files"])
@@ -48,15 +48,24 @@ except (SyntaxError, ValueError, RecursionError) as error:
     leave("syntax", error)
     sys.stderr.write("".join(traceback.format_exception_only(error)))
     os._exit(1)
+lines = io.StringIO(source + "\n", newline=None).readlines()
+linecache.cache["<program>"] = (len(source), None, lines, "<program>")
+own, main = sys.modules["__main__"], types.ModuleType("__main__")
+main.__file__, main.__builtins__ = os.path.abspath("main.py"), __builtins__
+sys.modules["__main__"] = main
 try:
-    exec(code, {"__name__": "__main__", "__builtins__": __builtins__})
+    exec(code, main.__dict__)
 except SystemExit as leaving:
     if leaving.code is not None and leaving.code != 0:
         leave("run", leaving)
     raise
 except BaseException as error:
     leave("run", error)
-    sys.excepthook(type(error), error, error.__traceback__.tb_next)
+    frames = error.__traceback__.tb_next
+    if sys.excepthook is sys.__excepthook__:
+        traceback.print_exception(type(error), error, frames)
+    else:
+        sys.excepthook(type(error), error, frames)
     sys.exit(1)
 """
 _POLL_SECONDS: Final = 0.002
@@ -122,6 +131,8 @@ class SubprocessSandbox(CallableSandbox):
             tempfile.TemporaryFile() as out,
             tempfile.TemporaryFile() as err,
             tempfile.TemporaryFile() as report,
+            # A program has files by name too: not the trainer's, nor those of an earlier one.
+            tempfile.TemporaryDirectory(prefix="torl-", ignore_cleanup_errors=True) as home,
         ):
             source.write(code.encode("utf-8", "surrogatepass"))
             source.seek(0)
@@ -133,6 +144,7 @@ class SubprocessSandbox(CallableSandbox):
                 stderr=err,
                 pass_fds=[report.fileno()],
                 env={"PATH": os.defpath, "PYTHONHASHSEED": "0", "TZ": "UTC", "LANG": "C.UTF-8"},
+                cwd=home,
                 start_new_session=True,
             )
             timed_out = self._wait(call, process, began, limits.wall_seconds)

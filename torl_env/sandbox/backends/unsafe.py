@@ -148,7 +148,8 @@ class _Program:
     def _fail(self, error: BaseException, *, with_frames: bool) -> None:
         self._exit_code = 1
         lines = traceback.format_exception_only(error)
-        self._error = lines[-1].strip()
+        # Notes follow the words, and before those of a syntax error stands what it quotes.
+        self._error = " ".join(lines[-1 if isinstance(error, SyntaxError) else 0].split())
         frames = error.__traceback__.tb_next if with_frames and error.__traceback__ else None
         if with_frames:
             lines = traceback.format_exception(type(error), error, frames)

@@ -255,6 +255,8 @@ def _seal_files(isolation: Isolation) -> None:
             isolation.note(Layer.ROOT, True, f"{how}; no files of its own ({error})")
         else:
             isolation.note(Layer.ROOT, True, f"{how}; {MEGABYTES} MB for files of its own")
+            # A program imports what lies beside it, behind all others: it hides no library.
+            sys.path.append(rootfs.HOME)
             return
     if isolation.rules is None:
         return

@@ -145,6 +145,9 @@ _close_range: Final = prepared(
     "syscall", ctypes.c_long(_NR_CLOSE_RANGE), _first, _last, ctypes.c_uint(0)
 )
 
+flush_c_streams: Final = prepared("fflush", None)
+"""Write what C code has printed, as the end of a process does."""
+
 
 def set_capabilities(*kept: int) -> None:
     """Reduce the permitted and effective sets to `kept` (numbers below 32)."""

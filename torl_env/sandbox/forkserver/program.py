@@ -16,7 +16,6 @@ import socket
 import struct
 import sys
 import threading
-import traceback
 import types
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,8 +37,9 @@ from torl_env.sandbox.forkserver.isolation import Isolation
 from torl_env.sandbox.forkserver.wire import Job, record
 from torl_env.sandbox.forkserver.wording import (
     FILENAME,
-    clip,
     describe,
+    hint,
+    show_refusal,
     show_source,
     show_traceback,
 )
@@ -225,8 +225,11 @@ def run(
         return number
     except wrong as error:
         own = error.__traceback__
-        # No frame but this one: it is the compiler's.
-        (word_refusal if own and not own.tb_next and is_a(error, refused) else word)(error, room)
+        if own and not own.tb_next and is_a(error, refused):
+            # No frame but this one: it is the compiler's.
+            word_refusal(error, source, room)
+        else:
+            word(error, room)
         return 1
     return 0
 
@@ -238,9 +241,9 @@ def _word_exit(code: object) -> None:
             sys.stderr.write(f"{code}\n")
 
 
-def _word_refusal(error: BaseException, room: int) -> None:
+def _word_refusal(error: BaseException, source: str, room: int) -> None:
     report(describe(error))
-    sys.stderr.write(clip("".join(traceback.format_exception_only(error)), room))
+    show_refusal(error, source, room)
 
 
 def fail(error: BaseException, room: int) -> None:
@@ -249,12 +252,15 @@ def fail(error: BaseException, room: int) -> None:
     if memory:
         _, hard = getrlimit(RLIMIT_AS)
         setrlimit(RLIMIT_AS, (hard, hard))
+    added = ""
+    # The status does not depend on the words, nor does the program's stream of errors on them.
     try:
-        report(describe(error), memory=memory)
-        show_traceback(error, room)
+        added = hint(error)
+        report(describe(error) + added, memory=memory)
     except BaseException:  # noqa: BLE001
-        # The program's own __str__ may raise anything; its status does not depend on the words.
         report(type(error).__name__, memory=memory)
+    with suppress(BaseException):
+        show_traceback(error, added, room)
 
 
 def flush_streams() -> None:
@@ -262,6 +268,7 @@ def flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not getattr(stream, "closed", False):
             stream.flush()
+    kernel.flush_c_streams()
 
 
 def flush_writers(objects: Callable[[], list[Any]]) -> None:

@@ -102,7 +102,8 @@ def limit_imports(packages: Sequence[str], search: Sequence[str]) -> None:
         and not any(part in entry for part in third_party)
         and (entry.endswith(".zip") or any(_inside(entry, place) for place in rootfs.stdlib()))
     ]
-    sys.meta_path.append(AllowedPackages(packages, search))
+    # In front, so that no file of a program hides one.
+    sys.meta_path.insert(0, AllowedPackages(packages, search))
 
 
 def _inside(entry: str, place: str) -> bool:
@@ -228,8 +229,9 @@ def neutral_name(filename: str) -> str:
     return filename
 
 
-def _places() -> list[str]:
-    return [str(Path(path)) for path in {os.path.dirname(os.__file__)}]  # noqa: PTH120
+def _places() -> tuple[str, str]:
+    """Where the standard library and this package are, as the interpreter names them."""
+    return str(Path(os.__file__).parent), str(Path(__file__).parents[3])
 
 
 def forbid_audit_hooks() -> None:

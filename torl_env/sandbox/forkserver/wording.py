@@ -4,6 +4,7 @@ import io
 import linecache
 import sys
 import traceback
+from contextlib import suppress
 from typing import Final
 
 from torl_env.sandbox.forkserver import warm
@@ -11,6 +12,7 @@ from torl_env.sandbox.forkserver import warm
 FILENAME: Final = "<program>"
 _FRAMES: Final = 2_000
 """The most that are shown of a traceback; only a raised recursion limit makes more."""
+_display: Final = sys.__excepthook__
 
 
 def describe(error: BaseException) -> str:
@@ -19,8 +21,25 @@ def describe(error: BaseException) -> str:
     name = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):
         name = f"{kind.__module__}.{name}"
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+    except BaseException:  # noqa: BLE001 - it is the program's own
+        text = "<exception str() failed>"
     return f"{name}: {text}" if text else name
+
+
+def hint(error: BaseException) -> str:
+    """`. Did you mean: 'sqrt'?`, which the interpreter adds when it shows the error, or `""`."""
+    if not isinstance(error, NameError | AttributeError | ImportError):
+        return ""
+    shown, kept = io.StringIO(), sys.stderr
+    sys.stderr = shown
+    try:
+        _display(type(error), error, error.__traceback__)
+    finally:
+        sys.stderr = kept
+    added = shown.getvalue().rpartition(describe(error))[2].partition("\n")[0]
+    return added if added.startswith(". Did you ") else ""
 
 
 def clip(text: str, room: int) -> str:
@@ -28,13 +47,15 @@ def clip(text: str, room: int) -> str:
     return text if len(text) <= room else f"{text[: room // 2]}\n[...]\n{text[-room // 2 :]}"
 
 
-def show_traceback(error: BaseException, room: int) -> None:
+def show_traceback(error: BaseException, hint: str, room: int) -> None:
     """Write the traceback without this file's frames, at most `room` characters of it."""
     own = error.__traceback__
     frames = None if own is None else own.tb_next
-    if sys.excepthook is not sys.__excepthook__:
-        sys.excepthook(type(error), error, frames)
-        return
+    if getattr(sys, "excepthook", _display) is not _display:
+        # One that fails has not shown it.
+        with suppress(BaseException):
+            sys.excepthook(type(error), error, frames)
+            return
     omitted, rest = -_FRAMES, frames
     while rest is not None:
         omitted, rest = omitted + 1, rest.tb_next
@@ -42,7 +63,19 @@ def show_traceback(error: BaseException, room: int) -> None:
     summary = traceback.TracebackException(type(error), error, frames, limit=limit, compact=True)
     _hide_places(summary)
     note = f"[... {omitted} frames omitted ...]\n" if omitted > 0 else ""
-    sys.stderr.write(note + clip("".join(summary.format()), room))
+    text = "".join(summary.format())
+    before, said, after = text.rpartition(describe(error))
+    if hint and said:
+        # The module `traceback` knows no hints before Python 3.12, and words some in its own way.
+        text = "".join([before, said, hint, "\n", after.partition("\n")[2]])
+    sys.stderr.write(note + clip(text, room))
+
+
+def show_refusal(error: BaseException, source: str, room: int) -> None:
+    """Write an error of the compiler, which quotes the program only where its parser failed."""
+    if isinstance(error, SyntaxError) and error.text is None and error.lineno:
+        error.text = "".join(_lines(source)[error.lineno - 1 : error.lineno]) or None
+    sys.stderr.write(clip("".join(traceback.format_exception_only(error)), room))
 
 
 def _hide_places(summary: traceback.TracebackException | None) -> None:
@@ -61,11 +94,16 @@ def name_of(turn: int) -> str:
 
 
 def show_source(source: str, filename: str) -> None:
-    """Let tracebacks quote it, in lines as Python counts them, each with its end."""
+    """Let tracebacks quote it."""
+    linecache.cache[filename] = (len(source), None, _lines(source), filename)
+
+
+def _lines(source: str) -> list[str]:
+    """Lines as Python counts them, each with its end."""
     lines = source.splitlines(True)
     if len(lines) > source.count("\n") + 1:
         # Other ends than Python's are in it; a stream is a tenth of a millisecond to make.
         lines = io.StringIO(source, newline=None).readlines()
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
-    linecache.cache[filename] = (len(source), None, lines, filename)
+    return lines
