@@ -31,13 +31,17 @@ def main(options: ReportOptions) -> int:
     """Write the page, and figure and numbers beside the metrics of each run that has them.
 
     Raises:
-        CommandError: No run is named, or the limit is out of range.
+        CommandError: No run is named, the limit is out of range, or the page is a folder.
     """
     if not options.runs:
         raise CommandError("expected at least one run directory: torl report out/demo")
     for name in ("limit", "tokens"):
         if getattr(options, name) < 0:
             raise CommandError(f"--{name}: expected 0 or more, got {getattr(options, name)}")
+    if options.out is not None and options.out.is_dir():
+        raise CommandError(
+            f"--out: expected the page, such as report.html, got a folder: {options.out}"
+        )
     # A file stands for the folder that it lies in.
     folders = dict.fromkeys(path.parent if path.is_file() else path for path in options.runs)
     runs = [open_run(path) for path in folders]

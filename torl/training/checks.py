@@ -1,5 +1,6 @@
 """What `torl train` refuses before it writes or loads anything large."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import fields
@@ -227,7 +228,7 @@ def longest_prompt(
 
 
 def check_disk(out: Path, needed: float) -> None:
-    """Whether checkpoints and transcripts find room.
+    """Whether checkpoints and transcripts find a folder, and room in it.
 
     Args:
         out: Where they are written.
@@ -239,6 +240,10 @@ def check_disk(out: Path, needed: float) -> None:
     place = out.absolute()
     while not place.exists():
         place = place.parent
+    if not place.is_dir():
+        raise CommandError(f"--out {out}: expected a folder, but {place} is a file: choose another")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise CommandError(f"--out {out}: {place} may not be written: choose another --out")
     free = shutil.disk_usage(place).free / 1e9
     if free < needed:
         raise CommandError(

@@ -176,7 +176,7 @@ def _checked(options: TrainOptions, *, planning: bool = False) -> Datasets:
         nonlocal found
         found = open_datasets(options)
 
-    if not options.resume and options.out.exists() and any(options.out.iterdir()):
+    if not options.resume and options.out.is_dir() and any(options.out.iterdir()):
         raise CommandError(
             f"{options.out} is not empty: choose a new --out, or add --resume to go on with the "
             "run in it"
