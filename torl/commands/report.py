@@ -1,16 +1,20 @@
 """`torl report`: one self-contained page, a picture and a table of numbers for any runs."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from agents.core.run.storage import RecordError
+from benchmarks.heldout import records
 from benchmarks.report import figure5, open_run, write_csv
 from benchmarks.report.embedding import TOKENS
 from benchmarks.report.page import LIMIT, PageOptions, write_page
+from benchmarks.report.runs import evaluations_folder
 from benchmarks.report.tables import results
-from torl.console import CommandError, print_table
+from torl.console import CommandError, print_table, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ def main(options: ReportOptions) -> int:
     folders = dict.fromkeys(path.parent if path.is_file() else path for path in options.runs)
     runs = [open_run(path) for path in folders]
     for run in runs:
+        _name_halves(run.path)
         if run.evaluations:
             print_table(results(run.evaluations))
         if run.learning:
@@ -59,3 +64,11 @@ def main(options: ReportOptions) -> int:
     write_page(runs, page, PageOptions(options.limit, options.tokens))
     print(f"page {page} ({page.stat().st_size / 1e6:.1f} MB)")
     return 0
+
+
+def _name_halves(folder: Path) -> None:
+    """Say what is not on the page because its evaluation was cut off."""
+    with suppress(RecordError):  # there are no records
+        for file in records.find([evaluations_folder(folder)]):
+            if warning := records.half(file):
+                say(f"warning: {warning}; it is not on the page")
