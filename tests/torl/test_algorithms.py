@@ -92,6 +92,9 @@ def tiny_run(tiny, out, *options):
         list(map(str, words)), capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    for line in done.stdout.splitlines():
+        if line.startswith(("metrics ", "transcripts ", "checkpoint ")):
+            assert Path(line.split()[1]).exists(), line
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 

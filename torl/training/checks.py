@@ -64,6 +64,12 @@ def check_settings(options: TrainOptions) -> None:
         raise CommandError(
             "--traces and --warm-start-from both say where RL starts from: give one of them"
         )
+    imitates = options.warm_start or options.traces or options.warm_start_from
+    if not options.steps and not imitates:
+        raise CommandError(
+            "nothing would be trained: without RL (--steps 0, as `sft` has it) there must be "
+            "something to imitate: --traces FILE, or --warm-start N where problems are procedural"
+        )
     if options.traces is not None and not options.traces.is_file():
         raise CommandError(f"--traces: no such file: {options.traces}")
 

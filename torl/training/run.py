@@ -295,9 +295,10 @@ def _finish(run: Run, seconds: float) -> None:
         write_csv(record, run.path / "figure5.csv")
         print(f"plot        {run.path / 'figure5.png'}")
     say(f"done in {clock(seconds)}; everything is in {run.path}")
+    print(f"metrics     {run.path / 'metrics.jsonl'}")
+    if (run.path / "transcripts").is_dir():
+        print(f"transcripts {run.path / 'transcripts'}")
     print(
-        f"metrics     {run.path / 'metrics.jsonl'}\n"
-        f"transcripts {run.path / 'transcripts'}\n"
         f"checkpoint  {run.checkpoint() or run.warm_start}\n"
         f"next        torl report {run.path}, torl eval --model {run.path} ..."
     )
