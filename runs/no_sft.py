@@ -129,9 +129,11 @@ class Study:
         """Every run and evaluation that is missing."""
         for seed in self.asked.seeds:
             for budget in self.asked.budgets:
-                self._evaluate(self.asked.model, self._start(budget), budget)
-                self._train(budget, seed)
+                # What a training would refuse, a full disk say, before minutes of evaluation.
+                self._train(budget, seed, dry_run=True)
                 if not self.asked.dry_run:
+                    self._evaluate(self.asked.model, self._start(budget), budget)
+                    self._train(budget, seed)
                     self._evaluate(str(self._run(budget, seed)), self._end(budget, seed), budget)
                     self.write()
 
@@ -150,7 +152,7 @@ class Study:
         options = ["--tool-budget", str(budget), "--max-tokens", str(self.asked.max_tokens)]
         return [*options, "--prompt", "chat" if budget else "chat-text"]
 
-    def _train(self, budget: int, seed: int) -> None:
+    def _train(self, budget: int, seed: int, *, dry_run: bool = False) -> None:
         run, asked = self._run(budget, seed), self.asked
         if self._end(budget, seed).with_suffix(".summary.json").is_file():
             return
@@ -169,10 +171,10 @@ class Study:
         ]
         if (run / "config.json").is_file():
             options = ["--resume"]
-        _torl("train", "--out", str(run), *options, *(["--dry-run"] if asked.dry_run else []))
+        _torl("train", "--out", str(run), *options, *(["--dry-run"] if dry_run else []))
 
     def _evaluate(self, model: str, file: Path, budget: int) -> None:
-        if self.asked.dry_run or file.with_suffix(".summary.json").is_file():
+        if file.with_suffix(".summary.json").is_file():
             return
         heldout = self._problems(self.asked.heldout, self.set.heldout, "heldout")
         options = ["--model", model, *self._asking(budget), "--problems", heldout]

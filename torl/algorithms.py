@@ -160,7 +160,8 @@ def _fields(
                 f"--set: {name} has name=value for {choices}; got {setting!r}. Options of the run, "
                 "such as --learning-rate, are no settings of the algorithm"
             )
-        (given if key in own else loss)[key] = _value(text)
+        kind = made if key in own else Loss
+        (given if key in own else loss)[key] = _value(setting, _default(kind, key))
     if loss:
         default = given.get("loss", (start or made(**given)).loss)
         given["loss"] = dataclasses.replace(default, **loss)
@@ -177,9 +178,19 @@ def _names(of: type) -> set[str]:
     return {f.name for f in dataclasses.fields(of)} if dataclasses.is_dataclass(of) else set()
 
 
-def _value(text: str) -> Any:
-    """A Python literal, or the text itself where it is none."""
+def _default(of: type, name: str) -> Any:
+    return next(f.default for f in dataclasses.fields(of) if f.name == name)
+
+
+def _value(setting: str, default: Any) -> Any:
+    """A Python literal, or the text itself where it is none and the field is no number."""
+    _, _, text = setting.partition("=")
     try:
         return literal_eval(text)
     except (ValueError, SyntaxError):
-        return {"true": True, "false": False, "none": None}.get(text.lower(), text)
+        value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
+    if isinstance(value, str) and isinstance(default, int | float):
+        # A text would be true, whatever it says.
+        expected = "true or false" if isinstance(default, bool) else "a number"
+        raise CommandError(f"--set {setting}: expected {expected}, such as {default}")
+    return value

@@ -112,6 +112,9 @@ def explain(error: Exception) -> str:
                 return f"no free disk ({text}); free some space or choose another output folder"
             case errno.EACCES | errno.EPERM | errno.EROFS:
                 return f"no permission ({text}); choose a path you may write or read"
+            case errno.EEXIST | errno.ENOTDIR if error.filename:
+                place = f"at or above {error.filename}"
+                return f"a file is where a folder should be, {place}; choose another path"
             case errno.ENOENT if error.filename:
                 return f"no such file or folder: {error.filename}; check the path"
     return f"{text} (TORL_TRACEBACK=1 shows where)"

@@ -146,7 +146,7 @@ def read_reward(reward: object) -> Reward:
             try:
                 return rewards.reward(reward)
             except ValueError as error:
-                raise ConfigError(f"reward: {error}, or module:object") from None
+                raise ConfigError(f"reward: {error} Or name one of yours, module:object.") from None
         reward = load_object(reward, "reward")
     if callable(reward) and not isinstance(reward, type):
         name = getattr(reward, "__name__", type(reward).__name__)

@@ -45,7 +45,7 @@ class Header:
     problems: str
     """Name of the suite or source."""
     fingerprint: str
-    """Hash of all ids, questions and answers; equal exactly when the problems are."""
+    """Hash of all ids, questions and answers; equal exactly when problems and order are."""
     count: int
     k: int
     """Answers to each problem."""

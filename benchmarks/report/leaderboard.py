@@ -6,6 +6,7 @@ from math import isfinite, sqrt
 from pathlib import Path
 
 from agents.core.run.storage import RecordError, read_json
+from benchmarks.heldout import records, summary_path
 from benchmarks.heldout.records import Header, different
 from benchmarks.heldout.statistics import UNKNOWN, Estimate
 from benchmarks.heldout.summary import Summary
@@ -30,7 +31,7 @@ def find_summaries(paths: Iterable[Path]) -> list[Summary]:
     """
     found: dict[Path, Summary] = {}
     for path in paths:
-        files = [path] if path.is_file() else sorted(path.rglob("*.summary.json"))
+        files = [_summary(path)] if path.is_file() else sorted(path.rglob("*.summary.json"))
         if not files:
             raise RecordError(f"expected NAME.summary.json of torl eval at or under {path}")
         for file in files:
@@ -42,6 +43,16 @@ def find_summaries(paths: Iterable[Path]) -> list[Summary]:
                     "torl regrade on its records writes a new one"
                 ) from None
     return [summary for file, summary in found.items() if not _is_replaced(file, found)]
+
+
+def _summary(file: Path) -> Path:
+    """The summary that a file is, or that stands beside these records."""
+    if file.suffix == ".json":
+        return file
+    beside = summary_path(file)
+    if not beside.is_file():
+        raise RecordError(records.half(file) or f"{file} has no summary: torl regrade writes one")
+    return beside
 
 
 def _is_replaced(file: Path, found: Mapping[Path, Summary]) -> bool:
@@ -165,7 +176,8 @@ def _warnings(summaries: Sequence[Summary], doubled: Sequence[str]) -> Iterable[
         prints.setdefault(summary.header.problems, set()).add(summary.header.fingerprint)
     for suite, found in prints.items():
         if len(found) > 1:
-            yield f"{suite}: rows were not measured on the same problems ({len(found)} sets)"
+            differ = f"({len(found)} sets): torl compare says which two can be compared"
+            yield f"{suite}: rows differ in their problems or in the order of these {differ}"
     cut = [f"{s.header.model} on {s.header.problems}{part_of(s)}" for s in summaries if part_of(s)]
     if cut:
         yield f"only a part of the problems, and so in no average: {', '.join(cut)}"

@@ -20,6 +20,7 @@ from agents.core.rollout.engine import Rollout
 from agents.core.rollout.prompts import PlainPrompt
 from agents.core.testing.tiny import ScriptedPolicy, tiny_model
 from agents.core.trainer import distributed
+from agents.core.trainer.options import TrainingError
 from agents.core.types import Sampling
 from agents.grpo import GRPO
 from torl.wiring import envs_over
@@ -61,6 +62,35 @@ def test_state_of_an_algorithm_resumes(model, tokenizer, tmp_path):
     assert (resumed.steps, resumed.baseline) == (3, whole.baseline)
     pairs = zip(expected.parameters(), found.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+FAULTY = {
+    "a row short": (lambda rows: rows[:-1], "each of 8 trajectories, got 7"),
+    "an id short": (lambda rows: [rows[0][:-1], *rows[1:]], "number 0, a number for each of its"),
+    "one number a row": (lambda rows: [row[0] for row in rows], r"ids, got -?1\.0"),
+    "nothing": (lambda rows: None, "trajectories, got None"),
+    "no number": (lambda rows: [[math.nan] * len(row) for row in rows], "not finite"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+def test_credit_that_misses_ids_ends_the_training(model, tokenizer, tmp_path, fault):
+    """What is not credited would teach nothing, and nobody would see it."""
+    spoil, message = FAULTY[fault]
+
+    class Faulty(Algorithm):
+        def assign_credit(self, groups):
+            return spoil([[t.reward] * len(t.ids) for group in groups for t in group])
+
+    with pytest.raises(TrainingError, match=message):
+        trainer_of(model, tokenizer, tmp_path, algorithm=Faulty(), steps=1).train()
+
+
+def test_a_run_has_no_card_of_another_algorithm(model, tokenizer, tmp_path):
+    """TRL's said of each that it was GRPO on the model "None"."""
+    trainer_of(model, tokenizer, tmp_path, algorithm=Running(), steps=1, save_every=1).train()
+    assert (tmp_path / "checkpoint-1").is_dir()
+    assert not list(tmp_path.rglob("README.md"))
 
 
 def test_a_frozen_algorithm_has_settings_and_no_state():

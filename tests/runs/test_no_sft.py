@@ -27,6 +27,15 @@ def study(no_sft, out, record, on="easy"):
     return no_sft.Study(Namespace(out=out, on=on, budgets=[1, 0], seeds=[0], record=record))
 
 
+def tiny_folder(folder):
+    from agents.core.testing.tiny import byte_tokenizer, tiny_model
+
+    tokenizer = byte_tokenizer()
+    tiny_model(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
 @pytest.mark.parametrize("name", STORED)
 def test_a_record_holds_all_of_its_page(no_sft, name, tmp_path):
     record = RECORDS / f"no_sft_{name}.json"
@@ -38,16 +47,23 @@ def test_a_record_holds_all_of_its_page(no_sft, name, tmp_path):
 
 
 @pytest.mark.slow
-def test_runs_of_this_machine_and_of_a_record_stand_in_one_table(no_sft, tmp_path):
-    from agents.core.testing.tiny import byte_tokenizer, tiny_model
+def test_what_a_training_refuses_is_said_before_anything_is_evaluated(tmp_path):
+    model = tiny_folder(tmp_path / "model")
+    sizes = "--on easiest --steps 1 --prompts 1 --group 1 --max-tokens 8 --count 2 --k 1"
+    words = [str(RUNS / "no_sft.py"), str(tmp_path / "out"), "--model", model, *sizes.split()]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "a group of one has no baseline" in done.stderr
+    assert [file.name for file in (tmp_path / "out" / "easiest").iterdir()] == ["settings.json"]
 
-    tokenizer = byte_tokenizer()
-    tiny_model(tokenizer).save_pretrained(tmp_path / "model")
-    tokenizer.save_pretrained(tmp_path / "model")
+
+@pytest.mark.slow
+def test_runs_of_this_machine_and_of_a_record_stand_in_one_table(no_sft, tmp_path):
+    model = tiny_folder(tmp_path / "model")
 
     def run(out, *more):
         sizes = "--on easiest --steps 1 --prompts 1 --group 2 --max-tokens 8 --count 2 --k 1"
-        words = [str(RUNS / "no_sft.py"), str(tmp_path / out), "--model", str(tmp_path / "model")]
+        words = [str(RUNS / "no_sft.py"), str(tmp_path / out), "--model", model]
         command = [sys.executable, *words, *sizes.split(), *more]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 

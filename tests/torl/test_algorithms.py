@@ -71,7 +71,9 @@ BAD = {
     "value": ("grpo", ("clip_high=-1",), "clip_high positive"),
     "of the run": ("grpo", ("learning_rate=1",), "Options of the run, such as --learning-rate"),
     "size": ("grpo", ("group_size=4",), "an option of the run: --group 4"),
-    "kind": ("grpo", ("clip_high=wide",), "--algorithm grpo"),
+    "number": ("grpo", ("clip_high=wide",), "--set clip_high=wide: expected a number"),
+    "switch": ("grpo", ("scale_by_std=no",), "expected true or false"),
+    "kind": ("grpo", ("dual_clip=wide",), "--algorithm grpo"),
 }
 
 
@@ -90,6 +92,9 @@ def tiny_run(tiny, out, *options):
         list(map(str, words)), capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    for line in done.stdout.splitlines():
+        if line.startswith(("metrics ", "transcripts ", "checkpoint ")):
+            assert Path(line.split()[1]).exists(), line
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 

@@ -240,3 +240,10 @@ def test_a_silent_server_is_no_accuracy_of_zero(refused, server, problems, tmp_p
 def test_extra_fields_are_a_json_object(refused, server, problems, tmp_path):
     words = ("--model", server.url, "--problems", problems, "--out", tmp_path / "a.jsonl")
     assert "expected a JSON object" in refused("eval", *words, "--extra-body", "[1]")
+
+
+def test_extra_fields_for_weights_are_refused(refused, problems, tmp_path):
+    words = ("--model", "smollm2", "--problems", problems, "--out", tmp_path / "a.jsonl")
+    assert "--extra-body is for requests to a server" in refused(
+        "eval", *words, "--extra-body", "{}"
+    )

@@ -35,6 +35,11 @@ def fail(error):
         (OSError(errno.ENOSPC, "No space left on device"), "no free disk .* free some space"),
         (PermissionError(errno.EACCES, "Permission denied", "/root/x"), "no permission .*/root/x"),
         (FileNotFoundError(errno.ENOENT, "No such file", "/a/b"), "no such file or folder: /a/b"),
+        (
+            FileExistsError(errno.EEXIST, "File exists", "/a"),
+            "a folder should be, at or above /a; choose",
+        ),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/a/b"), "at or above /a/b"),
         (ConnectionError("refused"), "no network .* local path"),
         (ValueError("first\nsecond"), r"first second \(TORL_TRACEBACK=1"),
         (ValueError(), "ValueError"),

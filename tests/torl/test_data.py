@@ -101,6 +101,14 @@ def test_build_keeps_what_is_clean_and_says_why_the_rest_is_not(files):
     assert again.read_bytes() == out.read_bytes()
 
 
+def test_a_build_leaves_its_source_as_it_is(capsys, files):
+    source = files / "train.jsonl"
+    before = source.read_bytes()
+    assert run("build", source, "--no-decontaminate", "--out", source) == 1
+    assert "is a source" in capsys.readouterr().err
+    assert source.read_bytes() == before
+
+
 def test_the_sources_of_torl_are_built_with_a_card(capsys, tmp_path, monkeypatch):
     """On real rows; the second build chooses by LIMR from what the first one wrote."""
     monkeypatch.setenv(MIRROR, str(SAMPLE))

@@ -100,6 +100,11 @@ def test_imitating_held_out_problems_is_refused_too(options):
         opened(options | {"warm_start": 20, "steps": 1, "prompts": 1})
 
 
+def test_a_warm_start_on_problems_without_programs_is_refused(options):
+    with pytest.raises(CommandError, match="--warm-start: expected procedural problems"):
+        opened(options | {"warm_start": 5, "eval_problems": 0, "heldout": ""})
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_all_of_a_held_out_set_counts_whatever_part_a_run_looks_at(options, count):
     with pytest.raises(CommandError, match="5 of 25 held-out problems"):

@@ -239,6 +239,19 @@ def test_half_an_evaluation_is_spoken_of(evaluate, torl):
     for words in (("analyse", file), ("leaderboard", out), ("regrade", file)):
         assert "half an evaluation, 2 of 80 answers" in torl(*words).err
     assert not list(out.glob("*.regraded.*"))
+    (out / "amc23.summary.json").unlink()
+    for named in (file, out):
+        assert "2 of 80 answers" in torl("report", named, "--out", out / "page.html").err
+
+
+def test_the_leaderboard_takes_records_as_it_takes_summaries(evaluate, torl):
+    _, out = evaluate(2)
+    file = out / "amc23.jsonl"
+    assert "| my_agent_2" in torl("leaderboard", file).out
+    (out / "amc23.summary.json").unlink()
+    assert "has no summary: torl regrade writes one" in torl("leaderboard", file).err
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:3]))
+    assert "half an evaluation, 2 of 80 answers" in torl("leaderboard", file).err
 
 
 def test_a_part_of_a_suite_is_marked_and_in_no_average(evaluate, torl):

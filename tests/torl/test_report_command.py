@@ -27,3 +27,7 @@ def test_refusals(refused, tmp_path):
     assert "expected a run directory" in refused("report", tmp_path / "nothing")
     assert "neither metrics" in refused("report", tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_no_page(refused, run_dir, tmp_path):
+    assert "expected the page" in refused("report", run_dir, "--out", tmp_path)

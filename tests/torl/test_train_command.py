@@ -167,6 +167,15 @@ def test_no_free_disk_is_said_before_anything_is_done(tiny, small_disk, refused)
     assert list(small_disk.iterdir()) == []
 
 
+@pytest.mark.parametrize("place", ["notes.txt", "notes.txt/run"])
+def test_a_file_in_place_of_the_folder_is_said_before_anything_is_done(
+    tiny, place, tmp_path, refused
+):
+    (tmp_path / "notes.txt").write_text("mine")
+    said = refused("train", "--model", tiny, "--out", tmp_path / place, "--dry-run")
+    assert f"expected a folder, but {tmp_path / 'notes.txt'} is a file" in " ".join(said.split())
+
+
 @pytest.mark.long
 def test_no_network_is_one_message(tmp_path):
     offline = {**os.environ, "HF_HUB_OFFLINE": "1"}

@@ -229,6 +229,8 @@ def build(options: BuildOptions) -> int:
         raise CommandError(f"--out: expected a path that ends in .jsonl, got {options.out}")
     if not options.source:
         raise CommandError("expected a source: torl data build SOURCE... --out FILE.jsonl")
+    if any(Path(source).resolve() == options.out.resolve() for source in options.source):
+        raise CommandError(f"--out: {options.out} is a source, which a build leaves as it is")
     recipe = _recipe(options.source)
     found = training_set.pool(
         recipe.sources if recipe else options.source, options.split, options.limit

@@ -1,16 +1,20 @@
 """`torl report`: one self-contained page, a picture and a table of numbers for any runs."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from agents.core.run.storage import RecordError
+from benchmarks.heldout import records
 from benchmarks.report import figure5, open_run, write_csv
 from benchmarks.report.embedding import TOKENS
 from benchmarks.report.page import LIMIT, PageOptions, write_page
+from benchmarks.report.runs import evaluations_folder
 from benchmarks.report.tables import results
-from torl.console import CommandError, print_table
+from torl.console import CommandError, print_table, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +35,22 @@ def main(options: ReportOptions) -> int:
     """Write the page, and figure and numbers beside the metrics of each run that has them.
 
     Raises:
-        CommandError: No run is named, or the limit is out of range.
+        CommandError: No run is named, the limit is out of range, or the page is a folder.
     """
     if not options.runs:
         raise CommandError("expected at least one run directory: torl report out/demo")
     for name in ("limit", "tokens"):
         if getattr(options, name) < 0:
             raise CommandError(f"--{name}: expected 0 or more, got {getattr(options, name)}")
+    if options.out is not None and options.out.is_dir():
+        raise CommandError(
+            f"--out: expected the page, such as report.html, got a folder: {options.out}"
+        )
     # A file stands for the folder that it lies in.
     folders = dict.fromkeys(path.parent if path.is_file() else path for path in options.runs)
     runs = [open_run(path) for path in folders]
     for run in runs:
+        _name_halves(run.path)
         if run.evaluations:
             print_table(results(run.evaluations))
         if run.learning:
@@ -55,3 +64,11 @@ def main(options: ReportOptions) -> int:
     write_page(runs, page, PageOptions(options.limit, options.tokens))
     print(f"page {page} ({page.stat().st_size / 1e6:.1f} MB)")
     return 0
+
+
+def _name_halves(folder: Path) -> None:
+    """Say what is not on the page because its evaluation was cut off."""
+    with suppress(RecordError):  # there are no records
+        for file in records.find([evaluations_folder(folder)]):
+            if warning := records.half(file):
+                say(f"warning: {warning}; it is not on the page")

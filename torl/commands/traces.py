@@ -138,7 +138,8 @@ def accept(options: AcceptOptions) -> int:
     found: list[Trajectory] = []
     for file in options.rollouts:
         if not file.is_file():
-            raise CommandError(f"{file}: expected a file of rollouts, found none")
+            found_there = "a folder: name the files in it" if file.is_dir() else "none"
+            raise CommandError(f"{file}: expected a file of rollouts, found {found_there}")
         found += [t for group in read_candidates(file) for t in group]
     return _keep(found, options.out, options.clean, options.per_problem)
 

@@ -38,6 +38,8 @@ def answering(options: EvalOptions, sampling: Sampling) -> Collect:
         return _served(options, sampling)
     if options.tokenizer:
         raise CommandError("--tokenizer is for a server's text; weights have one of their own")
+    if options.extra_body:
+        raise CommandError("--extra-body is for requests to a server; --model names weights")
     return make_collector(
         options.model,
         envs=BatchEnvs(options.env, text_env_of(options.text_env)),

@@ -1,5 +1,6 @@
 """What `torl train` refuses before it writes or loads anything large."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import fields
@@ -62,6 +63,12 @@ def check_settings(options: TrainOptions) -> None:
     if options.traces is not None and options.warm_start_from is not None:
         raise CommandError(
             "--traces and --warm-start-from both say where RL starts from: give one of them"
+        )
+    imitates = options.warm_start or options.traces or options.warm_start_from
+    if not options.steps and not imitates:
+        raise CommandError(
+            "nothing would be trained: without RL (--steps 0, as `sft` has it) there must be "
+            "something to imitate: --traces FILE, or --warm-start N where problems are procedural"
         )
     if options.traces is not None and not options.traces.is_file():
         raise CommandError(f"--traces: no such file: {options.traces}")
@@ -227,7 +234,7 @@ def longest_prompt(
 
 
 def check_disk(out: Path, needed: float) -> None:
-    """Whether checkpoints and transcripts find room.
+    """Whether checkpoints and transcripts find a folder, and room in it.
 
     Args:
         out: Where they are written.
@@ -239,6 +246,10 @@ def check_disk(out: Path, needed: float) -> None:
     place = out.absolute()
     while not place.exists():
         place = place.parent
+    if not place.is_dir():
+        raise CommandError(f"--out {out}: expected a folder, but {place} is a file: choose another")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise CommandError(f"--out {out}: {place} may not be written: choose another --out")
     free = shutil.disk_usage(place).free / 1e9
     if free < needed:
         raise CommandError(

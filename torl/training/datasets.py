@@ -9,8 +9,10 @@ from benchmarks.heldout.contamination import LEAKS, Overlap, contamination
 from torl.console import CommandError
 from torl.training.options import TrainOptions, algorithm_of, is_generated
 from torl.wiring import HELDOUT_SEEDS, heldout_seeds, text_env_of
+from torl_env.errors import ProblemError
 from torl_env.problem_sampling import open_problems
 from torl_env.problems.procedural.family import Split
+from torl_env.problems.procedural.source import Coordinates
 from torl_env.problems.types import Problem, ProblemSource
 
 
@@ -45,7 +47,19 @@ def open_datasets(options: TrainOptions) -> Datasets:
     apart = _all_generated(options) and train[0].split == Split.TRAIN and options.traces is None
     if heldout and not apart:
         _refuse_overlap(options, found, heldout)
+    _check_worked(found.warm_start)
     return found
+
+
+def _check_worked(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        try:
+            Coordinates.parse(problem.id)
+        except ProblemError:
+            raise CommandError(
+                "--warm-start: expected procedural problems, which come with programs to imitate, "
+                f"got {problem.id!r}: leave it out, or name --traces FILE"
+            ) from None
 
 
 def _all_generated(options: TrainOptions) -> bool:

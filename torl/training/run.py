@@ -176,7 +176,7 @@ def _checked(options: TrainOptions, *, planning: bool = False) -> Datasets:
         nonlocal found
         found = open_datasets(options)
 
-    if not options.resume and options.out.exists() and any(options.out.iterdir()):
+    if not options.resume and options.out.is_dir() and any(options.out.iterdir()):
         raise CommandError(
             f"{options.out} is not empty: choose a new --out, or add --resume to go on with the "
             "run in it"
@@ -295,9 +295,10 @@ def _finish(run: Run, seconds: float) -> None:
         write_csv(record, run.path / "figure5.csv")
         print(f"plot        {run.path / 'figure5.png'}")
     say(f"done in {clock(seconds)}; everything is in {run.path}")
+    print(f"metrics     {run.path / 'metrics.jsonl'}")
+    if (run.path / "transcripts").is_dir():
+        print(f"transcripts {run.path / 'transcripts'}")
     print(
-        f"metrics     {run.path / 'metrics.jsonl'}\n"
-        f"transcripts {run.path / 'transcripts'}\n"
         f"checkpoint  {run.checkpoint() or run.warm_start}\n"
         f"next        torl report {run.path}, torl eval --model {run.path} ..."
     )

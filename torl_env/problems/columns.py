@@ -30,6 +30,7 @@ ANSWERS = (
 """Column names that hold an answer, by preference; a dot goes into a nested object."""
 _LONGEST_ANSWER = 100
 """Characters of a solution without a box that may still be the answer itself."""
+_HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 _HASHES = re.compile(r"^#### ", re.MULTILINE)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _THOUSANDS = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?![\d,])")
@@ -60,6 +61,16 @@ class Columns:
     answers: tuple[str, ...]
     """Columns of the answer: the first that a row has."""
     reading: Reading = Reading.PLAIN
+
+
+def is_row(item: Mapping[str, Any]) -> bool:
+    """Whether this is a problem itself, and nothing that holds a list of them.
+
+    Example:
+        >>> is_row({"question": "x^2=4?", "answer": [2, -2]}), is_row({"problems": []})
+        (True, False)
+    """
+    return any(name in item for name in QUESTIONS) and any(_has(item, name) for name in ANSWERS)
 
 
 def detect(row: Mapping[str, Any], where: str) -> Columns:
@@ -271,6 +282,8 @@ def _text(value: Any) -> str:
     if isinstance(value, int | float):
         return _number(value)
     if isinstance(value, str):
+        if _HALF_PAIR.search(value):
+            raise TypeError("half of a surrogate pair, which no tokenizer reads")
         return value.strip()
     if isinstance(value, Decimal | date):
         return str(value)

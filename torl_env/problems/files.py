@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torl_env.errors import ProblemError
-from torl_env.problems.columns import Columns, detect, read_row
+from torl_env.problems.columns import Columns, detect, is_row, read_row
 from torl_env.problems.source import Listed
 from torl_env.problems.types import Problem, content_id
 
@@ -119,9 +119,11 @@ def _read_json(file: Path) -> Iterator[tuple[str, Row]]:
     if not text.strip():
         return
     content = _parse(text, str(file))
-    if isinstance(content, dict):
+    if isinstance(content, dict) and not is_row(content):
         lists = [value for value in content.values() if isinstance(value, list)]
         content = lists[0] if len(lists) == 1 else [content]
+    elif isinstance(content, dict):
+        content = [content]
     if not isinstance(content, list):
         raise ProblemError(f"{file}: expected a JSON list of objects, got a {_kind(content)}.")
     for number, item in enumerate(content, start=1):

@@ -5,10 +5,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from torl_env.errors import ProblemError
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One question with its reference answer."""
+    """One question with its reference answer.
+
+    Raises:
+        ProblemError: Id, question or answer is no text.
+    """
 
     id: str
     """Stable within its source; a content hash where the source has no id of its own."""
@@ -21,6 +27,11 @@ class Problem:
     """Difficulty as the source states it (`"3"`, `"Level 5"`), `""` when unknown."""
     subject: str = ""
     """Subject or procedural family, `""` when unknown."""
+
+    def __post_init__(self) -> None:
+        for name in ("id", "question", "answer"):
+            if not isinstance(value := getattr(self, name), str):
+                raise ProblemError(f"problem {self.id!r}: expected a text as {name}, got {value!r}")
 
 
 def content_id(question: str, answer: str) -> str:

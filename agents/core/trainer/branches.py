@@ -18,7 +18,7 @@ from agents.core.losses import importance_ratio, surrogate
 from agents.core.trainer import distributed
 from agents.core.trainer.batch import append_rows, joined, learned, to_tensors
 from agents.core.trainer.collector import Collector
-from agents.core.trainer.options import Training
+from agents.core.trainer.options import Training, check_credit
 from agents.core.trainer.weight_sync import BranchingSampler
 from agents.core.types import Trajectory
 
@@ -49,6 +49,7 @@ def sample_branches(
     rows = [t for group in groups for t in group]
     collector.branches = rows
     credit = algorithm.assign_credit_to_branches(groups)
+    check_credit(credit, groups)
     scored = [t for t in rows if t.scorable]
     rewards = distributed.gather([t.reward for t in scored])
     # Rows of which nothing is learned fill up what other processes have more.

@@ -22,7 +22,7 @@ from agents.core.rollout.trees import TreeSampler, check_tree, collect_trees, tr
 from agents.core.trainer import distributed
 from agents.core.trainer.async_sampler import AsyncSampler, staleness
 from agents.core.trainer.dynamic_sampling import resampled
-from agents.core.trainer.options import Training, check_scorable
+from agents.core.trainer.options import Training, check_credit, check_scorable
 from agents.core.trainer.weight_sync import Sampler
 from agents.core.types import Trajectory
 from torl_env.problems.types import Problem
@@ -232,7 +232,7 @@ class Collector:
     def advantages(self, ids_BT: Tensor) -> Tensor:
         """Of each id of this process's trajectories, 0 on padding: (B, T) as `ids_BT`."""
         groups = self.groups(self.all)
-        credit = self._algorithm.assign_credit(self._shaped(groups))
+        credit = self._credit(groups)
         if (tree := self._algorithm.tree_rule) is not None:
             rows = iter(credit)
             parts = ((group, [next(rows) for _ in group]) for group in groups)
@@ -318,7 +318,12 @@ class Collector:
         return [p for p in {p.id: p for p in order}.values() if p.id not in seen]
 
     def _has_signal(self, group: Group) -> bool:
-        return any(any(credit) for credit in self._algorithm.assign_credit(self._shaped([group])))
+        return any(any(row) for row in self._credit([group]))
+
+    def _credit(self, groups: Sequence[Group]) -> list[list[float]]:
+        credit = self._algorithm.assign_credit(self._shaped(groups))
+        check_credit(credit, groups)
+        return credit
 
 
 def _rows(groups: Sequence[Sequence[Trajectory]]) -> list[Trajectory]:

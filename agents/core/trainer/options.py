@@ -1,11 +1,11 @@
 """How long and how hard to train; needs no torch to be read or checked."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
 from math import isfinite, isnan
 from typing import Literal, get_args
 
-from agents.core.algorithm import Algorithm
+from agents.core.algorithm import Algorithm, Group
 from agents.core.curriculum import Curriculum
 from agents.core.replay import Replay
 from agents.core.replay import check as check_replay
@@ -255,6 +255,32 @@ def check_scorable(trajectories: Sequence[Trajectory], step: int) -> None:
             "gradient needs them and the very ids that were sampled. Sample with transformers or "
             "vLLM, or imitate what it writes: torl traces sample --server URL"
         )
+
+
+def check_credit(credit: Sequence[Sequence[float]], groups: Sequence[Group]) -> None:
+    """Stop where an algorithm credits less than all ids: the others would silently teach nothing.
+
+    Args:
+        credit: What `assign_credit` returned, one row a trajectory.
+        groups: What it was given.
+
+    Raises:
+        TrainingError: There are not as many rows as trajectories, or numbers as ids.
+    """
+    rows = [t for group in groups for t in group]
+    wanted = f"assign_credit: expected a list for each of {len(rows)} trajectories"
+    if not isinstance(credit, Sized) or len(credit) != len(rows):
+        raise TrainingError(f"{wanted}, got {_size(credit)}")
+    for place, (row, t) in enumerate(zip(credit, rows, strict=True)):
+        numbers = f"{wanted}; in that of number {place}, a number for each of its {len(t.ids)} ids"
+        if not isinstance(row, Sized) or len(row) != len(t.ids):
+            raise TrainingError(f"{numbers}, got {_size(row)}")
+        if not all(map(isfinite, row)):
+            raise TrainingError(f"{numbers}, got one that is not finite")
+
+
+def _size(found: object) -> str:
+    return str(len(found)) if isinstance(found, Sized) else repr(found)
 
 
 def check(algorithm: Algorithm, training: Training) -> None:

@@ -385,6 +385,9 @@ class RLTrainer(GRPOTrainer):  # type: ignore[misc]
         with self._collector.sampling():
             return super().train(resume_from_checkpoint=resume_from_checkpoint, **options)
 
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Write none: TRL's says of every algorithm that it was GRPO."""
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Write one line of metrics for each batch: TRL's numbers and ToRL's behaviour metrics.
 

@@ -123,12 +123,14 @@ def test_bad_lines_are_named(tmp_path, text, message):
 
 def test_other_broken_files_are_named(tmp_path):
     (tmp_path / "latin.jsonl").write_bytes(b'{"problem": "caf\xe9", "answer": "1"}')
+    (tmp_path / "half.jsonl").write_bytes(b'{"problem": "is \\ud800 one?", "answer": "1"}')
     (tmp_path / "cut.parquet").write_bytes(b"PAR1 nothing")
     (tmp_path / "wide.csv").write_text("problem,answer\nWhat, now?,3\n", encoding="utf-8")
     (tmp_path / "tree.json").write_text('"text"', encoding="utf-8")
     (tmp_path / "set.txt").write_text("x", encoding="utf-8")
     for name, message in {
         "latin.jsonl": "expected UTF-8",
+        "half.jsonl": "line 1: expected text in column 'problem', got half of a surrogate pair",
         "cut.parquet": "expected a Parquet file",
         "wide.csv": "line 2: expected 2 fields",
         "tree.json": "expected a JSON list of objects, got a string",
@@ -139,6 +141,21 @@ def test_other_broken_files_are_named(tmp_path):
             load(str(tmp_path / name))
     with pytest.raises(ProblemError, match="got a folder"):
         load(f"{tmp_path}/")
+
+
+@pytest.mark.parametrize(
+    ("more", "answer"),
+    [
+        ({"answer": [2, 3]}, "2, 3"),
+        ({"answer": "2", "hints": ["factor", "divide"]}, "2"),
+        ({"answer": "2", "steps": [{"problem": "x-2=0", "answer": "2"}]}, "2"),
+    ],
+)
+def test_an_object_with_a_question_and_an_answer_is_one_problem(more, answer, tmp_path):
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps({"question": "x^2-5x+6=0?", **more}), encoding="utf-8")
+    (only,) = load(str(file))
+    assert (only.question, only.answer) == ("x^2-5x+6=0?", answer)
 
 
 def test_a_split_column_is_obeyed(tmp_path):

@@ -185,3 +185,10 @@ def test_sources_pickle_with_what_they_have_scanned():
 def test_listed_refuses_two_problems_of_one_id():
     with pytest.raises(ProblemError, match="'a' occurs twice"):
         Listed("x", [Problem("a", "1?", "1"), Problem("a", "2?", "2")])
+
+
+@pytest.mark.parametrize("fields", [("a", "1 + 1?", 2), ("a", None, "2"), (1, "1 + 1?", "2")])
+def test_a_problem_is_of_texts(fields):
+    """An answer that is a number ended in the grader, at the end of an episode."""
+    with pytest.raises(ProblemError, match="expected a text as"):
+        Problem(*fields)
