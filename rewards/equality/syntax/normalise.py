@@ -30,7 +30,7 @@ _GROUPED = re.compile(
 _SPACES = re.compile(r" {2,}")
 _MODULE = re.compile(r"\b(?:np|numpy|math|sp|sympy|cmath|mpmath|fractions|decimal)\.(?=[A-Za-z])")
 _SYMPIFIED = re.compile(r"\bS\((\d+)\)(?=\s*/)")
-_SIZED = re.compile(r"\b(?:np\.)?(?:int|uint|float)(?:16|32|64)(?=\()")
+_SIZED = re.compile(r"\b(?:np\.)?(?:int|uint|float|complex)(?:16|32|64|128)(?=\()")
 _UNDERSCORES = re.compile(r"(?<![\w.])\d{1,3}(?:_\d{3})+(?![\w])")
 _CALLED = re.compile(
     r"(?<=[A-Za-z])(?<!frac)(?<!sqrt)(?<!binom)\{\\left\(((?:[^{}]|\{[^{}]*\})*?)\\right\)\s*\}"
