@@ -178,12 +178,13 @@ def _grade_several(
     together = grade_answer(", ".join((*found.others, answer)), reference, options)
     if together.verdict is Verdict.CORRECT:
         return together
-    if all(
-        grade_answer(other, answer, options).verdict is Verdict.CORRECT for other in found.others
-    ):
-        said = [grade_answer(one, reference, options) for one in (answer, *found.others)]
-        # 1/3, about 0.33: the exact one answers, as it does in one box
-        return next((one for one in said if one.verdict is Verdict.CORRECT), said[0])
+    every = (answer, *found.others)
+    said = [grade_answer(one, reference, options) for one in every]
+    # 1/3, about 0.33: the exact one answers, as it does in one box. All must agree with it, for
+    # 1/3 and 33/100 both agree with 0.33.
+    chosen = next((i for i, one in enumerate(said) if one.verdict is Verdict.CORRECT), 0)
+    if all(_agree(every[chosen], other, options) for other in every):
+        return said[chosen]
     if together.verdict is Verdict.UNGRADABLE:
         return together
     return Grade(
@@ -192,6 +193,12 @@ def _grade_several(
         "multiple_candidates",
         f"{len(found.others) + 1} boxes in one paragraph that disagree",
     )
+
+
+def _agree(one: str, other: str, options: GradingOptions) -> bool:
+    """Whether either box would answer the other."""
+    pairs = ((one, other), (other, one))
+    return any(grade_answer(*pair, options).verdict is Verdict.CORRECT for pair in pairs)
 
 
 def grade_answer(

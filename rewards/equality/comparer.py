@@ -11,9 +11,8 @@ from rewards.equality.answers.collections import (
     in_order,
     reordered,
 )
-from rewards.equality.answers.conditions import compare_orderings, compare_sets
+from rewards.equality.answers.conditions import as_conditions, compare_orderings, compare_sets
 from rewards.equality.answers.families import compare_families
-from rewards.equality.answers.intervals import as_conditions
 from rewards.equality.answers.matrices import compare_matrices, with_unit_vectors
 from rewards.equality.answers.piecewise import compare_functions, compare_piecewise
 from rewards.equality.answers.relations import (

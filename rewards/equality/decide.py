@@ -290,8 +290,9 @@ def leaves_work(value: Value) -> bool:
     """
     if isinstance(value, Quantity):
         return not _is_worked_out(value.expression)
-    if isinstance(value, Chain):
-        return all(map(leaves_work, value.parts))
+    if isinstance(value, Chain):  # in 3 \cdot 4 = ? the mark is no part that is worked out
+        said = [part for part in value.parts if expressions_of(part)]
+        return bool(said) and all(map(leaves_work, said))
     if isinstance(value, Ratio):
         return not all(map(_is_worked_out, value.parts))
     if isinstance(value, Row) and len(value.items) > 1:
@@ -332,10 +333,13 @@ def _is_letter(node: Expression) -> bool:
 
 
 def _is_remainder(node: Expression) -> bool:
-    r"""The minutes of `30^\circ 15'` and of 1 hour 20 minutes: fractions that nobody writes."""
+    r"""The minutes of `30^\circ 15'` and of 1 hour 20 minutes: fractions that nobody writes.
+
+    `2\frac13` and `0.\overline{3}` are written.
+    """
     if isinstance(node, Apply) and node.operation == "mul" and len(node.arguments) == 2:
         node = node.arguments[1]
-    return isinstance(node, Number) and node.decimals < 0 and node.value.denominator > 1
+    return isinstance(node, Number) and node.decimals == -1 and 0 < node.value < 1
 
 
 def _scales(node: Expression) -> bool:

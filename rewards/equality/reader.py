@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from rewards.equality import limits
+from rewards.equality.answers.conditions import excluded
 from rewards.equality.answers.declarations import (
     QUALIFIERS,
     bounds_index,
@@ -39,7 +40,8 @@ from rewards.equality.syntax.tokens import (
     step,
     trim,
 )
-from rewards.equality.values.expressions import Apply, Symbol
+from rewards.equality.syntax.vocabulary import PYTHON_RELATIONS
+from rewards.equality.values.expressions import Apply, Expression, Symbol
 from rewards.equality.values.kinds import (
     Chain,
     Group,
@@ -147,6 +149,9 @@ class _Reader:
             return SetOperation("∪" if either else "∩", tuple(parts))
         if all(is_region(part) for part in parts) and not all(is_open_pair(p) for p in parts):
             return SetOperation("∪", tuple(parts))
+        without = excluded(parts)
+        if without is not None:
+            return without
         if either:
             parts = _distinct(parts)
         return grouped(parts) if len(parts) > 1 else parts[0]
@@ -163,6 +168,9 @@ class _Reader:
             parts = parts[:1]  # a_n = 2n - 1, n >= 1
         if len(parts) == 1:
             return parts[0]
+        without = excluded(parts) if parts else None
+        if without is not None:
+            return without
         if parts and parts[0] == Reals() and any(token.text == "∈" for token in groups[0]):
             conditions = tuple(parts[1:])  # x in R, x != 1
             if all(is_ordering(part) for part in conditions):
@@ -214,13 +222,13 @@ class _Reader:
                 rest = [self.statement(part) for part in parts[1:]]
                 return Chain((sequence, *rest), tuple(operators))
             signs = tuple("=" if sign == "≡" else sign for sign in operators)
-            return Chain(tuple(self.statement(part) for part in parts), signs)
+            return Chain(tuple(self.statement(_lettered(part)) for part in parts), signs)
         parts, operators = split_relations(tokens, {"∈"})
         if len(operators) == 1 and all(parts):
             if denies([token.text.lower() for token in parts[0] if token.kind == WORD]):
                 return None
             inside, left = self.statement(parts[1]), self.statement(parts[0])
-            if isinstance(left, Quantity) and not isinstance(left.expression, Symbol):
+            if isinstance(left, Quantity) and not _varies(left.expression):
                 return Chain((left, inside), ("∈",))  # 2x in (1,4) does not bound x by 1 and 4
             return inside
         return None
@@ -235,7 +243,10 @@ class _Reader:
         for operator, sign in (("∪", "|"), ("∩", "&")):
             parts = split(tokens, {sign})
             if len(parts) > 1 and all(_bracketed(part) for part in parts):
-                return SetOperation(operator, tuple(self.statement(part) for part in parts))
+                values = [self.statement(part) for part in parts]
+                if all(is_ordering(value) for value in values):
+                    return SetOperation(operator, tuple(values))
+                return grouped(values)
         parts = split(tokens, {"-"})
         if len(parts) == 2 and all(closes(part) and part[0].text == "\\{" for part in parts):
             return SetOperation("setminus", tuple(self.statement(part) for part in parts))
@@ -331,6 +342,18 @@ def _distinct(parts: list[Value]) -> list[Value]:
     return list(found.values())
 
 
+def _varies(node: Expression) -> bool:
+    """Whether a set may hold all values of it: `x`, `f(x)`."""
+    return isinstance(node, Symbol) or (isinstance(node, Apply) and node.operation == "call")
+
+
+def _lettered(tokens: Tokens) -> Tokens:
+    r"""A letter alone beside a relation is a name, in `\text{x < 2}` too."""
+    if len(tokens) == 1 and tokens[0].kind == NAME and len(tokens[0].text) == 1:
+        return [tokens[0]._replace(prose=False)]
+    return tokens
+
+
 def _called(tokens: Tokens) -> Quantity | None:
     """`a(n)` on the left of an equation names a function, whatever its letter."""
     texts = [token.text for token in tokens]
@@ -342,8 +365,11 @@ def _called(tokens: Tokens) -> Quantity | None:
 
 
 def _bracketed(tokens: Tokens) -> bool:
-    """`(x < 0)`, `(-1 < x) & (x < 0)`: what Python joins by signs of its own."""
-    return bool(tokens) and tokens[0].text == "(" and tokens[-1].text == ")" and relates(tokens)
+    """`(x < 0)`, `(-1 < x) & (x < 0)`, `Ne(x, 9)`: what Python joins by signs of its own."""
+    if not tokens or tokens[-1].text != ")":
+        return False
+    called = any(token.text in PYTHON_RELATIONS for token in tokens)
+    return called or (tokens[0].text == "(" and relates(tokens))
 
 
 def _without_open_brace(tokens: Tokens) -> Tokens:

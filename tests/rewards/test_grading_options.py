@@ -56,6 +56,12 @@ def test_switch(
         ("120", r"\{5!\}", WRONG),
         ("1", r"(x+1-x)! \div (x-x+1)!", WRONG),
         ("16", "(2^2)^2", WRONG),
+        ("4", r"\log_2 16 = ?", WRONG),
+        ("12", r"3 \cdot 4 = \text{total}", WRONG),
+        (r"\frac59", r"0.\overline{7}-0.\overline{4}+0.\overline{2}", WRONG),
+        ("4", r"1\frac12 + 2\frac12", WRONG),
+        (r"\frac13", r"0.\overline{3}", RIGHT),
+        (r"30.25^\circ", r"30^\circ 15'", RIGHT),
         ("5", "5 m/s", RIGHT),
         ("1024", "2^{10}", RIGHT),
         ("1200", r"1.2\cdot 10^3", RIGHT),
@@ -94,7 +100,15 @@ def test_boxes_of_one_paragraph_may_be_a_list() -> None:
 def test_boxes_that_agree_are_one_answer() -> None:
     assert grade(r"$\boxed{1/2} = \boxed{0.5}$", r"\frac12").verdict is RIGHT
     assert grade(r"$\boxed{\frac13} \approx \boxed{0.33}$", r"\frac13").verdict is RIGHT
+    assert grade(r"$\boxed{0.33} \approx \boxed{\frac13}$", r"\frac13").verdict is RIGHT
     assert grade(r"$\boxed{\frac13}$ or $\boxed{0.4}$", r"\frac13").verdict is WRONG
+    assert grade(r"$\boxed{\binom52} = \boxed{10}$", "10", TRAINING).verdict is RIGHT
+
+
+def test_boxes_that_agree_with_a_rounded_one_must_agree_with_each_other() -> None:
+    hedge = r"$\boxed{\frac{157}{50}}, \boxed{\frac{22}{7}}, \boxed{\pi}, \boxed{3.1}$"
+    for reference in (r"\frac{157}{50}", r"\frac{22}{7}", r"\pi"):
+        assert grade(hedge, reference).rule == "multiple_candidates"
 
 
 PARTS = r"(a) even: $\boxed{2}$, so $\boxed{3}$ ways." "\n\n" r"(b) odd: $\boxed{5}$ ways."

@@ -138,7 +138,10 @@ def _match(by: Compares, reference: list[Value], answer: list[Value]) -> Compari
 
 
 def _named_apart(items: Sequence[Value]) -> bool:
-    """Whether every member has a name of its own, as in `x = 1, y = 2`: their order then counts."""
+    """Whether every member has a name of its own, as in `x = 1, y = 2`: their order then counts.
+
+    `x_1 = 1, x_2 = 2` only counts the solutions for one x.
+    """
     if len(items) < 2:
         return False
     names = list[object]()
@@ -149,7 +152,16 @@ def _named_apart(items: Sequence[Value]) -> bool:
             names.append(item.parts[0])
         else:
             return False
-    return all(names.count(name) == 1 for name in names)
+    letters = {_letter(name) for name in names}
+    return all(names.count(name) == 1 for name in names) and (len(letters) > 1 or None in letters)
+
+
+def _letter(name: object) -> str | None:
+    """What stands before the index of a name that has one."""
+    if isinstance(name, Quantity) and isinstance(name.expression, Symbol):
+        letter, mark, _ = name.expression.name.partition("_")
+        return letter if mark else None
+    return None
 
 
 def _is_worked_out(value: Value) -> bool:

@@ -1,10 +1,9 @@
 """Conditions on numbers, inequalities and sets: by where they hold, else by their parts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rewards.equality.answers.collections import Compares, compare_ordered, compare_unordered
 from rewards.equality.answers.intervals import (
-    as_conditions,
     equal_regions,
     inequality_as_row,
     membership,
@@ -17,7 +16,17 @@ from rewards.equality.answers.relations import equal_chains, is_shifted_name
 from rewards.equality.comparison import Comparison, Outcome, different
 from rewards.equality.numbers.sampling import Statement, named_numbers, same_statement
 from rewards.equality.values.expressions import Apply, Expression, Symbol, symbols
-from rewards.equality.values.kinds import Chain, Group, Row, SetOperation, Value, children
+from rewards.equality.values.kinds import (
+    Chain,
+    Group,
+    Quantity,
+    Reals,
+    Row,
+    SetOperation,
+    Value,
+    children,
+    is_ordering,
+)
 
 _NOT_SOLVED = different("not_solved", "the inequality itself, where its solutions are asked for")
 
@@ -57,6 +66,62 @@ def _one_step(node: Expression) -> bool:
         moving = [part for part in node.arguments if symbols(part)]
         return len(moving) == 1 and _bare(moving[0])
     return _distance(node) or is_shifted_name(node)
+
+
+def as_conditions(value: Value) -> Value:
+    r"""A list of conditions on one variable: all of them, or, if none can meet, one of them.
+
+    `x \ge 2, x \ne 3` is both; `x < -3, x \ge 5` is either, for nothing is both.
+    """
+    if not isinstance(value, Group) or value.braces or len(value.items) < 2:
+        return value
+    parts = value.items
+    joined = _regions_and_points(parts)
+    if joined is not None:
+        return joined
+    names = {ordering_variable(part) if isinstance(part, Chain) else None for part in parts}
+    bounded = {symbols(name) for name in names if name is not None}
+    if None in names or len(bounded) != 1 or not all(is_ordering(part) for part in parts):
+        return value
+    both = SetOperation("∩", parts)
+    spans = region(both)
+    if spans is not None:
+        return both if spans else SetOperation("∪", parts)
+    return (
+        both
+        if any(
+            part.operators == ("!=",) or len(part.operators) == 2
+            for part in parts
+            if isinstance(part, Chain)
+        )
+        else value
+    )
+
+
+def _regions_and_points(parts: Sequence[Value]) -> SetOperation | None:
+    """`x < 0` or `x = 1`: the union of what is bounded and what is named of one variable."""
+    names = set[Expression | None]().union(*map(_bounded, parts))
+    name = names.pop() if len(names) == 1 else None
+    if not isinstance(name, Symbol) or all(is_ordering(part) for part in parts):
+        return None
+    sets = list[Value]()
+    for part in parts:
+        if isinstance(part, Chain) and part.operators == ("=",) and part.parts[0] == Quantity(name):
+            sets.append(Group(part.parts[1:], braces=True))
+        elif is_ordering(part):
+            sets.append(part)
+        elif isinstance(part, Quantity) and not symbols(part.expression):
+            sets.append(Group((part,), braces=True))
+        else:
+            return None
+    return SetOperation("∪", tuple(sets))
+
+
+def _bounded(value: Value) -> set[Expression | None]:
+    """What the inequalities of a value bound; `None` among it where one bounds nothing."""
+    if isinstance(value, SetOperation):
+        return set[Expression | None]().union(*map(_bounded, value.parts))
+    return {ordering_variable(value)} if is_ordering(value) else set()
 
 
 def compare_orderings(by: Compares, reference: Value, answer: Value) -> Comparison:
@@ -152,3 +217,19 @@ def _union_parts(value: Value) -> tuple[Value, ...]:
     if isinstance(value, Group) and not value.braces:
         return value.items
     return (value,) if isinstance(value, Row) else ()
+
+
+def excluded(parts: Sequence[Value]) -> SetOperation | None:
+    r"""`x \ne -2, 2` and all reals except -2 and 2: what follows is left out as well."""
+    first, *rest = parts
+    others = tuple(part for part in rest if isinstance(part, Quantity))
+    if not rest or len(others) < len(rest):
+        return None
+    if isinstance(first, Chain) and first.operators == ("!=",) and ordering_variable(first):
+        name = first.parts[0]
+        return SetOperation("∩", (first, *(Chain((name, other), ("!=",)) for other in others)))
+    if isinstance(first, SetOperation) and first.operator == "setminus":
+        whole, without = first.parts
+        if whole == Reals() and isinstance(without, Group):
+            return SetOperation("setminus", (whole, Group((*without.items, *others), braces=True)))
+    return None

@@ -31,7 +31,6 @@ from rewards.equality.values.kinds import (
     Text,
     Value,
     as_interval,
-    is_ordering,
 )
 from rewards.grading_options import GradingOptions
 
@@ -132,33 +131,6 @@ def membership(spans: Region, name: str) -> Statement:
         return False
 
     return holds
-
-
-def as_conditions(value: Value) -> Value:
-    r"""A list of conditions on one variable: all of them, or, if none can meet, one of them.
-
-    `x \ge 2, x \ne 3` is both; `x < -3, x \ge 5` is either, for nothing is both.
-    """
-    if not isinstance(value, Group) or value.braces or len(value.items) < 2:
-        return value
-    parts = value.items
-    names = {ordering_variable(part) if isinstance(part, Chain) else None for part in parts}
-    bounded = {symbols(name) for name in names if name is not None}
-    if None in names or len(bounded) != 1 or not all(is_ordering(part) for part in parts):
-        return value
-    both = SetOperation("∩", parts)
-    spans = region(both)
-    if spans is not None:
-        return both if spans else SetOperation("∪", parts)
-    return (
-        both
-        if any(
-            part.operators == ("!=",) or len(part.operators) == 2
-            for part in parts
-            if isinstance(part, Chain)
-        )
-        else value
-    )
 
 
 def same_set_algebra(ours: Value, theirs: Value) -> Comparison | None:
@@ -282,7 +254,7 @@ def _spans(value: Value) -> list[Span] | None:
         return _operation(value)
     if isinstance(value, Group) and value.braces:
         points = list[Span]()
-        for item in value.items:
+        for item in (each for member in value.items for each in expand(member)):
             if not isinstance(item, Quantity):
                 return None
             point = _finite(item.expression)

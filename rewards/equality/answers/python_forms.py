@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 from rewards.equality.answers.piecewise import from_python
 from rewards.equality.syntax.tokens import OPERATOR, Token
 from rewards.equality.syntax.vocabulary import PYTHON_RELATIONS
+from rewards.equality.values.expressions import Symbol
 from rewards.equality.values.kinds import (
     Chain,
     Group,
     Matrix,
+    Quantity,
     Row,
     SetOperation,
     Value,
@@ -62,11 +64,16 @@ def _related(name: str, values: tuple[Value, ...]) -> Value | None:
     """`Eq(x, 2)`, `Union(...)`, `Or(x < 0, x > 4)`."""
     if name in PYTHON_RELATIONS:
         return Chain(values, (PYTHON_RELATIONS[name],)) if len(values) == 2 else None
-    if name in _SETS:
-        return SetOperation(_SETS[name], values) if values else None
+    if name in _SETS:  # in Union({1}, Interval.open(2, 3)) the braces of one number are a set
+        sets = tuple(Group((v,), braces=True) if _is_number(v) else v for v in values)
+        return SetOperation(_SETS[name], sets) if sets else None
     orderings = all(is_ordering(value) for value in values)
     sign = "∪" if name == "Or" else "∩"
     return SetOperation(sign, values) if orderings and values else Group(values)
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, Quantity) and not isinstance(value.expression, Symbol)
 
 
 def _container(name: str, value: Value | None) -> Value | None:

@@ -54,7 +54,8 @@ def compare_residues(reference: Value, answer: Value) -> Comparison:
         ours, theirs = _sole(reference), _sole(answer)
         if ours is None or theirs is None:
             return different("type_differs", "a residue class against something else")
-        same = _whole(ours) == _whole(theirs)
+        number = _whole(ours)
+        same = number is not None and number == _whole(theirs)
         return equal("residue") if same else different("residue_differs")
     moduli = [_whole(reference.modulus), _whole(answer.modulus)]
     if moduli[0] is None or moduli[1] is None:

@@ -30,7 +30,7 @@ _GROUPED = re.compile(
 _SPACES = re.compile(r" {2,}")
 _MODULE = re.compile(r"\b(?:np|numpy|math|sp|sympy|cmath|mpmath|fractions|decimal)\.(?=[A-Za-z])")
 _SYMPIFIED = re.compile(r"\bS\((\d+)\)(?=\s*/)")
-_SIZED = re.compile(r"\b(?:np\.)?(?:int|uint|float)(?:16|32|64)(?=\()")
+_SIZED = re.compile(r"\b(?:np\.)?(?:int|uint|float|complex)(?:16|32|64|128)(?=\()")
 _UNDERSCORES = re.compile(r"(?<![\w.])\d{1,3}(?:_\d{3})+(?![\w])")
 _CALLED = re.compile(
     r"(?<=[A-Za-z])(?<!frac)(?<!sqrt)(?<!binom)\{\\left\(((?:[^{}]|\{[^{}]*\})*?)\\right\)\s*\}"
@@ -54,6 +54,8 @@ _CHOSEN = re.compile(
 )
 _SUBSCRIPT_DIGITS = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _FOLD_SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?)")
+r"""`√15` is the root of 15, though `\sqrt15` is that of 1, times 5."""
 _OVERLINED_DIGITS = re.compile("((?:\\d[\u0304\u0305])+)")
 _DOTTED = re.compile(r"(?<=[\d.])\\dot\s*\{?(\d)\}?(?:(\d*)\\dot\s*\{?(\d)\}?)?")
 _BARRED = re.compile(r"(?<=\.)(\d*)(?:\\bar\s*\{?(\d+)\}?|\((\d+)\)(?![\d(^!]))")
@@ -164,6 +166,7 @@ def _fold(text: str, options: GradingOptions) -> str:
     text = _OVERLINED_DIGITS.sub(lambda m: f"\\overline{{{m[1][::2]}}}", text)
     text = _SUBSCRIPT_DIGITS.sub(lambda m: f"_{{{m[0].translate(_FOLD_SUBSCRIPT)}}}", text)
     text = _FRACTIONS.sub(_fraction, text)
+    text = _ROOT.sub(r"√{\1}", text)
     text = _CIRCLED.sub(
         lambda m: ",".join(str(ord(c) - 0x245F) for c in m[0] if c > "\u245f"), text
     )

@@ -165,7 +165,7 @@ class _Cutter:
         if repeating and (fraction or text[position] == "."):
             period = Fraction(int(repeating[1]), 10 ** len(repeating[1]) - 1)
             value += period / 10 ** len(fraction)
-            self.tokens.append(Token(NUMBER, str(value), value, -1, spaced))
+            self.tokens.append(Token(NUMBER, str(value), value, -2, spaced))
             return repeating.end()
         self.tokens.append(Token(NUMBER, piece, value, decimals, spaced))
         if (

@@ -39,7 +39,7 @@ class Token(NamedTuple):
     """Canonical spelling: two answers with the same kinds and texts say the same."""
     number: Fraction | None = None
     decimals: int = -1
-    """Digits written after the point, -1 for an integer."""
+    """Digits written after the point, -1 for an integer, -2 where they repeat."""
     spaced: bool = False
     """White space stands before it."""
     prose: bool = False

@@ -13,7 +13,7 @@ class Number:
 
     value: Fraction
     decimals: int = -1
-    """Digits after the point, -1 where the number was no decimal."""
+    """Digits after the point, -1 where the number was no decimal, -2 where they repeat."""
 
 
 @dataclass(frozen=True, slots=True)
