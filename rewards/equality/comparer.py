@@ -23,6 +23,7 @@ from rewards.equality.answers.relations import (
     equal_chains,
     equal_equations,
     is_contradiction,
+    named_matrix,
 )
 from rewards.equality.answers.residues import compare_residues
 from rewards.equality.answers.units import Unit
@@ -223,6 +224,8 @@ class Comparer:
         ours, theirs = self.said(reference), self.said(answer)
         if isinstance(ours, Quantity) and not symbols(ours.expression) and theirs is None:
             theirs = combined(answer, self.options) if isinstance(answer, Chain) else None
+        if isinstance(ours, Matrix) and isinstance(answer, Chain) and theirs is None:
+            theirs = named_matrix(answer)
         if ours is None or theirs is None:
             return different("type_differs", "an equation against a value")
         return self.compare(ours, theirs)

@@ -108,7 +108,7 @@ def test_sums_and_products_commute(first: str, second: str) -> None:
     ):
         found = grade_answer(theirs, ours, OURS_ALONE)
         # What divides by zero equals nothing, not even itself.
-        undefined = found.rule == "undefined"
+        undefined = "undefined" in (found.rule, found.detail.partition(":")[0])
         assert undefined or found.verdict is not Verdict.WRONG, (ours, theirs)
 
 

@@ -90,10 +90,11 @@ def compare_ordered(by: Compares, reference: Row, answer: Row) -> Comparison:
     ours, theirs = expand(reference), expand(answer)
     if len(ours) > 1 or len(theirs) > 1:
         return compare_unordered(by, tuple(ours), tuple(theirs))
-    if (reference.opening, reference.closing) != (answer.opening, answer.closing):
-        return different("open_closed_differs", "the brackets differ")
     if len(reference.items) != len(answer.items):
         return different("count_differs", f"{len(reference.items)} against {len(answer.items)}")
+    brackets = [(row.opening, row.closing) for row in (reference, answer)]
+    if brackets[0] != brackets[1] and len(reference.items) == 2:  # only two ends make an interval
+        return different("open_closed_differs", "the brackets differ")
     pairs = zip(reference.items, answer.items, strict=True)
     return all_of((by.compare(a, b) for a, b in pairs), "tuple")
 

@@ -183,6 +183,8 @@ def compare_families(ours: Expression, theirs: Expression) -> Comparison | None:
             for a, b in zip(one, two, strict=True)
         )
         same_family = moved and variables <= _UNKNOWNS
+    if not same_family and constants[0] == constants[1]:
+        return None  # 2C/(3S) is 2C/3S, whatever C is
     return equal("family") if same_family else different("family_differs")
 
 

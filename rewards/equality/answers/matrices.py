@@ -134,6 +134,8 @@ def _is_matrix(piece: Tokens) -> bool:
     first = piece[0].text
     if first.startswith("begin "):
         return not first.endswith(("vmatrix", "Vmatrix", "cases"))
+    if first in ("(", "[") and piece[1].text.startswith("begin ") and closes(piece[1:-1]):
+        return True  # \left[\begin{matrix}...\end{matrix}\right], as sympy prints it
     return closes(piece) and first == "(" and len(split(piece[1:-1], {","})) > 1
 
 

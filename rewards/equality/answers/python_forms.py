@@ -24,6 +24,7 @@ _BRACKETS = {"": "[]", "open": "()", "Lopen": "(]", "Ropen": "[)"}
 PYTHON_FORMS = frozenset(
     {"Matrix", "ImmutableMatrix", "MutableDenseMatrix", "array", "Interval", "FiniteSet", "tensor"}
     | {"set", "tuple", "list", "Tuple", "Or", "And", "Piecewise", "frozenset"}
+    | {"Point"}
     | set(PYTHON_RELATIONS)
     | set(_SETS)
 )
@@ -55,6 +56,7 @@ def python_form(tokens: Tokens, statement: Callable[[Tokens], Value]) -> Value |
 _MEMBERS: dict[str, Callable[[tuple[Value, ...]], Value | None]] = {
     "FiniteSet": lambda values: Group(values, braces=True),
     "Tuple": Row,
+    "Point": Row,
     "Piecewise": from_python,
 }
 _RELATING = {*PYTHON_RELATIONS, *_SETS, "Or", "And"}

@@ -45,7 +45,16 @@ from rewards.equality.values.expressions import (
     symbols,
     walk,
 )
-from rewards.equality.values.kinds import Chain, Opaque, Quantity, Ratio, Row, Text, Value
+from rewards.equality.values.kinds import (
+    Chain,
+    Matrix,
+    Opaque,
+    Quantity,
+    Ratio,
+    Row,
+    Text,
+    Value,
+)
 from rewards.errors import UnreadableError
 from rewards.grading_options import GradingOptions
 
@@ -141,6 +150,17 @@ def combined(chain: Chain, options: GradingOptions) -> Value | None:
         return None
     said = answer_of(Chain((Quantity(Symbol("_")), *constants), chain.operators), options)
     return None if said is None else said.value
+
+
+def named_matrix(chain: Chain) -> Value | None:
+    r"""The matrix or vector that is called `A^{-1}`, `A^T`, `A^{10}`, `a + b`."""
+    head, *rest = chain.parts
+    if chain.operators != ("=",) or not isinstance(rest[0], Matrix | Row):
+        return None
+    node = head.expression if isinstance(head, Quantity) else None
+    if isinstance(node, Apply) and node.operation == "pow" and len(symbols(node.arguments[0])) == 1:
+        return rest[0]
+    return rest[0] if _combines(head) else None
 
 
 def _combines(value: Value) -> bool:

@@ -138,6 +138,9 @@ class _NumericTest:
     def point(self, index: int) -> dict[str, Fraction]:
         if self.whole:  # in floor(n/2), n is a whole number
             return {name: Fraction(2 + index + 7 * i) for i, name in enumerate(sorted(self.names))}
+        if index >= self.count + POINTS:  # the root of -1/(1 + x) has values below -1 only
+            found = probe(self.names, index - self.count - POINTS)
+            return {name: -value for name, value in found.items()}
         if index >= self.count:  # arccos has values between -1 and 1 only
             found = probe(self.names, index - self.count)
             return {name: value / 20 for name, value in found.items()}
@@ -195,7 +198,7 @@ class _NumericTest:
         agreements = 0
         limit: LimitHitError | None = None
         wanted = 1 if not self.names else self.count // 2 if self.centres else AGREEMENTS
-        for index in range(self.count + POINTS if self.names else 1):
+        for index in range(self.count + 2 * POINTS if self.names else 1):
             if index >= self.count and agreements >= wanted:
                 break
             try:

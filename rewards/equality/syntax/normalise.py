@@ -23,7 +23,7 @@ _ROW_SPACING = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|ex|em|mm|cm|in)\s*\]")
 _DEGREE = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))")
 _SUPERSCRIPT = re.compile(r"<(sup|sub)>(.*?)</\1>", re.DOTALL)
 _GROUPED = re.compile(
-    r"(?<![\w.,])([1-9]\d{0,2})"
+    r"(?<![\w.])(?<!(?<!\\),)([1-9]\d{0,2})"
     r"((?:,\d{3})+|(?:(?:\{(?:,|\\[,;: ])\}|\\text\{,\}|,\\!\s?|\\!|\\[,;: ]| |~)\d{3})+)"
     r"(?![\d/])(?!,\d)"
 )
@@ -31,6 +31,7 @@ _SPACES = re.compile(r" {2,}")
 _MODULE = re.compile(r"\b(?:np|numpy|math|sp|sympy|cmath|mpmath|fractions|decimal)\.(?=[A-Za-z])")
 _SYMPIFIED = re.compile(r"\bS\((\d+)\)(?=\s*/)")
 _SIZED = re.compile(r"\b(?:np\.)?(?:int|uint|float|complex)(?:16|32|64|128)(?=\()")
+_POINT = re.compile(r"(?<=\bPoint)[23]D(?=\()")
 _UNDERSCORES = re.compile(r"(?<![\w.])\d{1,3}(?:_\d{3})+(?![\w])")
 _CALLED = re.compile(
     r"(?<=[A-Za-z])(?<!frac)(?<!sqrt)(?<!binom)\{\\left\(((?:[^{}]|\{[^{}]*\})*?)\\right\)\s*\}"
@@ -254,6 +255,7 @@ def _base(text: str) -> str:
 _EMPTY = re.compile(r"(?<=[}\w)])\{\}(?!\{)")
 
 _RESPELLINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("Point", lambda text: _POINT.sub("", text)),
     ("{}", lambda text: _EMPTY.sub("", text)),
     ("  ", lambda text: _SPACES.sub(" ", text)),
     ("\\\\", _unescaped),
