@@ -3,7 +3,8 @@
 import dataclasses
 from ast import literal_eval
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from agents.core.algorithm import Algorithm
 from agents.core.loss import LOSSES, Loss
@@ -160,8 +161,9 @@ def _fields(
                 f"--set: {name} has name=value for {choices}; got {setting!r}. Options of the run, "
                 "such as --learning-rate, are no settings of the algorithm"
             )
-        kind = made if key in own else Loss
-        (given if key in own else loss)[key] = _value(setting, _default(kind, key))
+        kind: Any = made if key in own else Loss
+        (field,) = (f for f in dataclasses.fields(kind) if f.name == key)
+        (given if key in own else loss)[key] = _value(setting, field)
     if loss:
         default = given.get("loss", (start or made(**given)).loss)
         given["loss"] = dataclasses.replace(default, **loss)
@@ -178,19 +180,33 @@ def _names(of: type) -> set[str]:
     return {f.name for f in dataclasses.fields(of)} if dataclasses.is_dataclass(of) else set()
 
 
-def _default(of: type, name: str) -> Any:
-    return next(f.default for f in dataclasses.fields(of) if f.name == name)
-
-
-def _value(setting: str, default: Any) -> Any:
-    """A Python literal, or the text itself where it is none and the field is no number."""
+def _value(setting: str, field: dataclasses.Field[Any]) -> Any:
+    """A Python literal, or the text itself where it is none and the field takes texts."""
     _, _, text = setting.partition("=")
     try:
-        return literal_eval(text)
+        value = literal_eval(text)
     except (ValueError, SyntaxError):
         value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
-    if isinstance(value, str) and isinstance(default, int | float):
-        # A text would be true, whatever it says.
-        expected = "true or false" if isinstance(default, bool) else "a number"
-        raise CommandError(f"--set {setting}: expected {expected}, such as {default}")
+    kinds, default = _kinds(field), field.default
+    none = " or none" if NoneType in kinds else ""
+    if not kinds <= {bool, int, float, NoneType} or (none and value is None):
+        return value
+    # A text would be true, whatever it says.
+    if bool in kinds:
+        expected, fits = "true or false", isinstance(value, bool) or value in (0, 1)
+    elif float in kinds:
+        expected, fits = "a number", type(value) in (int, float)
+    else:
+        expected, fits = "a whole number", type(value) is int
+    if not fits:
+        example = "" if default in (None, dataclasses.MISSING) else f", such as {default}"
+        raise CommandError(f"--set {setting}: expected {expected}{none}{example}")
     return value
+
+
+def _kinds(field: dataclasses.Field[Any]) -> set[Any]:
+    """The types that a field takes; its default tells where its annotation is a text."""
+    if not isinstance(field.type, str):
+        return set(get_args(field.type) or (field.type,))
+    kind = type(field.default)
+    return {float, NoneType} if kind in (int, float) else {kind}

@@ -78,6 +78,14 @@ def test_no_file_hides_a_library(sandbox: LocalSandbox) -> None:
         assert session.run(look).stdout == "True\n"
 
 
+def test_a_module_that_is_written_anew_is_read_anew(sandbox: LocalSandbox) -> None:
+    write = "import importlib, os\nopen('m.py', 'w').write('value = {}')\n"
+    with sandbox.open_session(preload="bare") as session:
+        assert session.run(f"{write.format(1)}import m; print(m.value)").stdout == "1\n"
+        again = f"{write.format(2)}importlib.reload(m); print(m.value, os.listdir('.'))"
+        assert session.run(again).stdout == "2 ['m.py']\n"
+
+
 @pytest.mark.slow
 def test_files_of_a_library(sandbox: LocalSandbox) -> None:
     code = (

@@ -73,7 +73,10 @@ BAD = {
     "size": ("grpo", ("group_size=4",), "an option of the run: --group 4"),
     "number": ("grpo", ("clip_high=wide",), "--set clip_high=wide: expected a number"),
     "switch": ("grpo", ("scale_by_std=no",), "expected true or false"),
-    "kind": ("grpo", ("dual_clip=wide",), "--algorithm grpo"),
+    "whole number": ("grpo", ("resample=1.5",), "--set resample=1.5: expected a whole number"),
+    "number or none": ("ppo", ("length_alpha=wide",), "expected a number or none"),
+    "no number": ("grpo", ("clip_high=none",), "--set clip_high=none: expected a number, such"),
+    "kind": ("grpo", ("baseline=mean",), "--algorithm grpo"),
 }
 
 

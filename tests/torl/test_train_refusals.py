@@ -46,6 +46,7 @@ REFUSED = {
     "two starts": (["--traces", "a", "--warm-start-from", "b"], "give one of them"),
     "longer than the window": (["--max-tokens", "2040"], "exceeds the model's window of 2048"),
     "nothing to imitate": (["--algorithm", "sft", "--warm-start", "0"], "nothing would be trained"),
+    "weights alone": (["--algorithm", "sft", "--warm-start-from", "b"], "nothing would be trained"),
     "no imitation": (["--sft.batch", "0"], "batch of SFT must be at least 1, got 0"),
     "no cap": (["--importance-cap", "0"], "its cap is positive"),
     "no server": (["--policy", "vllm-server", "--vllm-url", "http://127.0.0.1:9/v1"], "vllm serve"),

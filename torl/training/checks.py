@@ -64,7 +64,7 @@ def check_settings(options: TrainOptions) -> None:
         raise CommandError(
             "--traces and --warm-start-from both say where RL starts from: give one of them"
         )
-    imitates = options.warm_start or options.traces or options.warm_start_from
+    imitates = not options.warm_start_from and (options.warm_start or options.traces)
     if not options.steps and not imitates:
         raise CommandError(
             "nothing would be trained: without RL (--steps 0, as `sft` has it) there must be "

@@ -95,6 +95,19 @@ def test_an_error_that_cannot_be_shown_keeps_its_words(sandbox: LocalSandbox, pr
     assert "stderr" in program or "close" in program or result.stderr.endswith(f"{result.error}\n")
 
 
+def test_words_do_not_depend_on_a_hint(sandbox: LocalSandbox) -> None:
+    result = sandbox.run("import sys; del sys.stderr; undefined_name")
+    assert result.error == "NameError: name 'undefined_name' is not defined"
+
+
+@pytest.mark.parametrize("kind", ["Exception", "AttributeError", "NameError"])
+def test_an_error_of_the_program_is_asked_for_its_words_for_each_place(
+    sandbox: LocalSandbox, kind: str
+) -> None:
+    result = sandbox.run(f"class E({kind}):\n  def __str__(self): print('asked')\nraise E()")
+    assert result.stdout == "asked\n" * 2, "for the result, and for the traceback"
+
+
 @pytest.mark.parametrize("body", ["raise ValueError", "return 5", "raise SystemExit"])
 def test_an_error_without_words_of_its_own_is_shown(sandbox: LocalSandbox, body: str) -> None:
     result = sandbox.run(f"class E(Exception):\n  def __str__(self): {body}\nraise E('x')")

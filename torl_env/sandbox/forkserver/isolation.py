@@ -257,6 +257,9 @@ def _seal_files(isolation: Isolation) -> None:
             isolation.note(Layer.ROOT, True, f"{how}; {MEGABYTES} MB for files of its own")
             # A program imports what lies beside it, behind all others: it hides no library.
             sys.path.append(rootfs.HOME)
+            # Compiled code is taken for that of a source of the same size and second: what a
+            # program writes anew and reloads would be what it was before.
+            sys.dont_write_bytecode = True
             return
     if isolation.rules is None:
         return

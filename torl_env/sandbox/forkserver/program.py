@@ -252,15 +252,18 @@ def fail(error: BaseException, room: int) -> None:
     if memory:
         _, hard = getrlimit(RLIMIT_AS)
         setrlimit(RLIMIT_AS, (hard, hard))
-    added = ""
-    # The status does not depend on the words, nor does the program's stream of errors on them.
+    said, added = type(error).__name__, ""
+    # The status does not depend on the words, nor these on a hint, nor what is shown on them. They
+    # are asked for once: the program's own `__str__` may be slow, or print.
     try:
-        added = hint(error)
-        report(describe(error) + added, memory=memory)
+        said = describe(error)
+        with suppress(BaseException):
+            added = hint(error, said)
+        report(said + added, memory=memory)
     except BaseException:  # noqa: BLE001
-        report(type(error).__name__, memory=memory)
+        report(said, memory=memory)
     with suppress(BaseException):
-        show_traceback(error, added, room)
+        show_traceback(error, said, added, room)
 
 
 def flush_streams() -> None:
@@ -286,8 +289,9 @@ def flush_writers(objects: Callable[[], list[Any]]) -> None:
 def word_last_error(error: BaseException) -> None:
     """The program has ended well, and then its streams or exit functions failed."""
     with suppress(BaseException):
-        report(describe(error))
-        os.write(2, f"Exception ignored at the end of the program:\n{describe(error)}\n".encode())
+        said = describe(error)
+        report(said)
+        os.write(2, f"Exception ignored at the end of the program:\n{said}\n".encode())
 
 
 def finish(code: int) -> NoReturn:

@@ -28,9 +28,14 @@ def describe(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def hint(error: BaseException) -> str:
-    """`. Did you mean: 'sqrt'?`, which the interpreter adds when it shows the error, or `""`."""
-    if not isinstance(error, NameError | AttributeError | ImportError):
+def hint(error: BaseException, said: str) -> str:
+    """`. Did you mean: 'sqrt'?`, which the interpreter adds when it shows the error, or `""`.
+
+    Args:
+        error: Shown once more where the interpreter can have a hint, which needs a `name`.
+        said: What `describe` says of it.
+    """
+    if not isinstance(error, NameError | AttributeError | ImportError) or error.name is None:
         return ""
     shown, kept = io.StringIO(), sys.stderr
     sys.stderr = shown
@@ -38,7 +43,7 @@ def hint(error: BaseException) -> str:
         _display(type(error), error, error.__traceback__)
     finally:
         sys.stderr = kept
-    added = shown.getvalue().rpartition(describe(error))[2].partition("\n")[0]
+    added = shown.getvalue().rpartition(said)[2].partition("\n")[0]
     return added if added.startswith(". Did you ") else ""
 
 
@@ -47,8 +52,15 @@ def clip(text: str, room: int) -> str:
     return text if len(text) <= room else f"{text[: room // 2]}\n[...]\n{text[-room // 2 :]}"
 
 
-def show_traceback(error: BaseException, hint: str, room: int) -> None:
-    """Write the traceback without this file's frames, at most `room` characters of it."""
+def show_traceback(error: BaseException, said: str, hint: str, room: int) -> None:
+    """Write the traceback without this file's frames.
+
+    Args:
+        error: Of the program.
+        said: What `describe` says of it.
+        hint: Added to that.
+        room: The most characters.
+    """
     own = error.__traceback__
     frames = None if own is None else own.tb_next
     if getattr(sys, "excepthook", _display) is not _display:
@@ -64,8 +76,8 @@ def show_traceback(error: BaseException, hint: str, room: int) -> None:
     _hide_places(summary)
     note = f"[... {omitted} frames omitted ...]\n" if omitted > 0 else ""
     text = "".join(summary.format())
-    before, said, after = text.rpartition(describe(error))
-    if hint and said:
+    before, found, after = text.rpartition(said)
+    if hint and found:
         # The module `traceback` knows no hints before Python 3.12, and words some in its own way.
         text = "".join([before, said, hint, "\n", after.partition("\n")[2]])
     sys.stderr.write(note + clip(text, room))
