@@ -353,6 +353,11 @@ def test_library_tracebacks_show_no_place(sandbox: LocalSandbox) -> None:
     )
     handled = sandbox.run(code)
     raised = sandbox.run("import sympy\nsympy.sympify('1+')")
+    missed = sandbox.run("try: from sympy import missing\nfinally: from math import missing")
+    assert "cannot import name 'missing' from 'sympy' (sympy/__init__.py)" in missed.stderr
+    for text in (missed.stderr, missed.error):
+        assert "cannot import name 'missing' from 'math' (" in text
+        assert "(/" not in text, text
     for text in (handled.stderr, raised.stderr, raised.error):
         assert "sympy/core/sympify.py" in text or "SympifyError" in text
         assert "/site-packages/" not in text

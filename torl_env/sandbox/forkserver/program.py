@@ -38,6 +38,7 @@ from torl_env.sandbox.forkserver.wire import Job, record
 from torl_env.sandbox.forkserver.wording import (
     FILENAME,
     describe,
+    hide_origins,
     hint,
     show_refusal,
     show_source,
@@ -252,6 +253,8 @@ def fail(error: BaseException, room: int) -> None:
     if memory:
         _, hard = getrlimit(RLIMIT_AS)
         setrlimit(RLIMIT_AS, (hard, hard))
+    with suppress(BaseException):
+        hide_origins(error)
     said, added = type(error).__name__, ""
     # The status does not depend on the words, nor these on a hint, nor what is shown on them. They
     # are asked for once: the program's own `__str__` may be slow, or print.

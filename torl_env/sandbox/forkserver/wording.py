@@ -12,6 +12,8 @@ from torl_env.sandbox.forkserver import warm
 FILENAME: Final = "<program>"
 _FRAMES: Final = 2_000
 """The most that are shown of a traceback; only a raised recursion limit makes more."""
+_CHAINED: Final = 40
+"""The most errors, each the cause of another, whose places are hidden."""
 _display: Final = sys.__excepthook__
 
 
@@ -26,6 +28,18 @@ def describe(error: BaseException) -> str:
     except BaseException:  # noqa: BLE001 - it is the program's own
         text = "<exception str() failed>"
     return f"{name}: {text}" if text else name
+
+
+def hide_origins(error: BaseException | None) -> None:
+    """Take the place of the host out of `cannot import name 'x' from 'sympy' (PLACE)`.
+
+    What a model reads would else differ from machine to machine.
+    """
+    seen = 0
+    while error is not None and seen < _CHAINED:
+        if isinstance(error, ImportError) and error.path and error.msg:
+            error.msg = error.msg.replace(error.path, warm.neutral_name(error.path))
+        error, seen = error.__cause__ or error.__context__, seen + 1
 
 
 def hint(error: BaseException, said: str) -> str:
@@ -93,7 +107,7 @@ def show_refusal(error: BaseException, source: str, room: int) -> None:
 def _hide_places(summary: traceback.TracebackException | None) -> None:
     """Code that was imported after the fork still has the names of the host."""
     seen = 0
-    while summary is not None and seen < 40:
+    while summary is not None and seen < _CHAINED:
         for frame in summary.stack:
             if frame.filename.startswith("/"):
                 frame.filename = warm.neutral_name(frame.filename)
