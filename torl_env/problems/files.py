@@ -118,6 +118,11 @@ def _read_json(file: Path) -> Iterator[tuple[str, Row]]:
     text = file.read_text(encoding="utf-8-sig")
     if not text.strip():
         return
+    first, _, rest = text.strip().partition("\n")
+    if rest and first.startswith("{") and first.rstrip().endswith("}"):
+        # A row a line, as many sets have it under this name; no object ends in its first line.
+        yield from _read_jsonl(file)
+        return
     content = _parse(text, str(file))
     if isinstance(content, dict) and not is_row(content):
         lists = [value for value in content.values() if isinstance(value, list)]

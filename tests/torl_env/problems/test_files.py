@@ -158,6 +158,13 @@ def test_an_object_with_a_question_and_an_answer_is_one_problem(more, answer, tm
     assert (only.question, only.answer) == ("x^2-5x+6=0?", answer)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_objects_on_lines_are_read_under_the_name_of_json_too(end, tmp_path):
+    (tmp_path / "a.json").write_text(end.join(map(json.dumps, ROWS)) + end, newline="")
+    written = write(tmp_path / "a.jsonl", ROWS)
+    assert [*open_file(tmp_path / "a.json")] == [*open_file(written)]
+
+
 def test_a_split_column_is_obeyed(tmp_path):
     rows = [ROWS[0] | {"split": "train"}, ROWS[1] | {"split": "test"}]
     file = write(tmp_path / "set.jsonl", rows)
