@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
+from os import PathLike, fspath
 from typing import Any, Self
 
 import rewards
@@ -144,11 +145,7 @@ after its last call: got max_turns=4, tool_budget=4
         object.__setattr__(self, "limits", _limits(self.limits))
         if not isinstance(self.stateful, bool):
             raise ConfigError(f"stateful must be True or False, got {self.stateful!r}")
-        if not isinstance(self.problems, str | list | tuple | type | ProblemSource):
-            raise ConfigError(
-                "problems must be a name, a path, module:object, a source or a list of Problem, "
-                f"got {self.problems!r}"
-            )
+        object.__setattr__(self, "problems", _problems(self.problems))
         for name in ("split", "system"):
             if not isinstance(getattr(self, name), str | None):
                 raise ConfigError(f"{name} must be text or None, got {getattr(self, name)!r}")
@@ -283,6 +280,17 @@ def _integer(name: str, value: Any, least: int) -> int:
     if number < least:
         raise ConfigError(f"{name} must be at least {least}, got {number}")
     return number
+
+
+def _problems(given: Any) -> Any:
+    if isinstance(given, PathLike):
+        return fspath(given)
+    if not isinstance(given, str | list | tuple | type | ProblemSource):
+        raise ConfigError(
+            "problems must be a name, a path, module:object, a source or a list of Problem, "
+            f"got {given!r}"
+        )
+    return given
 
 
 def _limits(value: object) -> Limits:

@@ -1,6 +1,7 @@
 """What the scalar and the vector environment have of the `EnvConfig` they are made from."""
 
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 from torl_env.config import EnvConfig
@@ -19,7 +20,7 @@ class Configured:
 
     def _configure(
         self,
-        problems: ProblemSource | str | None,
+        problems: ProblemSource | str | PathLike[str] | None,
         config: EnvConfig | None,
         options: Mapping[str, Any],
     ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
+from os import PathLike
 from typing import Any
 
 import gymnasium as gym
@@ -56,7 +57,7 @@ class ToRLMathEnv(Configured, gym.Env[str, str]):
 
     def __init__(
         self,
-        problems: ProblemSource | str | None = None,
+        problems: ProblemSource | str | PathLike[str] | None = None,
         *,
         config: EnvConfig | None = None,
         render_mode: str | None = None,

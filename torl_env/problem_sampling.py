@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,16 @@ from torl_env.problems.opening import as_source
 from torl_env.problems.types import Problem, ProblemSource
 
 
-def open_problems(problems: ProblemSource | str, split: str | None) -> ProblemSource:
+def open_problems(
+    problems: ProblemSource | str | PathLike[str], split: str | None
+) -> ProblemSource:
     """The source itself, or the one of this name or path.
 
     Raises:
         ProblemError: It cannot be opened, or holds no problem.
         ValueError: A split is asked of an object.
     """
-    if isinstance(problems, str):
+    if isinstance(problems, str | PathLike):
         problems = load(problems, split=split)
     elif not isinstance(problems, ProblemSource):
         problems = as_source(problems, "problems")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from typing import Any, NoReturn
 
 import numpy as np
@@ -44,7 +45,7 @@ class ToRLMathVectorEnv(Configured, VectorEnv[tuple[str, ...], Sequence[str], np
     def __init__(
         self,
         num_envs: int = 1,
-        problems: ProblemSource | str | None = None,
+        problems: ProblemSource | str | PathLike[str] | None = None,
         *,
         config: EnvConfig | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,

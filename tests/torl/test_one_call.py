@@ -50,7 +50,8 @@ def steps(run):
 def test_one_call(tiny, shop, files, capsys):
     run = public.train(
         str(tiny),
-        problems=str(files / "train.csv"),
+        problems=files / "train.csv",
+        heldout=files / "test.csv",
         algorithm=shop.Centred(weight=2.0),
         env={
             "tools": [shop.price, shop.stock],
@@ -73,7 +74,7 @@ def test_one_call(tiny, shop, files, capsys):
     row = next(read_rows(files / "run/transcripts/step-000001.jsonl.gz"))
     assert row["reward"] in (0.5, 1.0)
     capsys.readouterr()
-    found = run.evaluate(str(files / "test.csv"), k=2, out=files / "eval.jsonl")
+    found = run.evaluate(files / "test.csv", k=2, out=files / "eval.jsonl")
     found.table()
     assert "accuracy %" in capsys.readouterr().out
     header = records.read(files / "eval.jsonl").header
@@ -85,7 +86,7 @@ def test_one_call(tiny, shop, files, capsys):
     answer = agent("What does bread cost?", "3")
     assert answer.question == "What does bread cost?"
     assert answer.verdict in ("correct", "wrong")
-    assert len(agent.rollout(str(files / "test.csv"))) == 8
+    assert len(agent.rollout(files / "test.csv")) == 8
 
 
 @pytest.mark.long

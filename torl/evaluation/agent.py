@@ -1,6 +1,7 @@
 """A trained model as something that answers: `agent(question)`."""
 
 from collections.abc import Iterable
+from os import PathLike
 from typing import Any
 
 from agents.core.types import Trajectory
@@ -35,7 +36,10 @@ class Agent:
         return self.rollout([problem], seed=seed)[0]
 
     def rollout(
-        self, problems: str | ProblemSource | Iterable[Problem], k: int = 1, seed: int = 0
+        self,
+        problems: str | PathLike[str] | ProblemSource | Iterable[Problem],
+        k: int = 1,
+        seed: int = 0,
     ) -> list[Trajectory]:
         """`k` answers to each problem, grouped by problem."""
         chosen = (

@@ -1,5 +1,6 @@
 """One training from beginning to end; for `torl train` and `torl.train`."""
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -104,6 +105,8 @@ def train(model: str | None = None, **options: Any) -> TrainedRun:
         ```
     """
     given = dict(options) | ({} if model is None else {"model": model})
+    if isinstance(given.get("heldout"), os.PathLike):
+        given["heldout"] = os.fspath(given["heldout"])
     if given.get("resume"):
         env, out = given.get("env"), Path(given["out"])
         objects = dict(env) if isinstance(env, Mapping) else {}

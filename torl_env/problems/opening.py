@@ -1,6 +1,7 @@
 """One function that opens any source of problems by name or path."""
 
 import re
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ Level 1 is narrow: of the 1,000 of `procedural:transfer` 49 repeat a question an
 """
 
 
-def load(name_or_path: str, split: str | None = None) -> Source:
+def load(name_or_path: str | PathLike[str], split: str | None = None) -> Source:
     """Open a source of problems.
 
     | `name_or_path` | opens |
@@ -58,7 +59,7 @@ def load(name_or_path: str, split: str | None = None) -> Source:
         >>> load("procedural:gcd:L1", split="heldout")[0].id
         'gcd-L1-heldout-0'
     """
-    name = name_or_path.strip()
+    name = fspath(name_or_path).strip()
     if name == "procedural" or name.startswith("procedural:"):
         return _procedural(name, split)
     if name == "reasoning_gym" or name.startswith("reasoning_gym:"):

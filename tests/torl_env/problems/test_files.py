@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from torl_env import EnvConfig, ToRLMathEnv
 from torl_env.problems import ProblemError, load
 from torl_env.problems.columns import Reading, answer_text, last_boxed
 from torl_env.problems.files import open_file
@@ -163,6 +164,13 @@ def test_objects_on_lines_are_read_under_the_name_of_json_too(end, tmp_path):
     (tmp_path / "a.json").write_text(end.join(map(json.dumps, ROWS)) + end, newline="")
     written = write(tmp_path / "a.jsonl", ROWS)
     assert [*open_file(tmp_path / "a.json")] == [*open_file(written)]
+
+
+def test_a_path_names_a_file_wherever_a_name_does(tmp_path):
+    file = write(tmp_path / "a.csv", ROWS)
+    env = ToRLMathEnv(problems=file)
+    assert [*load(file)] == [*load(str(file))] == [*env.problems]
+    assert EnvConfig.from_json(env.config.to_json()).problems == str(file)
 
 
 def test_a_split_column_is_obeyed(tmp_path):
