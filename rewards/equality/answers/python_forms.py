@@ -23,8 +23,7 @@ _BRACKETS = {"": "[]", "open": "()", "Lopen": "(]", "Ropen": "[)"}
 
 PYTHON_FORMS = frozenset(
     {"Matrix", "ImmutableMatrix", "MutableDenseMatrix", "array", "Interval", "FiniteSet", "tensor"}
-    | {"set", "tuple", "list", "Tuple", "Or", "And", "Piecewise", "frozenset"}
-    | {"Point"}
+    | {"set", "tuple", "list", "Tuple", "Point", "Or", "And", "Piecewise", "frozenset"}
     | set(PYTHON_RELATIONS)
     | set(_SETS)
 )

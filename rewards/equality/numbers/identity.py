@@ -138,12 +138,12 @@ class _NumericTest:
     def point(self, index: int) -> dict[str, Fraction]:
         if self.whole:  # in floor(n/2), n is a whole number
             return {name: Fraction(2 + index + 7 * i) for i, name in enumerate(sorted(self.names))}
-        if index >= self.count + POINTS:  # the root of -1/(1 + x) has values below -1 only
-            found = probe(self.names, index - self.count - POINTS)
-            return {name: -value for name, value in found.items()}
-        if index >= self.count:  # arccos has values between -1 and 1 only
-            found = probe(self.names, index - self.count)
-            return {name: value / 20 for name, value in found.items()}
+        beyond = index - self.count
+        if beyond >= 0:
+            # arccos has values between -1 and 1 only, the root of -1/(1 + x) below -1 only.
+            scale = Fraction(1, 20) if beyond < POINTS else Fraction(-1)
+            found = probe(self.names, beyond % POINTS)
+            return {name: value * scale for name, value in found.items()}
         return probe(self.names, index, self.centres)
 
     def decide(self) -> Comparison:
