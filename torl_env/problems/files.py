@@ -124,11 +124,10 @@ def _read_json(file: Path) -> Iterator[tuple[str, Row]]:
         yield from _read_jsonl(file)
         return
     content = _parse(text, str(file))
-    if isinstance(content, dict) and not is_row(content):
-        lists = [value for value in content.values() if isinstance(value, list)]
+    if isinstance(content, dict):
+        held = () if is_row(content) else content.values()
+        lists = [value for value in held if isinstance(value, list)]
         content = lists[0] if len(lists) == 1 else [content]
-    elif isinstance(content, dict):
-        content = [content]
     if not isinstance(content, list):
         raise ProblemError(f"{file}: expected a JSON list of objects, got a {_kind(content)}.")
     for number, item in enumerate(content, start=1):
